@@ -1,0 +1,3 @@
+"""Multi-objective, training-free neural architecture search on pymoo."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,51 @@
+"""The exceptions of pymoo_nas, one family.
+
+    PymooNasError
+    ├── GenotypeError      a text or a tuple that spells no cell
+    ├── OperationError     an unknown or unusable candidate operation
+    ├── DatasetError       images or labels that are absent or do not fit
+    ├── NetworkError       a network that cannot take these images
+    ├── ScoreError         a network or a batch that cannot be scored
+    ├── SearchError        settings of a search that contradict each other
+    ├── DeviceError        a device that is not there
+    └── RunError           a run folder that is missing, in use or incomplete
+
+Every message says what was given, what was expected and what to do. All are `ValueError`s, so that
+code that knows nothing of this package can catch them too.
+"""
+
+
+class PymooNasError(ValueError):
+    """Anything that a user can mend; the command line prints it and exits with 2."""
+
+
+class GenotypeError(PymooNasError):
+    """A text or a tuple that spells no cell."""
+
+
+class OperationError(PymooNasError):
+    """An unknown or unusable candidate operation."""
+
+
+class DatasetError(PymooNasError):
+    """Images or labels that are absent or do not fit."""
+
+
+class NetworkError(PymooNasError):
+    """A network that cannot take these images."""
+
+
+class ScoreError(PymooNasError):
+    """A network or a batch of images that cannot be scored."""
+
+
+class SearchError(PymooNasError):
+    """Settings of a search that contradict each other or cannot be met."""
+
+
+class DeviceError(PymooNasError):
+    """A device that is not there."""
+
+
+class RunError(PymooNasError):
+    """A run folder that is missing, in use or incomplete."""
