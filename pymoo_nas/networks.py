@@ -1,0 +1,258 @@
+"""Phenotypes: the cell that a genotype spells, and the networks that are made of cells.
+
+All take images (N, C, H, W) of any H and W from `MIN_SIZE` on and return logits (N, n_classes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pymoo_nas.errors import NetworkError
+from pymoo_nas.genotype import Genotype
+from pymoo_nas.operations import Operation, build_operation, conv_bn_relu
+
+MIN_SIZE = 4
+"""Smallest height and width of an image, in pixels; larger maps are halved between cells."""
+
+T = TypeVar("T")
+
+
+class Cell(nn.Module):
+    """The cell of Fig. 1: every node is the concatenation of all that flows into it.
+
+    Args:
+        genotype: channel counts, one per block and operation; nodes that cannot reach the output
+            are not built.
+        operations: name → factory, in the order of the genotype's counts.
+        in_channels: channels of the input (node 0).
+
+    Attributes:
+        out_channels: channels of the last node.
+
+    Raises:
+        NetworkError: the genotype has another number of operations, or its output is not connected
+            to its input.
+        OperationError: a factory cannot make the channel counts.
+    """
+
+    def __init__(
+        self, genotype: Genotype, operations: Mapping[str, Operation], in_channels: int
+    ) -> None:
+        super().__init__()
+        if genotype.n_operations != len(operations):
+            raise NetworkError(
+                f"genotype {genotype}: {genotype.n_operations} counts per block; "
+                f"expected {len(operations)}, one per operation ({', '.join(operations)})"
+            )
+        live = genotype.live_nodes()
+        if not live:
+            raise NetworkError(f"genotype {genotype}: output not connected to the input")
+        channels = {0: in_channels}
+        self.inputs: dict[int, list[tuple[int, str]]] = {}
+        self.operations = nn.ModuleDict()
+        for target in live[1:]:
+            flows = [
+                (source, name, count)
+                for source in live
+                if source < target
+                for name, count in zip(operations, genotype.block(source, target), strict=True)
+                if count
+            ]
+            self.inputs[target] = [
+                (source, f"{source}->{target} {name}".replace(".", "_"))
+                for source, name, _ in flows
+            ]
+            for (source, key), (_, name, count) in zip(self.inputs[target], flows, strict=True):
+                self.operations[key] = build_operation(
+                    name, operations[name], channels[source], count
+                )
+            channels[target] = sum(count for _, _, count in flows)
+        self.out_channels = channels[live[-1]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) → (N, out_channels, H, W)."""
+        nodes = {0: x}
+        for target, flows in self.inputs.items():
+            parts = [self.operations[key](nodes[source]) for source, key in flows]
+            nodes[target] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return nodes[target]
+
+
+class CellNetwork(nn.Module):
+    """Cells in sequence (Fig. 3), global average pooling, one linear layer.
+
+    The image is concatenated to the input of each later cell. Between two cells, features and image
+    are halved by 2×2 average pooling while the map is larger than `MIN_SIZE`.
+
+    Args:
+        cells: factories ``in_channels -> cell``, in order; a cell keeps (H, W) and has
+            ``out_channels``.
+        in_channels: channels of the images.
+        n_classes: number of logits.
+
+    Raises:
+        NetworkError: no cell.
+    """
+
+    def __init__(
+        self, cells: Sequence[Callable[[int], nn.Module]], in_channels: int, n_classes: int
+    ) -> None:
+        super().__init__()
+        if not cells:
+            raise NetworkError("network: no cells given; expected at least one")
+        self.cells = nn.ModuleList()
+        channels = in_channels
+        for build_cell in cells:
+            cell = build_cell(channels)
+            self.cells.append(cell)
+            channels = out_channels(cell) + in_channels
+        self.classifier = nn.Linear(channels - in_channels, n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, in_channels, H, W) → logits (N, n_classes)."""
+        check_size(images)
+        x = self.cells[0](images)
+        for cell in self.cells[1:]:
+            x, images = halve(x), halve(images)
+            x = cell(torch.cat([x, images], dim=1))
+        logits: Tensor = self.classifier(x.mean((2, 3)))
+        return logits
+
+
+class TournamentNetwork(nn.Module):
+    """The network of Fig. 2: at every depth the contenders of one slot compete in parallel.
+
+    The output of a slot is the concatenation of softmax(alpha)_j · cell_j(x) + noise. On its way to
+    the next slot a 1×1 convolution with batch norm brings it back to the mean width of the
+    contenders: so a cell competes at about the input width that it has in the final network, and a
+    tournament costs about size times such a network rather than size². Images and halving between
+    depths are as in `CellNetwork`.
+
+    Args:
+        slots: the contenders of every depth.
+        build_cell: ``(contender, in_channels) -> cell``; a cell keeps (H, W), has ``out_channels``.
+        in_channels: channels of the images.
+        n_classes: number of logits.
+        noise: standard deviation of the Gaussian noise, in training mode only (torch's generator).
+
+    Attributes:
+        alphas: one parameter (number of contenders,) per slot, zero in the beginning.
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[Sequence[T]],
+        build_cell: Callable[[T, int], nn.Module],
+        in_channels: int,
+        n_classes: int,
+        *,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not slots or not all(slots):
+            raise NetworkError(
+                "tournament: a slot without contenders; expected one or more in each"
+            )
+        self.noise = noise
+        self.slots = nn.ModuleList()
+        self.projections = nn.ModuleList()
+        self.alphas = nn.ParameterList([torch.zeros(len(slot)) for slot in slots])
+        channels = in_channels
+        for slot in slots:
+            cells = [build_cell(contender, channels) for contender in slot]
+            self.slots.append(nn.ModuleList(cells))
+            concatenated = sum(map(out_channels, cells))
+            width = math.ceil(concatenated / len(cells))
+            self.projections.append(
+                nn.Sequential(*conv_bn_relu(concatenated, width, 1, relu=False))
+            )
+            channels = width + in_channels
+        self.classifier = nn.Linear(width, n_classes)
+
+    def weights(self) -> list[nn.Parameter]:
+        """All parameters but the alphas."""
+        alphas = {id(alpha) for alpha in self.alphas}
+        return [parameter for parameter in self.parameters() if id(parameter) not in alphas]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, in_channels, H, W) → logits (N, n_classes)."""
+        check_size(images)
+        x = self._slot(0, images)
+        for depth in range(1, len(self.slots)):
+            x, images = halve(x), halve(images)
+            x = self._slot(depth, torch.cat([x, images], dim=1))
+        logits: Tensor = self.classifier(x.mean((2, 3)))
+        return logits
+
+    def _slot(self, depth: int, x: Tensor) -> Tensor:
+        cells: nn.ModuleList = self.slots[depth]  # type: ignore[assignment]
+        shares = torch.softmax(self.alphas[depth], dim=0)
+        output = torch.cat([share * cell(x) for share, cell in zip(shares, cells, strict=True)], 1)
+        if self.training and self.noise > 0:
+            output = output + self.noise * torch.randn_like(output)
+        projected: Tensor = self.projections[depth](output)
+        return projected
+
+
+def out_channels(cell: nn.Module) -> int:
+    """The channels that a cell says it returns.
+
+    Raises:
+        NetworkError: it has no integer attribute ``out_channels``.
+    """
+    channels = getattr(cell, "out_channels", None)
+    if not isinstance(channels, int):
+        raise NetworkError(
+            f"cell {type(cell).__name__}: out_channels is {channels!r}; expected an integer"
+        )
+    return channels
+
+
+def halve(x: Tensor) -> Tensor:
+    """2×2 average pooling, rounded up, of maps larger than `MIN_SIZE`; others stay as they are."""
+    return F.avg_pool2d(x, 2, ceil_mode=True) if min(x.shape[-2:]) > MIN_SIZE else x
+
+
+def check_size(images: Tensor) -> None:
+    """Refuse images that are smaller than the cells' maps.
+
+    Raises:
+        NetworkError: fewer than `MIN_SIZE` pixels in height or width, or not four dimensions.
+    """
+    if images.ndim != 4 or min(images.shape[-2:]) < MIN_SIZE:
+        raise NetworkError(
+            f"images of shape {tuple(images.shape)}: too small for the network; expected "
+            f"(N, C, H, W) with H and W of at least {MIN_SIZE}; resize them (image_size)"
+        )
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Trainable parameters; one that is used twice counts once."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def count_flops(network: nn.Module, images: Tensor) -> int:
+    """Multiply-accumulates of one image's forward pass, by torch's own counter.
+
+    Torch counts a multiplication and an addition as two; this is half of its number. Layers that it
+    does not count (pooling, normalisation, activation) are free.
+
+    Args:
+        network: put into eval mode for the count, and back.
+        images: (N, C, H, W), on the network's device; only the first is used.
+    """
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(images[:1])
+    finally:
+        network.train(training)
+    return int(counter.get_total_flops()) // 2

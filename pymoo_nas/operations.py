@@ -1,0 +1,215 @@
+"""Candidate operations: a name → a factory ``(c_in, c_out) -> nn.Module`` that keeps (H, W).
+
+The order of the table is the order of the channel counts in a genotype's block. A search takes any
+such table: some of these names, a dictionary with operations of one's own, or both.
+
+>>> import torch
+>>> make_sharp = lambda c_in, c_out: torch.nn.Conv2d(c_in, c_out, 1)
+>>> list(operation_table({"conv3x3": OPERATIONS["conv3x3"], "sharp": make_sharp}))
+['conv3x3', 'sharp']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from pymoo_nas.errors import OperationError
+
+Operation: TypeAlias = Callable[[int, int], nn.Module]
+
+
+def conv_bn_relu(
+    c_in: int, c_out: int, kernel: int, *, depthwise: bool = False, relu: bool = True
+) -> list[nn.Module]:
+    """Convolution that keeps (H, W), batch norm, and a ReLU if wanted."""
+    convolution = nn.Conv2d(
+        c_in, c_out, kernel, padding=kernel // 2, groups=c_in if depthwise else 1, bias=False
+    )
+    return [convolution, nn.BatchNorm2d(c_out), *([nn.ReLU()] if relu else [])]
+
+
+class Convolution(nn.Sequential):
+    """k×k convolution, batch norm, ReLU: (N, c_in, H, W) → (N, c_out, H, W)."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int = 3) -> None:
+        super().__init__(*conv_bn_relu(c_in, c_out, kernel))
+
+
+class SeparableConvolution(nn.Sequential):
+    """Depthwise k×k, then pointwise convolution, each with batch norm (Chollet 2017).
+
+    Padding keeps (H, W), so a kernel of 7 works on maps of 4×4 and smaller too.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: int = 3) -> None:
+        super().__init__(
+            *conv_bn_relu(c_in, c_in, kernel, depthwise=True, relu=False),
+            *conv_bn_relu(c_in, c_out, 1),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions beside a shortcut, ReLU after the sum (He 2016).
+
+    The shortcut is the identity where c_in = c_out, else a 1×1 convolution with batch norm.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            *conv_bn_relu(c_in, c_out, 3), *conv_bn_relu(c_out, c_out, 3, relu=False)
+        )
+        self.shortcut = SkipConnection(c_in, c_out)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, c_in, H, W) → (N, c_out, H, W)."""
+        summed: Tensor = self.branch(x) + self.shortcut(x)
+        return self.relu(summed)  # type: ignore[no-any-return]
+
+
+class SkipConnection(nn.Sequential):
+    """The identity where c_in = c_out, else a 1×1 convolution with batch norm."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(*([] if c_in == c_out else conv_bn_relu(c_in, c_out, 1, relu=False)))
+
+
+class Pooling(nn.Sequential):
+    """3×3 pooling of stride 1; where c_in ≠ c_out, a 1×1 convolution with batch norm follows."""
+
+    def __init__(self, c_in: int, c_out: int, kind: type[nn.Module]) -> None:
+        super().__init__(kind(3, stride=1, padding=1), SkipConnection(c_in, c_out))
+
+
+class Gate(nn.Module):
+    """A 1×1 convolution multiplied by a gate that sees the whole map (the paper's published code).
+
+    The gate is one number per output channel in (0, 1): global average, linear layer, sigmoid.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.local = nn.Sequential(*conv_bn_relu(c_in, c_out, 1))
+        self.linear = nn.Linear(c_in, c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, c_in, H, W) → (N, c_out, H, W)."""
+        gate = torch.sigmoid(self.linear(x.mean((2, 3))))
+        gated: Tensor = self.local(x) * gate[:, :, None, None]
+        return gated
+
+
+# Named functions rather than lambdas: search spaces travel to worker processes by pickle.
+
+
+def separable3x3(c_in: int, c_out: int) -> nn.Module:
+    """Separable convolution 3×3."""
+    return SeparableConvolution(c_in, c_out, 3)
+
+
+def separable5x5(c_in: int, c_out: int) -> nn.Module:
+    """Separable convolution 5×5."""
+    return SeparableConvolution(c_in, c_out, 5)
+
+
+def separable7x7(c_in: int, c_out: int) -> nn.Module:
+    """Separable convolution 7×7."""
+    return SeparableConvolution(c_in, c_out, 7)
+
+
+def average_pooling(c_in: int, c_out: int) -> nn.Module:
+    """Average pooling 3×3."""
+    return Pooling(c_in, c_out, nn.AvgPool2d)
+
+
+def max_pooling(c_in: int, c_out: int) -> nn.Module:
+    """Max pooling 3×3."""
+    return Pooling(c_in, c_out, nn.MaxPool2d)
+
+
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(
+    {
+        "conv3x3": Convolution,
+        "separable3x3": separable3x3,
+        "separable5x5": separable5x5,
+        "separable7x7": separable7x7,
+        "residual3x3": ResidualBlock,
+        "skip": SkipConnection,
+        "avg_pool3x3": average_pooling,
+        "max_pool3x3": max_pooling,
+        "gate": Gate,
+    }
+)
+"""Every operation that the package brings, by name. Read-only: extend it by making a new table."""
+
+PAPER_OPERATIONS = ("conv3x3", "residual3x3", "max_pool3x3", "avg_pool3x3")
+"""The space of Fig. 1: {CNN, ResidualBlock, maxPooling, avgPooling}."""
+
+
+def operation_table(
+    operations: Mapping[str, Operation] | Iterable[str] | None = None,
+) -> dict[str, Operation]:
+    """An ordered table of operations from names, or from a table of one's own.
+
+    Args:
+        operations: names out of `OPERATIONS`; or name → factory; None for `PAPER_OPERATIONS`.
+
+    Raises:
+        OperationError: an unknown name, a name given twice, no operation, or no callable.
+    """
+    if operations is None:
+        operations = PAPER_OPERATIONS
+    if isinstance(operations, str):
+        operations = operations.split(",")
+    if isinstance(operations, Mapping):
+        table = dict(operations)
+    else:
+        names = [name.strip() for name in operations]
+        table = {name: _known(name) for name in names}
+        if len(table) < len(names):
+            raise OperationError(f"operations {names}: a name is given twice; give each once")
+    if not table:
+        raise OperationError("operations: none given; expected at least one")
+    for name, factory in table.items():
+        if not callable(factory):
+            raise OperationError(
+                f"operation {name!r}: expected a factory (c_in, c_out) -> nn.Module, "
+                f"got {factory!r}"
+            )
+    return table
+
+
+def build_operation(name: str, factory: Operation, c_in: int, c_out: int) -> nn.Module:
+    """Call a factory and check that a module came back.
+
+    Raises:
+        OperationError: the factory raised, or returned something else.
+    """
+    try:
+        module = factory(c_in, c_out)
+    except _FACTORY_ERRORS as error:
+        raise OperationError(
+            f"operation {name!r} with {c_in} input and {c_out} output channels: {error}"
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise OperationError(f"operation {name!r}: expected an nn.Module, got {module!r}")
+    return module
+
+
+_FACTORY_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError)
+"""What a factory raises when it cannot make these channel counts."""
+
+
+def _known(name: str) -> Operation:
+    if name not in OPERATIONS:
+        raise OperationError(
+            f"operation {name!r} is unknown; expected one of {', '.join(OPERATIONS)}, "
+            "or pass a dictionary name → factory"
+        )
+    return OPERATIONS[name]

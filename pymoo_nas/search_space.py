@@ -1,0 +1,312 @@
+"""Search spaces: what genotypes there are, how they vary, and what network each one spells.
+
+`SearchSpace` is the interface that the problem, the operators and the tournament use; `CellSpace`
+is the paper's. Whatever a space returns as a genotype is valid (its output is connected to its
+input, it lies within the limits) and canonical (equal networks are equal genotypes).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import numpy as np
+from torch import nn
+
+from pymoo_nas.errors import GenotypeError, OperationError, SearchError
+from pymoo_nas.genotype import MAX_CHANNELS, MAX_NODES, Block, Genotype, edges, n_nodes_of, repair
+from pymoo_nas.networks import Cell, CellNetwork
+from pymoo_nas.operations import Operation, operation_table
+
+G = TypeVar("G", bound=Hashable)
+_Blocks: TypeAlias = list[list[int]]
+
+
+class SearchSpace(ABC, Generic[G]):
+    """A set of genotypes (immutable, hashable, of type G) with their variation and their networks.
+
+    Attributes:
+        operation_names: the candidate operations, in the order of the genotype.
+        mutation_kinds: kind of mutation → its share before anything has been learned.
+    """
+
+    operation_names: tuple[str, ...]
+    mutation_kinds: Mapping[str, float]
+
+    @abstractmethod
+    def parse(self, text: str) -> G:
+        """Read a genotype, as written: neither repaired nor made canonical.
+
+        Raises:
+            GenotypeError: with the text, the position and what was expected.
+        """
+
+    @abstractmethod
+    def format(self, genotype: G) -> str:
+        """The text of a genotype: ``parse(format(g)) == g``."""
+
+    @abstractmethod
+    def canonical(self, genotype: G) -> G:
+        """The one genotype that stands for all that spell the same network."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> G:
+        """A random genotype, valid and canonical."""
+
+    @abstractmethod
+    def crossover(self, a: G, b: G, rng: np.random.Generator) -> G:
+        """A child: each character at random from either parent; valid and canonical."""
+
+    @abstractmethod
+    def mutate(self, genotype: G, kind: str, operation: str, rng: np.random.Generator) -> G:
+        """A changed genotype, valid and canonical; the same one where `kind` cannot be applied.
+
+        Args:
+            genotype: the parent, which is not changed.
+            kind: one of `mutation_kinds`.
+            operation: one of `operation_names`, for the kinds that put an operation somewhere.
+            rng: the only source of randomness.
+        """
+
+    @abstractmethod
+    def build(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
+        """The network to score: (N, in_channels, H, W) → logits (N, n_classes)."""
+
+    @abstractmethod
+    def build_cell(self, genotype: G, in_channels: int) -> nn.Module:
+        """One cell that keeps (H, W), with an attribute ``out_channels``; for tournaments."""
+
+    @abstractmethod
+    def build_final(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:
+        """The network to train: these cells in sequence (Fig. 3)."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What `config.json` keeps of this space: plain JSON values."""
+
+
+class CellSpace(SearchSpace[Genotype]):
+    """The paper's space: one cell, written as channel counts (Fig. 1), at every stage (Fig. 3).
+
+    Args:
+        operations: names or a table name → factory, see `operation_table`.
+        max_nodes: largest number of nodes of a cell.
+        max_channels: largest channel count of one operation in one block.
+        channel_step: sampled and added channel counts are multiples of it. CPU and GPU kernels are
+            fastest on multiples of 8; 1 is the paper's.
+        n_cells: cells of the network that is scored, and of the final one.
+        sample_nodes: largest number of nodes of a sampled cell.
+        sample_operations: largest number of operations of a sampled block.
+
+    Raises:
+        OperationError: no, unknown or unusable operations.
+        SearchError: limits out of range.
+    """
+
+    mutation_kinds: Mapping[str, float] = {
+        "grow": 0.6,
+        "swap": 0.1,
+        "shrink": 0.1,
+        "add_node": 0.1,
+        "remove_node": 0.1,
+    }
+
+    def __init__(
+        self,
+        operations: Mapping[str, Operation] | Iterable[str] | None = None,
+        *,
+        max_nodes: int = 4,
+        max_channels: int = 64,
+        channel_step: int = 4,
+        n_cells: int = 3,
+        sample_nodes: int = 3,
+        sample_operations: int = 2,
+    ) -> None:
+        self.operations = operation_table(operations)
+        self.operation_names = tuple(self.operations)
+        _check_range("max_nodes", max_nodes, 1, MAX_NODES)
+        _check_range("max_channels", max_channels, 1, MAX_CHANNELS)
+        _check_range("channel_step", channel_step, 1, max_channels)
+        _check_range("n_cells", n_cells, 1, 100)
+        _check_range("sample_nodes", sample_nodes, 1, max_nodes)
+        _check_range("sample_operations", sample_operations, 1, None)
+        self.max_nodes = max_nodes
+        self.max_channels = max_channels
+        self.channel_step = channel_step
+        self.n_cells = n_cells
+        self.sample_nodes = sample_nodes
+        self.sample_operations = min(sample_operations, len(self.operations))
+
+    def parse(self, text: str) -> Genotype:
+        """Read a genotype of this space; see `Genotype.parse`.
+
+        Raises:
+            GenotypeError: malformed, or over the space's limits.
+        """
+        genotype = Genotype.parse(text, n_operations=len(self.operations))
+        largest = max(map(max, genotype.blocks))
+        if largest > self.max_channels:
+            raise GenotypeError(
+                f"genotype {text!r}: {largest} channels; expected at most {self.max_channels} "
+                "(max_channels of the search space)"
+            )
+        if genotype.n_nodes > self.max_nodes:
+            raise GenotypeError(
+                f"genotype {text!r}: {genotype.n_nodes} nodes; expected at most {self.max_nodes} "
+                "(max_nodes of the search space)"
+            )
+        return genotype
+
+    def format(self, genotype: Genotype) -> str:
+        """Text of a genotype."""
+        return str(genotype)
+
+    def canonical(self, genotype: Genotype) -> Genotype:
+        """See `Genotype.canonical`."""
+        return genotype.canonical()
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        """A small random cell: noise over the whole space would start far from the good ones."""
+        n_nodes = int(rng.integers(1, self.sample_nodes + 1))
+        blocks = []
+        for _ in edges(n_nodes):
+            block = [0] * len(self.operations)
+            for index in rng.permutation(len(block))[: rng.integers(self.sample_operations + 1)]:
+                block[index] = self._random_step(rng)
+            blocks.append(tuple(block))
+        return self._valid(Genotype(tuple(blocks)), int(rng.integers(len(self.operations))))
+
+    def crossover(self, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
+        """Each count at random from either parent's, the number of nodes from either parent.
+
+        Where the parent with fewer nodes has no block, the other's count is taken.
+        """
+        longer, shorter = sorted((a, b), key=lambda parent: -len(parent.blocks))
+        n_blocks = len((longer, shorter)[rng.integers(2)].blocks)
+        blocks: list[Block] = []
+        for index, block in enumerate(longer.blocks[:n_blocks]):
+            other = shorter.blocks[index] if index < len(shorter.blocks) else block
+            first = rng.random(len(block)) < 0.5
+            pairs = zip(first, block, other, strict=True)
+            blocks.append(tuple(mine if chosen else theirs for chosen, mine, theirs in pairs))
+        return self._valid(Genotype(tuple(blocks)), int(rng.integers(len(self.operations))))
+
+    def mutate(
+        self, genotype: Genotype, kind: str, operation: str, rng: np.random.Generator
+    ) -> Genotype:
+        """One step: see `mutation_kinds`; "grow" and "add_node" put `operation` somewhere.
+
+        Raises:
+            SearchError: a kind that this space does not know.
+            OperationError: an operation that this space does not know.
+        """
+        if kind not in self.mutation_kinds:
+            raise SearchError(
+                f"mutation {kind!r} is unknown; expected one of {', '.join(self.mutation_kinds)}"
+            )
+        if operation not in self.operations:
+            raise OperationError(
+                f"operation {operation!r} is not in this search space; "
+                f"expected one of {', '.join(self.operations)}"
+            )
+        index = self.operation_names.index(operation)
+        blocks = [list(block) for block in genotype.blocks]
+        change = getattr(self, f"_{kind}")
+        changed = change(blocks, index, rng)
+        return self._valid(Genotype(tuple(map(tuple, changed))), index)
+
+    def build(self, genotype: Genotype, in_channels: int, n_classes: int) -> nn.Module:
+        """The `CellNetwork` that has this cell at every stage.
+
+        Raises:
+            NetworkError: the output is not connected to the input.
+            OperationError: an operation cannot make the channel counts.
+        """
+        return self.build_final([genotype] * self.n_cells, in_channels, n_classes)
+
+    def build_cell(self, genotype: Genotype, in_channels: int) -> Cell:
+        """The cell alone."""
+        return Cell(genotype, self.operations, in_channels)
+
+    def build_final(
+        self, genotypes: Sequence[Genotype], in_channels: int, n_classes: int
+    ) -> nn.Module:
+        """The `CellNetwork` of these cells, in this order."""
+        cells = [partial(self.build_cell, genotype) for genotype in genotypes]
+        return CellNetwork(cells, in_channels, n_classes)
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values for `config.json`; operations by name."""
+        return {
+            "space": "cell",
+            "operations": list(self.operation_names),
+            "max_nodes": self.max_nodes,
+            "max_channels": self.max_channels,
+            "channel_step": self.channel_step,
+            "n_cells": self.n_cells,
+            "sample_nodes": self.sample_nodes,
+            "sample_operations": self.sample_operations,
+        }
+
+    def _valid(self, genotype: Genotype, fallback_operation: int) -> Genotype:
+        return repair(genotype, fallback_operation, channels=self.channel_step)
+
+    def _random_step(self, rng: np.random.Generator) -> int:
+        """A small channel count: one to four steps."""
+        steps = int(rng.integers(1, 5))
+        return min(steps * self.channel_step, self.max_channels)
+
+    def _grow(self, blocks: _Blocks, index: int, rng: np.random.Generator) -> _Blocks:
+        """Add channels of one operation in one block."""
+        block = blocks[rng.integers(len(blocks))]
+        block[index] = min(block[index] + self._random_step(rng), self.max_channels)
+        return blocks
+
+    def _shrink(self, blocks: _Blocks, _: int, rng: np.random.Generator) -> _Blocks:
+        """Take channels from one used operation, or take it out altogether."""
+        used = [(b, o) for b, block in enumerate(blocks) for o, count in enumerate(block) if count]
+        block, operation = used[rng.integers(len(used))] if used else (0, 0)
+        left = blocks[block][operation] - self._random_step(rng)
+        blocks[block][operation] = max(0, left)
+        return blocks
+
+    def _swap(self, blocks: _Blocks, _: int, rng: np.random.Generator) -> _Blocks:
+        """Exchange two blocks."""
+        if len(blocks) > 1:
+            first, second = rng.permutation(len(blocks))[:2]
+            blocks[first], blocks[second] = blocks[second], blocks[first]
+        return blocks
+
+    def _add_node(self, blocks: _Blocks, index: int, rng: np.random.Generator) -> _Blocks:
+        """Put a node before the output, between it and a random earlier one."""
+        n_nodes = n_nodes_of(len(blocks))
+        if n_nodes >= self.max_nodes:
+            return blocks
+        n_operations = len(blocks[0])
+        inner = len(blocks) - n_nodes
+        source = int(rng.integers(n_nodes))
+        into_new = [[0] * n_operations for _ in range(n_nodes)]
+        into_new[source][index] = self._random_step(rng)
+        from_new = [0] * n_operations
+        from_new[rng.integers(n_operations)] = self._random_step(rng)
+        return [*blocks[:inner], *into_new, *blocks[inner:], from_new]
+
+    def _remove_node(self, blocks: _Blocks, _: int, rng: np.random.Generator) -> _Blocks:
+        """Take one intermediate node out, with all its blocks."""
+        n_nodes = n_nodes_of(len(blocks))
+        if n_nodes == 1:
+            return blocks
+        gone = int(rng.integers(1, n_nodes))
+        return [
+            block
+            for (source, target), block in zip(edges(n_nodes), blocks, strict=True)
+            if gone not in (source, target)
+        ]
+
+
+def _check_range(name: str, value: int, low: int, high: int | None) -> None:
+    if type(value) is not int or value < low or (high is not None and value > high):
+        expected = f"an integer of at least {low}" if high is None else f"{low} to {high}"
+        raise SearchError(f"search space: {name}={value!r}; expected {expected}")
