@@ -1,0 +1,399 @@
+"""Data sets: a name, a path or arrays → images and labels, checked.
+
+Each source only finds its images and labels; one function, `build_dataset`, checks them, pixels
+too, gives all of them the same form, resizes and splits.
+
+>>> digits = load_dataset("digits")
+>>> digits.n_classes, digits.in_channels, digits.image_size
+(10, 1, (8, 8))
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from pymoo_nas import image_files
+from pymoo_nas.errors import DatasetError
+from pymoo_nas.image_files import TORCHVISION, Splits
+
+TEST_FRACTION = 0.2
+"""The share of each class that is held out where a source has no test part."""
+
+SPLIT_SEED = 0
+"""Seed of that split: the same images are held out in every run, whatever the run's own seed."""
+
+FOLDER_IMAGE_SIZE = (32, 32)
+"""What an image folder, whose files may all differ, is resized to where no size is given."""
+
+MAX_IMAGE_SIZE = 4096
+"""Largest height and width that images are resized to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images of two or more classes, for training and for testing, as `load_dataset` checks them.
+
+    Attributes:
+        name: for people and file names.
+        train_images: (n, H, W, C), uint8, or float32 on any scale.
+        train_labels: (n,) int64 in 0..n_classes-1; every class occurs.
+        test_images: (m, H, W, C), of the same type.
+        test_labels: (m,) int64; not every class need occur.
+        class_names: label → name.
+        augment: whether a horizontal flip or a shifted crop keeps the label (not for digits).
+    """
+
+    name: str
+    train_images: NDArray[Any]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[Any]
+    test_labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    augment: bool
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def in_channels(self) -> int:
+        """C: 1 for grey, 3 for RGB."""
+        return int(self.train_images.shape[3])
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return int(self.train_images.shape[1]), int(self.train_images.shape[2])
+
+    @cached_property
+    def mean(self) -> NDArray[np.float64]:
+        """(C,): mean of the training pixels; 0..255 counts as 0..1, floats as they are."""
+        return _mean_power(self.train_images, 1, np.zeros(self.in_channels))
+
+    @cached_property
+    def std(self) -> NDArray[np.float64]:
+        """(C,): standard deviation on the scale of `mean`; 1 for a constant channel."""
+        # Two passes: the mean square less the squared mean would cancel on narrow ranges.
+        std = np.sqrt(_mean_power(self.train_images, 2, self.mean))
+        # A spread below float32's resolution is rounding, which division would blow up.
+        return np.where(std <= np.finfo(np.float32).eps * np.abs(self.mean), 1.0, std)
+
+    def normalized(self, images: NDArray[Any]) -> Tensor:
+        """(n, H, W, C) → float32 (n, C, H, W), (x - mean) / std of the training images.
+
+        Raises:
+            DatasetError: the images are not of this data set's type and number of channels.
+        """
+        expected = self.train_images.dtype
+        if images.ndim != 4 or images.shape[3] != self.in_channels or images.dtype != expected:
+            raise DatasetError(
+                f"data set {self.name!r}: cannot normalise {images.dtype} images of shape "
+                f"{images.shape}; expected {expected} of shape (n, H, W, {self.in_channels})"
+            )
+        scale = 255.0 if images.dtype == np.uint8 else 1.0
+        n, height, width, channels = images.shape
+        normalized = np.empty((n, channels, height, width), dtype=np.float32)
+        for channel in range(channels):
+            plane = normalized[:, channel]
+            shift = np.float32(scale * self.mean[channel])
+            np.subtract(images[..., channel], shift, out=plane, dtype=np.float32)
+            plane /= np.float32(scale * self.std[channel])
+        return torch.from_numpy(normalized)
+
+
+DatasetSource: TypeAlias = str | Path | Dataset | tuple[Any, Any] | tuple[Any, Any, Any, Any]
+
+DATASET_NAMES = ("digits", *TORCHVISION)
+"""What `load_dataset` knows by name."""
+
+
+def load_dataset(
+    source: DatasetSource,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    root: str | Path = "data",
+    download: bool = False,
+) -> Dataset:
+    """Load a data set and check it.
+
+    Labels are integers (n,) or (n, 1), or one-hot (n, k). Where no class names come with them, the
+    labels that occur are numbered 0, 1, … and their old numbers become the names. Without a test
+    part a fifth of each class is held out, the same images each time.
+
+    Args:
+        source: one of
+
+            - a name of `DATASET_NAMES`, in any case; a name goes before a path;
+            - a path, as it stands or under `root`: an image folder or an ``.npz`` file, see
+              `image_files.read_image_folder` and `image_files.read_npz`;
+            - ``(images, labels)`` or ``(train_images, train_labels, test_images, test_labels)``:
+              numpy (n, H, W, C) or (n, H, W), or torch (n, C, H, W) or (n, H, W), with any number
+              of channels; not copied where they fit as they are;
+            - a `Dataset`, which is returned as it is, unless `image_size` changes it.
+        image_size: pixels, one number or (H, W), to which the images are resized; None keeps their
+            size (32 for an image folder).
+        root: where torchvision's data sets are looked for, and kept when downloaded.
+        download: whether to download a data set of torchvision that is absent.
+
+    Returns:
+        The data set; `augment` is False for digits, mnist and svhn, else True: change it, for a
+        file of handwriting, with `dataclasses.replace`.
+
+    Raises:
+        DatasetError: what was given, what was expected, and what to do.
+
+    Warns:
+        UserWarning: files of an image folder are skipped.
+    """
+    size = _height_and_width(image_size)
+    if isinstance(source, Dataset) and size in (None, source.image_size):
+        return source
+    name, splits, augment = _find(source, size, Path(root).expanduser(), download)
+    return build_dataset(name, splits, augment=augment, image_size=size)
+
+
+def _find(
+    source: Any, size: tuple[int, int] | None, root: Path, download: bool
+) -> tuple[str, Splits, bool]:
+    """The name, the images and labels, and `Dataset.augment`."""
+    if isinstance(source, Dataset):
+        arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)
+        return source.name, Splits(*arrays, class_names=source.class_names), source.augment
+    if isinstance(source, tuple | list) and len(source) in (2, 4):
+        return "arrays", Splits(*source), True
+    if not isinstance(source, str | Path):
+        many = f" of {len(source)}" if isinstance(source, tuple | list) else ""
+        raise DatasetError(
+            f"data set: got a {type(source).__name__}{many}; expected a name, a path, a Dataset, "
+            "(images, labels) or (train_images, train_labels, test_images, test_labels)"
+        )
+    name = source.lower() if isinstance(source, str) else ""
+    if name == "digits":
+        digits = load_digits()
+        return name, Splits((digits.images / 16).astype(np.float32), digits.target), False
+    if name in TORCHVISION:
+        return name, image_files.read_torchvision(name, root, download), TORCHVISION[name].augment
+    path = _existing_path(source, root)
+    if path.is_dir():
+        return (
+            path.resolve().name,
+            image_files.read_image_folder(path, size or FOLDER_IMAGE_SIZE),
+            True,
+        )
+    if path.suffix.lower() != ".npz":
+        raise DatasetError(f"data set {path}: expected an image folder or an .npz file")
+    return path.stem, image_files.read_npz(path), True
+
+
+def build_dataset(
+    name: str, splits: Splits, *, augment: bool = True, image_size: tuple[int, int] | None = None
+) -> Dataset:
+    """Check images and labels and bring them into the form that `Dataset` describes.
+
+    The one way into a `Dataset` for every source; the arguments are those of `load_dataset`.
+
+    Raises:
+        DatasetError: they do not fit the form or each other.
+    """
+    parts = {"train": (splits.train_images, splits.train_labels)}
+    if splits.test_images is not None or splits.test_labels is not None:
+        parts["test"] = (splits.test_images, splits.test_labels)
+    images = {}
+    labels = {}
+    for part, (found_images, found_labels) in parts.items():
+        where = f"data set {name!r}, {part}"
+        images[part] = image_files.channels_last(found_images, f"{where} images")
+        labels[part] = image_files.integer_labels(
+            found_labels, len(images[part]), f"{where} labels"
+        )
+    images = image_files.same_type(images, name)
+    if image_size is not None:
+        images = {part: image_files.resize(array, image_size) for part, array in images.items()}
+    shapes = {part: array.shape[1:] for part, array in images.items()}
+    if len(set(shapes.values())) > 1:
+        raise DatasetError(
+            f"data set {name!r}: training images are (H, W, C) = {shapes['train']}, test images "
+            f"{shapes['test']}; expected the same; give image_size, or convert the channels"
+        )
+    names, labels = _name_classes(labels, splits.class_names, name)
+    if "test" not in images:
+        train, test = split_validation(labels["train"], TEST_FRACTION, SPLIT_SEED, names)
+        images = {"train": images["train"][train], "test": images["train"][test]}
+        labels = {"train": labels["train"][train], "test": labels["train"][test]}
+    return Dataset(
+        name, images["train"], labels["train"], images["test"], labels["test"], names, augment
+    )
+
+
+def split_validation(
+    labels: NDArray[np.int64], fraction: float, seed: int, class_names: Sequence[str] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices for training and for validation, ascending, with the same share of every class.
+
+    Args:
+        labels: (n,).
+        fraction: share of each class for validation, between 0 and 1; rounded, but at least one
+            image of each class on either side.
+        seed: the same seed gives the same division.
+        class_names: label → name, for messages.
+
+    Raises:
+        DatasetError: a class has one image only, or the fraction does not fit.
+    """
+    if not (0 < fraction < 1 and len(labels)):
+        raise DatasetError(
+            f"split: got fraction {fraction} of {len(labels)} images; expected it between 0 and 1"
+        )
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        if len(members) < 2:
+            raise DatasetError(
+                f"class {_class_name(label, class_names)} has 1 image; expected at least 2, one "
+                "on either side of the split; add images or leave the class out"
+            )
+        chosen.append(members[: min(max(1, int(fraction * len(members) + 0.5)), len(members) - 1)])
+    validation = np.sort(np.concatenate(chosen))
+    return np.setdiff1d(np.arange(len(labels)), validation), validation
+
+
+def balanced_indices(
+    images: NDArray[Any],
+    labels: NDArray[np.int64],
+    n: int,
+    rng: np.random.Generator,
+    class_names: Sequence[str] | None = None,
+) -> NDArray[np.int64]:
+    """Indices (n,), in random order, of n distinct images, as many of each class as of any other.
+
+    Each of k classes gives n // k, some, drawn at random, one more. Images that are equal byte for
+    byte count as one, whatever their labels; only those that come up are compared.
+
+    Args:
+        images: (m, H, W, C).
+        labels: (m,), of which k differ.
+        n: how many.
+        rng: the only source of randomness.
+        class_names: label → name, for messages.
+
+    Raises:
+        DatasetError: n is below 1 or above m, or a class has too few distinct images.
+    """
+    if not 1 <= n <= len(labels):
+        raise DatasetError(f"{n} images asked for; expected 1 to {len(labels)}, all there are")
+    classes = np.unique(labels).tolist()
+    waiting = {c: iter(rng.permutation(np.flatnonzero(labels == c)).tolist()) for c in classes}
+    drawn: dict[bytes, int] = {}
+    n_drawn = dict.fromkeys(classes, 0)
+
+    def draw(label: int) -> None:
+        for index in waiting[label]:
+            content = images[index].tobytes()
+            if content not in drawn:
+                drawn[content] = index
+                n_drawn[label] += 1
+                return
+
+    quota, remainder = divmod(n, len(classes))
+    for label in classes * quota:
+        draw(label)
+    for label in rng.permutation(classes).tolist():
+        if quota * len(classes) <= len(drawn) < n:
+            draw(label)
+    if len(drawn) < n:
+        scarce = min(classes, key=n_drawn.__getitem__)
+        raise DatasetError(
+            f"class {_class_name(scarce, class_names)} has {n_drawn[scarce]} distinct images; "
+            f"expected {quota + bool(remainder)}, for {n} images of {len(classes)} classes evenly; "
+            f"draw {n_drawn[scarce] * len(classes)} images or fewer, or add some"
+        )
+    return rng.permutation(np.array(list(drawn.values()), dtype=np.int64))
+
+
+def _class_name(label: int, class_names: Sequence[str] | None) -> str:
+    return repr(class_names[label]) if class_names is not None else str(label)
+
+
+def _height_and_width(image_size: Any) -> tuple[int, int] | None:
+    if image_size is None:
+        return None
+    pair = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
+    whole = all(isinstance(side, int | np.integer) and side is not True for side in pair)
+    if len(pair) != 2 or not whole or not 1 <= min(pair) <= max(pair) <= MAX_IMAGE_SIZE:
+        raise DatasetError(
+            f"image size: got {image_size!r}; expected a whole number of pixels from 1 to "
+            f"{MAX_IMAGE_SIZE}, or two as (height, width)"
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def _existing_path(source: str | Path, root: Path) -> Path:
+    path = Path(source).expanduser()
+    for candidate in (path, root / path):
+        # os.path, unlike pathlib, takes a name that is too long for one that does not exist.
+        if str(source) and os.path.exists(candidate):
+            return candidate
+    close = difflib.get_close_matches(str(source).lower(), DATASET_NAMES)
+    raise DatasetError(
+        f"data set {str(source)!r}: there is no such path, here or in {root.resolve()}, and the "
+        f"known names are {', '.join(DATASET_NAMES)}"
+        + (f"; did you mean {' or '.join(close)}?" if close else "")
+    )
+
+
+def _name_classes(
+    labels: dict[str, NDArray[np.int64]], class_names: Sequence[str] | None, name: str
+) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
+    """Number the classes 0..n_classes-1; without names those that occur, named by their numbers."""
+    classes = np.unique(labels["train"]) if class_names is None else np.arange(len(class_names))
+    names = tuple(map(str, classes if class_names is None else class_names))
+    for part, array in labels.items():
+        unknown = np.setdiff1d(array, classes)
+        if len(unknown):
+            known = "the training labels" if class_names is None else "one for each class name"
+            raise DatasetError(
+                f"data set {name!r}, {part} labels: got {_few(unknown)}; expected only "
+                f"{_few(classes)}, {known}"
+            )
+    empty = np.setdiff1d(classes, labels["train"])
+    if len(empty):
+        raise DatasetError(
+            f"data set {name!r}: no training image of class {_few([names[c] for c in empty])}; "
+            "add images or leave the class out"
+        )
+    if len(classes) < 2:
+        raise DatasetError(f"data set {name!r}: only one class, {names[0]!r}; expected two or more")
+    return names, {part: np.searchsorted(classes, array) for part, array in labels.items()}
+
+
+def _few(values: Any) -> str:
+    values = list(map(str, values))
+    return ", ".join(values[:5]) + (f", … ({len(values)})" if len(values) > 5 else "")
+
+
+def _mean_power(
+    images: NDArray[Any], power: int, origin: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(C,): mean of (x - origin)^power, piece by piece: never a float64 copy of all images."""
+    n_channels = images.shape[3]
+    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    step = max(1, 2**22 // images[0].size)
+    total = np.zeros(n_channels)
+    for start in range(0, len(images), step):
+        pixels = images[start : start + step].reshape(-1, n_channels).astype(np.float64)
+        total += ((pixels - scale * origin) ** power).sum(axis=0)
+    return np.asarray(total / scale**power * n_channels / images.size)

@@ -1,0 +1,396 @@
+"""Files and arrays in their many forms → images and labels in one.
+
+Image folders, ``.npz`` files and torchvision's data sets are read here; `pymoo_nas.datasets` then
+brings what was found, and arrays that were given, into the one form by the functions below them.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision import datasets
+
+from pymoo_nas.errors import DatasetError
+
+EXTENSIONS = ".bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp"
+"""Endings, in lower case, of the files in a class folder that count as images."""
+
+# Without these PIL would go by content and hand, for instance, an EPS file that is named .png to an
+# external program.
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+
+# What the readers raise on damaged, cut off, oversized or forged files.
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    http.client.HTTPException,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+N_NAMED = 5
+"""How many skipped files a message names."""
+
+
+class _Torchvision(NamedTuple):
+    """A data set of torchvision: its class, its place under the root, and `Dataset.augment`."""
+
+    loader: Any
+    place: str
+    augment: bool
+
+
+TORCHVISION = {
+    "cifar10": _Torchvision(datasets.CIFAR10, "cifar-10-batches-py", True),
+    "cifar100": _Torchvision(datasets.CIFAR100, "cifar-100-python", True),
+    "fashion-mnist": _Torchvision(datasets.FashionMNIST, "FashionMNIST/raw", True),
+    "mnist": _Torchvision(datasets.MNIST, "MNIST/raw", False),
+    "svhn": _Torchvision(datasets.SVHN, "*_32x32.mat", False),
+}
+"""Name → where torchvision has it."""
+
+
+class Splits(NamedTuple):
+    """Images, labels and names (label → name) as they were found; None where there are none."""
+
+    train_images: Any
+    train_labels: Any
+    test_images: Any = None
+    test_labels: Any = None
+    class_names: Sequence[str] | None = None
+
+
+class _ImageFile(NamedTuple):
+    """A file of an image folder, its part (``"train"`` or ``"test"``) and its class's index."""
+
+    path: Path
+    part: str
+    label: int
+
+
+def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
+    """Read ``<folder>/<class>/*`` or ``<folder>/{train,test}/<class>/*``.
+
+    The second layout is taken where ``train`` holds folders. Images are uint8, grey where every
+    file is grey, else RGB: 16 bits per channel become 8, a transparent image loses its alpha
+    channel, a photograph is turned as its EXIF entry says. Hidden files, files without an image's
+    ending and folders inside a class are left out.
+
+    Args:
+        folder: an existing folder.
+        size: (H, W) that each image is resized to, whatever its proportions (bilinear).
+
+    Warns:
+        UserWarning: files that cannot be read, or that are links to somewhere outside `folder`,
+            with their count and the first names; they are skipped.
+
+    Raises:
+        DatasetError: there are no class folders, or a class has no readable image.
+    """
+    split = (folder / "train").is_dir() and bool(_class_folders(folder / "train"))
+    parts = {"train": folder / "train", "test": folder / "test"} if split else {"train": folder}
+    parts = {part: path for part, path in parts.items() if path.is_dir()}
+    names = [path.name for path in _class_folders(parts["train"])]
+    if not names:
+        raise DatasetError(
+            f"image folder {folder}: no class folders in it; expected {folder}/<class>/* or "
+            f"{folder}/{{train,test}}/<class>/*, with image files ({EXTENSIONS})"
+        )
+    files = list(_image_files(parts, names))
+    images, skipped = _read_all(folder, files, size)
+    notice = _notice(folder, skipped, len(files))
+    for part, path in parts.items():
+        _require_images(path, [file.label for file in images if file.part == part], names, notice)
+    if notice:
+        warnings.warn(notice, stacklevel=4)
+
+    grey = all(pixels.ndim == 2 for pixels in images.values())
+    arrays: dict[str, Any] = {}
+    for part in parts:
+        chosen = {file: pixels for file, pixels in images.items() if file.part == part}
+        arrays[f"{part}_labels"] = np.array([file.label for file in chosen])
+        arrays[f"{part}_images"] = np.stack(
+            [p if grey or p.ndim == 3 else np.dstack([p, p, p]) for p in chosen.values()]
+        )
+    return Splits(**arrays, class_names=names)
+
+
+def read_npz(path: Path) -> Splits:
+    """Read an ``.npz`` file with MedMNIST's key names (Yang 2023).
+
+    ``train_images`` and ``train_labels``, and optionally ``test_images`` with ``test_labels`` and
+    ``class_names``. Further keys are left alone, ``val_images`` too: validation images are drawn
+    from the training images. Nothing is unpickled.
+
+    Raises:
+        DatasetError: the file is damaged, holds Python objects, or lacks a key.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("not a zip archive, as .npz files are")
+        with np.load(path, allow_pickle=False) as archive:
+            found = sorted(archive.files)
+            wanted = ["train_images", "train_labels"]
+            if not {"test_images", "test_labels"}.isdisjoint(found):
+                wanted += ["test_images", "test_labels"]
+            arrays = {key: archive[key] for key in wanted if key in found}
+            names = archive["class_names"].astype(str) if "class_names" in found else None
+    except UNREADABLE as error:
+        raise DatasetError(
+            f"{path}: cannot be read ({error}); expected an .npz file as numpy.savez writes it, "
+            "of numbers, and of text for class_names (not dtype=object)"
+        ) from error
+    missing = [key for key in wanted if key not in found]
+    if missing:
+        raise DatasetError(
+            f"{path}: no {', '.join(missing)} in it; found {', '.join(found) or 'nothing'}; "
+            "expected train_images and train_labels, and test_images together with test_labels"
+        )
+    return Splits(**arrays, class_names=None if names is None else names.ravel().tolist())
+
+
+def read_torchvision(name: str, root: Path, download: bool) -> Splits:
+    """Read a data set of `TORCHVISION` from `root`, where torchvision itself would look for it.
+
+    Raises:
+        DatasetError: it is absent or damaged, or cannot be downloaded.
+    """
+    loader, place, _ = TORCHVISION[name]
+    svhn = name == "svhn"
+    kinds = [{"split": "train"}, {"split": "test"}] if svhn else [{"train": True}, {"train": False}]
+    try:
+        # CIFAR's files are pickles: torchvision compares their MD5 sums before it opens them.
+        train, test = (loader(root, download=download, **kind) for kind in kinds)
+    except UNREADABLE as error:
+        failed = "could not be downloaded to" if download else "is not there or damaged in"
+        raise DatasetError(
+            f"data set {name!r} {failed} {(root / place).resolve()} ({error}); expected "
+            f"torchvision's files; run `pymoo-nas search {name} --download`, connected to the "
+            "internet, or put the files there"
+        ) from error
+    if svhn:
+        images = [np.moveaxis(part.data, 1, 3) for part in (train, test)]
+        return Splits(images[0], train.labels, images[1], test.labels)
+    return Splits(train.data, train.targets, test.data, test.targets, train.classes)
+
+
+def channels_last(images: Any, where: str) -> NDArray[Any]:
+    """(n, H, W, C), from numpy's or torch's usual order."""
+    array = as_numbers(images, where)
+    if isinstance(images, Tensor) and array.ndim == 4:
+        array = np.moveaxis(array, 1, 3)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.size == 0:
+        raise DatasetError(
+            f"{where}: got shape {np.shape(images)}; expected at least one image, as (n, H, W) or "
+            "(n, H, W, C), a torch tensor as (n, C, H, W)"
+        )
+    _, height, width, channels = array.shape
+    if min(height, width) in (1, 3) and max(height, width) == channels > 4:
+        raise DatasetError(
+            f"{where}: got shape {np.shape(images)}, which reads as {height}×{width} pixels of "
+            f"{channels} channels; expected channels last in numpy arrays and first in torch "
+            "tensors; use numpy.moveaxis or torch.movedim"
+        )
+    return array
+
+
+def as_numbers(values: Any, where: str) -> NDArray[Any]:
+    """A numpy or torch array, or lists, as an array of numbers; else a DatasetError."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        # numpy has no bfloat16.
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise DatasetError(f"{where}: {error}; expected an array") from error
+    if array.dtype.kind not in "buif":
+        raise DatasetError(
+            f"{where}: got {type(values).__name__} of {array.dtype}; expected an array of numbers"
+        )
+    return array
+
+
+def same_type(images: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+    """Integers → uint8 where all lie in 0..255, else float32 as they are; floats → float32."""
+    integer = {array.dtype.kind in "ui" for array in images.values()}
+    if len(integer) > 1:
+        raise DatasetError(
+            f"data set {name!r}: training images are {images['train'].dtype} but test images "
+            f"{images['test'].dtype}; expected both on the same scale, in the same type"
+        )
+    if integer == {True} and all(a.min() >= 0 and a.max() <= 255 for a in images.values()):
+        return {part: array.astype(np.uint8, copy=False) for part, array in images.items()}
+    with np.errstate(over="ignore"):
+        images = {part: array.astype(np.float32, copy=False) for part, array in images.items()}
+    for part, array in images.items():
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2, 3)))
+        if len(bad):
+            raise DatasetError(
+                f"data set {name!r}: {len(bad)} of {len(array)} {part} images hold NaN, infinity "
+                f"or more than float32 can, the first at index {bad[0]}; mend or remove them"
+            )
+    return images
+
+
+def integer_labels(labels: Any, n_images: int, where: str) -> NDArray[np.int64]:
+    """(n,), from integers (n,) or (n, 1), or one-hot (n, k)."""
+    array = as_numbers(labels, where)
+    problem = ""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    elif array.ndim == 2 and np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all():
+        array = array.argmax(axis=1)
+    if array.ndim != 1:
+        problem = f"shape {array.shape}, not one-hot (no image may have two labels, or none)"
+    elif len(array) != n_images:
+        problem = f"{len(array)} labels for {n_images} images"
+    elif (array != np.floor(array)).any():
+        problem = "fractions or NaN"
+    elif array.min() < 0 or array.max() >= 2**53:
+        problem = f"labels from {array.min()} to {array.max()}"
+    if problem:
+        raise DatasetError(
+            f"{where}: got {problem}; expected one class per image: integers from 0 of shape "
+            "(n,) or (n, 1), or one-hot rows (n, n_classes)"
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def resize(images: NDArray[Any], size: tuple[int, int], chunk: int = 1024) -> NDArray[Any]:
+    """Uint8 or float32 (n, H, W, C) → (n, *size, C) of the same type, bilinear with antialiasing.
+
+    `chunk` images at a time, which bounds the memory.
+    """
+    if images.shape[1:3] == size:
+        return images
+    resized = np.empty((len(images), *size, images.shape[3]), dtype=images.dtype)
+    for start in range(0, len(images), chunk):
+        part = np.moveaxis(images[start : start + chunk], 3, 1).astype(np.float32, order="C")
+        scaled = F.interpolate(torch.from_numpy(part), size, mode="bilinear", antialias=True)
+        if images.dtype == np.uint8:
+            scaled = scaled.round_().clamp_(0, 255)
+        resized[start : start + chunk] = np.moveaxis(scaled.numpy(), 1, 3)
+    return resized
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        # __MACOSX is what macOS adds to its archives.
+        return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__MACOSX")))
+    except OSError as error:
+        raise DatasetError(f"image folder {folder}: cannot be listed ({error})") from error
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    return [path for path in _visible(folder) if path.is_dir()]
+
+
+def _image_files(parts: dict[str, Path], names: Sequence[str]) -> Iterator[_ImageFile]:
+    labels = {name: label for label, name in enumerate(names)}
+    for part, folder in parts.items():
+        for class_folder in _class_folders(folder):
+            if class_folder.name not in labels:
+                raise DatasetError(
+                    f"image folder {class_folder}: there is no training class of that name; "
+                    f"expected one of {', '.join(names)}"
+                )
+            for path in _visible(class_folder):
+                if path.suffix.lower() in EXTENSIONS.split() and not path.is_dir():
+                    yield _ImageFile(path, part, labels[class_folder.name])
+
+
+def _read_all(
+    folder: Path, files: Sequence[_ImageFile], size: tuple[int, int]
+) -> tuple[dict[_ImageFile, NDArray[np.uint8]], dict[Path, str]]:
+    """The pixels of each readable file, and for each other file why it was skipped."""
+    real_folder = os.path.realpath(folder)
+    images = {}
+    skipped = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for file in files:
+            real = Path(os.path.realpath(file.path))
+            if not real.is_relative_to(real_folder):
+                skipped[file.path] = "a link that leaves the folder"
+            elif not real.is_file():
+                # A named pipe, for instance, would block for ever.
+                skipped[file.path] = "a broken link, or no regular file"
+            else:
+                try:
+                    images[file] = _read_image(real, size)
+                except UnidentifiedImageError:
+                    skipped[file.path] = "no image"
+                except UNREADABLE as error:
+                    skipped[file.path] = str(error) or type(error).__name__
+    return images, skipped
+
+
+def _read_image(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(H, W) for a grey image, else (H, W, 3)."""
+    with Image.open(path, formats=FORMATS) as opened:
+        image = _grey_or_rgb(ImageOps.exif_transpose(opened))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def _grey_or_rgb(image: Image.Image) -> Image.Image:
+    """Any mode of PIL → ``L`` or ``RGB``, 8 bits per channel."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("grey values outside 0..65535; convert them, or give arrays")
+        return Image.fromarray((values / 257 + 0.5).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels; convert them to 8 or 16 bits, or give arrays")
+    if image.mode in ("1", "L", "LA", "La"):
+        return image.convert("L")
+    if image.mode in ("P", "PA"):
+        # By way of RGBA, since PIL warns where a palette with transparency goes straight to RGB.
+        rgb = image.convert("RGBA").convert("RGB")
+        red, green, blue = rgb.split()
+        return red if red == green == blue else rgb
+    return image.convert("RGB")
+
+
+def _notice(folder: Path, skipped: dict[Path, str], n_files: int) -> str:
+    named = [f"{path.relative_to(folder)} ({why})" for path, why in skipped.items()]
+    more = f", and {len(named) - N_NAMED} more" if len(named) > N_NAMED else ""
+    text = f"skipped {len(named)} of {n_files} image files: {', '.join(named[:N_NAMED])}{more}"
+    return f"image folder {folder}: {text}" if named else ""
+
+
+def _require_images(part: Path, labels: Sequence[int], names: Sequence[str], notice: str) -> None:
+    """Every class needs an image; a class that the test part leaves out altogether does not."""
+    for path in _class_folders(part):
+        if names.index(path.name) not in labels:
+            raise DatasetError(
+                f"image folder {path}: no readable image in this class; expected image files "
+                f"({EXTENSIONS}) directly in it; add some or remove the folder. {notice}".rstrip()
+            )
