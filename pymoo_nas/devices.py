@@ -1,0 +1,62 @@
+"""Where to compute: names of devices → `torch.device`, and their global random numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from pymoo_nas.errors import DeviceError
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """The device of a name.
+
+    Args:
+        name: ``cpu``; ``cuda`` (the current CUDA device) or ``cuda:0``, ``cuda:1``, …; or ``auto``,
+            which is CUDA where there is one and the CPU otherwise.
+
+    Raises:
+        DeviceError: another name, or a device that this machine does not have.
+
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    text = str(name)
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if text == "auto":
+        return torch.device("cuda" if n_cuda else "cpu")
+    matched = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", text)
+    available = ", ".join(["cpu", *(f"cuda:{index}" for index in range(n_cuda))])
+    if matched is None:
+        raise DeviceError(
+            f"device {text!r} is unknown; expected auto, cpu, cuda or cuda:<number>; "
+            f"available here: {available}"
+        )
+    if text != "cpu" and int(matched[1] or 0) >= n_cuda:
+        raise DeviceError(
+            f"device {text!r} is not there; available here: {available}; take one of these, or auto"
+        )
+    return torch.device(text)
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed torch's global generators for a while, then put them back as they were.
+
+    For what takes no generator of its own, such as dropout.
+
+    Args:
+        device: where it computes; the CPU's generator is always included.
+        seed: from 0 to 2^63 - 1.
+    """
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        # Not torch.manual_seed: that would seed every CUDA device, also those not put back.
+        torch.default_generator.manual_seed(seed)
+        for cuda in devices:
+            with torch.cuda.device(cuda):
+                torch.cuda.manual_seed(seed)
+        yield

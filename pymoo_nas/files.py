@@ -1,0 +1,129 @@
+"""Tables, JSON and weights in files, written so that a reader never finds half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from pymoo_nas.errors import RunError
+
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Write a file under a temporary name in the same folder, then rename it.
+
+    The block writes the temporary file and closes it. When the block ends, the bytes are forced to
+    the disk and the file takes its name, in place of an older one. When the block raises, also on
+    an interrupt, the temporary file is removed and what was there before stays as it was.
+
+    Args:
+        path: the file to make; its folder must exist.
+
+    Yields:
+        The temporary path. It keeps the suffix, from which some writers infer the format.
+
+    Raises:
+        FileNotFoundError: the block wrote nothing to the path that it was given.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "front.csv"
+    >>> with atomic_write(target) as temporary:
+    ...     written = temporary.write_text("ntk", encoding="utf-8")
+    >>> target.read_text(encoding="utf-8")
+    'ntk'
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    try:
+        yield temporary
+        # Without this the rename can reach the disk before the bytes do.
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, table: pd.DataFrame, *, index: bool = False) -> None:
+    """Write a table; floats are written so that they read back to the bit."""
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=index)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write plain values as indented JSON.
+
+    Raises:
+        ValueError: a float that JSON cannot hold (NaN or infinity).
+    """
+    text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def copy_state(network: nn.Module) -> dict[str, Tensor]:
+    """A network's state by name, on the CPU; tensors that share memory get a copy each."""
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+
+
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write what `copy_state` returned as safetensors."""
+    with atomic_write(path) as temporary:
+        safetensors.torch.save_file(dict(state), temporary)
+
+
+def load_weights(network: nn.Module, path: str | Path) -> None:
+    """Read weights that `train` wrote into a network of the same design, in place.
+
+    Args:
+        network: stays as it is when an error is raised.
+        path: a ``.safetensors`` file, or a folder that holds ``weights.safetensors``.
+
+    Raises:
+        RunError: no such file, a damaged one, or tensors of other names, shapes or types.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / WEIGHTS_FILE
+    if not path.is_file():
+        raise RunError(f"weights {str(path)!r}: no such file; expected what pymoo-nas train writes")
+    try:
+        stored = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise RunError(
+            f"weights {str(path)!r}: damaged, or no safetensors file ({error}); train again"
+        ) from error
+    expected = {name: _tensor_type(tensor) for name, tensor in network.state_dict().items()}
+    found = {name: _tensor_type(tensor) for name, tensor in stored.items()}
+    wrong = [
+        f"{name}: {found.get(name, 'nothing')} in the file, {expected.get(name, 'nothing')} in "
+        "the network"
+        for name in {**expected, **found}
+        if found.get(name) != expected.get(name)
+    ]
+    if wrong:
+        more = "; …" if len(wrong) > 3 else ""
+        raise RunError(
+            f"weights {str(path)!r} do not fit the network; {len(wrong)} tensors differ: "
+            f"{'; '.join(wrong[:3])}{more}; build the network that was trained"
+        )
+    network.load_state_dict(stored)
+
+
+def _tensor_type(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
