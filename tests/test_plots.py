@@ -1,0 +1,634 @@
+from __future__ import annotations
+
+import io
+import itertools
+import struct
+from collections.abc import Callable
+from pathlib import Path as FilePath
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.path import Path
+from matplotlib.transforms import Bbox
+
+from pymoo_nas.errors import GenotypeError, OperationError, RunError, SearchError
+from pymoo_nas.genotype import Genotype, edges
+from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS
+from pymoo_nas.plots import (
+    plot_cell,
+    plot_evolution,
+    plot_front,
+    plot_offspring,
+    plot_scores_3d,
+    save_figure,
+)
+
+SCORES = ["ntk", "activation", "correlation"]
+NAMES = list(OPERATIONS)
+HISTORY_PLOTS = [plot_evolution, plot_offspring, plot_front]
+WORST = {"ntk": 16.0, "activation": 2300.0, "correlation": 880.0}
+
+
+def make_history(n_generations: int = 30, n_offspring: int = 30, seed: int = 0) -> pd.DataFrame:
+    """Falling scores with 7 % degenerate candidates, some infeasible, a tournament every third."""
+    rng = np.random.default_rng(seed)
+    n = n_generations * n_offspring
+    generation = np.repeat(np.arange(1, n_generations + 1), n_offspring)
+    progress = np.exp(-generation / 10)
+    params = np.exp(rng.normal(11.5, 1, n)).astype(int)
+    frame = pd.DataFrame(
+        {
+            "generation": generation,
+            "genotype": "0804",
+            "ntk": 3.2 + 3 * progress + rng.gamma(2, 0.6, n),
+            "activation": -420 + 150 * progress + rng.gamma(2, 30, n),
+            "correlation": 20 + 60 * progress + rng.gamma(2, 15, n),
+            "params": params,
+            "flops": 50 * params,
+            "seconds": 0.1,
+            "degenerate": np.where(rng.random(n) < 0.07, "no ReLU", ""),
+            "feasible": params < 560_000,
+            "mutation": "grow:conv3x3",
+            "survived": rng.random(n) < 0.2,
+            "alpha": np.where((generation % 3 == 0) & (rng.random(n) < 0.7), rng.random(n), np.nan),
+        }
+    )
+    for score, worst in WORST.items():
+        frame.loc[frame["degenerate"] != "", score] = worst
+    return frame
+
+
+def usable_rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    """The slow, obvious choice of candidates that may be called best."""
+    return [
+        row
+        for row in frame.to_dict("records")
+        if row["degenerate"] == ""
+        and row["feasible"]
+        and np.isfinite([row[s] for s in SCORES]).all()
+    ]
+
+
+def draw(figure: Figure) -> None:
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
+
+
+def texts(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
+
+
+def line_of(axes: Axes, label: str) -> np.ndarray:
+    (line,) = [line for line in axes.get_lines() if line.get_label() == label]
+    return np.asarray(line.get_ydata())
+
+
+def points_3d(figure: Figure) -> list[np.ndarray]:
+    """The scatters of the 3-D axes, (n, 3) each; the first one is the origin."""
+    scatters: list[Any] = list(figure.axes[0].collections)
+    return [np.ma.filled(np.ma.column_stack(scatter._offsets3d), np.nan) for scatter in scatters]
+
+
+def parts(figure: Figure, gid: str) -> list[Any]:
+    """The arrows ("operation"), their "label"s or the "node"s of a drawn cell."""
+    return list(figure.findobj(lambda artist: artist.get_gid() == gid))
+
+
+def arrow_paths(figure: Figure) -> list[Path]:
+    """The arrows as curves in inches, without their heads."""
+    return [arrow._path_original for arrow in parts(figure, "operation")]
+
+
+def legend_of(figure: Figure) -> Any:
+    return figure.axes[0].get_legend()
+
+
+# Fig. 5 ------------------------------------------------------------------------------------------
+
+
+def test_evolution_hand_computed() -> None:
+    """Degenerate and infeasible candidates are never the best of a generation or so far."""
+    frame = make_history(3, 3).assign(
+        ntk=[5, 4, 1, 6, 2, 7, 3.5, 9, 8],
+        degenerate=["", "", "no ReLU", "", "", "", "", "", ""],
+        feasible=[True, True, True, True, False, True, True, True, True],
+    )
+    panel = plot_evolution(frame).axes[0]
+    assert line_of(panel, "best of the generation").tolist() == [4, 6, 3.5]
+    assert line_of(panel, "best so far").tolist() == [4, 4, 3.5]
+
+
+def test_evolution_equals_slow_loop() -> None:
+    """All three panels show what a loop over the rows of a shuffled history finds."""
+    frame = make_history().sample(frac=1, random_state=3)
+    rows = usable_rows(frame)
+    for score, panel in zip(SCORES, plot_evolution(frame).axes, strict=True):
+        best = [min(r[score] for r in rows if r["generation"] == g) for g in range(1, 31)]
+        assert line_of(panel, "best of the generation").tolist() == best
+        assert line_of(panel, "best so far").tolist() == [min(best[: g + 1]) for g in range(30)]
+
+
+def test_evolution_generation_without_candidate() -> None:
+    """A generation without a usable candidate leaves a gap in the dots, not in the best so far."""
+    frame = make_history(6, 10)
+    frame.loc[frame["generation"].isin([1, 4]), "feasible"] = False
+    panel = plot_evolution(frame).axes[1]
+    assert np.isnan(line_of(panel, "best of the generation")).nonzero()[0].tolist() == [0, 3]
+    so_far = line_of(panel, "best so far")
+    assert np.isnan(so_far).tolist() == [True, False, False, False, False, False]
+    assert so_far[3] == so_far[2]
+
+
+def test_evolution_tournament_bands() -> None:
+    """Exactly the generations in which a candidate has an alpha are marked by a band."""
+    for panel in plot_evolution(make_history(10, 20)).axes:
+        bands = [patch.get_window_extent() for patch in panel.patches]
+        data = [panel.transData.inverted().transform_bbox(band) for band in bands]
+        assert [round((box.x0 + box.x1) / 2, 6) for box in data] == [3, 6, 9]
+    without = make_history(4, 5).assign(alpha=np.nan)
+    assert not plot_evolution(without).axes[0].patches
+    assert "tournament" not in texts(plot_evolution(without))
+
+
+def test_evolution_labels() -> None:
+    """Each axis says its score, its unit and that lower is better."""
+    labels = [panel.get_ylabel() for panel in plot_evolution(make_history(3, 5)).axes]
+    assert all("lower is better" in label for label in labels)
+    assert ["log10 condition number" in label for label in labels] == [True, False, False]
+    assert ["−log det" in label for label in labels] == [False, True, True]
+
+
+def test_degenerate_values_leave_the_axis_alone() -> None:
+    """The bad values of degenerate candidates change no limit of any panel."""
+    frame = make_history()
+    sound = frame[frame["degenerate"] == ""]
+    assert frame["activation"].max() == WORST["activation"]
+    for plot in (plot_evolution, plot_front):
+        for dirty, clean in zip(plot(frame).axes[:3], plot(sound).axes[:3], strict=True):
+            assert dirty.get_xlim() == clean.get_xlim()
+            assert dirty.get_ylim() == clean.get_ylim()
+
+
+# Fig. 6 ------------------------------------------------------------------------------------------
+
+
+def slow_top(frame: pd.DataFrame, top: int = 3) -> list[dict[Any, Any]]:
+    chosen = []
+    rows = usable_rows(frame)
+    for generation in sorted({row["generation"] for row in rows}):
+        group = [row for row in rows if row["generation"] == generation]
+        values = {score: sorted({row[score] for row in group}) for score in SCORES}
+        ranked = sorted(group, key=lambda r: sum(values[s].index(r[s]) for s in SCORES))
+        chosen += ranked[:top]
+    return chosen
+
+
+def test_offspring_are_the_best_by_rank_sum() -> None:
+    """As many points as a loop chooses, with their generations as colours, and scaled likewise."""
+    frame = make_history(12, 10)
+    chosen = slow_top(frame)
+    origin, points = points_3d(plot_offspring(frame))
+    assert origin.tolist() == [[0, 0, 0]]
+    values = np.array([[row[score] for score in SCORES] for row in chosen])
+    # 36 points, so the percentiles fall on the extremes and nothing is clipped.
+    expected = (values - values.min(0)) / (values.max(0) - values.min(0))
+    assert np.allclose(sorted(points.tolist()), sorted(expected.tolist()))
+    colours = np.asarray(plot_offspring(frame).axes[0].collections[1].get_array())
+    assert sorted(colours.tolist()) == sorted(row["generation"] for row in chosen)
+
+
+def test_offspring_uses_dense_ranks() -> None:
+    """Ties share a rank: hand-computed sums 3, 6, 7, 7 and 9 choose the first three rows."""
+    frame = make_history(1, 5).assign(
+        ntk=[1, 1, 2, 2, 3.0],  # dense ranks 1 1 2 2 3
+        activation=[1, 2, 2, 3, 3.0],  # 1 2 2 3 3
+        correlation=[1, 3, 3, 2, 3.0],  # 1 3 3 2 3
+        degenerate="",
+        feasible=True,
+    )
+    _, points = points_3d(plot_offspring(frame))
+    # Rows 0, 1, 2: ntk 1 1 2, activation 1 2 2, correlation 1 3 3, each scaled to [0, 1].
+    assert sorted(points.tolist()) == [[0, 0, 0], [0, 1, 1], [1, 1, 1]]
+
+
+def test_offspring_outliers_are_clipped() -> None:
+    """An outlier among many generations lies on the border and does not stretch the axis."""
+    frame = make_history(60, 3).assign(degenerate="", feasible=True)
+    far = frame.copy()
+    far.loc[7, "ntk"] = 1e9
+    _, points = points_3d(plot_offspring(far))
+    assert points.min() == 0
+    assert points.max() == 1
+    assert np.ptp(np.delete(points, 7, axis=0)[:, 0]) == 1
+    assert np.median(points[:, 0]) > 0.05
+
+
+# The front ---------------------------------------------------------------------------------------
+
+
+def slow_front(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    rows = usable_rows(frame)
+    return [
+        row
+        for row in rows
+        if not any(
+            all(other[s] <= row[s] for s in SCORES) and any(other[s] < row[s] for s in SCORES)
+            for other in rows
+        )
+    ]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 40), st.booleans())
+@settings(max_examples=8, deadline=None)
+def test_front_equals_brute_force(seed: int, n: int, ties: bool) -> None:
+    """The coloured points of each projection are those of a brute-force Pareto filter."""
+    frame = make_history(1, n, seed)
+    if ties:
+        frame[SCORES] = np.random.default_rng(seed).integers(0, 4, (n, 3)).astype(float)
+    expected = slow_front(frame)
+    for panel, (x, y) in zip(
+        plot_front(frame).axes, itertools.combinations(SCORES, 2), strict=False
+    ):
+        coloured = panel.collections[1]
+        drawn = sorted(map(tuple, np.asarray(coloured.get_offsets()).tolist()))
+        assert drawn == sorted((row[x], row[y]) for row in expected)
+        assert sorted(np.asarray(coloured.get_array())) == sorted(row["params"] for row in expected)
+
+
+def test_front_grey_points() -> None:
+    """A history shows all sound candidates in grey; a front has none."""
+    frame = make_history(5, 10)
+    for panel in plot_front(frame).axes[:3]:
+        assert (
+            len(np.asarray(panel.collections[0].get_offsets())) == (frame["degenerate"] == "").sum()
+        )
+    alone = plot_front(frame.drop(columns=["survived", "degenerate", "feasible"]))
+    assert len(np.asarray(alone.axes[0].collections[0].get_offsets())) == 0
+    assert "grey" not in texts(alone)
+
+
+def test_front_lies_inside_the_axes() -> None:
+    """No member of the front is cut off, and the title counts the candidates that are."""
+    frame = make_history().assign(feasible=True)
+    figure = plot_front(frame)
+    scored = frame[frame["degenerate"] == ""][SCORES].to_numpy()
+    panels = figure.axes[:3]
+    for panel in panels:
+        x, y = np.asarray(panel.collections[1].get_offsets()).T
+        assert panel.get_xlim()[0] < x.min() <= x.max() < panel.get_xlim()[1]
+        assert panel.get_ylim()[0] < y.min() <= y.max() < panel.get_ylim()[1]
+    high = [panels[0].get_xlim()[1], panels[0].get_ylim()[1], panels[1].get_ylim()[1]]
+    beyond = (scored > high).any(axis=1).sum()
+    assert 0 < beyond < 0.06 * len(scored)
+    assert f"{beyond} of them beyond" in texts(figure)
+
+
+def test_front_of_one_point() -> None:
+    """A front of one point is drawn, with its parameters on the colour bar."""
+    figure = plot_front(make_history(1, 1).assign(degenerate="", feasible=True, params=1234))
+    draw(figure)
+    assert len(figure.axes) == 4
+    assert "1.234k" in texts(figure)
+
+
+# Fig. 4 ------------------------------------------------------------------------------------------
+
+
+def make_groups() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    random = pd.DataFrame(rng.normal([6, -300, 90], [1, 40, 20], (200, 3)), columns=SCORES)
+    popular = pd.DataFrame(rng.normal([3, -450, 20], [0.2, 9, 3], (4, 3)), columns=SCORES)
+    popular["name"] = ["resnet18", "vgg11_bn", "alexnet", "densenet121"]
+    random["name"] = ""
+    frames = {"random": random, "popular": popular}
+    return pd.concat([frame.assign(kind=kind) for kind, frame in frames.items()], ignore_index=True)
+
+
+def test_scores_3d_cuts_outliers_and_counts_them() -> None:
+    """Rows worse than the 98th percentile in any score are left out, and the legend says so."""
+    frame = make_groups()
+    figure = plot_scores_3d(frame, "kind")
+    _, random, popular = points_3d(figure)
+    ordered = np.sort(frame[SCORES].to_numpy(), axis=0)
+    # 204 rows: the 98th percentile is row ceil(0.98 · 203) = 199 of the sorted, counted from 0.
+    cut = (frame[SCORES].to_numpy() > ordered[199]).any(axis=1).sum()
+    assert 4 <= cut <= 12
+    assert len(random) == 200 - cut
+    assert f"random (200, {cut} cut off)" in texts(figure)
+    assert "popular (4)" in texts(figure)
+    assert len(popular) == 4
+    drawn = np.vstack([random, popular])
+    assert drawn.min() == 0
+    assert drawn.max() == 1
+
+
+def test_scores_3d_small_groups_lose_nothing() -> None:
+    """Up to 51 rows no row is an outlier: the axes run from the least to the largest value."""
+    frame = make_groups().iloc[-30:]
+    figure = plot_scores_3d(frame, "kind")
+    assert sum(map(len, points_3d(figure))) - 1 == 30
+    assert "cut off" not in texts(figure)
+    values = frame[SCORES].to_numpy()
+    expected = (values - values.min(0)) / (values.max(0) - values.min(0))
+    assert np.allclose(np.vstack(points_3d(figure)[1:]), expected)
+
+
+def test_scores_3d_names() -> None:
+    """Each name of a small group stands once and apart from the others, an empty one nowhere."""
+    frame = make_groups()
+    frame.loc[:2, "kind"] = "hand"
+    frame.loc[1, "name"] = None
+    figure = plot_scores_3d(frame, "kind")
+    draw(figure)
+    labels = figure.axes[0].texts
+    popular = {"resnet18", "vgg11_bn", "alexnet", "densenet121"}
+    assert {label.get_text() for label in labels} == popular
+    assert len(labels) == 4
+    boxes = [matplotlib.text.Text.get_window_extent(label) for label in labels]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert all(figure.bbox.containsx(b.x0) and figure.bbox.containsy(b.y1) for b in boxes)
+
+
+def test_scores_3d_many_names_are_not_written() -> None:
+    """A group of hundreds is not labelled, even where every row has a name."""
+    frame = make_groups().assign(name="net")
+    assert len(plot_scores_3d(frame, "kind").axes[0].texts) == 4
+
+
+def test_scores_3d_degenerate_rows_are_cut() -> None:
+    """Rows with a degenerate reason set no limit and count as cut off."""
+    frame = make_groups().assign(degenerate="")
+    frame.loc[:9, SCORES] = list(WORST.values())
+    frame.loc[:9, "degenerate"] = "no ReLU"
+    without = plot_scores_3d(frame.iloc[10:], "kind")
+    figure = plot_scores_3d(frame, "kind")
+    for here, there in zip(points_3d(figure), points_3d(without), strict=True):
+        assert np.array_equal(here, there)
+    assert f"random (200, {201 - len(points_3d(figure)[1]) - 1} cut off)" in texts(figure)
+
+
+# Edge cases --------------------------------------------------------------------------------------
+
+UNUSABLE: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "empty": lambda frame: frame.iloc[:0],
+    "empty without types": lambda frame: pd.DataFrame(columns=frame.columns),
+    "infeasible": lambda frame: frame.assign(feasible=False),
+    "degenerate": lambda frame: frame.assign(degenerate="no ReLU"),
+    "NaN": lambda frame: frame.assign(activation=np.nan),
+    "infinite": lambda frame: frame.assign(correlation=np.inf),
+}
+USABLE: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "one row": lambda frame: frame.iloc[:1].assign(degenerate="", feasible=True),
+    "one generation": lambda frame: frame[frame["generation"] == 3],
+    "equal scores": lambda frame: frame.assign(ntk=1.0, activation=2.0, correlation=3.0),
+    "some NaN": lambda frame: frame.assign(ntk=frame["ntk"].where(frame.index % 3 > 0)),
+    "no parameter count": lambda frame: frame.assign(params=np.nan),
+    "no degenerate, read from CSV": lambda frame: pd.read_csv(
+        io.StringIO(frame[frame["degenerate"] == ""].to_csv(index=False))
+    ),
+}
+
+
+@pytest.mark.parametrize("plot", HISTORY_PLOTS)
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_nothing_to_show_is_said(plot: Callable[..., Figure], case: str) -> None:
+    """Without a usable candidate the figure says so; nothing is raised and nothing warns."""
+    figure = plot(UNUSABLE[case](make_history(4, 5)))
+    draw(figure)
+    assert "no feasible candidate" in texts(figure)
+
+
+@pytest.mark.parametrize("case", ["empty", "degenerate", "NaN"])
+def test_scores_3d_nothing_to_show(case: str) -> None:
+    """Fig. 4 without a finite score says so."""
+    figure = plot_scores_3d(UNUSABLE[case](make_history(4, 5)), "genotype")
+    draw(figure)
+    assert "no feasible candidate" in texts(figure)
+
+
+@pytest.mark.parametrize("plot", HISTORY_PLOTS)
+@pytest.mark.parametrize("case", USABLE)
+def test_little_to_show_is_shown(plot: Callable[..., Figure], case: str) -> None:
+    """Small and uniform histories are drawn without a warning."""
+    figure = plot(USABLE[case](make_history(4, 6)))
+    draw(figure)
+    assert "no feasible candidate" not in texts(figure)
+
+
+@pytest.mark.parametrize("plot", HISTORY_PLOTS)
+def test_missing_columns_are_named(plot: Callable[..., Figure]) -> None:
+    """The error names every missing column."""
+    with pytest.raises(SearchError, match="lacks the columns ntk, correlation;"):
+        plot(make_history(2, 3).drop(columns=["ntk", "correlation"]))
+
+
+def test_missing_group_column_is_named() -> None:
+    """The group's column is looked for as well."""
+    with pytest.raises(SearchError, match="lacks the columns species"):
+        plot_scores_3d(make_groups(), "species")
+
+
+def test_text_in_place_of_numbers() -> None:
+    """A score that is no number is an error of this package that names the column."""
+    with pytest.raises(SearchError, match="column ntk: expected numbers"):
+        plot_evolution(make_history(2, 3).assign(ntk="good"))
+
+
+def test_nothing_global_changes() -> None:
+    """No figure is left with pyplot, and the settings of matplotlib stay as they were."""
+    before = matplotlib.rcParams.copy()
+    history = make_history(3, 5)
+    original = history.copy()
+    for plot in HISTORY_PLOTS:
+        draw(plot(history))
+    draw(plot_scores_3d(make_groups(), "kind"))
+    draw(plot_cell(Genotype.parse("0804"), PAPER_OPERATIONS))
+    assert matplotlib.rcParams.copy() == before  # copies, for a look at rcParams picks a backend
+    assert plt.get_fignums() == []
+    pd.testing.assert_frame_equal(history, original)
+
+
+# Fig. 1 ------------------------------------------------------------------------------------------
+
+
+@st.composite
+def genotypes(draw: st.DrawFn) -> Genotype:
+    n_nodes, n_operations = draw(st.integers(1, 4)), draw(st.integers(1, 9))
+    count = st.one_of(st.just(0), st.integers(0, 4096))
+    block = st.tuples(*[count] * n_operations)
+    return Genotype(tuple(draw(block) for _ in edges(n_nodes)))
+
+
+def full_cell(n_nodes: int = 4, channels: int = 4096) -> Genotype:
+    return Genotype(((channels,) * len(NAMES),) * len(edges(n_nodes)))
+
+
+def label_boxes(figure: Figure) -> list[Bbox]:
+    draw(figure)
+    boxes = [matplotlib.text.Text.get_window_extent(label) for label in parts(figure, "label")]
+    return [figure.axes[0].transData.inverted().transform_bbox(box) for box in boxes]
+
+
+@given(genotypes())
+@settings(max_examples=10, deadline=None)
+def test_cell_arrows_and_labels(genotype: Genotype) -> None:
+    """One arrow and one label per used operation; labels are apart and inside the picture."""
+    names = NAMES[: genotype.n_operations]
+    figure = plot_cell(genotype, names)
+    used = [
+        f"{name} · {count}"
+        for _, _, block in genotype.items()
+        for name, count in zip(names, block, strict=True)
+        if count
+    ]
+    assert len(parts(figure, "operation")) == len(used)
+    assert sorted(label.get_text() for label in parts(figure, "label")) == sorted(used)
+    assert len(parts(figure, "node")) == genotype.n_nodes + 1
+    boxes = label_boxes(figure)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    view = figure.axes[0].viewLim
+    assert all(view.contains(*box.min) and view.contains(*box.max) for box in boxes)
+
+
+def test_cell_no_arrow_runs_through_a_label() -> None:
+    """In the fullest cell of 4 nodes and 9 operations each label meets its own arrow only."""
+    figure = plot_cell(full_cell(), NAMES)
+    paths = arrow_paths(figure)
+    boxes = label_boxes(figure)
+    assert len(paths) == len(boxes) == 90
+    for row, box in enumerate(boxes):
+        through = [i for i, path in enumerate(paths) if path.intersects_bbox(box, filled=False)]
+        assert through == [row]
+
+
+def test_cell_everything_is_inside() -> None:
+    """Legend and title neither leave the picture nor touch what is between them."""
+    for genotype in (Genotype.parse("0,0,0,0,0,0,0,0,1"), full_cell(1), full_cell()):
+        figure = plot_cell(genotype, NAMES)
+        boxes = label_boxes(figure)
+        axes = figure.axes[0]
+        back = axes.transData.inverted()
+        legend = back.transform_bbox(legend_of(figure).get_window_extent())
+        title = back.transform_bbox(figure.texts[0].get_window_extent())
+        view = axes.viewLim
+        assert view.y0 <= legend.y0 < legend.y1 < min(box.y0 for box in boxes)
+        assert max(box.y1 for box in boxes) < title.y0 < title.y1 <= view.y1
+        assert view.x0 <= min(legend.x0, title.x0) < max(legend.x1, title.x1) <= view.x1
+
+
+def test_cell_arrows_join_their_nodes() -> None:
+    """An arrow leaves the right side of its source and enters the left side of its target."""
+    figure = plot_cell(Genotype.parse("5000|0001|0800"), PAPER_OPERATIONS)
+    nodes = parts(figure, "node")
+    left = [node.get_x() for node in nodes]
+    right = [node.get_x() + node.get_width() for node in nodes]
+    ends = [np.asarray(path.vertices)[[0, -1], 0] for path in arrow_paths(figure)]
+    assert left == sorted(left)
+    assert np.allclose(ends, [(right[0], left[1]), (right[0], left[2]), (right[1], left[2])])
+
+
+def test_cell_operations_look_different() -> None:
+    """Nine operations have nine different pairs of colour and dashes, which the legend repeats."""
+    figure = plot_cell(full_cell(1), NAMES)
+    looks = [
+        (arrow.get_edgecolor(), str(arrow.get_linestyle())) for arrow in parts(figure, "operation")
+    ]
+    assert len(set(looks)) == 9
+    legend = legend_of(figure)
+    assert [text.get_text().strip() for text in legend.get_texts()] == NAMES
+    colours = [to_rgba(handle.get_color()) for handle in legend.get_lines()]
+    assert colours == [colour for colour, _ in looks]
+
+
+def test_cell_dead_parts_are_grey() -> None:
+    """Blocks and nodes on no path from the input to the output are drawn, in grey."""
+    figure = plot_cell(Genotype.parse("0000|0003|0800"), PAPER_OPERATIONS)
+    grey = to_rgba("#C8C8C8")
+    assert [arrow.get_edgecolor() == grey for arrow in parts(figure, "operation")] == [False, True]
+    nodes = parts(figure, "node")
+    assert [node.get_edgecolor() == grey for node in nodes] == [False, True, False]
+    assert "on no path from input to output" in texts(figure)
+
+
+@pytest.mark.parametrize("text", ["0000", "0000|0000|0800", "8000|0000|0000"])
+def test_cell_not_connected(text: str) -> None:
+    """A cell whose output nothing reaches is drawn and says so."""
+    figure = plot_cell(Genotype.parse(text), PAPER_OPERATIONS)
+    draw(figure)
+    assert "the output is not connected to the input" in texts(figure)
+
+
+def test_cell_awkward_names() -> None:
+    """Names with a first underscore or with formula signs are written as they are."""
+    figure = plot_cell(Genotype.parse("12"), ["_mine", "$a_$"])
+    draw(figure)
+    legend = [text.get_text().strip() for text in legend_of(figure).get_texts()]
+    assert legend == ["_mine", "$a_$"]
+
+
+@pytest.mark.parametrize("names", [["conv3x3"], NAMES, "abcd", []])
+def test_cell_names_that_do_not_fit(names: list[str]) -> None:
+    """A wrong number of names is refused, and so is one text in place of a list."""
+    with pytest.raises(OperationError, match="0804 has 4 operations"):
+        plot_cell(Genotype.parse("0804"), names)
+
+
+def test_cell_of_text() -> None:
+    """Text in place of a genotype is refused with what to call."""
+    with pytest.raises(GenotypeError, match=r"got '0804'; use Genotype\.parse"):
+        plot_cell("0804", PAPER_OPERATIONS)  # type: ignore[arg-type]
+
+
+# Files -------------------------------------------------------------------------------------------
+
+
+def test_save_png(tmp_path: FilePath) -> None:
+    """The file is a PNG of 150 dots per inch and the only one in the folder."""
+    figure = plot_evolution(make_history(3, 5))
+    save_figure(figure, tmp_path / "evolution.png")
+    content = (tmp_path / "evolution.png").read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    size = struct.unpack(">II", content[16:24])
+    assert size == tuple(round(150 * inches) for inches in figure.get_size_inches())
+    assert [path.name for path in tmp_path.iterdir()] == ["evolution.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("a.pdf", b"%PDF"), ("a.svg", b"<?xml"), ("a.JPG", b"\xff\xd8")]
+)
+def test_save_suffix_decides(tmp_path: FilePath, name: str, start: bytes) -> None:
+    """The suffix, in either case, decides the format."""
+    save_figure(plot_cell(Genotype.parse("0804"), PAPER_OPERATIONS), str(tmp_path / name))
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("name", ["front", "front.", "front.bmpx", "front.csv"])
+def test_save_unknown_suffix(tmp_path: FilePath, name: str) -> None:
+    """An unknown suffix is refused with those that are known, and nothing is written."""
+    with pytest.raises(RunError, match=r"expected one of \.png, \.pdf"):
+        save_figure(Figure(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_absent_folder(tmp_path: FilePath) -> None:
+    """An absent folder is an error that names it, and is not created."""
+    with pytest.raises(RunError, match=r"there is no folder .*runs; create it first"):
+        save_figure(Figure(), tmp_path / "runs" / "front.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_over_a_folder(tmp_path: FilePath) -> None:
+    """What the system refuses becomes an error of this package, without a file left behind."""
+    (tmp_path / "front.png").mkdir()
+    with pytest.raises(RunError, match="cannot be written"):
+        save_figure(Figure(), tmp_path / "front.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["front.png"]
