@@ -1,0 +1,185 @@
+"""One pass over a network → the kernels from which the three objectives are computed.
+
+One calibration forward, one forward, one backward of the summed logits (`measure_kernels`). From
+each layer's input and output gradient come all per-sample gradients, layer by layer
+(`sample_gradients`), from each ReLU the signs of its pre-activations (`activations`), and from the
+same backward pass the gradients at the images.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pymoo_nas.calibration import calibrate, preserved
+from pymoo_nas.errors import ScoreError
+from pymoo_nas.layer_plan import LayerPlan, plan_layers
+from pymoo_nas.recording import Products, check_sum, join, record_pass
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """What one pass over N images measured.
+
+    Attributes:
+        ntk: (N, N) float64, G Gᵀ of the gradients of the summed logits for all parameters.
+        agreement: (N, N) float64, number of ReLU units on which two images agree.
+        input_gradients: (N, D), gradients of the summed logits at the images.
+        logits: (N, n_classes).
+        n_parameters: trainable parameters, all of which the kernel covers.
+        n_units: ReLU units per image.
+    """
+
+    ntk: Tensor
+    agreement: Tensor
+    input_gradients: Tensor
+    logits: Tensor
+    n_parameters: int
+    n_units: int
+
+
+def measure_kernels(
+    network: nn.Module, images: Tensor, *, max_memory: int | None = None, check: bool = False
+) -> Kernels:
+    """Measure a network on a batch of images; the network is given back as it was.
+
+    Args:
+        network: (N, C, H, W) → logits (N, n_classes), at its initialisation.
+        images: (N, C, H, W) floating point, on the network's device.
+        max_memory: bytes to stay below; None takes half of what is free. Beyond it the images pass
+            in pieces, with the same result up to rounding.
+        check: compare with plain autograd on two images that every gradient is covered and that
+            images do not influence each other.
+
+    Raises:
+        ScoreError: no parameters, images that cannot be scored, a layer that mixes images.
+        NetworkError: the network cannot take the images, or returns no (N, n_classes).
+    """
+    check_images(network, images)
+    with preserved(network):
+        plan = plan_layers(network, lambda: calibrate(network, images), len(images))
+        if check:
+            check_coverage(network, plan, images[:2])
+        budget = _free_memory(images.device) // 2 if max_memory is None else max_memory
+        chunk = max(1, min(len(images), len(images) * budget // max(plan.n_bytes, 1)))
+        while True:
+            try:
+                return _accumulate(network, plan, images, chunk, budget)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if chunk == 1 or not _is_out_of_memory(error):
+                    raise
+                chunk //= 2
+
+
+def check_images(network: nn.Module, images: Tensor) -> None:
+    """Refuse what cannot be scored.
+
+    Raises:
+        ScoreError: says which property of images or network does not fit, and what to do.
+    """
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        shape = tuple(getattr(images, "shape", ()))
+        raise ScoreError(
+            f"images: expected a tensor (N, C, H, W), got {type(images).__name__} {shape}"
+        )
+    if not images.is_floating_point():
+        raise ScoreError(
+            f"images: expected floating point, normalised, got {images.dtype}; "
+            "subtract the mean and divide by the standard deviation first"
+        )
+    if len(images) < 2:
+        raise ScoreError(f"images: {len(images)} given; expected at least 2 to compare")
+    if not bool(torch.isfinite(images).all()):
+        raise ScoreError("images: NaN or infinite pixels; clean the data first")
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ScoreError(f"{type(network).__name__}: no trainable parameters; nothing to score")
+    for parameter in parameters:
+        if (parameter.device, parameter.dtype) != (images.device, images.dtype):
+            raise ScoreError(
+                f"{type(network).__name__} is {parameter.dtype} on {parameter.device}, images are "
+                f"{images.dtype} on {images.device}; move one of them: images.to(...)"
+            )
+
+
+def check_coverage(network: nn.Module, plan: LayerPlan, images: Tensor) -> None:
+    """Compare a calibrated network's per-image gradients with plain autograd, layer by layer.
+
+    Args:
+        network: frozen by `calibrate`.
+        plan: the plan to check.
+        images: a few images (n, C, H, W).
+
+    Raises:
+        ScoreError: images influence each other, or a parameter's gradients are not all covered;
+            names the parameter.
+    """
+    trained = [
+        (name, parameter)
+        for name, parameter in network.named_parameters()
+        if id(parameter) in plan.sizes
+    ]
+    recording = record_pass(network, plan, images, with_codes=False)
+    rows = dict(recording.rows)
+    for key, use in recording.uses.items():
+        rows[key] = use.rows()
+    for _, parameter in trained:
+        parameter.requires_grad_(True)
+    together = network(images)
+    alone = network(images[:1])
+    if not torch.allclose(
+        together[:1], alone, rtol=1e-2, atol=1e-3 * float(together.detach().abs().max())
+    ):
+        raise ScoreError(
+            f"{type(network).__name__}: the output for an image depends on the other images of the "
+            "batch; replace the layer that mixes them by one that can be frozen (nn.BatchNorm2d)"
+        )
+    gradients = torch.autograd.grad(
+        together.sum(), [parameter for _, parameter in trained], allow_unused=True
+    )
+    for (name, parameter), gradient in zip(trained, gradients, strict=True):
+        expected = torch.zeros_like(parameter) if gradient is None else gradient
+        nothing = torch.zeros(1, parameter.numel(), dtype=images.dtype, device=images.device)
+        check_sum(f"parameter {name!r}", rows.get(id(parameter), nothing), expected)
+
+
+def _accumulate(
+    network: nn.Module, plan: LayerPlan, images: Tensor, chunk: int, budget: int
+) -> Kernels:
+    """All images at once, each layer used as its gradient comes; or pieces, joined at the end."""
+    n = len(images)
+    products = Products(n, images.device)
+    if chunk >= n:
+        first = [record_pass(network, plan, images, products=products)]
+        join(first, products)
+    else:
+        per_image = n * images.element_size()
+        for index, piece in enumerate(plan.pieces(budget // (2 * per_image))):
+            recordings = [
+                record_pass(network, plan, part, wanted=piece, with_codes=index == 0)
+                for part in torch.split(images, chunk)
+            ]
+            join(recordings, products)
+            first = first if index else recordings
+    return Kernels(
+        ntk=products.ntk,
+        agreement=products.agreement,
+        input_gradients=torch.cat([recording.input_gradients for recording in first]),
+        logits=torch.cat([recording.logits for recording in first]),
+        n_parameters=plan.n_parameters,
+        n_units=products.n_units,
+    )
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes that can still be taken on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return not isinstance(error, RuntimeError) or "memory" in str(error)

@@ -1,0 +1,157 @@
+"""Who computes the per-sample gradients of which parameter: a layer's rule, or a fallback.
+
+A parameter is *ruled* when every module that owns it is of a type in `RULES` and is called with the
+samples in the first dimension. All others go to the nearest module around their owners that is
+called so, whose gradients are then taken by vector-Jacobian products. Nothing is left out: the
+plan counts the parameters that it covers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from pymoo_nas.errors import NetworkError, ScoreError
+from pymoo_nas.sample_gradients import RULES
+
+
+@dataclass
+class LayerPlan:
+    """The plan for one network.
+
+    Attributes:
+        ruled: the modules whose own parameters have closed forms.
+        fallbacks: module → names of the parameters (its own or of modules within) left to it.
+        repeated: ids of the parameters that more than one call uses: their gradients are summed
+            over the calls before they are multiplied.
+        sizes: id → number of elements of every trainable parameter.
+        n_bytes: estimate of what a forward and backward pass holds, bytes.
+    """
+
+    ruled: list[nn.Module] = field(default_factory=list)
+    fallbacks: dict[nn.Module, list[str]] = field(default_factory=dict)
+    repeated: set[int] = field(default_factory=set)
+    sizes: dict[int, int] = field(default_factory=dict)
+    n_bytes: int = 0
+
+    @property
+    def n_parameters(self) -> int:
+        """Trainable parameters covered, each counted once."""
+        return sum(self.sizes.values())
+
+    def pieces(self, most: int) -> list[set[int]]:
+        """Sets of parameter ids of at most so many elements together, at least one in each."""
+        pieces: list[set[int]] = []
+        filled = most
+        for key, size in self.sizes.items():
+            if not pieces or filled + size > most:
+                pieces.append(set())
+                filled = 0
+            pieces[-1].add(key)
+            filled += size
+        return pieces
+
+
+@dataclass
+class _Calls:
+    """How one module was called during the planning pass."""
+
+    times: int = 0
+    batched: bool = True
+
+
+def plan_layers(network: nn.Module, forward: Callable[[], Tensor], n_images: int) -> LayerPlan:
+    """Watch one forward pass and decide who covers which trainable parameter.
+
+    Args:
+        network: the network that `forward` calls.
+        forward: runs the network once on all images and returns its output.
+        n_images: N.
+
+    Raises:
+        NetworkError: the output is not (N, n_classes).
+        ScoreError: a parameter that nothing can cover, named.
+    """
+    calls: dict[nn.Module, _Calls] = defaultdict(_Calls)
+    plan = LayerPlan()
+
+    def watch(module: nn.Module, _: Any, output: Any) -> None:
+        first = output[0] if isinstance(output, tuple | list) and output else output
+        calls[module].times += 1
+        if not isinstance(first, Tensor) or first.ndim == 0:
+            calls[module].batched = False
+            return
+        batch_dim = 0 if getattr(module, "batch_first", True) else 1
+        calls[module].batched &= first.ndim > batch_dim and first.shape[batch_dim] == n_images
+        if not any(module.children()):
+            # The output, its gradient, and about as much again that autograd keeps.
+            plan.n_bytes += 4 * first.numel() * first.element_size()
+
+    handles = [module.register_forward_hook(watch) for module in network.modules()]
+    try:
+        output = forward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != n_images:
+        shape = tuple(getattr(output, "shape", ())) or type(output).__name__
+        raise NetworkError(
+            f"network output: expected (N, n_classes) = ({n_images}, …), got {shape}"
+        )
+    _assign(network, calls, plan)
+    return plan
+
+
+def _assign(network: nn.Module, calls: dict[nn.Module, _Calls], plan: LayerPlan) -> None:
+    owners: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    modules = dict(network.named_modules())
+    for path, module in modules.items():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad:
+                owners[id(parameter)].append((path, name))
+                plan.sizes[id(parameter)] = parameter.numel()
+    ruled: dict[nn.Module, None] = {}
+    for key, places in owners.items():
+        owner_modules = [modules[path] for path, _ in places]
+        if all(
+            name in RULES.get(type(module), {}) and calls[module].batched and calls[module].times
+            for module, (_, name) in zip(owner_modules, places, strict=True)
+        ):
+            ruled.update(dict.fromkeys(owner_modules))
+            if sum(calls[module].times for module in owner_modules) > 1:
+                plan.repeated.add(key)
+            continue
+        around = _nearest_called(places, modules, calls)
+        path, name = places[0]
+        full = f"{path}.{name}" if path else name
+        plan.fallbacks.setdefault(modules[around], []).append(
+            full.removeprefix(f"{around}.") if around else full
+        )
+        plan.repeated.add(key)
+    plan.ruled = list(ruled)
+
+
+def _nearest_called(
+    places: list[tuple[str, str]], modules: dict[str, nn.Module], calls: dict[nn.Module, _Calls]
+) -> str:
+    """Dotted path of the innermost module around all owners that sees the samples in a batch.
+
+    Where an owner is called by itself, the module around it is one that certainly sees all of the
+    parameter's uses only if it has a single owner; with several, the one around all is taken.
+    """
+    paths = [path.split(".") if path else [] for path, _ in places]
+    shared = 0
+    while all(len(path) > shared and path[shared] == paths[0][shared] for path in paths):
+        shared += 1
+    for length in range(shared, -1, -1):
+        path = ".".join(paths[0][:length])
+        if calls[modules[path]].times and calls[modules[path]].batched:
+            return path
+    raise ScoreError(
+        f"parameter {'.'.join(places[0])!r}: no module around it returns the images in its first "
+        "dimension, so its gradients cannot be told apart by image; return (N, …) tensors"
+    )

@@ -1,0 +1,282 @@
+"""One forward and one backward pass, from which every layer's per-sample gradients are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pymoo_nas.activations import PreActivations
+from pymoo_nas.calibration import network_errors
+from pymoo_nas.errors import ScoreError
+from pymoo_nas.layer_plan import LayerPlan
+from pymoo_nas.sample_gradients import RULES, by_vjp, first_tensor, has_cheaper_gram, weight_gram
+
+COLUMNS = 1 << 16
+"""Gradients per image that are held at once: 64 images × 65,536 float32 are 16 MiB."""
+
+
+@dataclass
+class _Use:
+    """A layer's input and output gradient, kept where their products are cheaper than the rows."""
+
+    layer: nn.Module
+    a: Tensor
+    g: Tensor
+
+    def rows(self) -> Tensor:
+        """The weight's per-sample gradients (n, P) after all."""
+        return torch.cat(
+            list(RULES[type(self.layer)]["weight"](self.layer, self.a, self.g, COLUMNS)), 1
+        )
+
+
+@dataclass
+class Recording:
+    """What one pass over a piece of the batch left behind.
+
+    Attributes:
+        rows: parameter id → per-sample gradients (n, P) that still wait for their products.
+        uses: parameter id → input and output gradient, waiting likewise.
+        codes: signs (n, units) of every ReLU call that wait for their products.
+        input_gradients: (n, D).
+        logits: (n, n_classes).
+    """
+
+    rows: dict[int, Tensor] = field(default_factory=dict)
+    uses: dict[int, _Use] = field(default_factory=dict)
+    codes: list[Tensor] = field(default_factory=list)
+    input_gradients: Tensor = field(default_factory=lambda: torch.empty(0))
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+class Products:
+    """The two sums of products over a whole batch.
+
+    Attributes:
+        ntk: (N, N) float64, Σ over parameters of G Gᵀ.
+        agreement: (N, N) float64, Σ over ReLU units of (1 + s sᵀ)/2 with signs s = ±1.
+        n_units: ReLU units per image so far.
+    """
+
+    def __init__(self, n_images: int, device: torch.device) -> None:
+        self.ntk = torch.zeros(n_images, n_images, dtype=torch.float64, device=device)
+        self.agreement = torch.zeros_like(self.ntk)
+        self.n_units = 0
+
+    def add_rows(self, rows: Tensor) -> None:
+        """Add the products of gradients (N, columns)."""
+        for block in torch.split(rows, COLUMNS, dim=1):
+            self.ntk += block @ block.T
+
+    def add_use(self, use: _Use) -> None:
+        """Add the products of a layer's weight gradients, without forming them."""
+        self.ntk += weight_gram(use.layer, use.a, use.g)
+
+    def add_codes(self, on: Tensor) -> None:
+        """Add the agreements of boolean signs (N, units)."""
+        # ±1 in float32 sums exactly to 2^24, more than the columns of one block.
+        for block in torch.split(on, 1 << 22, dim=1):
+            signs = block.to(torch.float32).mul_(2).sub_(1)
+            self.agreement += (signs @ signs.T + signs.shape[1]) / 2
+        self.n_units += on.shape[1]
+
+
+def record_pass(
+    network: nn.Module,
+    plan: LayerPlan,
+    images: Tensor,
+    *,
+    wanted: set[int] | None = None,
+    products: Products | None = None,
+    with_codes: bool = True,
+) -> Recording:
+    """Forward, backward of the summed logits, and all that can be read from them.
+
+    Args:
+        network: frozen, see `calibrate`; its parameters' ``requires_grad`` are changed.
+        plan: who covers which parameter.
+        images: (n, C, H, W).
+        wanted: ids of the parameters to record; None for all.
+        products: where the images are the whole batch, every layer's products are added here at
+            once and nothing of it is kept.
+        with_codes: whether to record the signs of the pre-activations.
+
+    Raises:
+        ScoreError: a layer whose input was changed in place after it had been used.
+        NetworkError: the network cannot take the images.
+    """
+    recorder = _Recorder(plan, wanted, products)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    uncovered = [
+        parameter
+        for module, names in plan.fallbacks.items()
+        for parameter in map(module.get_parameter, names)
+        if wanted is None or id(parameter) in wanted
+    ]
+    for parameter in uncovered:
+        parameter.requires_grad_(True)
+    images = images.detach().requires_grad_(True)
+    with recorder.watching(with_codes), network_errors(images):
+        logits = network(images)
+        summed = torch.autograd.grad(logits.sum(), [images, *uncovered], allow_unused=True)
+    recording = recorder.recording
+    gradient = summed[0] if summed[0] is not None else torch.zeros_like(images)
+    recording.input_gradients = gradient.flatten(1)
+    recording.logits = logits.detach()
+    recorder.finish_fallbacks(dict(zip(map(id, uncovered), summed[1:], strict=True)))
+    return recording
+
+
+class _Recorder:
+    """The hooks of one pass."""
+
+    def __init__(self, plan: LayerPlan, wanted: set[int] | None, products: Products | None) -> None:
+        self.plan = plan
+        self.wanted = wanted
+        self.products = products
+        self.recording = Recording()
+        self.fallback_calls: list[tuple[nn.Module, tuple[Any, ...], dict[str, Any], Tensor]] = []
+
+    @contextmanager
+    def watching(self, with_codes: bool) -> Iterator[None]:
+        """Hooks and modes, always removed."""
+        hooks = [layer.register_forward_hook(self.layer_called) for layer in self.plan.ruled]
+        hooks += [
+            module.register_forward_hook(self.fallback_called, with_kwargs=True)
+            for module in self.plan.fallbacks
+        ]
+        try:
+            with PreActivations(self.codes) if with_codes else nullcontext():
+                yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def layer_called(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """Forward hook of a ruled layer."""
+        if not output.requires_grad:
+            raise ScoreError(
+                f"layer {layer} does not depend on the images; score a network whose layers all do"
+            )
+        a = inputs[0].detach()
+        version = inputs[0]._version
+
+        def received(g: Tensor) -> None:
+            if inputs[0]._version != version:
+                raise ScoreError(
+                    f"layer {layer}: its input is changed in place after it was used; "
+                    "such a network cannot be trained either: use an operation that is not in place"
+                )
+            self.layer_used(layer, a, g)
+
+        output.register_hook(received)
+
+    def fallback_called(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        """Forward hook of a module whose parameters go through `by_vjp`."""
+        first = first_tensor(output)
+        if first.requires_grad:
+            first.register_hook(
+                lambda g: self.fallback_calls.append((module, args, kwargs, g.detach()))
+            )
+
+    def layer_used(self, layer: nn.Module, a: Tensor, g: Tensor) -> None:
+        """Everything about one call of a ruled layer is known."""
+        for name, rule in RULES[type(layer)].items():
+            parameter = layer._parameters.get(name)
+            if parameter is None or not self._is_wanted(parameter):
+                continue
+            key = id(parameter)
+            repeated = key in self.plan.repeated
+            if name == "weight" and not repeated and has_cheaper_gram(layer, g):
+                self._keep_use(key, _Use(layer, a, g))
+            elif self.products is not None and not repeated:
+                for block in rule(layer, a, g, COLUMNS):
+                    self.products.add_rows(block)
+            else:
+                self._keep_rows(key, torch.cat(list(rule(layer, a, g, COLUMNS)), dim=1))
+
+    def finish_fallbacks(self, summed: dict[int, Tensor | None]) -> None:
+        """After the hooks are gone: vector-Jacobian products, checked against the summed ones.
+
+        Raises:
+            ScoreError: a parameter whose per-image gradients do not add up to autograd's.
+        """
+        for module, args, kwargs, g in self.fallback_calls:
+            names = [
+                name
+                for name in self.plan.fallbacks[module]
+                if summed.get(id(module.get_parameter(name))) is not None
+            ]
+            if not names:
+                continue
+            batch_dim = 0 if getattr(module, "batch_first", True) else 1
+            for name, rows in by_vjp(module, names, (args, kwargs), g, batch_dim).items():
+                self._keep_rows(id(module.get_parameter(name)), rows)
+        for module, names in self.plan.fallbacks.items():
+            for name in names:
+                key = id(module.get_parameter(name))
+                expected = summed.get(key)
+                if expected is not None:
+                    check_sum(f"{type(module).__name__}: {name}", self._rows(key), expected)
+
+    def _rows(self, key: int) -> Tensor:
+        return self.recording.rows.get(key, torch.zeros(1, 1))
+
+    def _is_wanted(self, parameter: nn.Parameter) -> bool:
+        key = id(parameter)
+        return key in self.plan.sizes and (self.wanted is None or key in self.wanted)
+
+    def _keep_use(self, key: int, use: _Use) -> None:
+        if self.products is not None:
+            self.products.add_use(use)
+        else:
+            self.recording.uses[key] = use
+
+    def _keep_rows(self, key: int, rows: Tensor) -> None:
+        earlier = self.recording.rows.get(key)
+        self.recording.rows[key] = rows if earlier is None else earlier + rows
+
+    def codes(self, pre_activation: Tensor) -> None:
+        """A ReLU is about to be called."""
+        on = (pre_activation > 0).flatten(1)
+        if self.products is not None:
+            self.products.add_codes(on)
+        else:
+            self.recording.codes.append(on)
+
+
+def join(recordings: list[Recording], products: Products) -> None:
+    """Add the products of whatever the passes over the pieces of one batch kept."""
+    for key in recordings[0].rows:
+        products.add_rows(torch.cat([recording.rows[key] for recording in recordings]))
+    for key, use in recordings[0].uses.items():
+        parts = [recording.uses[key] for recording in recordings]
+        a = torch.cat([part.a for part in parts])
+        products.add_use(_Use(use.layer, a, torch.cat([part.g for part in parts])))
+    for codes in zip(*(recording.codes for recording in recordings), strict=True):
+        products.add_codes(torch.cat(codes))
+
+
+def check_sum(name: str, rows: Tensor, expected: Tensor) -> None:
+    """Compare per-image gradients, summed, with what plain autograd says.
+
+    Raises:
+        ScoreError: they differ by more than rounding explains.
+    """
+    got = rows.sum(0)
+    if got.shape != expected.flatten().shape or not torch.allclose(
+        got, expected.flatten(), rtol=1e-2, atol=1e-3 * float(expected.abs().max())
+    ):
+        raise ScoreError(
+            f"{name}: its gradients per image do not add up to the gradient of the batch, so the "
+            "layer mixes images or is called in a way that is not understood; score a network in "
+            "which every image passes by itself"
+        )

@@ -1,0 +1,254 @@
+"""Per-sample gradients of one layer, from its input and the gradient of its output.
+
+With samples that do not influence each other, the gradient of sample n for a layer's parameters is
+a product of that layer's input a_n and output gradient g_n (Goodfellow 2015, Rochette 2019). Layers
+of the types in `RULES` have a closed form; any other module goes through `torch.func` (`by_vjp`).
+
+Index legend: n sample, o output channel, i input channel, t position (pixel or token).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pymoo_nas.errors import ScoreError
+
+Rows: TypeAlias = Iterator[Tensor]
+"""Column blocks (N, columns) of a parameter's per-sample gradients (N, P), in a fixed order."""
+
+Rule: TypeAlias = Callable[[Any, Tensor, Tensor, int], Rows]
+"""(layer, input, output gradient, columns) -> blocks of about so many columns at most."""
+
+
+def convolution_weight(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> Rows:
+    """Weight of a convolution of one, two or three dimensions, with any stride, dilation, groups.
+
+    The samples are laid side by side as groups of one convolution, whose weight gradient then holds
+    every sample's own.
+    """
+    n = len(a)
+    a, padding = _padded(layer, a)
+    per_output = math.prod(layer.weight.shape[1:])
+    step = max(1, columns // per_output) if layer.groups == 1 else layer.out_channels
+    a = _multiple_of_8(a) if layer.groups == 1 else a
+    inputs = a.shape[1] // layer.groups
+    for part in torch.split(g, step, dim=1):
+        outputs = part.shape[1]
+        padded = _multiple_of_8(part) if layer.groups == 1 else part
+        shape = (n * padded.shape[1], inputs, *layer.kernel_size)
+        _, gradient, _ = torch.ops.aten.convolution_backward(
+            padded.reshape(1, -1, *part.shape[2:]),
+            a.reshape(1, -1, *a.shape[2:]),
+            a.new_empty(1).expand(shape),
+            None,
+            layer.stride,
+            padding,
+            layer.dilation,
+            False,
+            [0] * len(layer.stride),
+            n * layer.groups,
+            (False, True, False),
+        )
+        gradient = gradient.reshape(n, padded.shape[1], inputs, *layer.kernel_size)
+        yield gradient[:, :outputs, : layer.weight.shape[1]].reshape(n, -1)
+
+
+def convolution_bias(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> Rows:
+    """Bias of a convolution or of a normalisation over channels: the sum over positions."""
+    del layer, a, columns
+    yield g.flatten(2).sum(2) if g.ndim > 2 else g
+
+
+def linear_weight(layer: nn.Linear, a: Tensor, g: Tensor, columns: int) -> Rows:
+    """Weight of a linear layer on (N, …, in_features)."""
+    a, g = _tokens(a), _tokens(g)
+    for part in torch.split(g, max(1, columns // layer.in_features), dim=2):
+        yield torch.einsum("nto,nti->noi", part, a).flatten(1)
+
+
+def linear_bias(layer: nn.Linear, a: Tensor, g: Tensor, columns: int) -> Rows:
+    """Bias of a linear layer: the sum over positions."""
+    del layer, a, columns
+    yield _tokens(g).sum(1)
+
+
+def batch_norm_weight(layer: nn.BatchNorm2d, a: Tensor, g: Tensor, columns: int) -> Rows:
+    """Scale of a batch norm in eval mode: Σ_t g · (a − mean) / √(var + eps)."""
+    del columns
+    mean, variance = layer.running_mean, layer.running_var
+    if mean is None or variance is None:
+        raise ScoreError(f"{layer}: no running statistics; build it with track_running_stats=True")
+    # Σ g(a − mean) = Σ ga − mean Σ g would cancel badly: the difference is formed first.
+    shape = (1, -1, *(1,) * (a.ndim - 2))
+    centred = (a - mean.view(shape)) * g
+    summed = centred.flatten(2).sum(2) if a.ndim > 2 else centred
+    yield summed * torch.rsqrt(variance + layer.eps)
+
+
+def layer_norm_weight(layer: nn.LayerNorm, a: Tensor, g: Tensor, columns: int) -> Rows:
+    """Scale of a layer norm."""
+    del columns
+    product = F.layer_norm(a, layer.normalized_shape, eps=layer.eps) * g
+    yield _sum_leading(product, len(layer.normalized_shape))
+
+
+def layer_norm_bias(layer: nn.LayerNorm, a: Tensor, g: Tensor, columns: int) -> Rows:
+    """Bias of a layer norm."""
+    del a, columns
+    yield _sum_leading(g, len(layer.normalized_shape))
+
+
+def group_norm_weight(layer: nn.GroupNorm, a: Tensor, g: Tensor, columns: int) -> Rows:
+    """Scale of a group norm."""
+    normalized = F.group_norm(a, layer.num_groups, eps=layer.eps)
+    yield from convolution_bias(layer, a, normalized * g, columns)  # type: ignore[arg-type]
+
+
+_CONVOLUTION: dict[str, Rule] = {"weight": convolution_weight, "bias": convolution_bias}
+_BATCH_NORM: dict[str, Rule] = {"weight": batch_norm_weight, "bias": convolution_bias}
+
+RULES: dict[type[nn.Module], dict[str, Rule]] = {
+    nn.Conv1d: _CONVOLUTION,
+    nn.Conv2d: _CONVOLUTION,
+    nn.Conv3d: _CONVOLUTION,
+    nn.Linear: {"weight": linear_weight, "bias": linear_bias},
+    nn.BatchNorm1d: _BATCH_NORM,
+    nn.BatchNorm2d: _BATCH_NORM,
+    nn.BatchNorm3d: _BATCH_NORM,
+    nn.LayerNorm: {"weight": layer_norm_weight, "bias": layer_norm_bias},
+    nn.GroupNorm: {"weight": group_norm_weight, "bias": convolution_bias},
+}
+"""Layer type (exactly: a subclass may compute something else) → parameter name → rule."""
+
+
+def positions(layer: nn.Module, g: Tensor) -> int:
+    """T, the number of positions at which the layer's weight is applied to one sample."""
+    channels = g.shape[-1] if type(layer) is nn.Linear else g.shape[1]
+    return g[0].numel() // channels if len(g) else 0
+
+
+def has_cheaper_gram(layer: nn.Module, g: Tensor) -> bool:
+    """Whether `weight_gram` takes fewer operations than forming the gradients (few positions).
+
+    With d inputs and o outputs of the weight: (N T)² (d + o) against N T d o + N² d o.
+    """
+    if type(layer) is nn.Linear:
+        outputs, inputs = layer.weight.shape
+    elif type(layer) is nn.Conv2d and layer.groups == 1:
+        outputs, inputs = len(layer.weight), math.prod(layer.weight.shape[1:])
+    else:
+        return False
+    n, t = len(g), positions(layer, g)
+    return n * t * t * (inputs + outputs) < inputs * outputs * (t + n)
+
+
+def weight_gram(layer: nn.Module, a: Tensor, g: Tensor) -> Tensor:
+    """G Gᵀ (N, N) of a weight without forming G: Σ_tt' (a_nt·a_mt') (g_nt·g_mt'), float64."""
+    if isinstance(layer, nn.Conv2d):
+        a, padding = _padded(layer, a)
+        inputs = F.unfold(a, layer.kernel_size, layer.dilation, padding, layer.stride)
+        a, g = inputs.transpose(1, 2), g.flatten(2).transpose(1, 2)
+    else:
+        a, g = _tokens(a), _tokens(g)
+    n, t = a.shape[:2]
+    a, g = a.reshape(n * t, -1), g.reshape(n * t, -1)
+    product = (a @ a.T) * (g @ g.T)
+    return product.view(n, t, n, t).sum((1, 3), dtype=torch.float64)
+
+
+def by_vjp(
+    module: nn.Module,
+    names: list[str],
+    inputs: tuple[tuple[Any, ...], dict[str, Any]],
+    g: Tensor,
+    batch_dim: int = 0,
+) -> dict[str, Tensor]:
+    """Per-sample gradients of any module's parameters by vector-Jacobian products.
+
+    Args:
+        module: called once per sample with a batch of one.
+        names: the parameters wanted, as in ``module.named_parameters()``.
+        inputs: positional and keyword arguments of the call; tensors with N samples are split.
+        g: gradient of the output (of its first tensor, where the module returns several).
+        batch_dim: where N stands in the inputs' and the output's shape.
+
+    Returns:
+        parameter name → (N, P).
+    """
+    n = g.shape[batch_dim]
+    parameters = {name: module.get_parameter(name).detach() for name in names}
+    args, kwargs = inputs
+    rows: dict[str, list[Tensor]] = {name: [] for name in names}
+
+    def one_sample(value: Any, index: int) -> Any:
+        batched = isinstance(value, Tensor) and value.ndim > batch_dim
+        if batched and value.shape[batch_dim] == n:
+            return value.narrow(batch_dim, index, 1).detach()
+        return value
+
+    for index in range(n):
+        sample_args = tuple(one_sample(value, index) for value in args)
+        sample_kwargs = {key: one_sample(value, index) for key, value in kwargs.items()}
+
+        def output_of(
+            values: dict[str, Tensor],
+            sample_args: tuple[Any, ...] = sample_args,
+            sample_kwargs: dict[str, Any] = sample_kwargs,
+        ) -> Tensor:
+            return first_tensor(
+                torch.func.functional_call(module, values, sample_args, sample_kwargs)
+            )
+
+        vjp = torch.func.vjp(output_of, parameters)[1]
+        (gradient,) = vjp(g.narrow(batch_dim, index, 1))
+        for name in names:
+            rows[name].append(gradient[name].detach().flatten())
+    return {name: torch.stack(parts) for name, parts in rows.items()}
+
+
+def first_tensor(output: Any) -> Tensor:
+    """The tensor that a module returns, the first one where it returns several.
+
+    Raises:
+        ScoreError: it returns none.
+    """
+    first = output[0] if isinstance(output, tuple | list) and output else output
+    if not isinstance(first, Tensor):
+        raise ScoreError(f"a module returned {type(output).__name__}; expected a tensor")
+    return first
+
+
+def _tokens(x: Tensor) -> Tensor:
+    """(N, …, C) → (N, T, C)."""
+    return x.reshape(len(x), -1, x.shape[-1])
+
+
+def _sum_leading(x: Tensor, n_trailing: int) -> Tensor:
+    """(N, …, *normalized_shape) → (N, P): summed over all between."""
+    kept = x.shape[x.ndim - n_trailing :]
+    return x.reshape(len(x), -1, math.prod(kept)).sum(1)
+
+
+def _padded(layer: nn.Conv2d, a: Tensor) -> tuple[Tensor, Any]:
+    """The input with whatever padding the backward operation does not know, and the rest of it."""
+    if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
+        return a, layer.padding
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return F.pad(a, layer._reversed_padding_repeated_twice, mode=mode), (0,) * len(layer.stride)
+
+
+def _multiple_of_8(x: Tensor) -> Tensor:
+    """Zero channels up to a multiple of 8: grouped CPU kernels are several times slower between.
+
+    Fewer than 8 channels (the image's) stay: there the padding costs more than it saves.
+    """
+    missing = -x.shape[1] % 8
+    if missing == 0 or x.shape[1] < 8 or x.device.type != "cpu":
+        return x
+    return F.pad(x, (0, 0) * (x.ndim - 2) + (0, missing))

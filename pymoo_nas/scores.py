@@ -1,0 +1,140 @@
+"""Kernels → the three objectives: mathematics only, no hooks, data sets or pymoo.
+
+All three are minimised. Whatever goes wrong gives the finite value that no proper network can reach
+(`worst_scores`) and a reason; it never gives an exception, NaN, or a value that wins.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+
+OBJECTIVES = ("ntk", "activation", "correlation")
+"""Names of the three objectives, in their order in F."""
+
+RIDGE = 1e-6
+"""Added to the eigenvalues of the gradient correlation, after clamping at zero."""
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+class Judgement(NamedTuple):
+    """One score and, where it is degenerate, why."""
+
+    value: float
+    reason: str = ""
+
+
+def worst_scores(n_images: int) -> tuple[float, float, float]:
+    """The value of each objective that stands for a degenerate network of N images.
+
+    They are the limits of the floors: κ ≤ 1/(N·eps); eigenvalues of the agreement kernel of at
+    least N·eps·λ_max with λ_max ≥ 1; eigenvalues of the correlation of at least `RIDGE`.
+    """
+    return (
+        math.log10(1 / EPS),
+        n_images * math.log(1 / EPS),
+        n_images * math.log(1 / RIDGE),
+    )
+
+
+def ntk_score(ntk: Matrix) -> Judgement:
+    """log10 of the condition number of the neural tangent kernel (Chen 2021, TE-NAS).
+
+    Args:
+        ntk: (N, N), G Gᵀ of the per-image gradients of the summed logits.
+
+    Returns:
+        log10(λ_max / λ_min), at least 0, minimised; λ_min is floored at N·eps·λ_max, and a reason
+        is given when the floor was hit.
+
+    >>> ntk_score(np.array([[2.0, 0.0], [0.0, 0.02]])).value
+    2.0
+    """
+    n = len(ntk)
+    if not np.isfinite(ntk).all():
+        return Judgement(worst_scores(n)[0], "NaN or overflow in the gradients")
+    eigenvalues = np.linalg.eigvalsh(ntk)
+    largest = eigenvalues[-1]
+    if largest <= 0:
+        return Judgement(worst_scores(n)[0], "all gradients are zero")
+    floor = n * EPS * largest
+    smallest = max(eigenvalues[0], floor)
+    reason = "singular tangent kernel" if eigenvalues[0] <= floor else ""
+    return Judgement(float(math.log10(largest / smallest)), reason)
+
+
+def activation_score(agreement: Matrix) -> Judgement:
+    """−log det of the agreement kernel of the ReLU codes (Mellor 2021, NASWOT).
+
+    Args:
+        agreement: (N, N), number of units on which two images are both on or both off.
+
+    Returns:
+        −Σ log λ, minimised; eigenvalues are floored at N·eps·λ_max, and a reason is given when the
+        floor was hit (two images with the same code).
+
+    >>> score = activation_score(np.array([[4.0, 2.0], [2.0, 4.0]]))
+    >>> math.isclose(score.value, -math.log(4 * 4 - 2 * 2))
+    True
+    """
+    n = len(agreement)
+    if not np.isfinite(agreement).all():
+        return Judgement(worst_scores(n)[1], "NaN or overflow in the activations")
+    if not agreement.any():
+        return Judgement(worst_scores(n)[1], "no ReLU")
+    eigenvalues = np.linalg.eigvalsh(agreement)
+    floor = n * EPS * eigenvalues[-1]
+    reason = "two images with the same activations" if eigenvalues[0] <= floor else ""
+    return Judgement(float(-np.log(np.maximum(eigenvalues, floor)).sum()), reason)
+
+
+def correlation_score(gradients: Matrix, distances: Matrix) -> Judgement:
+    """−log det of the weighted correlation of the gradients at the images (the paper's third).
+
+    The correlation of images i ≠ j is multiplied by 1 − s_ij/2 with
+    s_ij = exp(−‖x_i − x_j‖² / median), so that different images weigh more.
+
+    Args:
+        gradients: (N, D), gradients of the summed logits at the images.
+        distances: (N, N), squared distances of the images, see `squared_distances`.
+
+    Returns:
+        −Σ log(max(λ, 0) + `RIDGE`), at least 0 up to the ridge, minimised.
+
+    >>> correlation_score(np.array([[1.0, -1, 0, 0], [0, 0, 1, -1]]), np.ones((2, 2))).value < 1e-5
+    True
+    """
+    n = len(gradients)
+    worst = worst_scores(n)[2]
+    if not np.isfinite(gradients).all():
+        return Judgement(worst, "NaN or overflow in the gradients")
+    centred = gradients - gradients.mean(1, keepdims=True)
+    norms = np.sqrt(np.einsum("nd,nd->n", centred, centred))
+    if not (norms > 0).all():
+        return Judgement(worst, "output not connected to the input")
+    centred /= norms[:, None]
+    correlation = centred @ centred.T
+    weighted = correlation * (1 - similarity(distances) / 2)
+    np.fill_diagonal(weighted, 1.0)
+    eigenvalues = np.maximum(np.linalg.eigvalsh(weighted), 0)
+    return Judgement(float(-np.log(eigenvalues + RIDGE).sum()))
+
+
+def similarity(distances: Matrix) -> Matrix:
+    """s_ij = exp(−‖x_i − x_j‖² / median over i < j), (N, N)."""
+    median = float(np.median(distances[np.triu_indices(len(distances), k=1)]))
+    return np.exp(-distances / (median if median > 0 else 1.0))
+
+
+def squared_distances(images: Matrix) -> Matrix:
+    """‖x_i − x_j‖² of flattened images (N, D), never negative, zero on the diagonal."""
+    squares = np.einsum("nd,nd->n", images, images)
+    distances: Matrix = np.maximum(squares[:, None] + squares[None, :] - 2 * images @ images.T, 0)
+    np.fill_diagonal(distances, 0.0)
+    return distances

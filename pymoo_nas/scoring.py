@@ -1,0 +1,227 @@
+"""Scoring a network: the probe batch, repeats over initialisations, and what went wrong.
+
+`score` takes any `torch.nn.Module`; the search uses `score_builds`, which builds each repeat anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pymoo_nas.datasets import Dataset, balanced_indices
+from pymoo_nas.devices import seeded
+from pymoo_nas.errors import ScoreError
+from pymoo_nas.kernels import measure_kernels
+from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.scores import (
+    Judgement,
+    Matrix,
+    activation_score,
+    correlation_score,
+    ntk_score,
+    squared_distances,
+    worst_scores,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A fixed batch of normalised images that every candidate of a search is scored on.
+
+    Attributes:
+        images: (N, C, H, W) floating point.
+    """
+
+    images: Tensor
+
+    @cached_property
+    def distances(self) -> Matrix:
+        """Squared distances of the images, (N, N)."""
+        return squared_distances(self.images.double().flatten(1).cpu().numpy())
+
+    @cached_property
+    def reason(self) -> str:
+        """Why scores on this batch are degenerate; empty where they are not."""
+        distinct = len(np.unique(self.images.cpu().numpy().reshape(len(self.images), -1), axis=0))
+        return "duplicate images in the probe" if distinct < len(self.images) else ""
+
+
+def draw_probe(
+    dataset: Dataset, n_images: int = 64, seed: int = 0, device: str | torch.device = "cpu"
+) -> Probe:
+    """A class-balanced batch of distinct training images, normalised with the set's own moments.
+
+    Args:
+        dataset: the images are drawn from its training part.
+        n_images: N.
+        seed: of the draw; the same seed gives the same batch.
+        device: where the images are put.
+
+    Raises:
+        DatasetError: a class has too few distinct images.
+    """
+    rng = np.random.default_rng(seed)
+    indices = balanced_indices(
+        dataset.train_images, dataset.train_labels, n_images, rng, dataset.class_names
+    )
+    return Probe(dataset.normalized(dataset.train_images[indices]).to(device))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The three objectives of one network, all minimised.
+
+    Attributes:
+        ntk: log10 of the condition number of the tangent kernel.
+        activation: −log det of the ReLU agreement kernel.
+        correlation: −log det of the weighted correlation of the image gradients.
+        spread: standard deviation of each of the three over the initialisations (0 for one).
+        params: trainable parameters.
+        flops: multiply-accumulates of one image.
+        seconds: wall time of scoring.
+        degenerate: why the scores are worthless; empty where they are not.
+    """
+
+    ntk: float
+    activation: float
+    correlation: float
+    spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    params: int = 0
+    flops: int = 0
+    seconds: float = 0.0
+    degenerate: str = ""
+
+    @property
+    def values(self) -> tuple[float, float, float]:
+        """The three objectives, in the order of `OBJECTIVES`."""
+        return self.ntk, self.activation, self.correlation
+
+
+def score(
+    network: nn.Module,
+    images: Tensor,
+    *,
+    n_inits: int = 1,
+    seed: int = 0,
+    max_memory: int | None = None,
+    check: bool = True,
+) -> Scores:
+    """Judge a network without training it.
+
+    Args:
+        network: (N, C, H, W) → logits (N, n_classes); given back as it was.
+        images: (N, C, H, W), floating point, normalised, distinct, on the network's device.
+        n_inits: 1 scores the network with the weights it has; more draw new ones that often, by
+            every module's ``reset_parameters``, and average.
+        seed: of the new weights.
+        max_memory: bytes to stay below; None takes half of what is free.
+        check: verify against plain autograd that every parameter is covered and that no layer mixes
+            images; costs a pass over two images.
+
+    Raises:
+        ScoreError: nothing to score, images that do not fit, or a layer that mixes images.
+        NetworkError: the network cannot take the images.
+    """
+    if n_inits < 1:
+        raise ScoreError(f"n_inits={n_inits}; expected 1 or more")
+    saved = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def initialized(index: int) -> nn.Module:
+        if n_inits > 1:
+            reinitialize(network, seed + index)
+        return network
+
+    try:
+        builds = [lambda index=index: initialized(index) for index in range(n_inits)]
+        return score_builds(builds, Probe(images), max_memory=max_memory, check=check)
+    finally:
+        if n_inits > 1:
+            network.load_state_dict(saved)
+
+
+def score_builds(
+    builds: Iterable[Callable[[], nn.Module]],
+    probe: Probe,
+    *,
+    counts: tuple[int, int] | None = None,
+    max_memory: int | None = None,
+    check: bool = False,
+) -> Scores:
+    """Average the scores of several initialisations of one network.
+
+    Args:
+        builds: each returns the network at one initialisation.
+        probe: the images.
+        counts: parameters and multiply-accumulates where they are known already.
+        max_memory: see `score`.
+        check: see `score`; only the first initialisation is checked.
+    """
+    start = time.perf_counter()
+    rows: list[tuple[float, float, float]] = []
+    reasons = [probe.reason]
+    network = None
+    for build in builds:
+        network = build()
+        values, reason = _judge(network, probe, max_memory, check=check and not rows)
+        rows.append(values)
+        reasons.append(reason)
+    if network is None:
+        raise ScoreError("no network to score; expected at least one initialisation")
+    if counts is None:
+        counts = count_parameters(network), count_flops(network, probe.images)
+    table = np.array(rows)
+    ntk, activation, correlation = table.mean(0).tolist()
+    return Scores(
+        ntk=ntk,
+        activation=activation,
+        correlation=correlation,
+        spread=tuple(table.std(0).tolist()),
+        params=counts[0],
+        flops=counts[1],
+        seconds=time.perf_counter() - start,
+        degenerate=next(filter(None, reasons), ""),
+    )
+
+
+def _judge(
+    network: nn.Module, probe: Probe, max_memory: int | None, check: bool
+) -> tuple[tuple[float, float, float], str]:
+    """The three scores of a network as it is, and a reason where one of them is degenerate."""
+    worst = worst_scores(len(probe.images))
+    try:
+        kernels = measure_kernels(network, probe.images, max_memory=max_memory, check=check)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        return worst, "does not fit in memory"
+    if not bool(torch.isfinite(kernels.logits).all()):
+        return worst, "NaN or overflow in the output"
+    gradients = kernels.input_gradients.double().cpu().numpy()
+    judgements: list[Judgement] = [
+        correlation_score(gradients, probe.distances),
+        ntk_score(kernels.ntk.cpu().numpy()),
+        activation_score(kernels.agreement.cpu().numpy()),
+    ]
+    correlation, ntk, activation = (judgement.value for judgement in judgements)
+    reason = next((judgement.reason for judgement in judgements if judgement.reason), "")
+    if not reason and kernels.n_parameters < len(probe.images):
+        reason = "fewer parameters than images"
+    return (ntk, activation, correlation), reason
+
+
+def reinitialize(network: nn.Module, seed: int) -> None:
+    """Draw new weights in place: every module's ``reset_parameters``, from a seed.
+
+    Parameters of modules without that method keep their values.
+    """
+    with seeded(next(network.parameters()).device, seed):
+        for module in network.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
