@@ -1,0 +1,196 @@
+"""The search as a pymoo problem: one genotype in, three objectives and optional constraints out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pymoo.core.problem import Problem
+from torch import nn
+
+from pymoo_nas.datasets import Dataset, load_dataset
+from pymoo_nas.devices import resolve_device, seeded
+from pymoo_nas.errors import NetworkError, OperationError, SearchError
+from pymoo_nas.networks import MIN_SIZE, count_flops, count_parameters
+from pymoo_nas.scores import OBJECTIVES, worst_scores
+from pymoo_nas.scoring import Scores, draw_probe, score_builds
+from pymoo_nas.search_space import CellSpace, SearchSpace
+
+RECORDED = ("params", "flops", "seconds", "degenerate")
+"""What the evaluation leaves on every individual besides F and G."""
+
+
+class NASProblem(Problem):
+    """Three training-free objectives of a genotype, all minimised: see `OBJECTIVES`.
+
+    A candidate that breaks a limit is not scored: it gets the worst scores and, in G, the excess
+    as a share of the limit. A degenerate one (see ``degenerate`` on the individual) gets the worst
+    value in all three objectives, so that nothing worthless can win in one of them.
+
+    Args:
+        dataset: name, path, arrays or `Dataset`: whatever `load_dataset` takes.
+        search_space: default `CellSpace`.
+        n_images: images of the probe, N.
+        n_inits: initialisations that the scores are averaged over, R.
+        max_params: largest number of trainable parameters.
+        max_flops: largest number of multiply-accumulates per image.
+        image_size: images are resized to it.
+        device: "cpu", "cuda", "cuda:0", "auto".
+        seed: of the probe and of the initialisations; the same for every candidate.
+        data_dir: folder in which torchvision's data sets are looked for.
+        download: whether to fetch an absent torchvision data set.
+        max_memory: bytes that scoring stays below; None takes half of what is free.
+
+    Attributes:
+        objective_names: labels of the columns of F.
+        progress: called with the number of candidates scored so far after each of them, or None.
+
+    Raises:
+        DatasetError: absent or unfit data. SearchError: limits that are not positive.
+        DeviceError: no such device. NetworkError: images smaller than the networks take.
+    """
+
+    def __init__(
+        self,
+        dataset: Any = "digits",
+        *,
+        search_space: SearchSpace[Any] | None = None,
+        n_images: int = 64,
+        n_inits: int = 1,
+        max_params: int | None = None,
+        max_flops: int | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        device: str = "cpu",
+        seed: int = 0,
+        data_dir: str | Path = "data",
+        download: bool = False,
+        max_memory: int | None = None,
+    ) -> None:
+        limits = {"params": max_params, "flops": max_flops}
+        for name, value in {"n_images": n_images, "n_inits": n_inits, **limits}.items():
+            if value is not None and (isinstance(value, bool) or value < 1):
+                raise SearchError(f"{name}={value!r}; expected a positive number")
+        self.device = resolve_device(device)
+        self.dataset: Dataset = load_dataset(
+            dataset, image_size=image_size, root=data_dir, download=download
+        )
+        if min(self.dataset.image_size) < MIN_SIZE:
+            raise NetworkError(
+                f"images of {self.dataset.image_size} pixels: too small for the network; expected "
+                f"at least {MIN_SIZE} in height and width; resize them (image_size)"
+            )
+        self.search_space = search_space if search_space is not None else CellSpace()
+        self.probe = draw_probe(self.dataset, n_images, seed, self.device)
+        self.n_inits = n_inits
+        self.seed = seed
+        self.max_memory = max_memory
+        self.limits: dict[str, int] = {k: int(v) for k, v in limits.items() if v is not None}
+        self.objective_names = list(OBJECTIVES)
+        self.progress: Callable[[int], None] | None = None
+        self.n_scored = 0
+        super().__init__(n_var=1, n_obj=len(OBJECTIVES), n_ieq_constr=len(self.limits))
+
+    def __deepcopy__(self, memo: object) -> NASProblem:
+        """Itself: pymoo copies the whole algorithm, problem included, for every history entry."""
+        return self
+
+    @property
+    def worst(self) -> tuple[float, float, float]:
+        """F of a candidate that is degenerate or was not scored."""
+        return worst_scores(len(self.probe.images))
+
+    def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
+        """The network that is scored for a genotype, on the problem's device.
+
+        Args:
+            genotype: of the search space.
+            seed: of the initialisation; None takes the first that scoring takes.
+        """
+        with seeded(torch.device("cpu"), self.seed if seed is None else seed):
+            network = self.search_space.build(
+                genotype, self.dataset.in_channels, self.dataset.n_classes
+            )
+        return network.to(self.device)
+
+    def score_genotype(self, genotype: Any) -> Scores:
+        """Score one genotype, never raising for what the genotype spells.
+
+        A genotype over a limit, not connected, or that cannot be built gets the worst scores and
+        the reason.
+        """
+        start = time.perf_counter()
+        try:
+            params, flops = self._complexity(genotype)
+            if self._excess({"params": params, "flops": flops}) > 0:
+                scores = self._not_scored("over the limit: not scored", params, flops)
+            else:
+                builds = [
+                    partial(self.build, genotype, self.seed + index)
+                    for index in range(self.n_inits)
+                ]
+                scores = score_builds(
+                    builds, self.probe, counts=(params, flops), max_memory=self.max_memory
+                )
+        except (NetworkError, OperationError) as error:
+            scores = self._not_scored(str(error))
+        self.n_scored += 1
+        if self.progress is not None:
+            self.progress(self.n_scored)
+        return _replace_seconds(scores, time.perf_counter() - start)
+
+    def _not_scored(self, reason: str, params: int = 0, flops: int = 0) -> Scores:
+        return Scores(*self.worst, params=params, flops=flops, degenerate=reason)
+
+    def _complexity(self, genotype: Any) -> tuple[int, int]:
+        """Parameters and multiply-accumulates, counted before any weight is drawn."""
+        height, width = self.dataset.image_size
+        try:
+            with torch.device("meta"):
+                network = self.search_space.build(
+                    genotype, self.dataset.in_channels, self.dataset.n_classes
+                )
+                images = torch.empty(1, self.dataset.in_channels, height, width)
+            return count_parameters(network), count_flops(network, images)
+        except (NotImplementedError, RuntimeError):
+            # A user's operation that cannot run without data is counted on data.
+            network = self.build(genotype)
+            return count_parameters(network), count_flops(network, self.probe.images)
+
+    def _excess(self, counts: dict[str, int]) -> float:
+        """Largest violation of a limit, as a share of it; not positive where all are kept."""
+        return max(
+            ((counts[name] - limit) / limit for name, limit in self.limits.items()), default=0.0
+        )
+
+    def _evaluate(
+        self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
+        """Score a batch: X (n, 1) of genotypes, or of their texts, → F (n, 3), G (n, limits)."""
+        del args, kwargs
+        rows = []
+        for (genotype,) in x:
+            parsed = self.search_space.parse(genotype) if isinstance(genotype, str) else genotype
+            rows.append(self.score_genotype(parsed))
+        out["F"] = np.array([self.worst if row.degenerate else row.values for row in rows])
+        if self.limits:
+            out["G"] = np.column_stack(
+                [
+                    [(getattr(row, name) - limit) / limit for row in rows]
+                    for name, limit in self.limits.items()
+                ]
+            )
+        for name in RECORDED:
+            values = np.empty(len(rows), dtype=object)
+            values[:] = [getattr(row, name) for row in rows]
+            out[name] = values
+
+
+def _replace_seconds(scores: Scores, seconds: float) -> Scores:
+    """The same scores with the time that counting and building took too."""
+    return Scores(**{**vars(scores), "seconds": seconds})

@@ -1,0 +1,266 @@
+"""The DARTS tournament among cells (Fig. 2): every third generation it chooses the population.
+
+The scores have a bias of their own. So now and then the best candidates of a generation are put
+into one network, several in parallel at every depth, with a weight alpha each; the network is
+trained for a short while, and at each depth the candidate with the largest alpha survives.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pymoo.core.callback import Callback
+from pymoo.core.individual import Individual
+from pymoo.core.population import Population
+from torch import Tensor
+
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.devices import seeded
+from pymoo_nas.errors import SearchError
+from pymoo_nas.networks import TournamentNetwork
+
+
+class DartsTournament(Callback):
+    """Choose the population by differentiable competition in place of the scores.
+
+    Contenders are the best pop_size × size of the generation by the algorithm's survival, feasible
+    and not degenerate, dealt at random to the slots without repeats. Weights are trained on one
+    half of the drawn images and alphas on the other, in alternation (Liu 2018, first order), by
+    cross-entropy. The winners become ``algorithm.pop``; optimum, history and later results follow.
+
+    Works alone, in `CallbackChain` and in pymoo's ``CallbackCollection``.
+
+    Args:
+        every: a tournament takes place in every generation that this divides.
+        size: contenders per slot.
+        n_steps: pairs of steps, one on the alphas and one on the weights.
+        batch_size: images per step.
+        n_images: training images drawn, split into two halves.
+        learning_rate: of the weights: SGD with momentum 0.9, cosine to zero.
+        alpha_learning_rate: of the alphas: Adam.
+        noise: standard deviation of the noise added to every slot's output while training.
+
+    Attributes:
+        data: "tournaments": one dictionary of plain values per tournament: generation, slots
+            (texts), alphas (softmax), winners, losses of the weight and alpha steps.
+        progress: called with (step, n_steps) after each step, or None.
+
+    Raises:
+        SearchError: a setting that is not positive.
+    """
+
+    def __init__(
+        self,
+        every: int = 3,
+        size: int = 4,
+        *,
+        n_steps: int = 25,
+        batch_size: int = 64,
+        n_images: int = 2048,
+        learning_rate: float = 0.05,
+        alpha_learning_rate: float = 0.05,
+        noise: float = 0.05,
+    ) -> None:
+        super().__init__()
+        positive: dict[str, float] = {
+            "every": every,
+            "size": size,
+            "n_steps": n_steps,
+            "batch_size": batch_size,
+            "n_images": n_images,
+            "learning_rate": learning_rate,
+            "alpha_learning_rate": alpha_learning_rate,
+        }
+        for name, value in positive.items():
+            if not value > 0:
+                raise SearchError(f"tournament: {name}={value!r}; expected a positive number")
+        if noise < 0:
+            raise SearchError(f"tournament: noise={noise!r}; expected 0 or more")
+        self.every = every
+        self.size = size
+        self.n_steps = n_steps
+        self.batch_size = batch_size
+        self.n_images = n_images
+        self.learning_rate = learning_rate
+        self.alpha_learning_rate = alpha_learning_rate
+        self.noise = noise
+        self.data: dict[str, list[dict[str, Any]]] = {"tournaments": []}
+        self.progress: Any = None
+
+    def update(self, algorithm: Any) -> None:
+        """Hold a tournament where this generation is one for it."""
+        if algorithm.n_iter % self.every == 0:
+            self.hold(algorithm)
+
+    def hold(self, algorithm: Any) -> None:
+        """Hold a tournament now, and let its winners be the population."""
+        contenders = self._contenders(algorithm)
+        if len(contenders) < 2:
+            return
+        rng = algorithm.random_state
+        slots = deal(contenders, algorithm.pop_size, rng)
+        alphas, losses = self._compete(slots, algorithm.problem, seed=int(rng.integers(2**31)))
+        winners = []
+        for slot, shares in zip(slots, alphas, strict=True):
+            for individual, share in zip(slot, shares, strict=True):
+                individual.set("alpha", share)
+            winners.append(slot[int(np.argmax(shares))])
+        form = algorithm.problem.search_space.format
+        self.data["tournaments"].append(
+            {
+                "generation": algorithm.n_iter,
+                "slots": [[form(individual.X[0]) for individual in slot] for slot in slots],
+                "alphas": alphas,
+                "winners": [form(individual.X[0]) for individual in winners],
+                **losses,
+            }
+        )
+        crown(algorithm, winners)
+
+    def _contenders(self, algorithm: Any) -> list[Individual]:
+        generation = getattr(algorithm, "generation", None)
+        if generation is None:
+            generation = merge_distinct(algorithm.pop, algorithm.off)
+        usable = [
+            individual
+            for individual in generation
+            if individual.FEAS[0] and not individual.get("degenerate")
+        ]
+        return list(
+            algorithm.survival.do(
+                algorithm.problem,
+                Population(usable),
+                n_survive=algorithm.pop_size * self.size,
+                algorithm=algorithm,
+                random_state=algorithm.random_state,
+            )
+        )
+
+    def _compete(
+        self, slots: list[list[Individual]], problem: Any, seed: int
+    ) -> tuple[list[list[float]], dict[str, list[float]]]:
+        """Train the tournament network; the softmax of every slot's alphas, and the losses."""
+        dataset: Dataset = problem.dataset
+        with seeded(problem.device, seed):
+            network = TournamentNetwork(
+                [[individual.X[0] for individual in slot] for slot in slots],
+                problem.search_space.build_cell,
+                dataset.in_channels,
+                dataset.n_classes,
+                noise=self.noise,
+            ).to(problem.device)
+            losses = self._train(network, dataset, problem.device)
+        shares = [torch.softmax(alpha.detach(), dim=0).cpu().tolist() for alpha in network.alphas]
+        return shares, losses
+
+    def _train(
+        self, network: TournamentNetwork, dataset: Dataset, device: torch.device
+    ) -> dict[str, list[float]]:
+        n = min(self.n_images, len(dataset.train_labels))
+        drawn = torch.randperm(len(dataset.train_labels))[:n].numpy()
+        halves = np.sort(drawn[: n // 2]), np.sort(drawn[n // 2 :])
+        weight_batches, alpha_batches = (
+            batches(dataset, half, self.batch_size, device) for half in halves
+        )
+        weights = torch.optim.SGD(
+            network.weights(), self.learning_rate, momentum=0.9, weight_decay=3e-4, nesterov=True
+        )
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(weights, self.n_steps)
+        alphas = torch.optim.Adam(
+            network.alphas.parameters(), self.alpha_learning_rate, betas=(0.5, 0.999)
+        )
+        losses: dict[str, list[float]] = {"weight_losses": [], "alpha_losses": []}
+        network.train()
+        for step in range(self.n_steps):
+            losses["alpha_losses"].append(_step(network, alphas, next(alpha_batches)))
+            losses["weight_losses"].append(_step(network, weights, next(weight_batches)))
+            schedule.step()
+            if self.progress is not None:
+                self.progress(step + 1, self.n_steps)
+        return losses
+
+
+class CallbackChain(Callback):
+    """Several callbacks, each called in full, in this order.
+
+    pymoo's ``CallbackCollection`` calls only ``update`` of its members and so silences those that
+    override ``notify``.
+    """
+
+    def __init__(self, *callbacks: Callback) -> None:
+        super().__init__()
+        self.callbacks = callbacks
+
+    def notify(self, algorithm: Any) -> None:
+        """Call them."""
+        for callback in self.callbacks:
+            callback(algorithm)
+
+
+def tournaments_in(callback: Any) -> list[DartsTournament]:
+    """The tournaments that a callback is or holds."""
+    if isinstance(callback, DartsTournament):
+        return [callback]
+    return [t for inner in getattr(callback, "callbacks", ()) for t in tournaments_in(inner)]
+
+
+def deal(
+    contenders: list[Individual], n_slots: int, rng: np.random.Generator
+) -> list[list[Individual]]:
+    """Shuffle contenders into slots of sizes that differ by one at most; each is in one slot."""
+    order = rng.permutation(len(contenders))
+    n_slots = min(n_slots, len(contenders))
+    return [[contenders[i] for i in order[slot::n_slots]] for slot in range(n_slots)]
+
+
+def merge_distinct(*populations: Any) -> Any:
+    """All individuals of several populations, each once."""
+    return Population(list({id(ind): ind for pop in populations for ind in pop}.values()))
+
+
+def crown(algorithm: Any, winners: list[Individual]) -> None:
+    """Make the winners the population, with optimum and the history's last entry to match."""
+    algorithm.pop = algorithm.survival.do(
+        algorithm.problem,
+        Population(winners),
+        n_survive=len(winners),
+        algorithm=algorithm,
+        random_state=algorithm.random_state,
+    )
+    algorithm._set_optimum()
+    # pymoo has copied the generation into its history before it calls the callbacks.
+    if algorithm.save_history and algorithm.history:
+        entry = algorithm.history[-1]
+        entry.pop, entry.opt = copy.deepcopy((algorithm.pop, algorithm.opt))
+
+
+def batches(
+    dataset: Dataset, indices: Any, batch_size: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless shuffled batches (images (B, C, H, W), labels (B,)) by torch's global generator."""
+    batch_size = min(batch_size, len(indices))
+    while True:
+        order = indices[torch.randperm(len(indices)).numpy()]
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            part = order[start : start + batch_size]
+            images = dataset.normalized(dataset.train_images[part]).to(device)
+            yield images, torch.from_numpy(dataset.train_labels[part]).to(device)
+
+
+def _step(
+    network: TournamentNetwork, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]
+) -> float:
+    images, labels = batch
+    loss = F.cross_entropy(network(images), labels)
+    optimizer.zero_grad()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
+    torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+    optimizer.step()
+    return float(loss.detach())
