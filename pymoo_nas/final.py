@@ -1,0 +1,113 @@
+"""The final network (Fig. 3): which surviving cells it is made of, and its construction."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from pymoo_nas.devices import seeded
+from pymoo_nas.errors import SearchError
+from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import front_to_frame
+
+
+def build_final(
+    result_or_genotypes: Any,
+    n_cells: int = 3,
+    *,
+    problem: NASProblem | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Build the network to train: cells of the front in sequence.
+
+    From a result, the `n_cells` best by rank sum are taken that together keep the problem's limits
+    (see `choose_cells`); given genotypes are taken as they are, repeated in turn up to `n_cells`.
+
+    Args:
+        result_or_genotypes: pymoo's ``Result``; or genotypes, or their texts, in order.
+        n_cells: cells in sequence.
+        problem: gives search space, channels and classes; needed with genotypes only.
+        seed: of the initial weights.
+
+    Returns:
+        (N, C, H, W) → logits (N, n_classes), on the CPU.
+
+    Raises:
+        SearchError: an empty front, no genotype, n_cells below 1, or genotypes without a problem.
+    """
+    if n_cells < 1:
+        raise SearchError(f"n_cells={n_cells}; expected at least 1")
+    from_result = hasattr(result_or_genotypes, "opt")
+    problem = result_or_genotypes.problem if from_result else problem
+    if problem is None:
+        raise SearchError("genotypes without a problem: pass problem=NASProblem(...)")
+    given = result_or_genotypes
+    texts = front_to_frame(given)["genotype"] if from_result else given
+    space = problem.search_space
+    genotypes = [space.parse(text) if isinstance(text, str) else text for text in texts]
+    if from_result:
+        genotypes = choose_cells(genotypes, n_cells, problem)
+    elif not genotypes:
+        raise SearchError("no genotypes given; expected at least one")
+    else:
+        genotypes = list(itertools.islice(itertools.cycle(genotypes), n_cells))
+    with seeded(torch.device("cpu"), seed):
+        return space.build_final(genotypes, problem.dataset.in_channels, problem.dataset.n_classes)
+
+
+def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) -> list[Any]:
+    """The best cells that fit together: the first choice whose network keeps the limits.
+
+    Choices are tried by the sum of the cells' positions in the front, so the n best come first.
+    Each cell three times over is a network that was scored within the limits, so for three cells
+    there is always one. A front with fewer cells repeats its last.
+
+    Args:
+        genotypes: of the front, best first.
+        n_cells: how many to choose.
+        problem: the limits, and how large a network is.
+
+    Raises:
+        SearchError: an empty front, or no choice that keeps the limits.
+    """
+    if not genotypes:
+        raise SearchError(
+            "the front is empty: no candidate kept the limits; raise max_params or max_flops"
+        )
+    candidates = list(genotypes[:6])
+    distinct = min(n_cells, len(candidates))
+
+    def cost(choice: tuple[int, ...]) -> tuple[int, int]:
+        # Different cells before repeated ones, then the better placed.
+        return distinct - len(set(choice)), sum(choice)
+
+    choices = itertools.combinations_with_replacement(range(len(candidates)), n_cells)
+    for choice in sorted(choices, key=cost):
+        chosen = [candidates[index] for index in choice]
+        if _fits(chosen, problem):
+            return chosen
+    raise SearchError(
+        f"no {n_cells} cells of the front keep the limits {problem.limits} together; "
+        "use fewer cells, or raise the limit"
+    )
+
+
+def _fits(genotypes: Sequence[Any], problem: NASProblem) -> bool:
+    if not problem.limits:
+        return True
+    dataset = problem.dataset
+    with torch.device("meta"):
+        network = problem.search_space.build_final(
+            genotypes, dataset.in_channels, dataset.n_classes
+        )
+        images = torch.empty(1, dataset.in_channels, *dataset.image_size)
+    counts: dict[str, Callable[[], int]] = {
+        "params": lambda: count_parameters(network),
+        "flops": lambda: count_flops(network, images),
+    }
+    return all(counts[name]() <= limit for name, limit in problem.limits.items())

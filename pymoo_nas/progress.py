@@ -1,0 +1,114 @@
+"""Live progress of a search: generation, best of each score, candidates per second, time left."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from pymoo.core.callback import Callback
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.tournament import DartsTournament
+
+
+class SearchProgress(Callback):
+    """A bar while a generation or a tournament is under way, and a line for every generation.
+
+    Use it as a context, and as the callback that comes after the tournament.
+
+    Args:
+        console: where to write; the bar appears on terminals only, the lines everywhere.
+        problem: its ``progress`` is used while the context is open.
+        n_generations: of the whole run.
+        per_generation: candidates scored in each.
+        tournament: its ``progress`` likewise; None for a run without.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        problem: Any,
+        n_generations: int,
+        per_generation: int,
+        tournament: DartsTournament | None = None,
+    ) -> None:
+        super().__init__()
+        self.console = console
+        self.problem = problem
+        self.tournament = tournament
+        self.n_generations = n_generations
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task(
+            f"generation 1/{n_generations}", total=n_generations * per_generation, speed=""
+        )
+        self.per_generation = per_generation
+        self.start = time.perf_counter()
+        self.scoring_seconds = 0.0
+        self.last = self.start
+
+    def __enter__(self) -> SearchProgress:
+        self.problem.progress = self._candidate
+        if self.tournament is not None:
+            self.tournament.progress = self._step
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+        self.problem.progress = None
+        if self.tournament is not None:
+            self.tournament.progress = None
+
+    def _candidate(self, n_scored: int) -> None:
+        now = time.perf_counter()
+        self.scoring_seconds += now - self.last
+        self.last = now
+        self.bar.update(self.task, completed=n_scored, speed=self._speed(n_scored))
+
+    def _step(self, step: int, n_steps: int) -> None:
+        self.last = time.perf_counter()
+        self.bar.update(self.task, speed=f"tournament, step {step}/{n_steps}")
+
+    def _speed(self, n_scored: int) -> str:
+        return f"{n_scored / max(self.scoring_seconds, 1e-9):.1f} candidates/s"
+
+    def notify(self, algorithm: Any) -> None:
+        """Print the line of a generation."""
+        done = algorithm.n_iter
+        left = (time.perf_counter() - self.start) / done * (self.n_generations - done)
+        scores = [individual.F for individual in algorithm.pop]
+        best = ", ".join(
+            f"{name} {min(float(row[index]) for row in scores):.4g}"
+            for index, name in enumerate(OBJECTIVES)
+        )
+        held = self.tournament is not None and done % self.tournament.every == 0
+        self.console.print(
+            f"generation {done}/{self.n_generations}: {best} | "
+            f"{self._speed(algorithm.evaluator.n_eval)} | "
+            f"{left:.0f} s left{' | tournament' if held else ''}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self.bar.update(
+            self.task,
+            description=f"generation {min(done + 1, self.n_generations)}/{self.n_generations}",
+        )
+        self.last = time.perf_counter()

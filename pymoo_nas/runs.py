@@ -1,0 +1,179 @@
+"""Run folders: what a search leaves behind, as plain files.
+
+``config.json`` (settings, versions, state), ``front.csv``, ``history.csv``, ``tournaments.json``,
+``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; after training, ``final/``.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from pymoo_nas.cell_drawing import plot_cell
+from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.files import write_json
+from pymoo_nas.genotype import Genotype
+from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, save_figure
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, write_frame
+from pymoo_nas.search_space import CellSpace, SearchSpace
+from pymoo_nas.tournament import tournaments_in
+
+CONFIG = "config.json"
+FRONT = "front.csv"
+HISTORY = "history.csv"
+TOURNAMENTS = "tournaments.json"
+FINAL = "final"
+
+SPACES: Mapping[str, type[SearchSpace[Any]]] = {"cell": CellSpace, "nasbench201": NASBench201Space}
+
+
+class RunFolder:
+    """One folder, one search.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def create(self, *, overwrite: bool = False) -> None:
+        """Make the folder, or refuse one that holds a run.
+
+        Raises:
+            RunError: it holds a run and `overwrite` is not set, or it cannot be made.
+        """
+        if (self.path / CONFIG).exists() and not overwrite:
+            raise RunError(
+                f"folder {self.path} holds a run already; pass --overwrite to replace it, "
+                "or another --out"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"folder {self.path} cannot be made ({error}); choose another --out"
+            ) from error
+        for name in (CONFIG, FRONT, HISTORY, TOURNAMENTS):
+            (self.path / name).unlink(missing_ok=True)
+
+    def save(self, algorithm: Any, config: Mapping[str, Any]) -> None:
+        """Write all tables and the configuration of a search, after any generation.
+
+        Args:
+            algorithm: an `EvolutiveNAS` between two generations, or at its end.
+            config: plain values that `config.json` keeps, besides counters and versions.
+        """
+        state = {
+            "generations_done": max(0, (algorithm.n_iter or 1) - 1),
+            "candidates": algorithm.evaluator.n_eval,
+            "seconds": round(time.time() - algorithm.start_time, 3),
+            "versions": versions(),
+            "threads": torch.get_num_threads(),
+        }
+        write_frame(history_to_frame(algorithm), self.path / HISTORY)
+        write_frame(front_to_frame(algorithm), self.path / FRONT)
+        held = [row for t in tournaments_in(algorithm.callback) for row in t.data["tournaments"]]
+        write_json(self.path / TOURNAMENTS, {"tournaments": held})
+        write_json(self.path / CONFIG, {**config, **state})
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` holds.
+
+        Raises:
+            RunError: no run there, or a damaged file.
+        """
+        path = self.path / CONFIG
+        if not path.is_file():
+            raise RunError(
+                f"folder {self.path} holds no run ({CONFIG} is missing); expected what "
+                "pymoo-nas search --out writes"
+            )
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{path}: damaged ({error}); search again") from error
+        if not isinstance(config, dict):
+            raise RunError(f"{path}: damaged (no JSON object); search again")
+        return config
+
+    def front(self) -> pd.DataFrame:
+        """The front, best rank sum first."""
+        return read_frame(self.path / FRONT)
+
+    def history(self) -> pd.DataFrame:
+        """Every scored candidate."""
+        return read_frame(self.path / HISTORY)
+
+    def problem(self, **changes: Any) -> NASProblem:
+        """The problem that was searched.
+
+        Args:
+            **changes: keyword arguments of `NASProblem` to replace, such as ``device``.
+
+        Raises:
+            RunError: settings are missing, or the run had operations of a user's own.
+        """
+        config = self.config()
+        try:
+            arguments = dict(config["problem"])
+            space = space_from_settings(config["search_space"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{self.path / CONFIG}: the problem cannot be rebuilt ({error}); operations of "
+                "your own are rebuilt in Python: build_final(genotypes, problem=...)"
+            ) from error
+        return NASProblem(**{**arguments, "search_space": space, **changes})
+
+    def draw(self) -> list[Path]:
+        """(Re)draw all pictures from the tables.
+
+        Returns:
+            the files written.
+        """
+        history, front, config = self.history(), self.front(), self.config()
+        figures = {
+            "front.png": plot_front(history),
+            "evolution.png": plot_evolution(history),
+            "offspring.png": plot_offspring(history),
+        }
+        settings = config.get("search_space", {})
+        if settings.get("space") == "cell" and len(front):
+            best = Genotype.parse(front["genotype"].iloc[0], len(settings["operations"]))
+            figures["cell.png"] = plot_cell(best, settings["operations"])
+        for name, figure in figures.items():
+            save_figure(figure, self.path / name)
+        return [self.path / name for name in figures]
+
+
+def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
+    """A search space from what its `settings` returned.
+
+    Raises:
+        SearchError: an unknown space.
+        OperationError: an operation that the package does not bring.
+    """
+    arguments = dict(settings)
+    name = arguments.pop("space", None)
+    if name not in SPACES:
+        raise SearchError(f"search space {name!r} is unknown; expected one of {', '.join(SPACES)}")
+    return SPACES[name](**arguments)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    packages = ("pymoo-nas", "pymoo", "torch", "torchvision", "numpy", "pandas")
+    return {
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in packages},
+    }

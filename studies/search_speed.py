@@ -1,0 +1,82 @@
+"""How long do a first search and the paper's CIFAR-10 search take, and how much memory?
+
+Each command is run as a user would, in a process of its own; wall time includes starting Python,
+memory is the largest resident set of the process.
+
+Command:
+    python studies/search_speed.py --cifar PATH/cifar10.npz
+
+RESULT
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+import pymoo_nas
+from pymoo_nas.results import read_frame
+from pymoo_nas.runs import HISTORY
+
+PAPER = ["--generations", "30", "--offspring", "30", "--max-params", "560000"]
+
+
+def timed(*arguments: str) -> tuple[float, float]:
+    """Run ``pymoo-nas`` with arguments; (wall seconds, peak memory in GiB)."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from pymoo_nas.cli import main; main()", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = process.stdout.read().splitlines()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"pymoo-nas {' '.join(arguments)} ended with status {status}")
+    print("\n".join(f"    {line}" for line in lines[-3:]), flush=True)
+    return time.perf_counter() - start, usage.ru_maxrss / 2**20
+
+
+def main() -> None:
+    """Run and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cifar", type=Path, required=True, help="cifar10.npz")
+    parser.add_argument("--seed", default="0")
+    arguments = parser.parse_args()
+    print(
+        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"seed {arguments.seed}, n = 1"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        digits, cifar = Path(folder) / "digits", Path(folder) / "cifar10"
+        seed = ["--seed", arguments.seed]
+        rows = {
+            "search (digits, defaults)": timed("search", *seed, "--out", str(digits)),
+            "search cifar10.npz, 30 × 30": timed(
+                "search", str(arguments.cifar), *PAPER, *seed, "--out", str(cifar)
+            ),
+            "train, 2 epochs": timed("train", str(cifar), "--epochs", "2"),
+        }
+        for name, run in (("digits", digits), ("cifar10", cifar)):
+            history = read_frame(run / HISTORY)
+            scored = history[history["degenerate"] == ""]
+            print(
+                f"{name}: {len(history)} candidates, {history['alpha'].notna().sum()} met in "
+                f"tournaments, median {scored['seconds'].median():.3f} s per scored candidate"
+            )
+    for command, (seconds, memory) in rows.items():
+        print(f"{command:32s} {seconds:7.1f} s {memory:6.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
