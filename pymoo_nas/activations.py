@@ -20,6 +20,8 @@ RELU_LIKE: frozenset[Any] = frozenset(
         *(F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_),
         *(F.relu6, F.leaky_relu, F.leaky_relu_, F.prelu, F.rrelu, F.rrelu_, F.threshold),
         *(F.elu, F.elu_, F.selu, F.selu_, F.celu, F.celu_),
+        *(torch.selu, torch.selu_, torch.celu, torch.celu_, torch.rrelu, torch.rrelu_),
+        *(torch.threshold, torch.threshold_, torch.prelu),
         *(F.gelu, F.silu, F.mish, F.hardswish, Tensor.prelu),
     }
 )
@@ -38,7 +40,7 @@ class PreActivations(TorchFunctionMode):
     """Hands the input of every ReLU-like call, before it runs, to a function.
 
     Args:
-        record: called with the pre-activation (any shape), detached.
+        record: called with the pre-activation (any shape), as it is before the call.
     """
 
     def __init__(self, record: Callable[[Tensor], None]) -> None:
@@ -55,10 +57,7 @@ class PreActivations(TorchFunctionMode):
         """Record, then call."""
         kwargs = kwargs or {}
         if func in RELU_LIKE or _clamps_at_zero(func, args, kwargs):
-            tensor = args[0] if args else kwargs["input"]
-            # Tensors that do not depend on the images carry no gradient and tell images not apart.
-            if tensor.requires_grad or not torch.is_grad_enabled():
-                self.record(tensor.detach())
+            self.record(args[0] if args else kwargs["input"])
         return func(*args, **kwargs)
 
 
@@ -68,3 +67,17 @@ def _clamps_at_zero(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         return False
     low = args[1] if len(args) > 1 else kwargs.get("min", kwargs.get("min_val"))
     return isinstance(low, int | float) and low == 0
+
+
+def depends_on(tensor: Tensor, *leaves: Tensor) -> bool:
+    """Whether autograd would carry a gradient from a tensor back to one of the leaves."""
+    waiting, seen = [tensor.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if any(getattr(node, "variable", None) is leaf for leaf in leaves):
+            return True
+        seen.add(node)
+        waiting += [following for following, _ in node.next_functions]
+    return False

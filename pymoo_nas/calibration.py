@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pymoo_nas.errors import NetworkError, ScoreError
+from pymoo_nas.errors import NetworkError, PymooNasError, ScoreError
 
 
 @contextmanager
@@ -65,7 +65,8 @@ def calibrate(network: nn.Module, images: Tensor) -> Tensor:
         norm.momentum = None
         norm.train()
     with torch.no_grad(), network_errors(images):
-        output: Tensor = network(images)
+        # A copy: the network may change its input in place.
+        output: Tensor = network(images.clone())
     network.eval()
     return output
 
@@ -86,15 +87,22 @@ def network_errors(images: Tensor) -> Iterator[None]:
     """
     try:
         yield
-    except NetworkError:
-        raise
-    except torch.OutOfMemoryError:
+    except PymooNasError:
         raise
     except (RuntimeError, ValueError, IndexError, AssertionError, TypeError) as error:
-        if "memory" in str(error):
+        if is_out_of_memory(error):
             raise
         raise NetworkError(
             f"the network cannot take images of shape {tuple(images.shape)} "
             f"({images.dtype}, {images.device}): {error}; resize the images (image_size), "
             "or use a network for this size and number of channels"
         ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; on the CPU torch has no type of its own for it."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in text or "allocate memory" in text or "ALLOC_FAILED" in text)
+    )

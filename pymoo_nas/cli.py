@@ -94,7 +94,7 @@ def search(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run.")] = False,
 ) -> None:
     """Search architectures for a data set; writes a run folder with tables and pictures."""
-    console = Console()
+    console = _console()
     arguments: dict[str, Any] = {
         "dataset": _absolute(dataset),
         "n_images": images,
@@ -130,7 +130,9 @@ def search(
     termination = MaximumGenerationTermination(generations)
     callback = progress if tournament is None else CallbackChain(tournament, progress)
     algorithm.setup(problem, termination=termination, callback=callback, seed=seed)
-    with progress:
+    with progress, warnings.catch_warnings():
+        # The report says the same, as an error.
+        warnings.filterwarnings("ignore", message="none of .* candidates keeps the limits")
         _run(algorithm, folder, config)
     _report(console, algorithm, folder)
 
@@ -192,7 +194,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a training.")] = False,
 ) -> None:
     """Build the final network of a run, train it, test it; weights as safetensors."""
-    console = Console()
+    console = _console()
     folder = RunFolder(run)
     problem = folder.problem(device="cpu")
     front = folder.front()
@@ -261,7 +263,9 @@ def score_models(
     )
     table = Table(title=f"{problem.dataset.name}: lower is better, mean ± deviation of {inits}")
     for name in ("model", "ntk", "activation", "correlation", "params", "MACs", "s", "degenerate"):
-        table.add_column(name, justify="left" if name in ("model", "degenerate") else "right")
+        table.add_column(
+            name, justify="left" if name in ("model", "degenerate") else "right", overflow="fold"
+        )
     failed = []
     probe = draw_probe(problem.dataset, images, seed, problem.device)
     for name in models:
@@ -274,7 +278,7 @@ def score_models(
         else:
             table.add_row(name, *_cells(scores))
     if table.row_count:
-        Console().print(table)
+        _console().print(table)
     if failed:
         raise PymooNasError("\n".join(failed))
 
@@ -294,7 +298,7 @@ def _cells(scores: Scores) -> list[str]:
 def plot(run: Annotated[Path, typer.Argument(help="Run folder of a search.")]) -> None:
     """Draw the pictures of a run again from its tables."""
     for path in RunFolder(run).draw():
-        Console().print(f"wrote {path}", highlight=False, soft_wrap=True)
+        _console().print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -308,7 +312,7 @@ def operations() -> None:
         summary = (inspect.getdoc(factory) or "").splitlines()[0].rstrip(".")
         paper = "yes" if name in PAPER_OPERATIONS else ""
         table.add_row(name, *map(str, sizes), paper, summary)
-    Console().print(table)
+    _console().print(table)
 
 
 @app.callback(invoke_without_command=True)
@@ -316,7 +320,7 @@ def _version(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
-        Console().print(f"pymoo-nas {pymoo_nas.__version__}", highlight=False)
+        _console().print(f"pymoo-nas {pymoo_nas.__version__}", highlight=False)
         raise typer.Exit
 
 
@@ -324,6 +328,12 @@ def _space(name: str, operations: str) -> SearchSpace[Any]:
     if name == "cell":
         return CellSpace(operation_table(operations))
     return space_from_settings({"space": name})
+
+
+def _console() -> Console:
+    """The terminal; a file or a pipe gets lines of 140 columns, so that tables are not cut."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
 
 
 def _absolute(dataset: str) -> str:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from pymoo_nas import image_files
+from pymoo_nas import image_arrays, image_files
 from pymoo_nas.errors import DatasetError
 from pymoo_nas.image_files import TORCHVISION, Splits
 
@@ -215,13 +215,13 @@ def build_dataset(
     labels = {}
     for part, (found_images, found_labels) in parts.items():
         where = f"data set {name!r}, {part}"
-        images[part] = image_files.channels_last(found_images, f"{where} images")
-        labels[part] = image_files.integer_labels(
+        images[part] = image_arrays.channels_last(found_images, f"{where} images")
+        labels[part] = image_arrays.integer_labels(
             found_labels, len(images[part]), f"{where} labels"
         )
-    images = image_files.same_type(images, name)
+    images = image_arrays.same_type(images, name)
     if image_size is not None:
-        images = {part: image_files.resize(array, image_size) for part, array in images.items()}
+        images = {part: image_arrays.resize(array, image_size) for part, array in images.items()}
     shapes = {part: array.shape[1:] for part, array in images.items()}
     if len(set(shapes.values())) > 1:
         raise DatasetError(

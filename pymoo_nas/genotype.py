@@ -229,7 +229,8 @@ def _parse_block(text: str, start: int, part: str) -> Block:
         raise _error_at(text, start, "a block of channel counts", "nothing")
     numbers: Iterable[str]
     if "," in part:
-        numbers = part.removesuffix(",").split(",")
+        # Only a single count ends with a comma: "8,4," may be a block whose last count is missing.
+        numbers = (part.removesuffix(",") if part.count(",") == 1 else part).split(",")
         step = 1
     else:
         numbers = part
@@ -239,11 +240,11 @@ def _parse_block(text: str, start: int, part: str) -> Block:
     for number in numbers:
         if not (number.isascii() and number.isdigit()):
             raise _error_at(text, position, "a channel count", repr(number))
+        if len(number) > 1 and number[0] == "0":
+            raise _error_at(text, position, "a channel count without leading zeros", number[:20])
         # The length is looked at first: Python refuses to convert thousands of digits.
         if len(number) > len(str(MAX_CHANNELS)) or int(number) > MAX_CHANNELS:
             raise _error_at(text, position, f"at most {MAX_CHANNELS} channels", number[:20])
-        if len(number) > 1 and number[0] == "0":
-            raise _error_at(text, position, "a channel count without leading zeros", number)
         counts.append(int(number))
         position += len(number) + step
     return tuple(counts)

@@ -1,7 +1,6 @@
-"""Files and arrays in their many forms → images and labels in one.
+"""Image folders, ``.npz`` files and torchvision's data sets → images and labels as found there.
 
-Image folders, ``.npz`` files and torchvision's data sets are read here; `pymoo_nas.datasets` then
-brings what was found, and arrays that were given, into the one form by the functions below them.
+`pymoo_nas.datasets` checks them and brings them into one form.
 """
 
 from __future__ import annotations
@@ -17,11 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
-from torch.nn import functional as F
 from torchvision import datasets
 
 from pymoo_nas.errors import DatasetError
@@ -197,108 +193,6 @@ def read_torchvision(name: str, root: Path, download: bool) -> Splits:
         images = [np.moveaxis(part.data, 1, 3) for part in (train, test)]
         return Splits(images[0], train.labels, images[1], test.labels)
     return Splits(train.data, train.targets, test.data, test.targets, train.classes)
-
-
-def channels_last(images: Any, where: str) -> NDArray[Any]:
-    """(n, H, W, C), from numpy's or torch's usual order."""
-    array = as_numbers(images, where)
-    if isinstance(images, Tensor) and array.ndim == 4:
-        array = np.moveaxis(array, 1, 3)
-    if array.ndim == 3:
-        array = array[..., None]
-    if array.ndim != 4 or array.size == 0:
-        raise DatasetError(
-            f"{where}: got shape {np.shape(images)}; expected at least one image, as (n, H, W) or "
-            "(n, H, W, C), a torch tensor as (n, C, H, W)"
-        )
-    _, height, width, channels = array.shape
-    if min(height, width) in (1, 3) and max(height, width) == channels > 4:
-        raise DatasetError(
-            f"{where}: got shape {np.shape(images)}, which reads as {height}×{width} pixels of "
-            f"{channels} channels; expected channels last in numpy arrays and first in torch "
-            "tensors; use numpy.moveaxis or torch.movedim"
-        )
-    return array
-
-
-def as_numbers(values: Any, where: str) -> NDArray[Any]:
-    """A numpy or torch array, or lists, as an array of numbers; else a DatasetError."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        # numpy has no bfloat16.
-        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise DatasetError(f"{where}: {error}; expected an array") from error
-    if array.dtype.kind not in "buif":
-        raise DatasetError(
-            f"{where}: got {type(values).__name__} of {array.dtype}; expected an array of numbers"
-        )
-    return array
-
-
-def same_type(images: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
-    """Integers → uint8 where all lie in 0..255, else float32 as they are; floats → float32."""
-    integer = {array.dtype.kind in "ui" for array in images.values()}
-    if len(integer) > 1:
-        raise DatasetError(
-            f"data set {name!r}: training images are {images['train'].dtype} but test images "
-            f"{images['test'].dtype}; expected both on the same scale, in the same type"
-        )
-    if integer == {True} and all(a.min() >= 0 and a.max() <= 255 for a in images.values()):
-        return {part: array.astype(np.uint8, copy=False) for part, array in images.items()}
-    with np.errstate(over="ignore"):
-        images = {part: array.astype(np.float32, copy=False) for part, array in images.items()}
-    for part, array in images.items():
-        bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2, 3)))
-        if len(bad):
-            raise DatasetError(
-                f"data set {name!r}: {len(bad)} of {len(array)} {part} images hold NaN, infinity "
-                f"or more than float32 can, the first at index {bad[0]}; mend or remove them"
-            )
-    return images
-
-
-def integer_labels(labels: Any, n_images: int, where: str) -> NDArray[np.int64]:
-    """(n,), from integers (n,) or (n, 1), or one-hot (n, k)."""
-    array = as_numbers(labels, where)
-    problem = ""
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    elif array.ndim == 2 and np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all():
-        array = array.argmax(axis=1)
-    if array.ndim != 1:
-        problem = f"shape {array.shape}, not one-hot (no image may have two labels, or none)"
-    elif len(array) != n_images:
-        problem = f"{len(array)} labels for {n_images} images"
-    elif (array != np.floor(array)).any():
-        problem = "fractions or NaN"
-    elif array.min() < 0 or array.max() >= 2**53:
-        problem = f"labels from {array.min()} to {array.max()}"
-    if problem:
-        raise DatasetError(
-            f"{where}: got {problem}; expected one class per image: integers from 0 of shape "
-            "(n,) or (n, 1), or one-hot rows (n, n_classes)"
-        )
-    return array.astype(np.int64, copy=False)
-
-
-def resize(images: NDArray[Any], size: tuple[int, int], chunk: int = 1024) -> NDArray[Any]:
-    """Uint8 or float32 (n, H, W, C) → (n, *size, C) of the same type, bilinear with antialiasing.
-
-    `chunk` images at a time, which bounds the memory.
-    """
-    if images.shape[1:3] == size:
-        return images
-    resized = np.empty((len(images), *size, images.shape[3]), dtype=images.dtype)
-    for start in range(0, len(images), chunk):
-        part = np.moveaxis(images[start : start + chunk], 3, 1).astype(np.float32, order="C")
-        scaled = F.interpolate(torch.from_numpy(part), size, mode="bilinear", antialias=True)
-        if images.dtype == np.uint8:
-            scaled = scaled.round_().clamp_(0, 255)
-        resized[start : start + chunk] = np.moveaxis(scaled.numpy(), 1, 3)
-    return resized
 
 
 def _visible(folder: Path) -> list[Path]:

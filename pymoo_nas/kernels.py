@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import calibrate, preserved
+from pymoo_nas.calibration import calibrate, is_out_of_memory, preserved
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.layer_plan import LayerPlan, plan_layers
-from pymoo_nas.recording import Products, check_sum, join, record_pass
+from pymoo_nas.recording import ROUNDING, Products, Recording, check_sum, join, record_pass
+
+UNKNOWN_MEMORY = 4 << 30
+"""Bytes taken to be free where the system does not say."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ def measure_kernels(
         while True:
             try:
                 return _accumulate(network, plan, images, chunk, budget)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if chunk == 1 or not _is_out_of_memory(error):
+            except (MemoryError, RuntimeError) as error:
+                if chunk == 1 or not is_out_of_memory(error):
                     raise
                 chunk //= 2
 
@@ -122,28 +126,75 @@ def check_coverage(network: nn.Module, plan: LayerPlan, images: Tensor) -> None:
         for name, parameter in network.named_parameters()
         if id(parameter) in plan.sizes
     ]
-    recording = record_pass(network, plan, images, with_codes=False)
+    with torch.no_grad():
+        together = network(images.clone())
+        if not bool(torch.isfinite(together).all()):
+            return  # the scores will say so
+        _check_apart(network, images, together)
+    recording = record_pass(network, plan, images)
     rows = dict(recording.rows)
     for key, use in recording.uses.items():
         rows[key] = use.rows()
     for _, parameter in trained:
         parameter.requires_grad_(True)
-    together = network(images)
-    alone = network(images[:1])
-    if not torch.allclose(
-        together[:1], alone, rtol=1e-2, atol=1e-3 * float(together.detach().abs().max())
-    ):
-        raise ScoreError(
-            f"{type(network).__name__}: the output for an image depends on the other images of the "
-            "batch; replace the layer that mixes them by one that can be frozen (nn.BatchNorm2d)"
+    with torch.enable_grad():
+        together = network(images.clone())
+    gradients: tuple[Tensor | None, ...] = (None,) * len(trained)
+    if together.requires_grad:
+        gradients = torch.autograd.grad(
+            together.sum(), [parameter for _, parameter in trained], allow_unused=True
         )
-    gradients = torch.autograd.grad(
-        together.sum(), [parameter for _, parameter in trained], allow_unused=True
-    )
+    largest = max((float(g.abs().max()) for g in gradients if g is not None), default=0.0)
+    floor = ROUNDING * torch.finfo(images.dtype).eps * largest
     for (name, parameter), gradient in zip(trained, gradients, strict=True):
         expected = torch.zeros_like(parameter) if gradient is None else gradient
         nothing = torch.zeros(1, parameter.numel(), dtype=images.dtype, device=images.device)
-        check_sum(f"parameter {name!r}", rows.get(id(parameter), nothing), expected)
+        check_sum(f"parameter {name!r}", rows.get(id(parameter), nothing), expected, floor)
+
+
+def _check_apart(network: nn.Module, images: Tensor, together: Tensor) -> None:
+    """Compare the output for one image with that for the same image in a batch.
+
+    Raises:
+        ScoreError: they differ; names the first module of which that is true.
+    """
+    if _agree(network(images[:1].clone()), together):
+        return
+    outputs: list[list[tuple[str, Any]]] = []
+    for part in (images[:1], images):
+        outputs.append([])
+        hooks = [
+            module.register_forward_hook(
+                lambda _module, _args, output, name=name: outputs[-1].append((name, output))
+            )
+            for name, module in network.named_modules()
+        ]
+        try:
+            network(part.clone())
+        finally:
+            for hook in hooks:
+                hook.remove()
+    culprit = next(
+        (name for (name, one), (_, both) in zip(*outputs, strict=False) if not _agree(one, both)),
+        "",
+    )
+    module = network.get_submodule(culprit)
+    raise ScoreError(
+        f"layer {culprit!r} ({type(module).__name__}): its output for an image depends on the "
+        "other images of the batch; replace it by one that can be frozen (nn.BatchNorm2d)"
+    )
+
+
+def _agree(one: Any, both: Any) -> bool:
+    """Whether the output for one image is the first row of that for several."""
+    if (
+        not isinstance(one, Tensor)
+        or not isinstance(both, Tensor)
+        or one.shape[1:] != both.shape[1:]
+    ):
+        return True
+    scale = float(both.abs().max()) if both.numel() else 0.0
+    return torch.allclose(both[:1], one, rtol=1e-2, atol=1e-3 * scale)
 
 
 def _accumulate(
@@ -152,18 +203,26 @@ def _accumulate(
     """All images at once, each layer used as its gradient comes; or pieces, joined at the end."""
     n = len(images)
     products = Products(n, images.device)
-    if chunk >= n:
-        first = [record_pass(network, plan, images, products=products)]
-        join(first, products)
-    else:
-        per_image = n * images.element_size()
-        for index, piece in enumerate(plan.pieces(budget // (2 * per_image))):
-            recordings = [
-                record_pass(network, plan, part, wanted=piece, with_codes=index == 0)
-                for part in torch.split(images, chunk)
-            ]
-            join(recordings, products)
-            first = first if index else recordings
+    whole = chunk >= n
+    # Gradients that wait until the end are held for a piece of the parameters at a time.
+    waiting = plan.repeated if whole else set(plan.sizes)
+    pieces = plan.pieces(waiting, budget // (2 * n * images.element_size())) or [set()]
+    pieces[0] = pieces[0] | (plan.sizes.keys() - waiting)
+    first: list[Recording] = []
+    for index, piece in enumerate(pieces):
+        recordings = [
+            record_pass(
+                network,
+                plan,
+                part,
+                wanted=piece,
+                products=products if whole else None,
+                with_codes=index == 0,
+            )
+            for part in torch.split(images, chunk)
+        ]
+        join(recordings, products)
+        first = first or recordings
     return Kernels(
         ntk=products.ntk,
         agreement=products.agreement,
@@ -175,11 +234,9 @@ def _accumulate(
 
 
 def _free_memory(device: torch.device) -> int:
-    """Bytes that can still be taken on a device."""
+    """Bytes that can still be taken on a device; `UNKNOWN_MEMORY` where the system does not say."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return UNKNOWN_MEMORY
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return not isinstance(error, RuntimeError) or "memory" in str(error)

@@ -9,7 +9,7 @@ plan counts the parameters that it covers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ class LayerPlan:
         repeated: ids of the parameters that more than one call uses: their gradients are summed
             over the calls before they are multiplied.
         sizes: id → number of elements of every trainable parameter.
+        n_images: N, of the whole batch.
         n_bytes: estimate of what a forward and backward pass holds, bytes.
     """
 
@@ -36,6 +37,7 @@ class LayerPlan:
     fallbacks: dict[nn.Module, list[str]] = field(default_factory=dict)
     repeated: set[int] = field(default_factory=set)
     sizes: dict[int, int] = field(default_factory=dict)
+    n_images: int = 0
     n_bytes: int = 0
 
     @property
@@ -43,11 +45,13 @@ class LayerPlan:
         """Trainable parameters covered, each counted once."""
         return sum(self.sizes.values())
 
-    def pieces(self, most: int) -> list[set[int]]:
-        """Sets of parameter ids of at most so many elements together, at least one in each."""
+    def pieces(self, keys: set[int], most: int) -> list[set[int]]:
+        """These parameter ids in sets of at most so many elements, at least one id in each."""
         pieces: list[set[int]] = []
         filled = most
         for key, size in self.sizes.items():
+            if key not in keys:
+                continue
             if not pieces or filled + size > most:
                 pieces.append(set())
                 filled = 0
@@ -77,21 +81,24 @@ def plan_layers(network: nn.Module, forward: Callable[[], Tensor], n_images: int
         ScoreError: a parameter that nothing can cover, named.
     """
     calls: dict[nn.Module, _Calls] = defaultdict(_Calls)
-    plan = LayerPlan()
+    plan = LayerPlan(n_images=n_images)
 
-    def watch(module: nn.Module, _: Any, output: Any) -> None:
+    def watch(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         first = output[0] if isinstance(output, tuple | list) and output else output
         calls[module].times += 1
-        if not isinstance(first, Tensor) or first.ndim == 0:
-            calls[module].batched = False
-            return
-        batch_dim = 0 if getattr(module, "batch_first", True) else 1
-        calls[module].batched &= first.ndim > batch_dim and first.shape[batch_dim] == n_images
-        if not any(module.children()):
+        dim = batch_dim(module)
+        # Weights that pass through a module (a parametrization) may have N rows by chance, but then
+        # they are its own: a module that sees the images is given them.
+        calls[module].batched &= _holds(first, n_images, dim) and any(
+            _holds(value, n_images, dim) for value in tensors((args, kwargs))
+        )
+        if isinstance(first, Tensor) and not any(module.children()):
             # The output, its gradient, and about as much again that autograd keeps.
             plan.n_bytes += 4 * first.numel() * first.element_size()
 
-    handles = [module.register_forward_hook(watch) for module in network.modules()]
+    handles = [
+        module.register_forward_hook(watch, with_kwargs=True) for module in network.modules()
+    ]
     try:
         output = forward()
     finally:
@@ -104,6 +111,26 @@ def plan_layers(network: nn.Module, forward: Callable[[], Tensor], n_images: int
         )
     _assign(network, calls, plan)
     return plan
+
+
+def batch_dim(module: nn.Module) -> int:
+    """The dimension of a module's input and output in which the samples stand."""
+    return 0 if getattr(module, "batch_first", True) else 1
+
+
+def _holds(value: Any, n: int, dim: int) -> bool:
+    return isinstance(value, Tensor) and value.ndim > dim and value.shape[dim] == n
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in nested lists, tuples and mappings."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from tensors(part)
 
 
 def _assign(network: nn.Module, calls: dict[nn.Module, _Calls], plan: LayerPlan) -> None:

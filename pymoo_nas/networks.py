@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pymoo_nas.errors import NetworkError
+from pymoo_nas.errors import NetworkError, OperationError
 from pymoo_nas.genotype import Genotype
-from pymoo_nas.operations import Operation, build_operation, conv_bn_relu
+from pymoo_nas.operations import Operation, build_operation, conv_bn_relu, operation_table
 
 MIN_SIZE = 4
 """Smallest height and width of an image, in pixels; larger maps are halved between cells."""
@@ -39,13 +39,15 @@ class Cell(nn.Module):
     Raises:
         NetworkError: the genotype has another number of operations, or its output is not connected
             to its input.
-        OperationError: a factory cannot make the channel counts.
+        OperationError: a factory cannot make the channel counts; in `forward`, an operation does
+            not keep (H, W) or returns another channel count.
     """
 
     def __init__(
         self, genotype: Genotype, operations: Mapping[str, Operation], in_channels: int
     ) -> None:
         super().__init__()
+        operations = operation_table(operations)
         if genotype.n_operations != len(operations):
             raise NetworkError(
                 f"genotype {genotype}: {genotype.n_operations} counts per block; "
@@ -56,6 +58,7 @@ class Cell(nn.Module):
             raise NetworkError(f"genotype {genotype}: output not connected to the input")
         channels = {0: in_channels}
         self.inputs: dict[int, list[tuple[int, str]]] = {}
+        self.counts: dict[str, int] = {}
         self.operations = nn.ModuleDict()
         for target in live[1:]:
             flows = [
@@ -66,10 +69,10 @@ class Cell(nn.Module):
                 if count
             ]
             self.inputs[target] = [
-                (source, f"{source}->{target} {name}".replace(".", "_"))
-                for source, name, _ in flows
+                (source, f"{source}->{target} {name}") for source, name, _ in flows
             ]
             for (source, key), (_, name, count) in zip(self.inputs[target], flows, strict=True):
+                self.counts[key] = count
                 self.operations[key] = build_operation(
                     name, operations[name], channels[source], count
                 )
@@ -80,9 +83,20 @@ class Cell(nn.Module):
         """(N, in_channels, H, W) → (N, out_channels, H, W)."""
         nodes = {0: x}
         for target, flows in self.inputs.items():
-            parts = [self.operations[key](nodes[source]) for source, key in flows]
+            parts = [self._flow(key, nodes[source]) for source, key in flows]
             nodes[target] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return nodes[target]
+
+    def _flow(self, key: str, x: Tensor) -> Tensor:
+        """One operation's output, of the shape that the genotype promises."""
+        y: Tensor = self.operations[key](x)
+        expected = (len(x), self.counts[key], *x.shape[2:])
+        if tuple(y.shape) != expected:
+            raise OperationError(
+                f"operation {key!r}: returned {tuple(y.shape)} for {tuple(x.shape)}; "
+                f"expected {expected}: height and width kept, as many channels as asked for"
+            )
+        return y
 
 
 class CellNetwork(nn.Module):

@@ -152,6 +152,10 @@ PAPER_OPERATIONS = ("conv3x3", "residual3x3", "max_pool3x3", "avg_pool3x3")
 """The space of Fig. 1: {CNN, ResidualBlock, maxPooling, avgPooling}."""
 
 
+SEPARATORS = ".,:;|"
+"""Characters that no name holds: module names and the texts of a history are split at them."""
+
+
 def operation_table(
     operations: Mapping[str, Operation] | Iterable[str] | None = None,
 ) -> dict[str, Operation]:
@@ -161,7 +165,8 @@ def operation_table(
         operations: names out of `OPERATIONS`; or name → factory; None for `PAPER_OPERATIONS`.
 
     Raises:
-        OperationError: an unknown name, a name given twice, no operation, or no callable.
+        OperationError: an unknown or unusable name, a name given twice, no operation, or no
+            callable.
     """
     if operations is None:
         operations = PAPER_OPERATIONS
@@ -170,13 +175,18 @@ def operation_table(
     if isinstance(operations, Mapping):
         table = dict(operations)
     else:
-        names = [name.strip() for name in operations]
+        names = [name.strip() if isinstance(name, str) else name for name in operations]
         table = {name: _known(name) for name in names}
         if len(table) < len(names):
             raise OperationError(f"operations {names}: a name is given twice; give each once")
     if not table:
         raise OperationError("operations: none given; expected at least one")
     for name, factory in table.items():
+        if not isinstance(name, str) or not name.strip() or set(name) & set(SEPARATORS):
+            raise OperationError(
+                f"operation {name!r}: expected a name that is text, not empty, and without any of "
+                f"{' '.join(SEPARATORS)}; rename it"
+            )
         if not callable(factory):
             raise OperationError(
                 f"operation {name!r}: expected a factory (c_in, c_out) -> nn.Module, "
@@ -202,7 +212,7 @@ def build_operation(name: str, factory: Operation, c_in: int, c_out: int) -> nn.
     return module
 
 
-_FACTORY_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError)
+_FACTORY_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError)
 """What a factory raises when it cannot make these channel counts."""
 
 

@@ -6,6 +6,7 @@ that pymoo hands over.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -90,7 +91,9 @@ class GenotypeMutation(Mutation):
         **kwargs: Any,
     ) -> Any:
         """Mutate children and note on each how."""
-        del inplace, args, kwargs
+        del args, kwargs
+        if not inplace:
+            pop = copy.deepcopy(pop)
         shares = MutationShares.of(algorithm, problem.search_space)
         probability = float(self.prob.get())
         for individual in pop:
@@ -212,10 +215,10 @@ class GenotypeDuplicates(DuplicateElimination):
     def do(self, pop: Any, *args: Any, return_indices: bool = False, to_itself: bool = True) -> Any:
         """Those of `pop` that are new, in their order."""
         self._remember()
-        taken = {individual.X[0] for other in args for individual in other}
+        taken = {canonical_key(individual) for other in args for individual in other}
         new, kept = [], []
         for index, individual in enumerate(pop):
-            key = individual.X[0]
+            key = canonical_key(individual)
             if key in taken or key in self.scored:
                 continue
             if to_itself:
@@ -229,11 +232,27 @@ class GenotypeDuplicates(DuplicateElimination):
         return result
 
     def _remember(self) -> None:
-        """Of those that passed, the evaluated ones are known now; the others may come again."""
+        """Of those that passed, the evaluated ones are known now; the others may come again.
+
+        They are kept: pymoo's mating asks several times before its children are evaluated.
+        """
+        waiting = []
         for individual in self._passed:
             if individual.evaluated:
-                self.scored[individual.X[0]] = None
-        self._passed = []
+                self.scored[canonical_key(individual)] = None
+            else:
+                waiting.append(individual)
+        self._passed = waiting
+
+
+def canonical_key(individual: Individual) -> Any:
+    """What two individuals have in common when they spell the same network.
+
+    Genotypes that know no canonical form (texts, tuples) stand for themselves.
+    """
+    genotype = individual.X[0]
+    canonical = getattr(genotype, "canonical", None)
+    return genotype if canonical is None else canonical()
 
 
 def as_column(genotypes: Iterable[Any]) -> Objects:

@@ -1,4 +1,4 @@
-"""Pictures of a search and of a cell: Figs. 1, 4, 5 and 6 of the paper, and the Pareto front.
+"""Pictures of a search: Figs. 4, 5 and 6 of the paper, and the Pareto front.
 
 Every function returns a `matplotlib.figure.Figure` that pyplot does not know: nothing is shown, no
 backend is chosen, nothing stays in memory. `save_figure` writes it to a file.
@@ -11,52 +11,55 @@ from __future__ import annotations
 
 import itertools
 import math
-import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
-from matplotlib.lines import Line2D
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from matplotlib.path import Path as Curve
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from pymoo_nas.errors import GenotypeError, OperationError, RunError, SearchError
+from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.files import atomic_write
-from pymoo_nas.genotype import Genotype, edges
 
 FORMATS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
 """The file formats that `save_figure` writes, by suffix."""
 
+# Okabe 2008: told apart with every kind of colour vision. Yellow is left out, invisible on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
+"""The colours of lines and points, in the order of their use."""
+
+STYLE: dict[Any, Any] = {
+    "axes.labelsize": 9.0,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10.0,
+    "font.size": 9.0,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "text.usetex": False,
+}
+"""Settings of matplotlib while a picture is made."""
+
+Look: TypeAlias = dict[str, Any]
+"""Keyword arguments of a drawing call."""
+
 _SCORES = ("ntk", "activation", "correlation")
 _LABELS = ("ntk: log10 condition number", "activation: −log det", "correlation: −log det")
-# Okabe 2008: told apart with every kind of colour vision. Yellow is left out, invisible on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
-_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)))
-_GREY, _DEAD, _DEAD_TEXT = "#BDBDBD", "#C8C8C8", "#8A8A8A"
-_STYLE: dict[Any, Any] = {"font.size": 9.0, "axes.titlesize": 10.0, "axes.labelsize": 9.0}
-_STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
-_STYLE |= {"legend.fontsize": 8.5, "text.usetex": False}
+_GREY = "#BDBDBD"
 _TOP = 3  # how many offspring of a generation `plot_offspring` draws
 _MAX_LABELLED = 12  # more names than this in one group would cover the picture
 
 _Floats = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
-_Look = dict[str, Any]  # keyword arguments of a drawing call
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def plot_evolution(history: pd.DataFrame) -> Figure:
     """Fig. 5: best score of each generation (dots) and best so far (thick line), lower is better.
 
@@ -81,9 +84,9 @@ def plot_evolution(history: pd.DataFrame) -> Figure:
     for column, axes in enumerate(figure.subplots(1, 3)):
         for number in np.unique(generation[history["alpha"].notna().to_numpy()]):
             axes.axvspan(number - 0.5, number + 0.5, color="#E8E8E8", lw=0, label="tournament")
-        thin: _Look = {"color": _COLOURS[5], "linewidth": 0.7, "marker": "o", "markersize": 3.5}
+        thin: Look = {"color": COLOURS[5], "linewidth": 0.7, "marker": "o", "markersize": 3.5}
         axes.plot(generations, best[:, column], label="best of the generation", **thin)
-        thick: _Look = {"color": _COLOURS[0], "linewidth": 2.4, "drawstyle": "steps-post"}
+        thick: Look = {"color": COLOURS[0], "linewidth": 2.4, "drawstyle": "steps-post"}
         axes.plot(generations, so_far[:, column], label="best so far", **thick)
         axes.set(xlabel="generation", ylabel=f"{_LABELS[column]}\n(lower is better)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -95,7 +98,7 @@ def plot_evolution(history: pd.DataFrame) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def plot_offspring(history: pd.DataFrame) -> Figure:
     """Fig. 6: the three best offspring of each generation on their way to the origin.
 
@@ -121,8 +124,8 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
     axes = _scaled_axes(figure, limits)
     if top.any():
         points = _scaled(scores[top], limits).T
-        colours: _Look = {"c": generation[top], "norm": _norm(generation[top]), "cmap": "viridis"}
-        rim: _Look = {"edgecolors": "white", "linewidths": 0.4, "depthshade": False}
+        colours: Look = {"c": generation[top], "norm": _norm(generation[top]), "cmap": "viridis"}
+        rim: Look = {"edgecolors": "white", "linewidths": 0.4, "depthshade": False}
         drawn = axes.scatter(*points, s=34, label="offspring", **colours, **rim)
         ticks = MaxNLocator(integer=True, min_n_ticks=1)
         place = figure.add_axes((0.88, 0.25, 0.018, 0.5))
@@ -132,7 +135,7 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def plot_front(history_or_front: pd.DataFrame) -> Figure:
     """The non-dominated candidates in three projections, coloured by their parameters.
 
@@ -157,7 +160,7 @@ def plot_front(history_or_front: pd.DataFrame) -> Figure:
 
     figure = Figure(figsize=(11.5, 4.2), layout="constrained")
     panels = figure.subplots(1, 3)
-    colours: _Look = {"c": params, "norm": _norm(params, log=True), "cmap": "viridis"}
+    colours: Look = {"c": params, "norm": _norm(params, log=True), "cmap": "viridis"}
     colours |= {"plotnonfinite": True, "zorder": 3, "linewidths": 0.5}
     for axes, (x, y) in zip(panels, itertools.combinations(range(3), 2), strict=True):
         axes.scatter(scored[:, x], scored[:, y], s=9, color=_GREY)
@@ -170,14 +173,14 @@ def plot_front(history_or_front: pd.DataFrame) -> Figure:
     if len(best):
         log = isinstance(drawn.norm, LogNorm)
         ticks = LogLocator(subs=(1, 2, 5)) if log else MaxNLocator(integer=True, min_n_ticks=1)
-        look: _Look = {"ticks": ticks, "format": EngFormatter(sep=""), "label": "parameters"}
+        look: Look = {"ticks": ticks, "format": EngFormatter(sep=""), "label": "parameters"}
         figure.colorbar(drawn, ax=panels, pad=0.01, **look).minorticks_off()
     else:
         _note(figure)
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
     """Fig. 4: the scores of groups of networks, such as random, hand-made and popular ones.
 
@@ -206,7 +209,7 @@ def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
         points, total = _scaled(scores[inside], limits), int((groups == group).sum())
         cut = f", {total - len(points)} cut off" if len(points) < total else ""
         # A first space, for matplotlib leaves labels with a first underscore out of legends.
-        look = {"color": _COLOURS[index % 7], "marker": "o^sDPXv"[index % 7], "depthshade": False}
+        look = {"color": COLOURS[index % 7], "marker": "o^sDPXv"[index % 7], "depthshade": False}
         look |= {"edgecolors": "white", "linewidths": 0.4, "zorder": 3 + index, "s": 34}
         axes.scatter(*points.T, label=f" {group} ({total}{cut})", **look)
         if "name" in frame.columns and total <= _MAX_LABELLED:
@@ -214,7 +217,7 @@ def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
             named += [(point, str(name)) for point, name in pairs if pd.notna(name) and name != ""]
     axes.computed_zorder = False  # else a crowd of random networks hides the few others
     _label_points(axes, named)
-    _plain_legend(figure.legend(loc="upper left"))
+    plain_legend(figure.legend(loc="upper left"))
     if not shown.any():
         _note(figure)
     return figure
@@ -238,6 +241,12 @@ def save_figure(figure: Figure, path: str | Path) -> None:
             figure.savefig(temporary, dpi=150, format=suffix)
     except OSError as error:
         raise RunError(f"picture {path}: cannot be written ({error}); choose another") from error
+
+
+def plain_legend(legend: Legend) -> None:
+    """Take a $ in a name of the user's for a $, not for the start of a formula."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _read(frame: pd.DataFrame, *columns: str) -> tuple[_Floats, _Mask]:
@@ -327,7 +336,7 @@ def _label_points(axes: Any, named: list[tuple[_Floats, str]]) -> None:
     for (x, y, _, w), name in sorted(ends, key=lambda end: float(end[0][1] / end[0][3])):
         placed = max(y / w, placed + 0.0065)
         line = {"arrowstyle": "-", "linewidth": 0.5, "color": "#606060", "relpos": (1, 0.5)}
-        text: _Look = {
+        text: Look = {
             "fontsize": 8,
             "parse_math": False,
             "va": "center",
@@ -337,176 +346,6 @@ def _label_points(axes: Any, named: list[tuple[_Floats, str]]) -> None:
         axes.annotate(name, (x / w, y / w), (x / w - 0.015, placed), arrowprops=line, **text)
 
 
-def _plain_legend(legend: Legend) -> None:
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a $ in a user's name is a $
-
-
 def _note(figure: Figure, text: str = "no feasible candidate") -> None:
     box = {"facecolor": "white", "edgecolor": _GREY, "boxstyle": "round"}
     figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=12, bbox=box)
-
-
-@matplotlib.rc_context(_STYLE)
-def plot_cell(genotype: Genotype, operation_names: Sequence[str]) -> Figure:
-    """Fig. 1's drawing: nodes from the input (left) to the output, an arrow per used operation.
-
-    Arrows carry the operation and its channels. The genotype is drawn as given, light grey where
-    it lies on no path from the input to the output.
-
-    Raises:
-        GenotypeError: not a `Genotype`.
-        OperationError: the number of names is not that of a block's channel counts.
-    """
-    if not isinstance(genotype, Genotype):
-        raise GenotypeError(f"plot: expected a Genotype, got {genotype!r}; use Genotype.parse")
-    if isinstance(operation_names, str) or len(operation_names) != genotype.n_operations:
-        raise OperationError(
-            f"plot: genotype {genotype} has {genotype.n_operations} operations, got the names "
-            f"{operation_names!r}; give one name per operation, in the order of the search space"
-        )
-    return _CellDrawing(genotype, operation_names).draw()
-
-
-@dataclass
-class _Arrow:
-    """One used operation; heights are in inches over the line on which the nodes lie."""
-
-    source: int
-    target: int
-    operation: int
-    label: str
-    live: bool
-    lane: float = 0.0  # height of its horizontal part
-    start: float = 0.0  # height at which it leaves its source
-    end: float = 0.0  # height at which it enters its target
-
-
-class _CellDrawing:
-    """Lays out a cell in inches, then draws it.
-
-    The horizontal part of each arrow has a lane of its own, and labels stand where no arrow rises
-    or falls. Neighbours are joined by the lanes in the middle; longer arrows arch around these.
-    """
-
-    pitch, port, box, margin = 0.2, 0.085, 0.62, 0.3  # lanes, arrow ends, box width, border
-
-    def __init__(self, genotype: Genotype, names: Sequence[str]) -> None:
-        self.genotype, self.names = genotype, names
-        self.live = live = set(genotype.live_nodes())
-        self.nodes = range(genotype.n_nodes + 1)
-        self.arrows = [
-            _Arrow(source, target, i, f"{names[i]} · {count}", source in live and target in live)
-            for source, target, block in genotype.items()
-            for i, count in enumerate(block)
-            if count
-        ]
-        self.leaving = [[a for a in self.arrows if a.source == node] for node in self.nodes]
-        self.entering = [[a for a in self.arrows if a.target == node] for node in self.nodes]
-        ports = [max(map(len, pair)) for pair in zip(self.leaving, self.entering, strict=True)]
-        self.half = [max(0.24, (count + 1) * self.port / 2) for count in ports]
-        self._assign_lanes()
-        for ends, name in ((self.leaving, "start"), (self.entering, "end")):
-            for arrows in ends:
-                for row, arrow in enumerate(sorted(arrows, key=lambda a: a.lane)):
-                    setattr(arrow, name, (row - (len(arrows) - 1) / 2) * self.port)
-        # The higher the arrows rise, the more room they get to do so.
-        self.fan = min(1.1, 0.45 + 0.12 * max((abs(a.lane) for a in self.arrows), default=0))
-        step = self.box + 2 * self.fan + _widest(a.label for a in self.arrows) + 0.2
-        self.x = [self.margin + self.box / 2 + step * node for node in self.nodes]
-
-    def _assign_lanes(self) -> None:
-        """Stack the blocks, shortest first, each on the side where less is in its way."""
-        # taken[side][gap]: how far from the middle the lanes between two neighbours reach.
-        taken = {side: [0.0] * self.genotype.n_nodes for side in (+1, -1)}
-        for source, target in sorted(edges(self.genotype.n_nodes), key=lambda e: e[1] - e[0]):
-            arrows = [arrow for arrow in self.leaving[source] if arrow.target == target]
-            height, side = len(arrows) * self.pitch, +1
-            if target == source + 1:
-                bottom = -height / 2
-                taken[+1][source] = taken[-1][source] = height / 2
-            elif arrows:
-                boxes = max(self.half[source + 1 : target])
-                floors = {s: max(boxes, *taken[s][source:target]) for s in (+1, -1)}
-                side = min(floors, key=floors.__getitem__)
-                bottom = floors[side] + 0.05
-                taken[side][source:target] = [bottom + height] * (target - source)
-            # The first operation of the space is the upper one on both sides.
-            for row, arrow in enumerate(arrows if side < 0 else reversed(arrows)):
-                arrow.lane = side * (bottom + (row + 0.5) * self.pitch)
-
-    def draw(self) -> Figure:
-        """The figure, as large as the cell needs."""
-        used = sorted({arrow.operation for arrow in self.arrows if arrow.live})
-        entries = {f" {self.names[i]}": Line2D([], [], **self._line(i)) for i in used}
-        if not all(arrow.live for arrow in self.arrows):
-            entries[" on no path from input to output"] = Line2D([], [], color=_DEAD, linewidth=1.5)
-        entry = 0.6 + _widest(entries)
-        width = max(self.x[-1] + self.box / 2 + self.margin, 3.6, entry + 0.4)
-        columns = max(1, min(len(entries), int(width / entry)))
-        title = textwrap.fill(str(self.genotype).replace("|", "| "), int(width / 0.08))
-        title = title.replace("| ", "|")
-        title += "" if self.live else "\nthe output is not connected to the input"
-        above = 0.25 + 0.17 * (title.count("\n") + 1)
-        below = 0.25 + 0.21 * math.ceil(len(entries) / columns)
-        reach = [*(a.lane for a in self.arrows), *self.half, *(-half for half in self.half)]
-        low, high = min(reach) - self.pitch / 2 - below, max(reach) + self.pitch / 2 + above
-
-        figure = Figure(figsize=(width, high - low))
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(low, high))
-        axes.set_axis_off()
-        figure.text(0.5, 1 - 0.1 / (high - low), title, ha="center", va="top", family="monospace")
-        for arrow in self.arrows:
-            self._draw_arrow(axes, arrow)
-        for node in self.nodes:
-            self._draw_node(axes, node)
-        if entries:
-            handles, labels = list(entries.values()), list(entries)
-            _plain_legend(axes.legend(handles, labels, loc="lower center", ncols=columns))
-        return figure
-
-    def _line(self, operation: int) -> _Look:
-        dashes = _DASHES[operation // len(_COLOURS) % len(_DASHES)]
-        return {"color": _COLOURS[operation % len(_COLOURS)], "linestyle": dashes, "linewidth": 1.5}
-
-    def _draw_arrow(self, axes: Axes, arrow: _Arrow) -> None:
-        left, right = self.x[arrow.source] + self.box / 2, self.x[arrow.target] - self.box / 2
-        rise = [(left + self.fan / 2, arrow.start), (left + self.fan / 2, arrow.lane)]
-        fall = [(right - self.fan / 2, arrow.lane), (right - self.fan / 2, arrow.end)]
-        flat = [(left + self.fan, arrow.lane), (right - self.fan, arrow.lane)]
-        points = [(left, arrow.start), *rise, *flat, *fall, (right, arrow.end)]
-        curve = Curve(
-            points, [Curve.MOVETO, *[Curve.CURVE4] * 3, Curve.LINETO, *[Curve.CURVE4] * 3]
-        )
-        line = self._line(arrow.operation) if arrow.live else {"color": _DEAD, "linewidth": 1.2}
-        head: _Look = {"arrowstyle": "-|>", "mutation_scale": 7, "zorder": 1 + arrow.live}
-        axes.add_patch(FancyArrowPatch(path=curve, gid="operation", **head, **line))
-        gap = (arrow.source + arrow.target - 1) // 2  # the middle one of those it runs through
-        text: _Look = {
-            "color": "k" if arrow.live else _DEAD_TEXT,
-            "fontsize": 8,
-            "parse_math": False,
-        }
-        text |= {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.8}, "zorder": 3}
-        x = (self.x[gap] + self.x[gap + 1]) / 2
-        axes.text(x, arrow.lane, arrow.label, ha="center", va="center", gid="label", **text)
-
-    def _draw_node(self, axes: Axes, node: int) -> None:
-        x, half, live = self.x[node], self.half[node], node in self.live
-        line: _Look = {
-            "edgecolor": "k" if live else _DEAD,
-            "facecolor": "#EAF2F8" if live else "white",
-        }
-        shape: _Look = {"boxstyle": "round,pad=0,rounding_size=0.08", "gid": "node", "zorder": 4}
-        corner = (x - self.box / 2, -half)
-        axes.add_patch(FancyBboxPatch(corner, self.box, 2 * half, **shape, **line))
-        name = "input" if node == 0 else "output" if node == self.nodes[-1] else str(node)
-        colour = "k" if live else _DEAD_TEXT
-        axes.text(x, 0, name, ha="center", va="center", zorder=5, color=colour)
-
-
-def _widest(labels: Iterable[str]) -> float:
-    """Inches that the widest of these takes in 8 points; 0.5 where there is none."""
-    plain = (label.strip().replace("$", "S") or "x" for label in labels)  # a pair of $ is a formula
-    paths = (TextPath((0, 0), label, size=8, usetex=False) for label in plain)
-    return max((float(path.get_extents().width) / 72 for path in paths), default=0.5)

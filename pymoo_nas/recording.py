@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -10,14 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.activations import PreActivations
-from pymoo_nas.calibration import network_errors
-from pymoo_nas.errors import ScoreError
-from pymoo_nas.layer_plan import LayerPlan
+from pymoo_nas.activations import PreActivations, depends_on
+from pymoo_nas.calibration import is_out_of_memory, network_errors
+from pymoo_nas.errors import PymooNasError, ScoreError
+from pymoo_nas.layer_plan import LayerPlan, batch_dim, tensors
 from pymoo_nas.sample_gradients import RULES, by_vjp, first_tensor, has_cheaper_gram, weight_gram
 
 COLUMNS = 1 << 16
 """Gradients per image that are held at once: 64 images × 65,536 float32 are 16 MiB."""
+
+ROUNDING = 100
+"""Rounding errors are taken to be at most so many times eps."""
 
 
 @dataclass
@@ -103,14 +107,16 @@ def record_pass(
         images: (n, C, H, W).
         wanted: ids of the parameters to record; None for all.
         products: where the images are the whole batch, every layer's products are added here at
-            once and nothing of it is kept.
+            once and nothing of it is kept, but of parameters that are repeated.
         with_codes: whether to record the signs of the pre-activations.
 
     Raises:
-        ScoreError: a layer whose input was changed in place after it had been used.
+        ScoreError: a layer whose input was changed in place after it had been used; one that mixes
+            images; a ReLU on a tensor whose first dimension is not the images'.
         NetworkError: the network cannot take the images.
     """
-    recorder = _Recorder(plan, wanted, products)
+    images = images.detach().requires_grad_(True)
+    recorder = _Recorder(plan, wanted, products, images)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     uncovered = [
@@ -121,32 +127,89 @@ def record_pass(
     ]
     for parameter in uncovered:
         parameter.requires_grad_(True)
-    images = images.detach().requires_grad_(True)
-    with recorder.watching(with_codes), network_errors(images):
-        logits = network(images)
-        summed = torch.autograd.grad(logits.sum(), [images, *uncovered], allow_unused=True)
+    sources = [images, recorder.anchor, *uncovered]
+    summed: tuple[Tensor | None, ...] = (None,) * len(sources)
+    with torch.enable_grad(), recorder.watching(with_codes), network_errors(images):
+        # A copy: the network may change its input in place, which a leaf does not allow.
+        logits = network(images.clone())
+        if logits.requires_grad:
+            summed = torch.autograd.grad(logits.sum(), sources, allow_unused=True)
     recording = recorder.recording
     gradient = summed[0] if summed[0] is not None else torch.zeros_like(images)
     recording.input_gradients = gradient.flatten(1)
     recording.logits = logits.detach()
-    recorder.finish_fallbacks(dict(zip(map(id, uncovered), summed[1:], strict=True)))
+    recorder.finish_fallbacks(dict(zip(map(id, uncovered), summed[2:], strict=True)))
     return recording
+
+
+@dataclass
+class _Inputs:
+    """The arguments of one call, which must not be changed until they have been used."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    versions: list[int]
+
+    @classmethod
+    def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Inputs:
+        """Note the state of every tensor."""
+        return cls(args, kwargs, [tensor._version for tensor in tensors((args, kwargs))])
+
+    def check_unchanged(self, layer: nn.Module) -> None:
+        """Refuse a layer whose input is not any more what it was.
+
+        Raises:
+            ScoreError: names the layer.
+        """
+        if [tensor._version for tensor in tensors((self.args, self.kwargs))] != self.versions:
+            raise ScoreError(
+                f"layer {layer}: its input is changed in place after it was used, so that its "
+                "gradients are lost; use an operation that is not in place"
+            )
+
+
+@contextmanager
+def _naming(module: nn.Module) -> Iterator[None]:
+    """Say which module cannot be called with one image at a time.
+
+    Raises:
+        ScoreError: whatever the module raised, but running out of memory.
+    """
+    try:
+        yield
+    except PymooNasError:
+        raise
+    except (RuntimeError, ValueError, IndexError, AssertionError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ScoreError(
+            f"{type(module).__name__}: its parameters have no closed form, and called with one "
+            f"image it fails: {error}; give it tensors (N, …) and let it take any N"
+        ) from error
 
 
 class _Recorder:
     """The hooks of one pass."""
 
-    def __init__(self, plan: LayerPlan, wanted: set[int] | None, products: Products | None) -> None:
+    def __init__(
+        self, plan: LayerPlan, wanted: set[int] | None, products: Products | None, images: Tensor
+    ) -> None:
         self.plan = plan
         self.wanted = wanted
         self.products = products
+        self.images = images
+        # Added to what does not depend on the images, so that the backward pass gets there too.
+        self.anchor = images.new_zeros(()).requires_grad_(True)
         self.recording = Recording()
-        self.fallback_calls: list[tuple[nn.Module, tuple[Any, ...], dict[str, Any], Tensor]] = []
+        self.fallback_calls: list[tuple[nn.Module, _Inputs, Tensor]] = []
 
     @contextmanager
     def watching(self, with_codes: bool) -> Iterator[None]:
         """Hooks and modes, always removed."""
-        hooks = [layer.register_forward_hook(self.layer_called) for layer in self.plan.ruled]
+        hooks = [
+            layer.register_forward_hook(self.layer_called, with_kwargs=True)
+            for layer in self.plan.ruled
+        ]
         hooks += [
             module.register_forward_hook(self.fallback_called, with_kwargs=True)
             for module in self.plan.fallbacks
@@ -158,24 +221,23 @@ class _Recorder:
             for hook in hooks:
                 hook.remove()
 
-    def layer_called(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def layer_called(
+        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    ) -> Tensor:
         """Forward hook of a ruled layer."""
+        if not torch.is_grad_enabled():  # the network itself cuts the gradient off here
+            return output
         if not output.requires_grad:
-            raise ScoreError(
-                f"layer {layer} does not depend on the images; score a network whose layers all do"
-            )
-        a = inputs[0].detach()
-        version = inputs[0]._version
+            output = output + self.anchor
+        inputs = _Inputs.of(args, kwargs)
+        a = (args[0] if args else kwargs["input"]).detach()
 
         def received(g: Tensor) -> None:
-            if inputs[0]._version != version:
-                raise ScoreError(
-                    f"layer {layer}: its input is changed in place after it was used; "
-                    "such a network cannot be trained either: use an operation that is not in place"
-                )
+            inputs.check_unchanged(layer)
             self.layer_used(layer, a, g)
 
         output.register_hook(received)
+        return output
 
     def fallback_called(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -183,19 +245,19 @@ class _Recorder:
         """Forward hook of a module whose parameters go through `by_vjp`."""
         first = first_tensor(output)
         if first.requires_grad:
-            first.register_hook(
-                lambda g: self.fallback_calls.append((module, args, kwargs, g.detach()))
-            )
+            inputs = _Inputs.of(args, kwargs)
+            first.register_hook(lambda g: self.fallback_calls.append((module, inputs, g.detach())))
 
     def layer_used(self, layer: nn.Module, a: Tensor, g: Tensor) -> None:
         """Everything about one call of a ruled layer is known."""
+        n = self.plan.n_images
         for name, rule in RULES[type(layer)].items():
             parameter = layer._parameters.get(name)
             if parameter is None or not self._is_wanted(parameter):
                 continue
             key = id(parameter)
             repeated = key in self.plan.repeated
-            if name == "weight" and not repeated and has_cheaper_gram(layer, g):
+            if name == "weight" and not repeated and has_cheaper_gram(layer, g, n):
                 self._keep_use(key, _Use(layer, a, g))
             elif self.products is not None and not repeated:
                 for block in rule(layer, a, g, COLUMNS):
@@ -209,7 +271,8 @@ class _Recorder:
         Raises:
             ScoreError: a parameter whose per-image gradients do not add up to autograd's.
         """
-        for module, args, kwargs, g in self.fallback_calls:
+        floors: dict[nn.Module, float] = defaultdict(float)
+        for module, inputs, g in self.fallback_calls:
             names = [
                 name
                 for name in self.plan.fallbacks[module]
@@ -217,18 +280,20 @@ class _Recorder:
             ]
             if not names:
                 continue
-            batch_dim = 0 if getattr(module, "batch_first", True) else 1
-            for name, rows in by_vjp(module, names, (args, kwargs), g, batch_dim).items():
+            inputs.check_unchanged(module)
+            floors[module] += ROUNDING * torch.finfo(g.dtype).eps * float(g.abs().sum())
+            with _naming(module):
+                parts = by_vjp(module, names, (inputs.args, inputs.kwargs), g, batch_dim(module))
+            for name, rows in parts.items():
                 self._keep_rows(id(module.get_parameter(name)), rows)
         for module, names in self.plan.fallbacks.items():
             for name in names:
                 key = id(module.get_parameter(name))
                 expected = summed.get(key)
                 if expected is not None:
-                    check_sum(f"{type(module).__name__}: {name}", self._rows(key), expected)
-
-    def _rows(self, key: int) -> Tensor:
-        return self.recording.rows.get(key, torch.zeros(1, 1))
+                    rows = self.recording.rows.get(key, torch.zeros_like(expected.view(1, -1)))
+                    title = f"{type(module).__name__}: {name}"
+                    check_sum(title, rows, expected, floors[module])
 
     def _is_wanted(self, parameter: nn.Parameter) -> bool:
         key = id(parameter)
@@ -245,8 +310,25 @@ class _Recorder:
         self.recording.rows[key] = rows if earlier is None else earlier + rows
 
     def codes(self, pre_activation: Tensor) -> None:
-        """A ReLU is about to be called."""
-        on = (pre_activation > 0).flatten(1)
+        """A ReLU is about to be called.
+
+        Raises:
+            ScoreError: on something made of the images in which they cannot be told apart.
+        """
+        if pre_activation.ndim == 0 or len(pre_activation) != len(self.images):
+            if depends_on(pre_activation, self.images):
+                raise ScoreError(
+                    f"a ReLU is called on a tensor of shape {tuple(pre_activation.shape)}; "
+                    f"expected the {len(self.images)} images in its first dimension; permute it"
+                )
+            return
+        if (
+            self.plan.fallbacks
+            and pre_activation.requires_grad
+            and not depends_on(pre_activation, self.images, self.anchor)
+        ):
+            return  # made of parameters alone, with as many rows as there are images by chance
+        on = (pre_activation.detach().reshape(len(self.images), -1)) > 0
         if self.products is not None:
             self.products.add_codes(on)
         else:
@@ -265,16 +347,26 @@ def join(recordings: list[Recording], products: Products) -> None:
         products.add_codes(torch.cat(codes))
 
 
-def check_sum(name: str, rows: Tensor, expected: Tensor) -> None:
+def check_sum(name: str, rows: Tensor, expected: Tensor, floor: float) -> None:
     """Compare per-image gradients, summed, with what plain autograd says.
+
+    Gradients that are not finite pass: the scores say so.
+
+    Args:
+        name: of layer or parameter.
+        rows: (n, P).
+        expected: P values.
+        floor: what rounding leaves of a gradient that is zero, such as that of a bias before a
+            normalisation.
 
     Raises:
         ScoreError: they differ by more than rounding explains.
     """
-    got = rows.sum(0)
-    if got.shape != expected.flatten().shape or not torch.allclose(
-        got, expected.flatten(), rtol=1e-2, atol=1e-3 * float(expected.abs().max())
-    ):
+    got, expected = rows.sum(0), expected.flatten()
+    if not bool(torch.isfinite(expected).all()):
+        return
+    tolerance = 1e-3 * float(expected.abs().max()) + floor
+    if got.shape != expected.shape or not torch.allclose(got, expected, rtol=1e-2, atol=tolerance):
         raise ScoreError(
             f"{name}: its gradients per image do not add up to the gradient of the batch, so the "
             "layer mixes images or is called in a way that is not understood; score a network in "

@@ -173,7 +173,11 @@ def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
     packages = ("pymoo-nas", "pymoo", "torch", "torchvision", "numpy", "pandas")
-    return {
-        "python": platform.python_version(),
-        **{package: metadata.version(package) for package in packages},
-    }
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            # A source tree on the path works as well as an installed package.
+            found[package] = "not installed"
+    return found

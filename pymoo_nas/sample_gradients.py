@@ -2,7 +2,8 @@
 
 With samples that do not influence each other, the gradient of sample n for a layer's parameters is
 a product of that layer's input a_n and output gradient g_n (Goodfellow 2015, Rochette 2019). Layers
-of the types in `RULES` have a closed form; any other module goes through `torch.func` (`by_vjp`).
+of the types in `RULES` have a closed form; any other module is differentiated one image at a
+time (`by_vjp`).
 
 Index legend: n sample, o output channel, i input channel, t position (pixel or token).
 """
@@ -10,7 +11,7 @@ Index legend: n sample, o output channel, i input channel, t position (pixel or 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -127,16 +128,25 @@ RULES: dict[type[nn.Module], dict[str, Rule]] = {
 """Layer type (exactly: a subclass may compute something else) → parameter name → rule."""
 
 
+GRAM_ENTRIES = 1 << 24
+"""Entries of an (n T, N T) product that are held at once: 64 MiB of float32."""
+
+
 def positions(layer: nn.Module, g: Tensor) -> int:
     """T, the number of positions at which the layer's weight is applied to one sample."""
     channels = g.shape[-1] if type(layer) is nn.Linear else g.shape[1]
     return g[0].numel() // channels if len(g) else 0
 
 
-def has_cheaper_gram(layer: nn.Module, g: Tensor) -> bool:
+def has_cheaper_gram(layer: nn.Module, g: Tensor, n: int) -> bool:
     """Whether `weight_gram` takes fewer operations than forming the gradients (few positions).
 
     With d inputs and o outputs of the weight: (N T)² (d + o) against N T d o + N² d o.
+
+    Args:
+        layer: any module.
+        g: gradient of its output, of the whole batch or of a piece.
+        n: N, images of the whole batch, so that all of its pieces are treated alike.
     """
     if type(layer) is nn.Linear:
         outputs, inputs = layer.weight.shape
@@ -144,7 +154,7 @@ def has_cheaper_gram(layer: nn.Module, g: Tensor) -> bool:
         outputs, inputs = len(layer.weight), math.prod(layer.weight.shape[1:])
     else:
         return False
-    n, t = len(g), positions(layer, g)
+    t = positions(layer, g)
     return n * t * t * (inputs + outputs) < inputs * outputs * (t + n)
 
 
@@ -158,8 +168,12 @@ def weight_gram(layer: nn.Module, a: Tensor, g: Tensor) -> Tensor:
         a, g = _tokens(a), _tokens(g)
     n, t = a.shape[:2]
     a, g = a.reshape(n * t, -1), g.reshape(n * t, -1)
-    product = (a @ a.T) * (g @ g.T)
-    return product.view(n, t, n, t).sum((1, 3), dtype=torch.float64)
+    step = t * max(1, GRAM_ENTRIES // max(n * t * t, 1))
+    rows = [
+        ((a_part @ a.T) * (g_part @ g.T)).view(-1, t, n, t).sum((1, 3), dtype=torch.float64)
+        for a_part, g_part in zip(torch.split(a, step), torch.split(g, step), strict=True)
+    ]
+    return torch.cat(rows)
 
 
 def by_vjp(
@@ -173,7 +187,7 @@ def by_vjp(
 
     Args:
         module: called once per sample with a batch of one.
-        names: the parameters wanted, as in ``module.named_parameters()``.
+        names: the parameters wanted, as in ``module.named_parameters()``; each requires a gradient.
         inputs: positional and keyword arguments of the call; tensors with N samples are split.
         g: gradient of the output (of its first tensor, where the module returns several).
         batch_dim: where N stands in the inputs' and the output's shape.
@@ -182,34 +196,38 @@ def by_vjp(
         parameter name → (N, P).
     """
     n = g.shape[batch_dim]
-    parameters = {name: module.get_parameter(name).detach() for name in names}
-    args, kwargs = inputs
+    parameters = [module.get_parameter(name) for name in names]
     rows: dict[str, list[Tensor]] = {name: [] for name in names}
-
-    def one_sample(value: Any, index: int) -> Any:
-        batched = isinstance(value, Tensor) and value.ndim > batch_dim
-        if batched and value.shape[batch_dim] == n:
-            return value.narrow(batch_dim, index, 1).detach()
-        return value
-
     for index in range(n):
-        sample_args = tuple(one_sample(value, index) for value in args)
-        sample_kwargs = {key: one_sample(value, index) for key, value in kwargs.items()}
-
-        def output_of(
-            values: dict[str, Tensor],
-            sample_args: tuple[Any, ...] = sample_args,
-            sample_kwargs: dict[str, Any] = sample_kwargs,
-        ) -> Tensor:
-            return first_tensor(
-                torch.func.functional_call(module, values, sample_args, sample_kwargs)
+        args, kwargs = _one_sample(inputs, index, n, batch_dim)
+        # Plain autograd rather than torch.func: it knows every layer that can be trained at all.
+        with torch.enable_grad():
+            output = first_tensor(module(*args, **kwargs))
+        gradients: tuple[Tensor | None, ...] = (None,) * len(names)
+        if output.requires_grad:
+            gradients = torch.autograd.grad(
+                output, parameters, g.narrow(batch_dim, index, 1), allow_unused=True
             )
-
-        vjp = torch.func.vjp(output_of, parameters)[1]
-        (gradient,) = vjp(g.narrow(batch_dim, index, 1))
-        for name in names:
-            rows[name].append(gradient[name].detach().flatten())
+        for name, parameter, gradient in zip(names, parameters, gradients, strict=True):
+            found = torch.zeros_like(parameter) if gradient is None else gradient
+            rows[name].append(found.detach().flatten())
     return {name: torch.stack(parts) for name, parts in rows.items()}
+
+
+def _one_sample(value: Any, index: int, n: int, batch_dim: int) -> Any:
+    """A batch of one: every tensor in nested arguments that holds n samples, narrowed and copied.
+
+    Copied, because the module may change its input in place.
+    """
+    if isinstance(value, Tensor):
+        if value.ndim > batch_dim and value.shape[batch_dim] == n:
+            return value.detach().narrow(batch_dim, index, 1).clone()
+        return value
+    if type(value) in (list, tuple):
+        return type(value)(_one_sample(part, index, n, batch_dim) for part in value)
+    if isinstance(value, Mapping):
+        return {key: _one_sample(part, index, n, batch_dim) for key, part in value.items()}
+    return value
 
 
 def first_tensor(output: Any) -> Tensor:

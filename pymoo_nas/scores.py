@@ -115,9 +115,11 @@ def correlation_score(gradients: Matrix, distances: Matrix) -> Judgement:
     if not np.isfinite(gradients).all():
         return Judgement(worst, "NaN or overflow in the gradients")
     centred = gradients - gradients.mean(1, keepdims=True)
-    norms = np.sqrt(np.einsum("nd,nd->n", centred, centred))
-    if not (norms > 0).all():
+    norms = np.linalg.norm(centred, axis=1)
+    if not gradients.any():
         return Judgement(worst, "output not connected to the input")
+    if not (norms > gradients.shape[1] * EPS * np.linalg.norm(gradients, axis=1)).all():
+        return Judgement(worst, "an image whose gradient is the same at every pixel")
     centred /= norms[:, None]
     correlation = centred @ centred.T
     weighted = correlation * (1 - similarity(distances) / 2)

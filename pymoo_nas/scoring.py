@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pymoo_nas.calibration import is_out_of_memory, preserved
 from pymoo_nas.datasets import Dataset, balanced_indices
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import ScoreError
-from pymoo_nas.kernels import measure_kernels
+from pymoo_nas.kernels import check_images, measure_kernels
 from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.scores import (
     Judgement,
@@ -43,12 +45,12 @@ class Probe:
     @cached_property
     def distances(self) -> Matrix:
         """Squared distances of the images, (N, N)."""
-        return squared_distances(self.images.double().flatten(1).cpu().numpy())
+        return squared_distances(self.images.detach().double().flatten(1).cpu().numpy())
 
     @cached_property
     def reason(self) -> str:
         """Why scores on this batch are degenerate; empty where they are not."""
-        distinct = len(np.unique(self.images.cpu().numpy().reshape(len(self.images), -1), axis=0))
+        distinct = len(torch.unique(self.images.detach().flatten(1).cpu(), dim=0))
         return "duplicate images in the probe" if distinct < len(self.images) else ""
 
 
@@ -130,7 +132,7 @@ def score(
     """
     if n_inits < 1:
         raise ScoreError(f"n_inits={n_inits}; expected 1 or more")
-    saved = {name: value.clone() for name, value in network.state_dict().items()}
+    saved = copy.deepcopy(network.state_dict()) if n_inits > 1 else {}
 
     def initialized(index: int) -> nn.Module:
         if n_inits > 1:
@@ -161,20 +163,29 @@ def score_builds(
         counts: parameters and multiply-accumulates where they are known already.
         max_memory: see `score`.
         check: see `score`; only the first initialisation is checked.
+
+    Raises:
+        ScoreError: see `score`.
+        NetworkError: see `score`.
     """
     start = time.perf_counter()
     rows: list[tuple[float, float, float]] = []
-    reasons = [probe.reason]
+    reasons: list[str] = []
     network = None
     for build in builds:
         network = build()
+        if not reasons:
+            check_images(network, probe.images)
+            reasons.append(probe.reason)
         values, reason = _judge(network, probe, max_memory, check=check and not rows)
         rows.append(values)
         reasons.append(reason)
     if network is None:
         raise ScoreError("no network to score; expected at least one initialisation")
     if counts is None:
-        counts = count_parameters(network), count_flops(network, probe.images)
+        with preserved(network):
+            # A copy: the network may change its input in place.
+            counts = count_parameters(network), count_flops(network, probe.images[:1].clone())
     table = np.array(rows)
     ntk, activation, correlation = table.mean(0).tolist()
     return Scores(
@@ -196,13 +207,16 @@ def _judge(
     worst = worst_scores(len(probe.images))
     try:
         kernels = measure_kernels(network, probe.images, max_memory=max_memory, check=check)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         return worst, "does not fit in memory"
     if not bool(torch.isfinite(kernels.logits).all()):
         return worst, "NaN or overflow in the output"
     gradients = kernels.input_gradients.double().cpu().numpy()
+    if not gradients.any():
+        # What its activations and weights look like before the gap must not win.
+        return worst, "output not connected to the input"
     judgements: list[Judgement] = [
         correlation_score(gradients, probe.distances),
         ntk_score(kernels.ntk.cpu().numpy()),

@@ -253,15 +253,15 @@ class CellSpace(SearchSpace[Genotype]):
     def _valid(self, genotype: Genotype, fallback_operation: int) -> Genotype:
         return repair(genotype, fallback_operation, channels=self.channel_step)
 
-    def _random_step(self, rng: np.random.Generator) -> int:
-        """A small channel count: one to four steps."""
-        steps = int(rng.integers(1, 5))
-        return min(steps * self.channel_step, self.max_channels)
+    def _random_step(self, rng: np.random.Generator, room: int | None = None) -> int:
+        """A small channel count: one to four steps, as many as fit into `room` (max_channels)."""
+        room = self.max_channels if room is None else room
+        return min(int(rng.integers(1, 5)), room // self.channel_step) * self.channel_step
 
     def _grow(self, blocks: _Blocks, index: int, rng: np.random.Generator) -> _Blocks:
         """Add channels of one operation in one block."""
         block = blocks[rng.integers(len(blocks))]
-        block[index] = min(block[index] + self._random_step(rng), self.max_channels)
+        block[index] += self._random_step(rng, room=self.max_channels - block[index])
         return blocks
 
     def _shrink(self, blocks: _Blocks, _: int, rng: np.random.Generator) -> _Blocks:

@@ -10,6 +10,8 @@ from pymoo.core.population import Population
 from pymoo.core.survival import Survival
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
+from pymoo_nas.errors import SearchError
+
 Matrix = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
@@ -62,10 +64,15 @@ class RankSumSurvival(Survival):
     Args:
         max_age: generations after which a parent dies, whatever its scores; None lets it live. It
             stays where otherwise nobody feasible would be left.
+
+    Raises:
+        SearchError: max_age below 1.
     """
 
     def __init__(self, max_age: int | None = None) -> None:
         super().__init__(filter_infeasible=False)
+        if max_age is not None and max_age < 1:
+            raise SearchError(f"max_age={max_age!r}; expected at least 1 generation, or None")
         self.max_age = max_age
 
     def _do(

@@ -1,10 +1,10 @@
+"""Pictures of a search against slow loops over its rows, and where there is little to show."""
+
 from __future__ import annotations
 
 import io
 import itertools
-import struct
 from collections.abc import Callable
-from pathlib import Path as FilePath
 from typing import Any
 
 import matplotlib
@@ -12,29 +12,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from figures import draw, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.path import Path
-from matplotlib.transforms import Bbox
 
-from pymoo_nas.errors import GenotypeError, OperationError, RunError, SearchError
-from pymoo_nas.genotype import Genotype, edges
-from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS
+from pymoo_nas.cell_drawing import plot_cell
+from pymoo_nas.errors import SearchError
+from pymoo_nas.genotype import Genotype
+from pymoo_nas.operations import PAPER_OPERATIONS
 from pymoo_nas.plots import (
-    plot_cell,
     plot_evolution,
     plot_front,
     plot_offspring,
     plot_scores_3d,
-    save_figure,
 )
 
 SCORES = ["ntk", "activation", "correlation"]
-NAMES = list(OPERATIONS)
 HISTORY_PLOTS = [plot_evolution, plot_offspring, plot_front]
 WORST = {"ntk": 16.0, "activation": 2300.0, "correlation": 880.0}
 
@@ -79,14 +74,6 @@ def usable_rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     ]
 
 
-def draw(figure: Figure) -> None:
-    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
-
-
-def texts(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
-
-
 def line_of(axes: Axes, label: str) -> np.ndarray:
     (line,) = [line for line in axes.get_lines() if line.get_label() == label]
     return np.asarray(line.get_ydata())
@@ -96,20 +83,6 @@ def points_3d(figure: Figure) -> list[np.ndarray]:
     """The scatters of the 3-D axes, (n, 3) each; the first one is the origin."""
     scatters: list[Any] = list(figure.axes[0].collections)
     return [np.ma.filled(np.ma.column_stack(scatter._offsets3d), np.nan) for scatter in scatters]
-
-
-def parts(figure: Figure, gid: str) -> list[Any]:
-    """The arrows ("operation"), their "label"s or the "node"s of a drawn cell."""
-    return list(figure.findobj(lambda artist: artist.get_gid() == gid))
-
-
-def arrow_paths(figure: Figure) -> list[Path]:
-    """The arrows as curves in inches, without their heads."""
-    return [arrow._path_original for arrow in parts(figure, "operation")]
-
-
-def legend_of(figure: Figure) -> Any:
-    return figure.axes[0].get_legend()
 
 
 # Fig. 5 ------------------------------------------------------------------------------------------
@@ -455,180 +428,3 @@ def test_nothing_global_changes() -> None:
     assert matplotlib.rcParams.copy() == before  # copies, for a look at rcParams picks a backend
     assert plt.get_fignums() == []
     pd.testing.assert_frame_equal(history, original)
-
-
-# Fig. 1 ------------------------------------------------------------------------------------------
-
-
-@st.composite
-def genotypes(draw: st.DrawFn) -> Genotype:
-    n_nodes, n_operations = draw(st.integers(1, 4)), draw(st.integers(1, 9))
-    count = st.one_of(st.just(0), st.integers(0, 4096))
-    block = st.tuples(*[count] * n_operations)
-    return Genotype(tuple(draw(block) for _ in edges(n_nodes)))
-
-
-def full_cell(n_nodes: int = 4, channels: int = 4096) -> Genotype:
-    return Genotype(((channels,) * len(NAMES),) * len(edges(n_nodes)))
-
-
-def label_boxes(figure: Figure) -> list[Bbox]:
-    draw(figure)
-    boxes = [matplotlib.text.Text.get_window_extent(label) for label in parts(figure, "label")]
-    return [figure.axes[0].transData.inverted().transform_bbox(box) for box in boxes]
-
-
-@given(genotypes())
-@settings(max_examples=10, deadline=None)
-def test_cell_arrows_and_labels(genotype: Genotype) -> None:
-    """One arrow and one label per used operation; labels are apart and inside the picture."""
-    names = NAMES[: genotype.n_operations]
-    figure = plot_cell(genotype, names)
-    used = [
-        f"{name} · {count}"
-        for _, _, block in genotype.items()
-        for name, count in zip(names, block, strict=True)
-        if count
-    ]
-    assert len(parts(figure, "operation")) == len(used)
-    assert sorted(label.get_text() for label in parts(figure, "label")) == sorted(used)
-    assert len(parts(figure, "node")) == genotype.n_nodes + 1
-    boxes = label_boxes(figure)
-    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-    view = figure.axes[0].viewLim
-    assert all(view.contains(*box.min) and view.contains(*box.max) for box in boxes)
-
-
-def test_cell_no_arrow_runs_through_a_label() -> None:
-    """In the fullest cell of 4 nodes and 9 operations each label meets its own arrow only."""
-    figure = plot_cell(full_cell(), NAMES)
-    paths = arrow_paths(figure)
-    boxes = label_boxes(figure)
-    assert len(paths) == len(boxes) == 90
-    for row, box in enumerate(boxes):
-        through = [i for i, path in enumerate(paths) if path.intersects_bbox(box, filled=False)]
-        assert through == [row]
-
-
-def test_cell_everything_is_inside() -> None:
-    """Legend and title neither leave the picture nor touch what is between them."""
-    for genotype in (Genotype.parse("0,0,0,0,0,0,0,0,1"), full_cell(1), full_cell()):
-        figure = plot_cell(genotype, NAMES)
-        boxes = label_boxes(figure)
-        axes = figure.axes[0]
-        back = axes.transData.inverted()
-        legend = back.transform_bbox(legend_of(figure).get_window_extent())
-        title = back.transform_bbox(figure.texts[0].get_window_extent())
-        view = axes.viewLim
-        assert view.y0 <= legend.y0 < legend.y1 < min(box.y0 for box in boxes)
-        assert max(box.y1 for box in boxes) < title.y0 < title.y1 <= view.y1
-        assert view.x0 <= min(legend.x0, title.x0) < max(legend.x1, title.x1) <= view.x1
-
-
-def test_cell_arrows_join_their_nodes() -> None:
-    """An arrow leaves the right side of its source and enters the left side of its target."""
-    figure = plot_cell(Genotype.parse("5000|0001|0800"), PAPER_OPERATIONS)
-    nodes = parts(figure, "node")
-    left = [node.get_x() for node in nodes]
-    right = [node.get_x() + node.get_width() for node in nodes]
-    ends = [np.asarray(path.vertices)[[0, -1], 0] for path in arrow_paths(figure)]
-    assert left == sorted(left)
-    assert np.allclose(ends, [(right[0], left[1]), (right[0], left[2]), (right[1], left[2])])
-
-
-def test_cell_operations_look_different() -> None:
-    """Nine operations have nine different pairs of colour and dashes, which the legend repeats."""
-    figure = plot_cell(full_cell(1), NAMES)
-    looks = [
-        (arrow.get_edgecolor(), str(arrow.get_linestyle())) for arrow in parts(figure, "operation")
-    ]
-    assert len(set(looks)) == 9
-    legend = legend_of(figure)
-    assert [text.get_text().strip() for text in legend.get_texts()] == NAMES
-    colours = [to_rgba(handle.get_color()) for handle in legend.get_lines()]
-    assert colours == [colour for colour, _ in looks]
-
-
-def test_cell_dead_parts_are_grey() -> None:
-    """Blocks and nodes on no path from the input to the output are drawn, in grey."""
-    figure = plot_cell(Genotype.parse("0000|0003|0800"), PAPER_OPERATIONS)
-    grey = to_rgba("#C8C8C8")
-    assert [arrow.get_edgecolor() == grey for arrow in parts(figure, "operation")] == [False, True]
-    nodes = parts(figure, "node")
-    assert [node.get_edgecolor() == grey for node in nodes] == [False, True, False]
-    assert "on no path from input to output" in texts(figure)
-
-
-@pytest.mark.parametrize("text", ["0000", "0000|0000|0800", "8000|0000|0000"])
-def test_cell_not_connected(text: str) -> None:
-    """A cell whose output nothing reaches is drawn and says so."""
-    figure = plot_cell(Genotype.parse(text), PAPER_OPERATIONS)
-    draw(figure)
-    assert "the output is not connected to the input" in texts(figure)
-
-
-def test_cell_awkward_names() -> None:
-    """Names with a first underscore or with formula signs are written as they are."""
-    figure = plot_cell(Genotype.parse("12"), ["_mine", "$a_$"])
-    draw(figure)
-    legend = [text.get_text().strip() for text in legend_of(figure).get_texts()]
-    assert legend == ["_mine", "$a_$"]
-
-
-@pytest.mark.parametrize("names", [["conv3x3"], NAMES, "abcd", []])
-def test_cell_names_that_do_not_fit(names: list[str]) -> None:
-    """A wrong number of names is refused, and so is one text in place of a list."""
-    with pytest.raises(OperationError, match="0804 has 4 operations"):
-        plot_cell(Genotype.parse("0804"), names)
-
-
-def test_cell_of_text() -> None:
-    """Text in place of a genotype is refused with what to call."""
-    with pytest.raises(GenotypeError, match=r"got '0804'; use Genotype\.parse"):
-        plot_cell("0804", PAPER_OPERATIONS)  # type: ignore[arg-type]
-
-
-# Files -------------------------------------------------------------------------------------------
-
-
-def test_save_png(tmp_path: FilePath) -> None:
-    """The file is a PNG of 150 dots per inch and the only one in the folder."""
-    figure = plot_evolution(make_history(3, 5))
-    save_figure(figure, tmp_path / "evolution.png")
-    content = (tmp_path / "evolution.png").read_bytes()
-    assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    size = struct.unpack(">II", content[16:24])
-    assert size == tuple(round(150 * inches) for inches in figure.get_size_inches())
-    assert [path.name for path in tmp_path.iterdir()] == ["evolution.png"]
-
-
-@pytest.mark.parametrize(
-    ("name", "start"), [("a.pdf", b"%PDF"), ("a.svg", b"<?xml"), ("a.JPG", b"\xff\xd8")]
-)
-def test_save_suffix_decides(tmp_path: FilePath, name: str, start: bytes) -> None:
-    """The suffix, in either case, decides the format."""
-    save_figure(plot_cell(Genotype.parse("0804"), PAPER_OPERATIONS), str(tmp_path / name))
-    assert (tmp_path / name).read_bytes().startswith(start)
-
-
-@pytest.mark.parametrize("name", ["front", "front.", "front.bmpx", "front.csv"])
-def test_save_unknown_suffix(tmp_path: FilePath, name: str) -> None:
-    """An unknown suffix is refused with those that are known, and nothing is written."""
-    with pytest.raises(RunError, match=r"expected one of \.png, \.pdf"):
-        save_figure(Figure(), tmp_path / name)
-    assert not list(tmp_path.iterdir())
-
-
-def test_save_absent_folder(tmp_path: FilePath) -> None:
-    """An absent folder is an error that names it, and is not created."""
-    with pytest.raises(RunError, match=r"there is no folder .*runs; create it first"):
-        save_figure(Figure(), tmp_path / "runs" / "front.png")
-    assert not list(tmp_path.iterdir())
-
-
-def test_save_over_a_folder(tmp_path: FilePath) -> None:
-    """What the system refuses becomes an error of this package, without a file left behind."""
-    (tmp_path / "front.png").mkdir()
-    with pytest.raises(RunError, match="cannot be written"):
-        save_figure(Figure(), tmp_path / "front.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["front.png"]

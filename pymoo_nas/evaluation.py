@@ -1,0 +1,105 @@
+"""What a network makes of labelled images: logits, accuracy, loss, recall, confusion matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.devices import resolve_device
+from pymoo_nas.errors import DatasetError
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Outputs of a network for n images.
+
+    Attributes:
+        logits: float32 (n, n_classes), on the CPU.
+        predictions: int64 (n,), the class of the largest logit.
+        accuracy: fraction of predictions that are the label.
+        loss: mean cross-entropy in nats.
+    """
+
+    logits: Tensor
+    predictions: np.ndarray
+    accuracy: float
+    loss: float
+
+
+def evaluate(
+    network: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    dataset: Dataset,
+    *,
+    batch_size: int = 256,
+    device: str | torch.device = "cpu",
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Evaluation:
+    """Run images through a network in eval mode, without gradients.
+
+    The network is moved to `device` and left in eval mode.
+
+    Args:
+        network: (N, C, H, W) → (N, n_classes).
+        images: (n, H, W, C), not yet normalised.
+        labels: (n,) integers.
+        dataset: whose mean and standard deviation the images are normalised with.
+        batch_size: images at a time; changes nothing but memory and speed.
+        device: see `resolve_device`.
+        memory_format: of the batches; `torch.channels_last` is often faster on a CPU.
+
+    Raises:
+        DatasetError: no images, or another number of labels.
+        DeviceError: an unknown or absent device.
+    """
+    if len(images) == 0 or len(images) != len(labels):
+        raise DatasetError(
+            f"data set {dataset.name!r}: got {len(images)} images and {len(labels)} labels to "
+            "evaluate; expected one label for each image and at least one"
+        )
+    target = resolve_device(device)
+    network.to(target).eval()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(images), batch_size):
+            batch = dataset.normalized(images[start : start + batch_size])
+            parts.append(network(batch.to(target, memory_format=memory_format)).float().cpu())
+    logits = torch.cat(parts)
+    truth = torch.from_numpy(np.array(labels, dtype=np.int64))
+    predictions = logits.argmax(1)
+    return Evaluation(
+        logits=logits,
+        predictions=predictions.numpy(),
+        accuracy=(predictions == truth).double().mean().item(),
+        loss=F.cross_entropy(logits, truth).item(),
+    )
+
+
+def class_results(
+    labels: np.ndarray, predictions: np.ndarray, class_names: tuple[str, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Recall per class, and the confusion matrix, as `training.Training` describes them.
+
+    Args:
+        labels: (n,) true classes.
+        predictions: (n,) predicted classes.
+        class_names: of class 0, 1, …
+    """
+    n_classes = len(class_names)
+    counts = np.bincount(labels * n_classes + predictions, minlength=n_classes**2)
+    matrix = counts.reshape(n_classes, n_classes)
+    images, correct = matrix.sum(1), matrix.diagonal()
+    recall = np.divide(correct, images, out=np.full(n_classes, np.nan), where=images > 0)
+    names = list(class_names)
+    table = {"class": names, "images": images, "correct": correct, "recall": recall}
+    confusion = pd.DataFrame(
+        matrix, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted")
+    )
+    return pd.DataFrame(table), confusion

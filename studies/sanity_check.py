@@ -1,0 +1,115 @@
+"""Fig. 4: are popular networks close to the origin of the three scores, random genotypes far?
+
+Random genotypes of the paper's space, small hand-made CNNs and torchvision's popular networks are
+scored on the same 64 CIFAR-10 images. Distances are to the point of the best scores of all, each
+axis scaled to [0, 1] between the 2nd and 98th percentile of all.
+
+Command:
+    python studies/sanity_check.py --cifar PATH/cifar10.npz --out studies/figures/sanity_check.png
+
+RESULT
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from torch import nn
+
+import pymoo_nas
+from pymoo_nas.datasets import load_dataset
+from pymoo_nas.devices import seeded
+from pymoo_nas.plots import plot_scores_3d, save_figure
+from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.scoring import Scores, draw_probe, score
+from pymoo_nas.search_space import CellSpace
+
+POPULAR = ("resnet18", "resnet34", "vgg11_bn", "vgg16_bn", "densenet121", "mobilenet_v2")
+"""AlexNet cannot take 32×32 images; the others can."""
+
+
+def hand_made(widths: tuple[int, ...], batch_norm: bool) -> nn.Module:
+    """A plain CNN: one 3×3 convolution per width, halved between, one linear layer."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in widths:
+        layers += [nn.Conv2d(channels, width, 3, padding=1)]
+        layers += [nn.BatchNorm2d(width)] if batch_norm else []
+        layers += [nn.ReLU(), nn.MaxPool2d(2)]
+        channels = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
+
+
+def scored(n_random: int, cifar: Path, seed: int) -> pd.DataFrame:
+    """One row per network: group, name, the three scores, parameters."""
+    images = draw_probe(load_dataset(cifar), 64, seed).images
+    space, rng = CellSpace(), np.random.default_rng(seed)
+    networks: list[tuple[str, str, nn.Module]] = []
+    with seeded(images.device, seed):
+        for _ in range(n_random):
+            genotype = space.sample(rng)
+            networks.append(("random genotypes", str(genotype), space.build(genotype, 3, 10)))
+        for widths in ((8, 16), (16, 32), (8, 16, 32), (32, 64, 128)):
+            for batch_norm in (False, True):
+                name = "-".join(map(str, widths)) + (" bn" if batch_norm else "")
+                networks.append(("hand-made CNNs", name, hand_made(widths, batch_norm)))
+        for name in POPULAR:
+            network = torchvision.models.get_model(name, num_classes=10)
+            networks.append(("popular networks", name, network))
+    rows = []
+    for group, name, network in networks:
+        result: Scores = score(network, images, check=group == "hand-made CNNs")
+        values = dict(zip(OBJECTIVES, result.values, strict=True))
+        rows.append(
+            {"group": group, "name": name, **values, "params": result.params}
+            | {"degenerate": result.degenerate}
+        )
+    return pd.DataFrame(rows)
+
+
+def distances(frame: pd.DataFrame) -> pd.Series:
+    """Euclidean distance to the best point, every axis scaled by the sound networks."""
+    points = frame[list(OBJECTIVES)].to_numpy()
+    sound = points[(frame["degenerate"] == "").to_numpy()]
+    low, high = np.percentile(sound, [2, 98], axis=0)
+    scaled = np.clip((points - low) / (high - low), 0, 1)
+    return pd.Series(np.linalg.norm(scaled, axis=1), index=frame.index)
+
+
+def main() -> None:
+    """Score, print the table, draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cifar", type=Path, required=True, help="cifar10.npz")
+    parser.add_argument("--random", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="PNG to write")
+    arguments = parser.parse_args()
+    print(
+        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} cores, seed {arguments.seed}, N = 64, R = 1"
+    )
+    frame = scored(arguments.random, arguments.cifar, arguments.seed)
+    frame["distance"] = distances(frame)
+    for group, part in frame.groupby("group", sort=False):
+        sound = part[part["degenerate"] == ""]
+        print(
+            f"{group}: n = {len(part)}, degenerate {len(part) - len(sound)}, distance to the "
+            f"origin {sound['distance'].mean():.2f} ± {sound['distance'].std():.2f}"
+        )
+        for name in OBJECTIVES:
+            print(f"    {name:12s} {sound[name].mean():9.2f} ± {sound[name].std():.2f}")
+    named = frame[frame["group"] != "random genotypes"]
+    print(named[["name", *OBJECTIVES, "params", "distance"]].round(2).to_string(index=False))
+    if arguments.out is not None:
+        save_figure(plot_scores_3d(frame, "group"), arguments.out)
+
+
+if __name__ == "__main__":
+    main()
