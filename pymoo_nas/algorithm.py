@@ -158,7 +158,8 @@ def nothing_feasible(problem: Any, scored: Any) -> str:
     """What to say when no candidate kept the limits: how close the best came, and what to do."""
     closest = min(scored, key=lambda individual: float(individual.CV[0]))
     counts = ", ".join(
-        f"{int(closest.get(name)):,} {name} (limit {limit:,})" for name, limit in problem.limits.items()
+        f"{int(closest.get(name)):,} {name} (limit {limit:,})"
+        for name, limit in problem.limits.items()
     )
     return (
         f"none of {len(scored)} candidates keeps the limits; the closest, "

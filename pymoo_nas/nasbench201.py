@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymoo_nas.errors import DatasetError, NetworkError, OperationError, SearchError
+from pymoo_nas.errors import DatasetError, NetworkError, SearchError
 from pymoo_nas.genotype import block_index
 from pymoo_nas.nasbench201_genotype import (
     EDGES,
@@ -116,15 +116,7 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
             SearchError: a kind that this space does not know.
             OperationError: an operation that this space does not know.
         """
-        if kind not in self.mutation_kinds:
-            raise SearchError(
-                f"mutation {kind!r} is unknown; expected one of {', '.join(self.mutation_kinds)}"
-            )
-        if operation not in OPERATION_NAMES:
-            raise OperationError(
-                f"operation {operation!r} is not in this search space; "
-                f"expected one of {', '.join(OPERATION_NAMES)}"
-            )
+        self.check_mutation(kind, operation)
         parent = _connected(genotype, rng)
         changed = _changes(genotype, operation) if kind == "change" else _swaps(genotype)
         for index in rng.permutation(len(changed)):

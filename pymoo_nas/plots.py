@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -60,19 +61,19 @@ _Mask = NDArray[np.bool_]
 
 
 @matplotlib.rc_context(STYLE)
-def plot_evolution(history: pd.DataFrame) -> Figure:
+def plot_evolution(history: pd.DataFrame, tournaments: Collection[int] = ()) -> Figure:
     """Fig. 5: best score of each generation (dots) and best so far (thick line), lower is better.
-
-    Light bands mark the generations with a tournament.
 
     Args:
         history: one row per scored candidate, with the columns generation, ntk, activation,
-            correlation, degenerate, feasible and alpha (NaN for those in no tournament).
+            correlation, degenerate and feasible.
+        tournaments: generations that ended in a tournament; light bands mark them. (An alpha in
+            the history does not tell: parents of earlier generations compete too.)
 
     Raises:
         SearchError: a column is missing, or holds no numbers where it should.
     """
-    scores, usable = _read(history, "generation", "degenerate", "feasible", "alpha")
+    scores, usable = _read(history, "generation", "degenerate", "feasible")
     generation = _numbers(history, "generation")
     generations = np.unique(generation)
     best = np.full((len(generations), 3), np.nan)
@@ -82,7 +83,7 @@ def plot_evolution(history: pd.DataFrame) -> Figure:
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     for column, axes in enumerate(figure.subplots(1, 3)):
-        for number in np.unique(generation[history["alpha"].notna().to_numpy()]):
+        for number in sorted(tournaments):
             axes.axvspan(number - 0.5, number + 0.5, color="#E8E8E8", lw=0, label="tournament")
         thin: Look = {"color": COLOURS[5], "linewidth": 0.7, "marker": "o", "markersize": 3.5}
         axes.plot(generations, best[:, column], label="best of the generation", **thin)

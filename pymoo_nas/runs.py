@@ -115,6 +115,21 @@ class RunFolder:
         """Every scored candidate."""
         return read_frame(self.path / HISTORY)
 
+    def tournaments(self) -> list[int]:
+        """Generations that ended in a tournament.
+
+        Raises:
+            RunError: a damaged file.
+        """
+        path = self.path / TOURNAMENTS
+        if not path.is_file():
+            return []
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))["tournaments"]
+            return [int(row["generation"]) for row in held]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: damaged ({error}); remove it, or search again") from error
+
     def problem(self, **changes: Any) -> NASProblem:
         """The problem that was searched.
 
@@ -144,7 +159,7 @@ class RunFolder:
         history, front, config = self.history(), self.front(), self.config()
         figures = {
             "front.png": plot_front(history),
-            "evolution.png": plot_evolution(history),
+            "evolution.png": plot_evolution(history, self.tournaments()),
             "offspring.png": plot_offspring(history),
         }
         settings = config.get("search_space", {})

@@ -70,6 +70,23 @@ class SearchSpace(ABC, Generic[G]):
             rng: the only source of randomness.
         """
 
+    def check_mutation(self, kind: str, operation: str) -> None:
+        """Refuse what `mutate` cannot do.
+
+        Raises:
+            SearchError: a kind that this space does not know.
+            OperationError: an operation that this space does not know.
+        """
+        if kind not in self.mutation_kinds:
+            raise SearchError(
+                f"mutation {kind!r} is unknown; expected one of {', '.join(self.mutation_kinds)}"
+            )
+        if operation not in self.operation_names:
+            raise OperationError(
+                f"operation {operation!r} is not in this search space; "
+                f"expected one of {', '.join(self.operation_names)}"
+            )
+
     @abstractmethod
     def build(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
         """The network to score: (N, in_channels, H, W) → logits (N, n_classes)."""
@@ -202,15 +219,7 @@ class CellSpace(SearchSpace[Genotype]):
             SearchError: a kind that this space does not know.
             OperationError: an operation that this space does not know.
         """
-        if kind not in self.mutation_kinds:
-            raise SearchError(
-                f"mutation {kind!r} is unknown; expected one of {', '.join(self.mutation_kinds)}"
-            )
-        if operation not in self.operations:
-            raise OperationError(
-                f"operation {operation!r} is not in this search space; "
-                f"expected one of {', '.join(self.operations)}"
-            )
+        self.check_mutation(kind, operation)
         index = self.operation_names.index(operation)
         blocks = [list(block) for block in genotype.blocks]
         change = getattr(self, f"_{kind}")
