@@ -79,8 +79,18 @@ def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
 
 
 @contextmanager
-def network_errors(images: Tensor) -> Iterator[None]:
+def network_errors(
+    images: Tensor,
+    failed: str = "take",
+    remedy: str = "resize the images (image_size), or use a network for this size and number of "
+    "channels",
+) -> Iterator[None]:
     """Say which images a network could not take, instead of a bare error from inside it.
+
+    Args:
+        images: the images.
+        failed: what the network could not do with them.
+        remedy: what to do.
 
     Raises:
         NetworkError: whatever the network raised, but running out of memory.
@@ -93,9 +103,8 @@ def network_errors(images: Tensor) -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         raise NetworkError(
-            f"the network cannot take images of shape {tuple(images.shape)} "
-            f"({images.dtype}, {images.device}): {error}; resize the images (image_size), "
-            "or use a network for this size and number of channels"
+            f"the network cannot {failed} images of shape {tuple(images.shape)} "
+            f"({images.dtype}, {images.device}): {error}; {remedy}"
         ) from error
 
 

@@ -67,9 +67,9 @@ def search(
     dataset: Annotated[
         str, typer.Argument(help="digits, cifar10, …; a folder of images; a .npz file.")
     ] = "digits",
-    generations: Annotated[int, typer.Option(help="Generations.", min=1)] = 10,
+    generations: Annotated[int, typer.Option(help="Generations.", min=1)] = 9,
     population: Annotated[int, typer.Option(help="Survivors per generation.", min=1)] = 5,
-    offspring: Annotated[int, typer.Option(help="Candidates per generation.", min=1)] = 30,
+    offspring: Annotated[int, typer.Option(help="Candidates per generation.", min=1)] = 20,
     max_params: Annotated[int | None, typer.Option(help="Largest number of parameters.")] = None,
     max_flops: Annotated[
         int | None, typer.Option(help="Largest number of multiply-accumulates per image.")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import calibrate, is_out_of_memory, preserved
+from pymoo_nas.calibration import calibrate, is_out_of_memory, network_errors, preserved
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.layer_plan import LayerPlan, plan_layers
 from pymoo_nas.recording import ROUNDING, Products, Recording, check_sum, join, record_pass
@@ -126,11 +126,10 @@ def check_coverage(network: nn.Module, plan: LayerPlan, images: Tensor) -> None:
         for name, parameter in network.named_parameters()
         if id(parameter) in plan.sizes
     ]
-    with torch.no_grad():
-        together = network(images.clone())
-        if not bool(torch.isfinite(together).all()):
-            return  # the scores will say so
-        _check_apart(network, images, together)
+    for _, parameter in trained:
+        parameter.requires_grad_(False)
+    if not _check_apart(network, images):
+        return  # NaN or overflow: the scores will say so
     recording = record_pass(network, plan, images)
     rows = dict(recording.rows)
     for key, use in recording.uses.items():
@@ -138,11 +137,11 @@ def check_coverage(network: nn.Module, plan: LayerPlan, images: Tensor) -> None:
     for _, parameter in trained:
         parameter.requires_grad_(True)
     with torch.enable_grad():
-        together = network(images.clone())
+        total = network(images.clone()).sum()
     gradients: tuple[Tensor | None, ...] = (None,) * len(trained)
-    if together.requires_grad:
+    if total.requires_grad:
         gradients = torch.autograd.grad(
-            together.sum(), [parameter for _, parameter in trained], allow_unused=True
+            total, [parameter for _, parameter in trained], allow_unused=True
         )
     largest = max((float(g.abs().max()) for g in gradients if g is not None), default=0.0)
     floor = ROUNDING * torch.finfo(images.dtype).eps * largest
@@ -152,30 +151,39 @@ def check_coverage(network: nn.Module, plan: LayerPlan, images: Tensor) -> None:
         check_sum(f"parameter {name!r}", rows.get(id(parameter), nothing), expected, floor)
 
 
-def _check_apart(network: nn.Module, images: Tensor, together: Tensor) -> None:
-    """Compare the output for one image with that for the same image in a batch.
+def _check_apart(network: nn.Module, images: Tensor) -> bool:
+    """Refuse a network in which images influence each other.
+
+    Returns:
+        whether the output is finite; where it is not, nothing was compared.
 
     Raises:
-        ScoreError: they differ; names the first module of which that is true.
+        ScoreError: names the first module of which that is true.
     """
-    if _agree(network(images[:1].clone()), together):
-        return
-    outputs: list[list[tuple[str, Any]]] = []
-    for part in (images[:1], images):
-        outputs.append([])
-        hooks = [
-            module.register_forward_hook(
-                lambda _module, _args, output, name=name: outputs[-1].append((name, output))
-            )
-            for name, module in network.named_modules()
-        ]
-        try:
-            network(part.clone())
-        finally:
-            for hook in hooks:
-                hook.remove()
+    images = images.detach().requires_grad_(True)
+    with torch.enable_grad():
+        together = network(images.clone())
+        first = together[0].sum()
+    if not bool(torch.isfinite(together).all()):
+        return False
+    mixed = False
+    if first.requires_grad:
+        with network_errors(images, "be differentiated on", "use operations out of place"):
+            (gradient,) = torch.autograd.grad(first, images, allow_unused=True)
+        # Other images' gradients are zero to the bit where images are apart, in any precision.
+        mixed = gradient is not None and bool(gradient[1:].any())
+    with torch.no_grad():
+        alone = network(images[:1].clone())
+        if not mixed and _agree(alone, together.detach(), 1e-2):
+            return True
+        outputs = [_outputs(network, images[:1]), _outputs(network, images)]
+    tolerance = 10 * ROUNDING * torch.finfo(images.dtype).eps
     culprit = next(
-        (name for (name, one), (_, both) in zip(*outputs, strict=False) if not _agree(one, both)),
+        (
+            name
+            for (name, one), (_, both) in zip(*outputs, strict=False)
+            if not _agree(one, both, tolerance)
+        ),
         "",
     )
     module = network.get_submodule(culprit)
@@ -185,16 +193,32 @@ def _check_apart(network: nn.Module, images: Tensor, together: Tensor) -> None:
     )
 
 
-def _agree(one: Any, both: Any) -> bool:
+def _outputs(network: nn.Module, images: Tensor) -> list[tuple[str, Tensor]]:
+    """Names and outputs of all modules, innermost first, in the order in which they return."""
+    outputs: list[tuple[str, Tensor]] = []
+
+    def returned(name: str, output: Any) -> None:
+        if isinstance(output, Tensor):
+            outputs.append((name, output.clone()))
+
+    hooks = [
+        module.register_forward_hook(lambda _module, _, output, name=name: returned(name, output))
+        for name, module in network.named_modules()
+    ]
+    try:
+        network(images.clone())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs
+
+
+def _agree(one: Tensor, both: Tensor, tolerance: float) -> bool:
     """Whether the output for one image is the first row of that for several."""
-    if (
-        not isinstance(one, Tensor)
-        or not isinstance(both, Tensor)
-        or one.shape[1:] != both.shape[1:]
-    ):
+    if one.shape[1:] != both.shape[1:] or not both.numel():
         return True
-    scale = float(both.abs().max()) if both.numel() else 0.0
-    return torch.allclose(both[:1], one, rtol=1e-2, atol=1e-3 * scale)
+    difference = (both[:1] - one).abs().max()
+    return bool(difference <= tolerance * both.abs().max())
 
 
 def _accumulate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,47 +127,45 @@ class NASProblem(Problem):
         """
         start = time.perf_counter()
         try:
-            params, flops = self._complexity(genotype)
-            if self._excess({"params": params, "flops": flops}) > 0:
-                scores = self._not_scored("over the limit: not scored", params, flops)
-            else:
-                builds = [
-                    partial(self.build, genotype, self.seed + index)
-                    for index in range(self.n_inits)
-                ]
-                scores = score_builds(
-                    builds, self.probe, counts=(params, flops), max_memory=self.max_memory
-                )
+            scores = self._score(genotype)
         except (NetworkError, OperationError) as error:
             scores = self._not_scored(str(error))
         self.n_scored += 1
         if self.progress is not None:
             self.progress(self.n_scored)
-        return _replace_seconds(scores, time.perf_counter() - start)
+        return replace(scores, seconds=time.perf_counter() - start)
+
+    def _score(self, genotype: Any) -> Scores:
+        params = self._parameters(genotype)
+        if params > self.limits.get("params", params):
+            # Nothing more than the count was built: a huge candidate costs no memory.
+            return self._not_scored("over the limit: not scored", params, 0)
+        first = self.build(genotype)
+        params, flops = count_parameters(first), count_flops(first, self.probe.images)
+        if flops > self.limits.get("flops", flops):
+            return self._not_scored("over the limit: not scored", params, flops)
+        others = [
+            partial(self.build, genotype, self.seed + index) for index in range(1, self.n_inits)
+        ]
+        return score_builds(
+            [lambda: first, *others],
+            self.probe,
+            counts=(params, flops),
+            max_memory=self.max_memory,
+        )
 
     def _not_scored(self, reason: str, params: int = 0, flops: int = 0) -> Scores:
         return Scores(*self.worst, params=params, flops=flops, degenerate=reason)
 
-    def _complexity(self, genotype: Any) -> tuple[int, int]:
-        """Parameters and multiply-accumulates, counted before any weight is drawn."""
-        height, width = self.dataset.image_size
-        try:
-            with torch.device("meta"):
-                network = self.search_space.build(
-                    genotype, self.dataset.in_channels, self.dataset.n_classes
-                )
-                images = torch.empty(1, self.dataset.in_channels, height, width)
-            return count_parameters(network), count_flops(network, images)
-        except (NotImplementedError, RuntimeError):
-            # A user's operation that cannot run without data is counted on data.
-            network = self.build(genotype)
-            return count_parameters(network), count_flops(network, self.probe.images)
-
-    def _excess(self, counts: dict[str, int]) -> float:
-        """Largest violation of a limit, as a share of it; not positive where all are kept."""
-        return max(
-            ((counts[name] - limit) / limit for name, limit in self.limits.items()), default=0.0
-        )
+    def _parameters(self, genotype: Any) -> int:
+        """Trainable parameters, counted without memory for them; 0 where there is no limit."""
+        if "params" not in self.limits:
+            return 0
+        with torch.device("meta"):
+            network = self.search_space.build(
+                genotype, self.dataset.in_channels, self.dataset.n_classes
+            )
+        return count_parameters(network)
 
     def _evaluate(
         self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any
@@ -189,8 +188,3 @@ class NASProblem(Problem):
             values = np.empty(len(rows), dtype=object)
             values[:] = [getattr(row, name) for row in rows]
             out[name] = values
-
-
-def _replace_seconds(scores: Scores, seconds: float) -> Scores:
-    """The same scores with the time that counting and building took too."""
-    return Scores(**{**vars(scores), "seconds": seconds})

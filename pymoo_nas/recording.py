@@ -129,11 +129,14 @@ def record_pass(
         parameter.requires_grad_(True)
     sources = [images, recorder.anchor, *uncovered]
     summed: tuple[Tensor | None, ...] = (None,) * len(sources)
-    with torch.enable_grad(), recorder.watching(with_codes), network_errors(images):
-        # A copy: the network may change its input in place, which a leaf does not allow.
-        logits = network(images.clone())
-        if logits.requires_grad:
-            summed = torch.autograd.grad(logits.sum(), sources, allow_unused=True)
+    with torch.enable_grad(), recorder.watching(with_codes):
+        with network_errors(images):
+            # A copy: the network may change its input in place, which a leaf does not allow.
+            logits = network(images.clone())
+        total = logits.sum()
+        if total.requires_grad:
+            with network_errors(images, "be differentiated on", "use operations out of place"):
+                summed = torch.autograd.grad(total, sources, allow_unused=True)
     recording = recorder.recording
     gradient = summed[0] if summed[0] is not None else torch.zeros_like(images)
     recording.input_gradients = gradient.flatten(1)
