@@ -126,11 +126,9 @@ def check_coverage(network: nn.Module, plan: LayerPlan, images: Tensor) -> None:
         for name, parameter in network.named_parameters()
         if id(parameter) in plan.sizes
     ]
-    for _, parameter in trained:
-        parameter.requires_grad_(False)
+    recording = record_pass(network, plan, images)
     if not _check_apart(network, images):
         return  # NaN or overflow: the scores will say so
-    recording = record_pass(network, plan, images)
     rows = dict(recording.rows)
     for key, use in recording.uses.items():
         rows[key] = use.rows()

@@ -236,6 +236,8 @@ def reinitialize(network: nn.Module, seed: int) -> None:
     """
     with seeded(next(network.parameters()).device, seed):
         for module in network.modules():
+            # Attention, alone among torch's layers, has it with an underscore.
             reset = getattr(module, "reset_parameters", None)
+            reset = reset or getattr(module, "_reset_parameters", None)
             if callable(reset):
                 reset()

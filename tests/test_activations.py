@@ -82,7 +82,7 @@ def x() -> Tensor:
     return torch.tensor([[-2.0, 0.0, 3.0], [1.0, -1.0, 8.0]])
 
 
-@pytest.mark.parametrize("module", MODULES, ids=repr)
+@pytest.mark.parametrize("module", MODULES)
 def test_modules(module: nn.Module, x: Tensor) -> None:
     """Every ReLU-like module is heard exactly once, before it changes anything."""
     before = x.clone()

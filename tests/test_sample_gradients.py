@@ -98,6 +98,7 @@ def convolutions(draw: st.DrawFn) -> tuple[nn.Module, Tensor, int]:
     return layer, a, draw(st.sampled_from([1, 20, 1 << 16]))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 @relaxed
 @given(convolutions())
 def test_convolution(case: tuple[nn.Module, Tensor, int]) -> None:
@@ -151,9 +152,7 @@ def test_layer_norm(outer: list[int], normalized: list[int], bias: bool) -> None
 
 
 @relaxed
-@given(
-    groups=st.integers(1, 3), per_group=st.integers(1, 3), size=st.lists(st.integers(2, 4))
-)
+@given(groups=st.integers(1, 3), per_group=st.integers(1, 3), size=st.lists(st.integers(2, 4)))
 def test_group_norm(groups: int, per_group: int, size: list[int]) -> None:
     """Group norms on maps of any dimension match autograd."""
     size = size[:3] or [2]

@@ -1,0 +1,115 @@
+"""Slow and obvious: what one pass over a network must agree with, one image at a time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the loop found, in float64: ntk (N, N), agreement (N, N), gradients (N, D), logits."""
+
+    ntk: Tensor
+    agreement: Tensor
+    input_gradients: Tensor
+    logits: Tensor
+    n_units: int
+
+
+def reference(network: nn.Module, images: Tensor) -> Reference:
+    """Calibrate, freeze, then differentiate the summed logits of every image by itself."""
+    network = frozen(network, images)
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    weight_rows, image_rows, codes, logits = [], [], [], []
+    for index in range(len(images)):
+        image = images[index : index + 1].clone().requires_grad_(True)
+        seen: list[Tensor] = []
+        with relu_inputs(seen):
+            output = network(image.clone())
+        gradients: tuple[Tensor | None, ...] = (None,) * (1 + len(parameters))
+        if output.requires_grad:
+            gradients = torch.autograd.grad(output.sum(), [image, *parameters], allow_unused=True)
+        flat = [
+            (torch.zeros_like(source) if gradient is None else gradient).double().flatten()
+            for source, gradient in zip([image, *parameters], gradients, strict=True)
+        ]
+        image_rows.append(flat[0])
+        weight_rows.append(torch.cat(flat[1:]))
+        codes.append(torch.cat([(x > 0).flatten() for x in seen]) if seen else torch.zeros(0))
+        logits.append(output.detach()[0])
+    rows, on = torch.stack(weight_rows), torch.stack(codes).double()
+    return Reference(
+        ntk=rows @ rows.T,
+        agreement=on @ on.T + (1 - on) @ (1 - on).T,
+        input_gradients=torch.stack(image_rows),
+        logits=torch.stack(logits),
+        n_units=on.shape[1],
+    )
+
+
+def frozen(network: nn.Module, images: Tensor) -> nn.Module:
+    """A copy whose batch norms hold the statistics of these images, in eval mode."""
+    network = copy.deepcopy(network).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+            module.reset_running_stats()
+            module.momentum = None
+            module.train()
+    with torch.no_grad():
+        network(images.clone())
+    return network.eval()
+
+
+ACTIVATIONS = (
+    *((F, name) for name in ("relu", "relu_", "relu6", "leaky_relu", "elu", "selu", "celu")),
+    *((F, name) for name in ("gelu", "silu", "mish", "hardswish", "hardtanh", "prelu")),
+    *((torch, "relu"), (torch, "relu_"), (Tensor, "relu"), (Tensor, "relu_")),
+    *((torch, "clamp"), (Tensor, "clamp"), (Tensor, "clamp_min")),
+)
+"""Where activation functions stand; modules look them up there when they are called."""
+
+
+@contextmanager
+def relu_inputs(seen: list[Tensor]) -> Iterator[None]:
+    """Collect the input of every activation function, by putting a listening one in its place."""
+    inside = False
+
+    def listening(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            nonlocal inside
+            # F.relu itself calls torch.relu: only the outermost call is a unit of the network.
+            if inside:
+                return function(x, *args, **kwargs)
+            low = (*args, kwargs.get("min", kwargs.get("min_val")))[0]
+            # What has no batch dimension is made of parameters: no unit that an image switches.
+            if x.ndim > 1 and (name not in ("clamp", "clamp_min", "hardtanh") or low == 0):
+                seen.append(x.detach().clone())
+            inside = True
+            try:
+                return function(x, *args, **kwargs)
+            finally:
+                inside = False
+
+        return call
+
+    with ExitStack() as stack:
+        for owner, name in ACTIVATIONS:
+            stack.enter_context(
+                mock.patch.object(owner, name, listening(name, getattr(owner, name)))
+            )
+        yield
+
+
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    """Largest difference, relative to the largest expected entry."""
+    scale = float(expected.abs().max())
+    return float((got.double().cpu() - expected).abs().max()) / (scale if scale else 1.0)

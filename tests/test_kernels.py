@@ -1,0 +1,479 @@
+"""One pass over a network agrees with one backward pass per image, or says why it cannot."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from autograd_reference import Reference, reference, relative_error
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scored_networks import (
+    LAYER_NETWORKS,
+    NASBENCH201_NETWORKS,
+    OPERATION_NETWORKS,
+    POPULAR_NETWORKS,
+    ChangesItsInput,
+    ChangesItsInputUnruled,
+    MixesImages,
+    MixesImagesWithWeights,
+    Scaled,
+    Shifted,
+    StartsInPlace,
+    TiedFunctionally,
+    Twice,
+    around,
+    built,
+    images_of,
+)
+from torch import Tensor, nn
+
+from pymoo_nas import kernels as kernels_module
+from pymoo_nas.errors import NetworkError, ScoreError
+from pymoo_nas.kernels import Kernels, measure_kernels
+from pymoo_nas.scores import activation_score, correlation_score, ntk_score, squared_distances
+
+NETWORKS = {**OPERATION_NETWORKS, **NASBENCH201_NETWORKS, **LAYER_NETWORKS}
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+dtypes = pytest.mark.parametrize("dtype", list(TOLERANCE), ids=["float32", "float64"])
+
+
+def assert_agree(kernels: Kernels, expected: Reference) -> None:
+    tolerance = TOLERANCE[kernels.logits.dtype]
+    assert relative_error(kernels.ntk, expected.ntk) < tolerance
+    assert relative_error(kernels.input_gradients, expected.input_gradients) < tolerance
+    # Logits may be small differences of large numbers: that they belong to these images is enough.
+    assert relative_error(kernels.logits, expected.logits) < 100 * tolerance
+    assert kernels.n_units == expected.n_units
+    # A pre-activation of about zero may fall on either side in float32.
+    different = (kernels.agreement - expected.agreement).abs().max()
+    assert different <= (1e-4 * expected.n_units if tolerance > 1e-6 else 0)
+
+
+def make(name: str, dtype: torch.dtype, n: int = 5) -> tuple[nn.Module, Tensor]:
+    size = (8, 8) if name == "small vit" else (8, 6)
+    return built(NETWORKS[name]).to(dtype), images_of(n, 3, size).to(dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_pass_equals_the_loop(name: str, dtype: torch.dtype) -> None:
+    """All kernels equal the loop's, in one pass and in pieces of any size."""
+    network, images = make(name, dtype)
+    expected = reference(network, images)
+    assert_agree(measure_kernels(network, images, check=True), expected)
+    plan_bytes = 8 * sum(parameter.numel() for parameter in network.parameters())
+    for max_memory in (1, plan_bytes, 60_000):
+        assert_agree(measure_kernels(network, images, max_memory=max_memory), expected)
+
+
+@dtypes
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "mobilenet_v2" else pytest.mark.slow)
+        for name in POPULAR_NETWORKS
+        if name != "vit"
+    ],
+)
+def test_popular_networks_equal_the_loop(name: str, dtype: torch.dtype) -> None:
+    """All kernels of torchvision's networks equal the loop's."""
+    build, size = POPULAR_NETWORKS[name]
+    network, images = built(build).to(dtype), images_of(4, 3, size).to(dtype)
+    expected = reference(network, images)
+    assert_agree(measure_kernels(network, images, check=True), expected)
+    assert_agree(measure_kernels(network, images, max_memory=30 << 20), expected)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    name=st.sampled_from([*OPERATION_NETWORKS, "nasbench201 all convolutions", "used twice"]),
+    n=st.integers(2, 7),
+    size=st.tuples(st.integers(4, 11), st.integers(4, 11)),
+    seed=st.integers(0, 1000),
+    max_memory=st.sampled_from([None, 1, 50_000, 200_000]),
+)
+def test_random_shapes(
+    name: str, n: int, size: tuple[int, int], seed: int, max_memory: int | None
+) -> None:
+    """Any number of images of any shape, scored at once or in pieces, equal the loop."""
+    network = built(NETWORKS[name], seed).double()
+    images = images_of(n, 3, size, seed).double()
+    kernels = measure_kernels(network, images, max_memory=max_memory, check=True)
+    assert_agree(kernels, reference(network, images))
+
+
+@pytest.mark.parametrize("name", ["operation conv3x3", "nasbench201 all convolutions", "tied"])
+def test_scores_agree_with_those_of_the_loop(name: str) -> None:
+    """κ and both log-dets agree as well as the kernels do."""
+    network, images = make(name, torch.float32)
+    kernels, expected = measure_kernels(network, images), reference(network, images)
+    distances = squared_distances(images.double().flatten(1).numpy())
+    for score, got, loop in (
+        (ntk_score, (kernels.ntk.numpy(),), (expected.ntk.numpy(),)),
+        (activation_score, (kernels.agreement.numpy(),), (expected.agreement.numpy(),)),
+        (
+            correlation_score,
+            (kernels.input_gradients.double().numpy(), distances),
+            (expected.input_gradients.numpy(), distances),
+        ),
+    ):
+        assert score(*got).value == pytest.approx(score(*loop).value, abs=1e-3)
+        assert score(*got).reason == score(*loop).reason == ""
+
+
+def test_two_images_one_weight() -> None:
+    """f(x) = w · mean(x) on constant images 1 and 3: K = [[1, 3], [3, 9]], of rank one.
+
+    The gradient for w is the mean of the image, so K = [1, 3]ᵀ[1, 3]; with a bias, whose gradient
+    is 1, K = [[2, 4], [4, 10]].
+    """
+    images = torch.ones(2, 1, 4, 4) * torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+    for bias, expected in ((False, [[1, 3], [3, 9]]), (True, [[2, 4], [4, 10]])):
+        network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 1, bias=bias))
+        kernels = measure_kernels(network, images)
+        assert kernels.ntk.tolist() == expected
+        assert kernels.n_parameters == 1 + bias
+        assert kernels.n_units == 0
+
+
+def test_two_images_two_units() -> None:
+    """A ReLU on two pixels: images (1, −1) and (1, 2) agree on the first unit only."""
+    images = torch.tensor([[[[1.0, -1.0]]], [[[1.0, 2.0]]]])
+    network = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(2, 1))
+    kernels = measure_kernels(network, images)
+    assert kernels.agreement.tolist() == [[2, 1], [1, 2]]
+    assert kernels.n_units == 2
+    weight = network[2].weight[0]
+    torch.testing.assert_close(
+        kernels.input_gradients, torch.stack([weight * torch.tensor([1.0, 0.0]), weight]).detach()
+    )
+
+
+def test_many_images_of_small_maps_in_uneven_pieces() -> None:
+    """Pieces of different length are treated alike, though one alone would be computed otherwise.
+
+    With 2×2 maps the products of the second convolution are cheaper without its gradients for a
+    piece of one image, not for the whole.
+    """
+    network = built(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 16, 3, stride=4, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 16, 3, padding=1),
+            nn.Flatten(),
+            nn.Linear(64, 5),
+        )
+    )
+    network = network.double()
+    images = images_of(23, 3, 8).double()
+    expected = reference(network, images)
+    for max_memory in (20_000, 30_000, 60_000, 100_000):
+        assert_agree(measure_kernels(network, images, max_memory=max_memory), expected)
+
+
+def test_fallback_gradients_are_held_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients that wait until the end stay below max_memory even if all images pass at once."""
+    network = built(lambda: around(*(Scaled() for _ in range(6)), nn.ReLU())).double()
+    images = images_of(6, 3, 4).double()
+    held = []
+
+    def listening(recordings: list, products: object) -> None:
+        held.append(sum(rows.numel() for rows in recordings[0].rows.values()))
+        join(recordings, products)
+
+    join = kernels_module.join
+    monkeypatch.setattr(kernels_module, "join", listening)
+    expected = reference(network, images)
+    whole = measure_kernels(network, images, max_memory=1 << 30)
+    assert held == [6 * 6 * (4 + 4)]  # the unused seven have no gradients
+    assert_agree(whole, expected)
+    held.clear()
+    pieces = measure_kernels(network, images, max_memory=20_000)
+    assert len(held) > 1
+    assert max(held) * 8 <= 20_000 / 2
+    assert_agree(pieces, expected)
+
+
+def test_unused_parameters_are_counted() -> None:
+    """Parameters without influence count as covered, with gradients of zero."""
+    network = built(lambda: around(nn.ReLU()))
+    images = images_of(4, 3, 6)
+    before = measure_kernels(network, images)
+    network.register_module("unused", nn.Linear(3, 5))
+    network.register_parameter("own", nn.Parameter(torch.ones(2)))
+    network.forward = lambda x: nn.Sequential.forward(network[:5], x)
+    after = measure_kernels(network, images, check=True)
+    assert torch.equal(before.ntk, after.ntk)
+    assert after.n_parameters == before.n_parameters + 20 + 2
+
+
+def test_tied_parameters_count_once() -> None:
+    """A weight that two layers share is one set of parameters."""
+    network, images = make("tied", torch.float32)
+    kernels = measure_kernels(network, images)
+    assert kernels.n_parameters == sum(p.numel() for p in network.parameters())
+
+
+def test_results_are_deterministic() -> None:
+    """The same network and images give the same kernels to the bit."""
+    for name in ("operation residual3x3", "layer of one's own", "small vit"):
+        network, images = make(name, torch.float32)
+        first, second = measure_kernels(network, images), measure_kernels(network, images)
+        assert torch.equal(first.ntk, second.ntk)
+        assert torch.equal(first.agreement, second.agreement)
+        assert torch.equal(first.input_gradients, second.input_gradients)
+
+
+def state(network: nn.Module) -> dict[str, object]:
+    """All that must be as it was afterwards."""
+    return {
+        "values": copy.deepcopy(network.state_dict()),
+        "trained": [p.requires_grad for p in network.parameters()],
+        "gradients": [p.grad for p in network.parameters()],
+        "modes": [module.training for module in network.modules()],
+        "momenta": [getattr(module, "momentum", None) for module in network.modules()],
+        "hooks": [
+            (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
+            for m in network.modules()
+        ],
+    }
+
+
+def assert_same_state(network: nn.Module, before: dict[str, object]) -> None:
+    after = state(network)
+    values, expected = after.pop("values"), dict(before)
+    for name, value in expected.pop("values").items():
+        assert torch.equal(values[name], value), name
+    assert after == expected
+
+
+@pytest.mark.parametrize("max_memory", [None, 1])
+def test_network_is_given_back_as_it_was(max_memory: int | None) -> None:
+    """Weights, buffers, modes, momenta, what is trained and hooks are as before."""
+    network = built(lambda: around(nn.BatchNorm2d(4, momentum=0.3), Twice(), Scaled()))
+    network.train()
+    network[1].eval()
+    network[0].weight.requires_grad_(False)
+    images = images_of(4, 3, 6)
+    network(images)
+    before, pixels, random = state(network), images.clone(), torch.get_rng_state()
+    measure_kernels(network, images, max_memory=max_memory, check=True)
+    assert_same_state(network, before)
+    assert torch.equal(images, pixels)
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+class Fails(nn.Module):
+    """Raises in its n-th call, forward or backward."""
+
+    def __init__(self, call: int, error: Exception, backward: bool = False) -> None:
+        super().__init__()
+        self.call, self.error, self.backward = call, error, backward
+
+    def fail(self, _: Tensor) -> None:
+        raise self.error
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.call -= 1
+        if self.call == 0 and not self.backward:
+            raise self.error
+        if self.backward and x.requires_grad:
+            x.register_hook(self.fail)
+        return x * 1
+
+
+@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize(
+    "error", [KeyError("strange"), RuntimeError("shape")], ids=["key", "shape"]
+)
+def test_network_is_given_back_after_an_error(call: int, backward: bool, error: Exception) -> None:
+    """Whatever a network raises in either pass, forward or backward, no hook stays behind."""
+    network = built(lambda: around(nn.BatchNorm2d(4), Scaled(), Fails(call, error, backward)))
+    before = state(network)
+    expected = NetworkError if isinstance(error, RuntimeError) else KeyError
+    with pytest.raises(expected, match=str(error.args[0])):
+        measure_kernels(network, images_of(4, 3, 6))
+    assert_same_state(network, before)
+    seen = torch.overrides._get_current_function_mode_stack()
+    assert not seen
+
+
+def test_images_pass_in_smaller_pieces_when_memory_runs_out() -> None:
+    """A pass that does not fit is repeated with half of the images, with the same result."""
+
+    class Hungry(nn.Module):
+        largest = 10**9
+
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > self.largest and torch.is_grad_enabled():
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return x
+
+    network = built(lambda: around(nn.ReLU(), Hungry())).double()
+    images = images_of(7, 3, 6).double()
+    expected = measure_kernels(network, images)
+    network[2].largest = 2
+    torch.testing.assert_close(measure_kernels(network, images).ntk, expected.ntk)
+    network[2].largest = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        measure_kernels(network, images)
+
+
+def test_under_no_grad() -> None:
+    """A caller's no_grad changes nothing."""
+    network, images = make("layer of one's own", torch.float32)
+    expected = measure_kernels(network, images)
+    with torch.no_grad():
+        kernels = measure_kernels(network, images, check=True)
+    assert torch.equal(kernels.ntk, expected.ntk)
+    assert torch.equal(kernels.agreement, expected.agreement)
+
+
+def test_images_of_any_layout() -> None:
+    """Images that are channels-last, require a gradient, or are changed by the network."""
+    network, images = make("operation conv3x3", torch.float32)
+    expected = measure_kernels(network, images)
+    for other in (images.to(memory_format=torch.channels_last), images.clone().requires_grad_()):
+        assert relative_error(measure_kernels(network, other).ntk, expected.ntk) < 1e-5
+    before = images.clone()
+    measure_kernels(built(StartsInPlace), images, check=True)
+    assert torch.equal(images, before)
+
+
+IMAGES = images_of(4, 3, 6)
+
+
+class Returns(nn.Module):
+    """Returns whatever a function makes of the logits."""
+
+    def __init__(self, change: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.body, self.change = around(nn.ReLU()), change
+
+    def forward(self, x: Tensor) -> object:
+        return self.change(self.body(x))
+
+
+REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, type[Exception], str]] = {
+    "no tensor": (around, [[1.0]], ScoreError, "list"),
+    "three dimensions": (around, IMAGES[0], ScoreError, r"\(N, C, H, W\)"),
+    "integers": (around, IMAGES.byte(), ScoreError, "floating point.*uint8"),
+    "one image": (around, IMAGES[:1], ScoreError, "at least 2"),
+    "no image": (around, IMAGES[:0], ScoreError, "at least 2"),
+    "NaN": (around, IMAGES / 0 * 0, ScoreError, "NaN or infinite"),
+    "infinite": (around, IMAGES / 0, ScoreError, "NaN or infinite"),
+    "other dtype": (around, IMAGES.double(), ScoreError, "float32 on cpu.*float64"),
+    "other device": (lambda: around().to("meta"), IMAGES, ScoreError, "meta.*cpu"),
+    "channels": (around, IMAGES[:, :1], NetworkError, r"\(4, 1, 6, 6\)"),
+    "too small": (lambda: around(nn.Conv2d(4, 4, 7)), IMAGES, NetworkError, "image_size"),
+    "no parameters": (nn.Flatten, IMAGES, ScoreError, "no trainable parameters"),
+    "nothing trained": (
+        lambda: around().requires_grad_(False),
+        IMAGES,
+        ScoreError,
+        "no trainable parameters",
+    ),
+    "maps": (lambda: nn.Conv2d(3, 2, 1), IMAGES, NetworkError, r"\(4, …\), got \(4, 2, 6, 6\)"),
+    "no batch": (lambda: Returns(lambda y: y.sum(0)), IMAGES, NetworkError, r"got \(3,\)"),
+    "other batch": (lambda: Returns(lambda y: y[1:]), IMAGES, NetworkError, r"got \(3, 3\)"),
+    "tuple": (lambda: Returns(lambda y: (y, y)), IMAGES, NetworkError, "got tuple"),
+    "dictionary": (lambda: Returns(lambda y: {"out": y}), IMAGES, NetworkError, "got dict"),
+    "batch norm of the batch": (
+        lambda: around(nn.BatchNorm2d(4, track_running_stats=False)),
+        IMAGES,
+        ScoreError,
+        "layer '1'.*track_running_stats=True",
+    ),
+    "mixed images": (lambda: around(MixesImages()), IMAGES, ScoreError, "'1' .MixesImages"),
+    "mixed images, weights": (
+        lambda: around(MixesImagesWithWeights(), nn.ReLU()),
+        IMAGES,
+        ScoreError,
+        "MixesImagesWithWeights",
+    ),
+    "weight used elsewhere": (
+        lambda: around(TiedFunctionally()),
+        IMAGES,
+        ScoreError,
+        "parameter '1.conv.weight'",
+    ),
+    "input changed": (lambda: around(ChangesItsInput()), IMAGES, ScoreError, "Conv2d.*in place"),
+    "input changed, own layer": (
+        lambda: around(ChangesItsInputUnruled(Shifted())),
+        IMAGES,
+        ScoreError,
+        "Shifted.*in place",
+    ),
+    "input changed, seen by autograd": (
+        lambda: around(ChangesItsInputUnruled(Scaled())),
+        IMAGES,
+        NetworkError,
+        "differentiated.*out of place",
+    ),
+    "ReLU of tokens first": (
+        lambda: Returns(lambda y: F.relu(y.T).T),
+        IMAGES,
+        ScoreError,
+        r"ReLU .*\(3, 2\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_scored_is_refused(case: str) -> None:
+    """Networks and images that cannot be scored are refused with what is wrong and where."""
+    build, images, error, message = REFUSED[case]
+    with pytest.raises(error, match=f"(?s){message}"):
+        measure_kernels(built(build), images, check=True)
+
+
+@pytest.mark.parametrize(
+    "case", ["mixed images, weights", "input changed", "input changed, own layer"]
+)
+def test_refused_without_a_check_too(case: str) -> None:
+    """Layers whose own gradients would be wrong are refused in every pass."""
+    build, images, error, _ = REFUSED[case]
+    with pytest.raises(error):
+        measure_kernels(built(build), images)
+
+
+def test_check_passes_gradients_that_are_zero_but_for_rounding() -> None:
+    """A bias before a normalisation, or of attention keys, has a gradient of mere rounding."""
+    images = images_of(6, 3, 8)
+    for layers in (
+        [nn.InstanceNorm2d(4), nn.ReLU()],
+        [Scaled(), nn.InstanceNorm2d(4), nn.ReLU()],
+        [nn.ReLU(), Scaled(), nn.GroupNorm(4, 4), nn.ReLU()],
+    ):
+        network = built(lambda layers=layers: around(*layers))
+        kernels = measure_kernels(network, images, check=True)
+        assert relative_error(kernels.ntk, reference(network, images).ntk) < 1e-5
+
+
+def test_parameters_with_as_many_rows_as_images() -> None:
+    """Weights whose rows happen to be as many as the images are not taken for images."""
+    for n in (2, 3, 4, 7):
+        images = images_of(n, 3, 6).double()
+        for layer in (
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3)),
+            nn.utils.parametrizations.orthogonal(nn.Conv2d(4, 4, 1)),
+            Scaled(),
+        ):
+            network = built(lambda layer=layer: around(layer, nn.ReLU())).double()
+            assert_agree(measure_kernels(network, images, check=True), reference(network, images))
+
+
+def test_more_units_than_one_block_holds() -> None:
+    """More units than one block holds are counted exactly."""
+    products = kernels_module.Products(2, torch.device("cpu"))
+    n = (1 << 22) + 5
+    on = torch.zeros(2, n, dtype=torch.bool)
+    on[0, ::2] = True
+    products.add_codes(on)
+    assert products.agreement.tolist() == [[n, n // 2], [n // 2, n]]
+    assert products.n_units == n
