@@ -25,7 +25,9 @@ def genotypes(
     """Genotypes of any valid shape, most counts zero, connected or not."""
     n_nodes = draw(st.integers(1, max_nodes))
     width = n_operations or draw(st.integers(1, max_operations))
-    counts = st.one_of(st.just(0), st.integers(0, min(9, max_channels)), st.integers(0, max_channels))
+    counts = st.one_of(
+        st.just(0), st.integers(0, min(9, max_channels)), st.integers(0, max_channels)
+    )
     block = st.tuples(*[counts] * width)
     n_blocks = n_nodes * (n_nodes + 1) // 2
     return Genotype(draw(st.tuples(*[block] * n_blocks)))
@@ -36,9 +38,7 @@ def spaces(draw: st.DrawFn) -> CellSpace:
     """Cell spaces over the whole range of settings, the smallest included."""
     max_nodes = draw(st.integers(1, 5))
     max_channels = draw(st.integers(1, 40))
-    names = draw(
-        st.lists(st.sampled_from(list(OPERATIONS)), min_size=1, max_size=5, unique=True)
-    )
+    names = draw(st.lists(st.sampled_from(list(OPERATIONS)), min_size=1, max_size=5, unique=True))
     return CellSpace(
         names,
         max_nodes=max_nodes,

@@ -308,7 +308,9 @@ def test_canonical_ignores_dead_nodes(genotype: Genotype, data: st.DataObject) -
         elif source == position:
             blocks.append((0, 0))
         else:
-            blocks.append(genotype.block(source - (source > position), target - (target > position)))
+            blocks.append(
+                genotype.block(source - (source > position), target - (target > position))
+            )
     assert Genotype(tuple(blocks)).canonical() == genotype.canonical()
 
 
