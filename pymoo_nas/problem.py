@@ -74,8 +74,10 @@ class NASProblem(Problem):
         max_memory: int | None = None,
     ) -> None:
         limits = {"params": max_params, "flops": max_flops}
-        for name, value in {"n_images": n_images, "n_inits": n_inits, **limits}.items():
-            if value is not None and (isinstance(value, bool) or value < 1):
+        positive = {"n_images": n_images, "n_inits": n_inits}
+        positive |= {f"max_{name}": value for name, value in limits.items() if value is not None}
+        for name, value in positive.items():
+            if isinstance(value, bool) or value < 1:
                 raise SearchError(f"{name}={value!r}; expected a positive number")
         self.device = resolve_device(device)
         self.dataset: Dataset = load_dataset(

@@ -22,7 +22,6 @@ from pymoo_nas.errors import ScoreError
 from pymoo_nas.kernels import check_images, measure_kernels
 from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.scores import (
-    Judgement,
     Matrix,
     activation_score,
     correlation_score,
@@ -217,16 +216,13 @@ def _judge(
     if not gradients.any():
         # What its activations and weights look like before the gap must not win.
         return worst, "output not connected to the input"
-    judgements: list[Judgement] = [
-        correlation_score(gradients, probe.distances),
-        ntk_score(kernels.ntk.cpu().numpy()),
-        activation_score(kernels.agreement.cpu().numpy()),
-    ]
-    correlation, ntk, activation = (judgement.value for judgement in judgements)
-    reason = next((judgement.reason for judgement in judgements if judgement.reason), "")
-    if not reason and kernels.n_parameters < len(probe.images):
-        reason = "fewer parameters than images"
-    return (ntk, activation, correlation), reason
+    ntk = ntk_score(kernels.ntk.cpu().numpy())
+    activation = activation_score(kernels.agreement.cpu().numpy())
+    correlation = correlation_score(gradients, probe.distances)
+    few = "fewer parameters than images" if kernels.n_parameters < len(probe.images) else ""
+    # The causes come before their consequence, a singular tangent kernel.
+    reasons = (correlation.reason, activation.reason, few, ntk.reason)
+    return (ntk.value, activation.value, correlation.value), next(filter(None, reasons), "")
 
 
 def reinitialize(network: nn.Module, seed: int) -> None:

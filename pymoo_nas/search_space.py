@@ -112,9 +112,9 @@ class CellSpace(SearchSpace[Genotype]):
         max_nodes: largest number of nodes of a cell.
         max_channels: largest channel count of one operation in one block.
         channel_step: sampled and added channel counts are multiples of it. CPU and GPU kernels are
-            fastest on multiples of 8; 1 is the paper's.
+            fastest on multiples of 8; 1 is the paper's. At most max_channels is used.
         n_cells: cells of the network that is scored, and of the final one.
-        sample_nodes: largest number of nodes of a sampled cell.
+        sample_nodes: largest number of nodes of a sampled cell; at most max_nodes is used.
         sample_operations: largest number of operations of a sampled block.
 
     Raises:
@@ -145,15 +145,15 @@ class CellSpace(SearchSpace[Genotype]):
         self.operation_names = tuple(self.operations)
         _check_range("max_nodes", max_nodes, 1, MAX_NODES)
         _check_range("max_channels", max_channels, 1, MAX_CHANNELS)
-        _check_range("channel_step", channel_step, 1, max_channels)
+        _check_range("channel_step", channel_step, 1, None)
         _check_range("n_cells", n_cells, 1, 100)
-        _check_range("sample_nodes", sample_nodes, 1, max_nodes)
+        _check_range("sample_nodes", sample_nodes, 1, None)
         _check_range("sample_operations", sample_operations, 1, None)
         self.max_nodes = max_nodes
         self.max_channels = max_channels
-        self.channel_step = channel_step
+        self.channel_step = min(channel_step, max_channels)
         self.n_cells = n_cells
-        self.sample_nodes = sample_nodes
+        self.sample_nodes = min(sample_nodes, max_nodes)
         self.sample_operations = min(sample_operations, len(self.operations))
 
     def parse(self, text: str) -> Genotype:

@@ -201,7 +201,7 @@ def test_fig1_one_block_is_built() -> None:
     residual, pooling = cell.operations.values()
     assert isinstance(residual, ResidualBlock)
     assert str(pooling) == str(average_pooling(3, 4))
-    assert isinstance(pooling[0], nn.AvgPool2d)
+    assert isinstance(pooling.get_submodule("0"), nn.AvgPool2d)
     assert cell.out_channels == 12
 
 
@@ -301,7 +301,7 @@ def test_canonical_ignores_dead_nodes(genotype: Genotype, data: st.DataObject) -
     assume(genotype.is_connected)
     position = data.draw(st.integers(1, genotype.n_nodes))
     count = st.tuples(st.integers(0, 3), st.integers(0, 3))
-    blocks = []
+    blocks: list[tuple[int, ...]] = []
     for source, target in edges(genotype.n_nodes + 1):
         if target == position:
             blocks.append(data.draw(count))

@@ -1,0 +1,195 @@
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.errors import DatasetError, DeviceError, NetworkError, PymooNasError, SearchError
+from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.operators import as_column
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.scores import worst_scores
+from pymoo_nas.scoring import score
+from pymoo_nas.search_space import CellSpace
+
+GENOTYPE = "8,0,0,0|0,8,0,0|0,12,0,4"
+
+
+@pytest.fixture(scope="module")
+def problem() -> NASProblem:
+    """Digits, few images."""
+    return NASProblem("digits", n_images=16)
+
+
+def evaluate(problem: NASProblem, *texts: str) -> dict[str, Any]:
+    """Everything that the problem says of some genotypes."""
+    column = as_column(map(problem.search_space.parse, texts))
+    out: dict[str, Any] = problem.evaluate(column, return_as_dictionary=True)
+    return out
+
+
+def test_contract_of_scoring_by_hand(problem: NASProblem) -> None:
+    """A column of one genotype gives F of shape (1, 3), and a text does so too."""
+    genotype = problem.search_space.parse(GENOTYPE)
+    x = np.empty((1, 1), dtype=object)
+    x[0, 0] = genotype
+    scores = problem.evaluate(x, return_values_of=["F"])
+    assert scores.shape == (1, 3)
+    x[0, 0] = GENOTYPE
+    assert (problem.evaluate(x, return_values_of=["F"]) == scores).all()
+    assert problem.objective_names == ["ntk", "activation", "correlation"]
+
+
+def test_objectives_are_those_of_score(problem: NASProblem) -> None:
+    """The network that is scored has the cell at every stage, seeded by the problem."""
+    network = problem.build(problem.search_space.parse(GENOTYPE))
+    expected = score(network, problem.probe.images)
+    assert evaluate(problem, GENOTYPE)["F"][0].tolist() == pytest.approx(expected.values)
+
+
+def test_repeats_are_averaged() -> None:
+    """With R = 3, F is the mean over three seeded initialisations, in any order of candidates."""
+    thrice = NASProblem("digits", n_images=16, n_inits=3)
+    genotype = thrice.search_space.parse(GENOTYPE)
+    each = [score(thrice.build(genotype, seed), thrice.probe.images).values for seed in range(3)]
+    assert evaluate(thrice, GENOTYPE)["F"][0] == pytest.approx(np.mean(each, axis=0))
+    two = evaluate(thrice, "8000", GENOTYPE)["F"]
+    assert (evaluate(thrice, GENOTYPE, "8000")["F"] == two[::-1]).all()
+
+
+def test_extra_outputs(problem: NASProblem) -> None:
+    """Parameters, operations, seconds and reasons come with F."""
+    out = evaluate(problem, GENOTYPE)
+    network = problem.build(problem.search_space.parse(GENOTYPE))
+    assert out["params"][0] == count_parameters(network)
+    assert out["flops"][0] == count_flops(network, problem.probe.images)
+    assert out["seconds"][0] > 0
+    assert out["degenerate"][0] == ""
+
+
+def test_limits_become_constraints() -> None:
+    """G is the excess as a share of the limit; a candidate over it is not scored."""
+    limited = NASProblem("digits", n_images=16, max_params=1000, max_flops=10**9)
+    assert limited.n_ieq_constr == 2
+    out = evaluate(limited, "4000", GENOTYPE)
+    assert out["G"][0, 0] == pytest.approx((out["params"][0] - 1000) / 1000)
+    assert out["G"][0, 0] < 0 < out["G"][1, 0]
+    assert out["F"][1].tolist() == list(limited.worst)
+    assert "not scored" in out["degenerate"][1]
+
+
+def test_flops_limit() -> None:
+    """A limit on multiply-accumulates alone is one constraint."""
+    limited = NASProblem("digits", n_images=16, max_flops=100_000)
+    out = evaluate(limited, "4000", GENOTYPE)
+    assert out["G"].shape == (2, 1)
+    assert out["G"][0, 0] <= 0 < out["G"][1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("0500|0000|0000", "not connected"), ("0008", "no ReLU"), ("0000", "not connected")],
+)
+def test_degenerate_candidates_are_finite_and_worst(
+    problem: NASProblem, text: str, reason: str
+) -> None:
+    """What cannot be judged gets the worst of all three and a reason, and any other beats it."""
+    out = evaluate(problem, text, GENOTYPE)
+    assert reason in out["degenerate"][0]
+    assert out["F"][0].tolist() == list(worst_scores(16))
+    assert (out["F"][1] < out["F"][0]).all()
+
+
+def test_fewer_parameters_than_images() -> None:
+    """A network with fewer parameters than images cannot win."""
+    tiny = NASProblem("digits", n_images=64, search_space=CellSpace(["conv3x3"], n_cells=1))
+    out = evaluate(tiny, "1")
+    assert out["params"][0] < 64
+    assert out["degenerate"][0]
+    assert out["F"][0].tolist() == list(tiny.worst)
+
+
+def overflowing(c_in: int, c_out: int) -> nn.Module:
+    """An operation whose output is not finite."""
+
+    class Overflow(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(super().forward(x)) * float("inf")
+
+    return Overflow(c_in, c_out, 1)
+
+
+def test_nan_is_flagged() -> None:
+    """NaN in a candidate's output ends neither the run nor as a number that wins."""
+    space = CellSpace({"overflow": overflowing})
+    out = evaluate(NASProblem("digits", n_images=16, search_space=space), "8")
+    assert "NaN" in out["degenerate"][0]
+    assert np.isfinite(out["F"]).all()
+
+
+def test_memory_that_does_not_suffice_changes_nothing(problem: NASProblem) -> None:
+    """With little memory the images pass in pieces, to the same scores up to rounding."""
+    small = NASProblem("digits", n_images=16, max_memory=200_000)
+    assert evaluate(small, GENOTYPE)["F"] == pytest.approx(
+        evaluate(problem, GENOTYPE)["F"], rel=1e-3
+    )
+
+
+def test_pickled_problem_scores_the_same(problem: NASProblem) -> None:
+    """A worker process with a copy gives the same numbers to the bit."""
+    copy = pickle.loads(pickle.dumps(problem))
+    assert (evaluate(copy, GENOTYPE)["F"] == evaluate(problem, GENOTYPE)["F"]).all()
+
+
+def test_scoring_leaves_global_generators_alone(problem: NASProblem) -> None:
+    """Neither torch's nor numpy's global state moves."""
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    evaluate(problem, GENOTYPE)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+
+
+def arrays(size: int, n: int = 40) -> tuple[Any, Any]:
+    """Random images of two classes."""
+    rng = np.random.default_rng(0)
+    return rng.random((n, size, size, 3)).astype(np.float32), np.arange(n) % 2
+
+
+def test_arrays_and_data_sets_are_taken() -> None:
+    """Images and labels in memory are a data set as well as a name is."""
+    problem = NASProblem(arrays(8), n_images=8)
+    assert isinstance(problem.dataset, Dataset)
+    assert NASProblem(problem.dataset, n_images=8).dataset is problem.dataset
+    assert np.isfinite(evaluate(problem, GENOTYPE)["F"]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({"dataset": "nosuch"}, DatasetError, "digits"),
+        ({"dataset": arrays(3), "n_images": 8}, NetworkError, "too small"),
+        ({"n_images": 5000}, DatasetError, "5000"),
+        ({"dataset": arrays(8), "n_images": 36}, DatasetError, "36|18"),
+        ({"max_params": 0}, SearchError, "max_params"),
+        ({"n_inits": 0}, SearchError, "n_inits"),
+        ({"device": "tpu"}, DeviceError, "cpu"),
+    ],
+)
+def test_bad_input(arguments: Any, error: Any, match: str) -> None:
+    """Each mistake is named before anything is computed."""
+    with pytest.raises(error, match=match) as raised:
+        NASProblem(**arguments)
+    assert isinstance(raised.value, PymooNasError)
+
+
+def test_a_search_does_not_copy_the_problem() -> None:
+    """The algorithm's copies of every generation share one data set."""
+    from copy import deepcopy
+
+    problem = NASProblem("digits", n_images=16)
+    assert deepcopy(problem) is problem
+    assert EvolutiveNAS().problem is None

@@ -1,0 +1,249 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.callback import Callback, CallbackCollection
+from pymoo.core.individual import Individual
+from pymoo.core.population import Population
+from pymoo.optimize import minimize
+
+from pymoo_nas import tournament as module
+from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.errors import SearchError
+from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.operators import (
+    GenotypeCrossover,
+    GenotypeDuplicates,
+    GenotypeMutation,
+    GenotypeSampling,
+)
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import front_to_frame, history_to_frame
+from pymoo_nas.survival import RankSumSurvival, order_population
+from pymoo_nas.tournament import CallbackChain, DartsTournament, deal
+
+
+def short(**changes: Any) -> DartsTournament:
+    """A tournament of few steps."""
+    settings = {"n_steps": 2, "batch_size": 16, "n_images": 64, "size": 2}
+    return DartsTournament(**{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def problem() -> NASProblem:
+    """Digits, few images."""
+    return NASProblem("digits", n_images=16)
+
+
+class Spy(DartsTournament):
+    """Keeps what every tournament saw and chose."""
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__(**{"n_steps": 2, "batch_size": 16, "n_images": 64, "size": 2, **changes})
+        self.seen: list[dict[str, Any]] = []
+
+    def hold(self, algorithm: Any) -> None:
+        generation = list(algorithm.generation)
+        super().hold(algorithm)
+        chosen = [individual.X[0] for individual in algorithm.pop]
+        self.seen.append({"generation": generation, "chosen": chosen, "n": algorithm.n_iter})
+
+
+def run(problem: NASProblem, callback: Any, n_gen: int = 3, **changes: Any) -> Any:
+    """A small search."""
+    algorithm = EvolutiveNAS(**{"pop_size": 3, "n_offsprings": 8, **changes})
+    return minimize(problem, algorithm, ("n_gen", n_gen), callback=callback, seed=1)
+
+
+def test_contenders_are_the_best_each_in_one_slot(problem: NASProblem) -> None:
+    """The best pop_size × size of parents and offspring compete, nobody twice."""
+    spy = Spy()
+    result = run(problem, spy)
+    spy = result.algorithm.callback
+    (held,), (seen,) = spy.data["tournaments"], spy.seen
+    sound = [i for i in seen["generation"] if not i.get("degenerate")]
+    best = [problem.search_space.format(i.X[0]) for i in order_population(Population(sound))[:6]]
+    met = [text for slot in held["slots"] for text in slot]
+    assert sorted(met) == sorted(best)
+    assert [len(slot) for slot in held["slots"]] == [2, 2, 2]
+
+
+def test_winners_have_the_largest_alpha_and_are_the_population(problem: NASProblem) -> None:
+    """In each slot the largest share wins, and the winners are what the run returns."""
+    result = run(problem, short(size=3))
+    (held,) = result.algorithm.callback.data["tournaments"]
+    for slot, alphas, winner in zip(held["slots"], held["alphas"], held["winners"], strict=True):
+        assert winner == slot[int(np.argmax(alphas))]
+        assert sum(alphas) == pytest.approx(1)
+        assert len(set(alphas)) > 1
+    population = {problem.search_space.format(i.X[0]) for i in result.pop}
+    assert population == set(held["winners"])
+
+
+def test_a_tournament_in_the_last_generation_shows_everywhere(problem: NASProblem) -> None:
+    """Result, optimum, pymoo's history, our history and the front agree on the winners."""
+    algorithm = EvolutiveNAS(pop_size=3, n_offsprings=8)
+    result = minimize(problem, algorithm, ("n_gen", 3), callback=short(), seed=1, save_history=True)
+    winners = set(result.algorithm.callback.data["tournaments"][-1]["winners"])
+    form = problem.search_space.format
+    assert {form(i.X[0]) for i in result.history[-1].pop} == winners
+    assert {form(x[0]) for x in result.X} <= winners
+    assert {form(i.X[0]) for i in result.history[-1].opt} == {form(x[0]) for x in result.X}
+    front, history = front_to_frame(result), history_to_frame(result)
+    assert set(front["genotype"]) == {form(x[0]) for x in result.X}
+    assert front["alpha"].notna().all()
+    last = history[history["generation"] == 3]
+    assert set(last[last["survived"]]["genotype"]) == set(last["genotype"]) & winners
+
+
+def test_every_third_generation(problem: NASProblem) -> None:
+    """By default generations 3, 6, 9 end in a tournament."""
+    assert DartsTournament().every == 3
+    result = run(problem, short(), n_gen=7, n_offsprings=6)
+    held = result.algorithm.callback.data["tournaments"]
+    assert [row["generation"] for row in held] == [3, 6]
+
+
+def test_weights_and_alphas_see_different_images(
+    problem: NASProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two halves share no image."""
+    halves: list[Any] = []
+    original = module.batches
+
+    def spying(dataset: Any, indices: Any, *rest: Any) -> Any:
+        halves.append(set(indices.tolist()))
+        return original(dataset, indices, *rest)
+
+    monkeypatch.setattr(module, "batches", spying)
+    run(problem, short())
+    assert len(halves) == 2
+    assert len(halves[0]) == len(halves[1]) == 32
+    assert not halves[0] & halves[1]
+
+
+def test_alternation_moves_only_its_own_parameters(
+    problem: NASProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step on the alphas leaves the weights, a step on the weights the alphas."""
+    original = module._step
+    calls: list[str] = []
+
+    def spying(network: Any, optimizer: Any, batch: Any) -> float:
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        loss = original(network, optimizer, batch)
+        moved = {
+            id(parameter)
+            for parameter, old in zip(network.parameters(), before, strict=True)
+            if not torch.equal(parameter.detach(), old)
+        }
+        alphas = {id(alpha) for alpha in network.alphas}
+        assert moved <= alphas or not moved & alphas
+        calls.append("alpha" if moved <= alphas else "weight")
+        return loss
+
+    monkeypatch.setattr(module, "_step", spying)
+    run(problem, short())
+    assert calls == ["alpha", "weight"] * 2
+
+
+def test_deterministic(problem: NASProblem) -> None:
+    """The same seed gives the same alphas to the bit."""
+    first, second = (run(problem, short()) for _ in range(2))
+    rows = [result.algorithm.callback.data["tournaments"] for result in (first, second)]
+    assert rows[0] == rows[1]
+
+
+def test_degenerate_candidates_do_not_compete(problem: NASProblem) -> None:
+    """Only sound candidates are in a slot, also when that leaves some empty."""
+    result = run(problem, Spy(size=9), n_offsprings=6)
+    (seen,) = result.algorithm.callback.seen
+    (held,) = result.algorithm.callback.data["tournaments"]
+    bad = {problem.search_space.format(i.X[0]) for i in seen["generation"] if i.get("degenerate")}
+    met = [text for slot in held["slots"] for text in slot]
+    assert not bad & set(met)
+    assert len(met) == len(set(met)) < 27
+
+
+def test_deal_without_enough_contenders() -> None:
+    """Two contenders fill two of five slots; seven fill three by 3, 2, 2."""
+    people = [Individual() for _ in range(7)]
+    rng = np.random.default_rng(0)
+    assert [len(slot) for slot in deal(people[:2], 5, rng)] == [1, 1]
+    slots = deal(people, 3, rng)
+    assert [len(slot) for slot in slots] == [3, 2, 2]
+    assert {id(i) for slot in slots for i in slot} == {id(i) for i in people}
+
+
+def test_under_nsga2(problem: NASProblem) -> None:
+    """As the callback of pymoo's own algorithm the winners are the population too."""
+    algorithm = NSGA2(
+        pop_size=4,
+        sampling=GenotypeSampling(),
+        crossover=GenotypeCrossover(),
+        mutation=GenotypeMutation(),
+        survival=RankSumSurvival(),
+        eliminate_duplicates=GenotypeDuplicates(),
+    )
+    result = minimize(problem, algorithm, ("n_gen", 3), callback=short(), seed=1)
+    (held,) = result.algorithm.callback.data["tournaments"]
+    form = problem.search_space.format
+    assert {form(i.X[0]) for i in result.pop} == set(held["winners"])
+    assert len(result.F) >= 1
+
+
+class Counting(Callback):
+    """A user's callback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n = 0
+
+    def notify(self, algorithm: Any) -> None:
+        del algorithm
+        self.n += 1
+
+
+@pytest.mark.parametrize("collection", [CallbackChain, CallbackCollection])
+def test_in_a_collection(problem: NASProblem, collection: Any) -> None:
+    """The tournament takes place in our chain and in pymoo's collection."""
+    result = run(problem, collection(short(), Counting()))
+    held, counting = result.algorithm.callback.callbacks
+    assert len(held.data["tournaments"]) == 1
+    if collection is CallbackChain:
+        assert counting.n == 3
+
+
+def test_another_callback_does_not_lose_the_tournament(problem: NASProblem) -> None:
+    """A tournament given to the algorithm stays beside the callback given to minimize."""
+    algorithm = EvolutiveNAS(3, 8, callback=short())
+    result = minimize(problem, algorithm, ("n_gen", 3), callback=Counting(), seed=1)
+    held, counting = result.algorithm.callback.callbacks
+    assert len(held.data["tournaments"]) == 1
+    assert counting.n == 3
+
+
+def test_a_lost_tournament_is_warned_of(problem: NASProblem) -> None:
+    """Replacing the callback of a running algorithm says what to do instead."""
+    algorithm = EvolutiveNAS(3, 6, callback=short())
+    algorithm.setup(problem, termination=("n_gen", 3), seed=1)
+    algorithm.callback = Counting()
+    with pytest.warns(UserWarning, match="CallbackChain"):
+        algorithm.run()
+
+
+def test_nas_bench_201(problem: NASProblem) -> None:
+    """The second search space competes by the same tournament."""
+    bench = NASProblem(problem.dataset, n_images=16, search_space=NASBench201Space(width=4))
+    result = run(bench, short())
+    assert len(result.algorithm.callback.data["tournaments"]) == 1
+    assert result.F.shape[1] == 3
+
+
+@pytest.mark.parametrize("name", ["every", "size", "n_steps", "batch_size", "learning_rate"])
+def test_settings_that_are_not_positive(name: str) -> None:
+    """Each is refused by name."""
+    with pytest.raises(SearchError, match=name):
+        DartsTournament(**{name: 0})
