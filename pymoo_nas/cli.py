@@ -54,12 +54,13 @@ Operations = Annotated[
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
-    warnings.showwarning = _show_warning
-    try:
-        app()
-    except PymooNasError as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            app()
+        except PymooNasError as error:
+            _complain(f"error: {error}")
+            sys.exit(2)
 
 
 @app.command()
@@ -145,7 +146,7 @@ def _run(algorithm: Any, folder: RunFolder, config: dict[str, Any]) -> None:
             folder.save(algorithm, config)
     except KeyboardInterrupt:
         done = (algorithm.n_iter or 1) - 1
-        Console(stderr=True).print(f"interrupted; {done} generations are kept in {folder.path}")
+        _complain(f"interrupted; {done} generations are kept in {folder.path}")
         raise typer.Exit(130) from None
 
 
@@ -342,4 +343,9 @@ def _absolute(dataset: str) -> str:
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    Console(stderr=True).print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
+    _complain(f"warning: {message}")
+
+
+def _complain(text: str) -> None:
+    """One line on stderr, however long."""
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

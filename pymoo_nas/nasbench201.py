@@ -49,6 +49,7 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
 
     operation_names = OPERATION_NAMES
     mutation_kinds: Mapping[str, float] = {"change": 0.8, "swap": 0.2}
+    placing_kinds = frozenset({"change"})
 
     def __init__(
         self,

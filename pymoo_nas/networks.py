@@ -259,14 +259,15 @@ def count_flops(network: nn.Module, images: Tensor) -> int:
     does not count (pooling, normalisation, activation) are free.
 
     Args:
-        network: put into eval mode for the count, and back.
+        network: put into eval mode for the count; every module's mode is given back.
         images: (N, C, H, W), on the network's device; only the first is used.
     """
-    training = network.training
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             network(images[:1])
     finally:
-        network.train(training)
+        for module, training in modes:
+            module.training = training
     return int(counter.get_total_flops()) // 2

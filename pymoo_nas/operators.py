@@ -67,7 +67,8 @@ class GenotypeCrossover(Crossover):
 class GenotypeMutation(Mutation):
     """One step of a kind, with an operation, both drawn by probabilities that are learned.
 
-    The kind and operation are kept on the individual as ``mutation`` ("grow:conv3x3"). The shares
+    What changed the child is kept on the individual as ``mutation`` ("grow:conv3x3;swap"): the kind
+    and, where it puts an operation somewhere, the operation. The shares
     are read from ``algorithm.data["mutation"]``, see `MutationShares`; without them those that the
     search space starts with are taken.
 
@@ -111,8 +112,11 @@ class GenotypeMutation(Mutation):
         steps: list[str] = []
         for _ in range(min(int(rng.geometric(0.5)), self.max_steps)):
             kind, operation = shares.draw(rng)
-            genotype = space.mutate(genotype, kind, operation, rng)
-            steps.append(f"{kind}:{operation}")
+            mutated = space.mutate(genotype, kind, operation, rng)
+            if mutated != genotype:
+                placed = f":{operation}" if kind in space.placing_kinds else ""
+                steps.append(kind + placed)
+            genotype = mutated
         return genotype, steps
 
 
@@ -161,7 +165,7 @@ class MutationShares:
     def shares(self, group: str) -> dict[str, float]:
         """Probability of each name of "kinds" or "operations"; they sum to 1."""
         first = self.first[group]
-        # One trial and its first share of success are assumed, so that the untried is not zero.
+        # Laplace's rule: the untried counts as if half of its children survived.
         merit = {
             name: first[name] * (survived + 1) / (tried + 2)
             for name, (tried, survived) in self.counts[group].items()
@@ -193,9 +197,10 @@ class MutationShares:
             for step in filter(None, mutation.split(";")):
                 kind, _, operation = step.partition(":")
                 for group_name, name in (("kinds", kind), ("operations", operation)):
-                    count = self.counts[group_name][name]
-                    count[0] += 1
-                    count[1] += survived
+                    if name:
+                        count = self.counts[group_name][name]
+                        count[0] += 1
+                        count[1] += survived
         _, last, factor = self.EXPLORATION
         self.exploration = max(last, self.exploration * factor)
 

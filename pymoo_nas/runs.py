@@ -156,7 +156,8 @@ class RunFolder:
         Returns:
             the files written.
         """
-        history, front, config = self.history(), self.front(), self.config()
+        config = self.config()
+        history, front = self.history(), self.front()
         figures = {
             "front.png": plot_front(history),
             "evolution.png": plot_evolution(history, self.tournaments()),

@@ -30,10 +30,12 @@ class SearchSpace(ABC, Generic[G]):
     Attributes:
         operation_names: the candidate operations, in the order of the genotype.
         mutation_kinds: kind of mutation → its share before anything has been learned.
+        placing_kinds: the kinds that put the operation they are given somewhere.
     """
 
     operation_names: tuple[str, ...]
     mutation_kinds: Mapping[str, float]
+    placing_kinds: frozenset[str]
 
     @abstractmethod
     def parse(self, text: str) -> G:
@@ -129,6 +131,7 @@ class CellSpace(SearchSpace[Genotype]):
         "add_node": 0.1,
         "remove_node": 0.1,
     }
+    placing_kinds = frozenset({"grow", "add_node"})
 
     def __init__(
         self,

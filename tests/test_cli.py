@@ -1,0 +1,297 @@
+import json
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pymoo_nas import cli
+from pymoo_nas.operations import OPERATIONS
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import HISTORY_TYPES, read_frame
+from pymoo_nas.runs import RunFolder, space_from_settings, versions
+
+TINY = ["--generations", "3", "--offspring", "6", "--population", "2", "--images", "16"]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call the command line in an empty folder: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pymoo-nas", *arguments])
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+        printed = capsys.readouterr()
+        code = raised.value.code
+        return int(code or 0), printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small finished search with one tournament."""
+    folder = tmp_path_factory.mktemp("finished") / "digits"
+    before, sys.argv = sys.argv, ["pymoo-nas", "search", *TINY, "--out", str(folder)]
+    try:
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+    finally:
+        sys.argv = before
+    assert not raised.value.code
+    return folder
+
+
+def test_run_folder(finished: Path) -> None:
+    """A search leaves tables, configuration and pictures, consistent with each other."""
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        *("config.json", "front.csv", "history.csv", "tournaments.json"),
+        *("front.png", "evolution.png", "offspring.png", "cell.png"),
+    }
+    history, front = read_frame(finished / "history.csv"), read_frame(finished / "front.csv")
+    assert list(history) == list(HISTORY_TYPES)
+    assert len(history) == 18
+    assert set(front["genotype"]) <= set(history["genotype"])
+    assert front["alpha"].notna().all()
+    config = json.loads((finished / "config.json").read_text("utf-8"))
+    assert config["generations_done"] == 3
+    assert config["candidates"] == 18
+    assert config["versions"] == versions()
+    for name in names:
+        if name.endswith(".png"):
+            with Image.open(finished / name) as picture:
+                assert min(picture.size) > 100
+    assert RunFolder(finished).tournaments() == [3]
+
+
+def test_problem_of_a_run_scores_the_same(finished: Path) -> None:
+    """The problem rebuilt from the folder gives the front's scores to the bit."""
+    folder = RunFolder(finished)
+    front = folder.front()
+    problem = folder.problem()
+    for _, row in front.iterrows():
+        scores = problem.score_genotype(problem.search_space.parse(row["genotype"]))
+        assert scores.values == (row["ntk"], row["activation"], row["correlation"])
+
+
+def test_same_seed_same_tables(run: Run, finished: Path) -> None:
+    """A second search with the same seed writes the same tables but for the times."""
+    assert run("search", *TINY, "--out", "again")[0] == 0
+    for name in ("front.csv", "history.csv"):
+        one, two = read_frame(finished / name), read_frame(Path("again") / name)
+        assert one.drop(columns="seconds").equals(two.drop(columns="seconds"))
+
+
+def test_search_shows_progress(run: Run) -> None:
+    """A line per generation: best of each score, candidates per second, time left; then paths."""
+    code, out, err = run("search", *TINY, "--tournament-every", "2", "--seed", "1")
+    assert (code, err) == (0, "")
+    for generation in (1, 2, 3):
+        assert f"generation {generation}/3: ntk " in out
+    assert "candidates/s" in out
+    assert "s left | tournament" in out
+    assert "next: pymoo-nas train runs/digits" in out
+    assert not Path("runs/digits/final").exists()
+
+
+def test_train_and_its_files(run: Run, finished: Path) -> None:
+    """The final network is trained; weights, recall and confusion are written; a second refused."""
+    code, out, _ = run("train", str(finished), "--epochs", "2", "--out", "final")
+    assert code == 0
+    assert "epoch 2/2" in out
+    assert "test accuracy" in out
+    assert {path.name for path in Path("final").iterdir()} >= {
+        *("weights.safetensors", "training.csv", "recall.csv", "confusion.csv", "training.json")
+    }
+    assert read_table("final/confusion.csv") == 10
+    before = Path("final/weights.safetensors").read_bytes()
+    code, _, err = run("train", str(finished), "--epochs", "1", "--out", "final")
+    assert code == 2
+    assert "overwrite" in err
+    assert Path("final/weights.safetensors").read_bytes() == before
+
+
+def read_table(path: str) -> int:
+    """Rows of a CSV below its header."""
+    return len(Path(path).read_text("utf-8").strip().splitlines()) - 1
+
+
+def test_score_table(run: Run) -> None:
+    """Genotypes, NAS-Bench-201 cells and torchvision's networks stand in one table."""
+    cell = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
+    code, out, err = run("score", "5000|0001|0800", "0008", cell, "squeezenet1_1", "--images", "8",
+                         "--inits", "2", "--image-size", "32")  # fmt: skip
+    assert (code, err) == (0, "")
+    for text in ("5000|0001|0800", "squeezenet1_1", "|nor_conv_3x3~0", "no ReLU", "±"):
+        assert text in out
+
+
+def test_score_names_what_it_cannot_score(run: Run) -> None:
+    """Good rows are printed, the others named, and the exit code is 2."""
+    code, out, err = run("score", "5000", "nosuch", "alexnet", "--images", "8", "--inits", "1")
+    assert code == 2
+    assert "5000" in out
+    assert "nosuch" in err
+    assert "resnet18" in err
+    assert "alexnet" in err
+
+
+def test_plot_draws_again(run: Run, finished: Path) -> None:
+    """The pictures come from the tables."""
+    (finished / "front.png").unlink()
+    code, out, _ = run("plot", str(finished))
+    assert code == 0
+    assert (finished / "front.png").exists()
+    assert "evolution.png" in out
+
+
+def test_operations_lists_all(run: Run) -> None:
+    """Every operation is named with its size."""
+    code, out, _ = run("operations")
+    assert code == 0
+    assert all(name in out for name in OPERATIONS)
+
+
+@pytest.mark.parametrize("command", ["", "search", "train", "score", "plot", "operations"])
+def test_help(run: Run, command: str) -> None:
+    """Every command explains itself."""
+    code, out, _ = run(*filter(None, [command]), "--help")
+    assert code == 0
+    assert "Usage" in out
+
+
+def test_version(run: Run) -> None:
+    """The version is printed."""
+    assert run("--version")[1].startswith("pymoo-nas 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["search", "nosuch"], "digits"),
+        (["search", "cifar10"], "--download"),
+        (["search", "--operations", "conv3x3,nosuch"], "nosuch"),
+        (["search", "--space", "nosuch"], "nasbench201"),
+        (["search", "--device", "tpu"], "cpu"),
+        (["search", "--images", "1500"], "fewer images|1500"),
+        (["search", "--image-size", "2"], "too small"),
+        (["search", *TINY, "--max-params", "20"], "limit 20"),
+        (["search", "--generations", "0"], "generations"),
+        (["train", "nosuch"], "holds no run"),
+        (["plot", "nosuch"], "holds no run"),
+        (["score", "5000|0001"], r"n\(n\+1\)/2"),
+        (["score", "9000|000-1|0000"], "nosuch|position|unknown"),
+        (["score", "99999,0,0,0"], "4096"),
+    ],
+)
+def test_mistakes_exit_with_2(run: Run, arguments: list[str], match: str) -> None:
+    """A mistake is said in words, with exit code 2 and no traceback."""
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "Traceback" not in err
+    assert re.search(match, err)
+
+
+def test_existing_run_is_kept(run: Run, finished: Path) -> None:
+    """Without --overwrite nothing in a run folder changes."""
+    before = {path: path.read_bytes() for path in finished.iterdir()}
+    code, _, err = run("search", *TINY, "--out", str(finished))
+    assert code == 2
+    assert "--overwrite" in err
+    assert {path: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_overwrite(run: Run) -> None:
+    """With --overwrite a run takes the place of another."""
+    first = [*TINY, "--out", "runs/a", "--tournament-every", "0"]
+    assert run("search", *first)[0] == 0
+    assert run("search", *first, "--seed", "5", "--overwrite")[0] == 0
+    assert json.loads(Path("runs/a/config.json").read_text("utf-8"))["algorithm"]["seed"] == 5
+
+
+def test_interrupt_keeps_finished_generations(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the third generation keeps two, and says where."""
+    original = NASProblem._score
+
+    def interrupting(self: NASProblem, genotype: Any) -> Any:
+        if self.n_scored == 14:
+            raise KeyboardInterrupt
+        return original(self, genotype)
+
+    monkeypatch.setattr(NASProblem, "_score", interrupting)
+    code, _, err = run("search", *TINY, "--out", "kept")
+    assert code == 130
+    assert "2 generations are kept in kept" in err
+    assert read_frame("kept/history.csv")["generation"].tolist() == [1] * 6 + [2] * 6
+
+
+@pytest.fixture
+def folder_of_images(tmp_path: Path) -> Path:
+    """Two classes of small colour images, one file of which is none."""
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for index in range(14):
+            pixels = rng.integers(0, 256, (9 + index, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{index}.png")
+    (tmp_path / "pets" / "cat" / "broken.png").write_bytes(b"no picture")
+    return tmp_path / "pets"
+
+
+def test_a_folder_of_images(run: Run, folder_of_images: Path) -> None:
+    """A practitioner's folder is searched and trained; an unreadable file is named."""
+    arguments = [str(folder_of_images), *TINY, "--image-size", "12", "--tournament-every", "0"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, _, err = run("search", *arguments)
+        assert code == 0
+        assert re.search(r"warning: .*skipped 1 of 29 .*broken\.png", err)
+        assert run("train", "runs/pets", "--epochs", "1")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ("{}", "cannot be rebuilt"),
+        ('{"problem": {}, "search_space": {"space": "nosuch"}}', "cannot be rebuilt"),
+        (
+            '{"problem": {}, "search_space": {"space": "cell", "operations": ["mine"]}}',
+            "build_final",
+        ),
+    ],
+)
+def test_damaged_configuration(run: Run, config: str, match: str) -> None:
+    """A run folder that was edited by hand is refused with what is wrong."""
+    Path("broken").mkdir()
+    Path("broken/config.json").write_text(config, encoding="utf-8")
+    code, _, err = run("train", "broken")
+    assert code == 2
+    assert match in err
+
+
+def test_spaces_from_settings() -> None:
+    """Both spaces come back from their own plain values."""
+    for name in ("cell", "nasbench201"):
+        settings = space_from_settings({"space": name}).settings()
+        assert space_from_settings(settings).settings() == settings
+
+
+def test_no_threads_or_files_are_left(run: Run) -> None:
+    """A search leaves no open file behind and torch's threads as they were."""
+    before = torch.get_num_threads(), len(os.listdir("/proc/self/fd"))
+    run("search", *TINY, "--tournament-every", "0")
+    assert (torch.get_num_threads(), len(os.listdir("/proc/self/fd"))) == before
