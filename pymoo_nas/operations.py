@@ -81,10 +81,16 @@ class SkipConnection(nn.Sequential):
 
 
 class Pooling(nn.Sequential):
-    """3×3 pooling of stride 1; where c_in ≠ c_out, a 1×1 convolution with batch norm follows."""
+    """3×3 pooling of stride 1, with a 1×1 convolution and batch norm where c_in ≠ c_out.
+
+    Pooling takes place where there are fewer channels: before the convolution that adds channels,
+    after the one that removes some. (Max pooling the many channels of a concatenation took 30 % of
+    the time of scoring a large cell.)
+    """
 
     def __init__(self, c_in: int, c_out: int, kind: type[nn.Module]) -> None:
-        super().__init__(kind(3, stride=1, padding=1), SkipConnection(c_in, c_out))
+        steps = [kind(3, stride=1, padding=1), SkipConnection(c_in, c_out)]
+        super().__init__(*(steps if c_in <= c_out else reversed(steps)))
 
 
 class Gate(nn.Module):

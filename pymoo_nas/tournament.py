@@ -22,7 +22,7 @@ from torch import Tensor
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import SearchError
-from pymoo_nas.networks import TournamentNetwork
+from pymoo_nas.networks import MIN_SIZE, TournamentNetwork, halve
 
 
 class DartsTournament(Callback):
@@ -44,6 +44,8 @@ class DartsTournament(Callback):
         learning_rate: of the weights: SGD with momentum 0.9, cosine to zero.
         alpha_learning_rate: of the alphas: Adam.
         noise: standard deviation of the noise added to every slot's output while training.
+        max_size: images with a longer side, in pixels, are halved for the tournament: on CIFAR-10
+            four times the steps in the same time.
 
     Attributes:
         data: "tournaments": one dictionary of plain values per tournament: generation, slots
@@ -65,6 +67,7 @@ class DartsTournament(Callback):
         learning_rate: float = 0.05,
         alpha_learning_rate: float = 0.05,
         noise: float = 0.05,
+        max_size: int = 16,
     ) -> None:
         super().__init__()
         positive: dict[str, float] = {
@@ -75,6 +78,7 @@ class DartsTournament(Callback):
             "n_images": n_images,
             "learning_rate": learning_rate,
             "alpha_learning_rate": alpha_learning_rate,
+            "max_size": max_size,
         }
         for name, value in positive.items():
             if not value > 0:
@@ -89,6 +93,7 @@ class DartsTournament(Callback):
         self.learning_rate = learning_rate
         self.alpha_learning_rate = alpha_learning_rate
         self.noise = noise
+        self.max_size = max_size
         self.data: dict[str, list[dict[str, Any]]] = {"tournaments": []}
         self.progress: Any = None
 
@@ -177,12 +182,19 @@ class DartsTournament(Callback):
         losses: dict[str, list[float]] = {"weight_losses": [], "alpha_losses": []}
         network.train()
         for step in range(self.n_steps):
-            losses["alpha_losses"].append(_step(network, alphas, next(alpha_batches)))
-            losses["weight_losses"].append(_step(network, weights, next(weight_batches)))
+            losses["alpha_losses"].append(_step(network, alphas, self._halved(alpha_batches)))
+            losses["weight_losses"].append(_step(network, weights, self._halved(weight_batches)))
             schedule.step()
             if self.progress is not None:
                 self.progress(step + 1, self.n_steps)
         return losses
+
+    def _halved(self, drawn: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """The next batch, its images small enough for a tournament."""
+        images, labels = next(drawn)
+        while max(images.shape[2:]) > self.max_size and min(images.shape[2:]) > MIN_SIZE:
+            images = halve(images)
+        return images, labels
 
 
 class CallbackChain(Callback):

@@ -247,3 +247,22 @@ def test_settings_that_are_not_positive(name: str) -> None:
     """Each is refused by name."""
     with pytest.raises(SearchError, match=name):
         DartsTournament(**{name: 0})
+
+
+def test_large_images_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images with a side over max_size enter the tournament at half size, others as they are."""
+    rng = np.random.default_rng(0)
+    arrays = rng.random((40, 20, 12, 3)).astype(np.float32), np.arange(40) % 2
+    problem = NASProblem(arrays, n_images=16)
+    shapes = []
+    original = module._step
+
+    def spying(network: Any, optimizer: Any, batch: Any) -> float:
+        shapes.append(tuple(batch[0].shape[2:]))
+        return original(network, optimizer, batch)
+
+    monkeypatch.setattr(module, "_step", spying)
+    run(problem, short(max_size=16))
+    run(problem, short(max_size=20))
+    assert set(shapes[:4]) == {(10, 6)}
+    assert set(shapes[4:]) == {(20, 12)}
