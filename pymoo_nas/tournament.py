@@ -61,7 +61,7 @@ class DartsTournament(Callback):
         every: int = 3,
         size: int = 4,
         *,
-        n_steps: int = 25,
+        n_steps: int = 20,
         batch_size: int = 64,
         n_images: int = 2048,
         learning_rate: float = 0.05,
