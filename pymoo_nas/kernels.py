@@ -20,8 +20,10 @@ from pymoo_nas.errors import ScoreError
 from pymoo_nas.layer_plan import LayerPlan, plan_layers
 from pymoo_nas.recording import ROUNDING, Products, Recording, check_sum, join, record_pass
 
-UNKNOWN_MEMORY = 4 << 30
-"""Bytes taken to be free where the system does not say."""
+CPU_MEMORY = 1 << 30
+"""Bytes that one pass takes on the CPU at most, however many are free: larger pieces are hardly
+faster, and the size of the pieces, and so the rounding, is the same on every machine that has them.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ def measure_kernels(
     Args:
         network: (N, C, H, W) → logits (N, n_classes), at its initialisation.
         images: (N, C, H, W) floating point, on the network's device.
-        max_memory: bytes to stay below; None takes half of what is free. Beyond it the images pass
-            in pieces, with the same result up to rounding.
+        max_memory: bytes to stay below; None takes half of what is free, on the CPU at most
+            `CPU_MEMORY`. Beyond it the images pass in pieces, with the same result up to rounding.
         check: compare with plain autograd on two images that every gradient is covered and that
             images do not influence each other.
 
@@ -67,7 +69,7 @@ def measure_kernels(
         plan = plan_layers(network, lambda: calibrate(network, images), len(images))
         if check:
             check_coverage(network, plan, images[:2])
-        budget = _free_memory(images.device) // 2 if max_memory is None else max_memory
+        budget = default_memory(images.device) if max_memory is None else max_memory
         chunk = max(1, min(len(images), len(images) * budget // max(plan.n_bytes, 1)))
         while True:
             try:
@@ -255,10 +257,10 @@ def _accumulate(
     )
 
 
-def _free_memory(device: torch.device) -> int:
-    """Bytes that can still be taken on a device; `UNKNOWN_MEMORY` where the system does not say."""
+def default_memory(device: torch.device) -> int:
+    """Bytes that one pass may take: half of what is free, on the CPU at most `CPU_MEMORY`."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        return int(torch.cuda.mem_get_info(device)[0]) // 2
     if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", {}):
-        return UNKNOWN_MEMORY
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return CPU_MEMORY
+    return min(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2, CPU_MEMORY)

@@ -93,6 +93,17 @@ class Pooling(nn.Sequential):
         super().__init__(*(steps if c_in <= c_out else reversed(steps)))
 
 
+class MaxPooling(nn.MaxPool2d):
+    """Max pooling in the memory layout in which torch's CPU kernel is two to eight times faster."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
+        """(N, C, H, W) → pooled, in the layout of the input."""
+        turn = input.device.type == "cpu" and input.is_contiguous()
+        x = input.contiguous(memory_format=torch.channels_last) if turn else input
+        pooled: Tensor = super().forward(x)
+        return pooled.contiguous() if turn else pooled
+
+
 class Gate(nn.Module):
     """A 1×1 convolution multiplied by a gate that sees the whole map (the paper's published code).
 
@@ -136,7 +147,7 @@ def average_pooling(c_in: int, c_out: int) -> nn.Module:
 
 def max_pooling(c_in: int, c_out: int) -> nn.Module:
     """Max pooling 3×3."""
-    return Pooling(c_in, c_out, nn.MaxPool2d)
+    return Pooling(c_in, c_out, MaxPooling)
 
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(

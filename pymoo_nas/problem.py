@@ -46,7 +46,8 @@ class NASProblem(Problem):
         seed: of the probe and of the initialisations; the same for every candidate.
         data_dir: folder in which torchvision's data sets are looked for.
         download: whether to fetch an absent torchvision data set.
-        max_memory: bytes that scoring stays below; None takes half of what is free.
+        max_memory: bytes that scoring stays below; None takes half of what is free,
+            on the CPU at most 1 GiB.
 
     Attributes:
         objective_names: labels of the columns of F.

@@ -63,7 +63,7 @@ class Products:
 
     Attributes:
         ntk: (N, N) float64, Σ over parameters of G Gᵀ.
-        agreement: (N, N) float64, Σ over ReLU units of (1 + s sᵀ)/2 with signs s = ±1.
+        agreement: (N, N) float64, number of ReLU units on which two images agree.
         n_units: ReLU units per image so far.
     """
 
@@ -83,10 +83,13 @@ class Products:
 
     def add_codes(self, on: Tensor) -> None:
         """Add the agreements of boolean signs (N, units)."""
-        # ±1 in float32 sums exactly to 2^24, more than the columns of one block.
+        # Sums of ones are exact in float32 up to 2^24, more than the columns of one block.
         for block in torch.split(on, 1 << 22, dim=1):
-            signs = block.to(torch.float32).mul_(2).sub_(1)
-            self.agreement += (signs @ signs.T + signs.shape[1]) / 2
+            ones = block.to(torch.float32)
+            both_on = (ones @ ones.T).double()
+            n_on = both_on.diagonal()
+            # Both on, or not either of them on.
+            self.agreement += 2 * both_on + (block.shape[1] - n_on[:, None] - n_on[None, :])
         self.n_units += on.shape[1]
 
 

@@ -121,7 +121,8 @@ def score(
         n_inits: 1 scores the network with the weights it has; more draw new ones that often, by
             every module's ``reset_parameters``, and average.
         seed: of the new weights.
-        max_memory: bytes to stay below; None takes half of what is free.
+        max_memory: bytes to stay below; None takes half of what is free,
+            on the CPU at most 1 GiB.
         check: verify against plain autograd that every parameter is covered and that no layer mixes
             images; costs a pass over two images.
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-
 import pytest
 import torch
-import torch.nn.functional as F
 from autograd_reference import Reference, reference, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,15 +12,8 @@ from scored_networks import (
     NASBENCH201_NETWORKS,
     OPERATION_NETWORKS,
     POPULAR_NETWORKS,
-    ChangesItsInput,
-    ChangesItsInputUnruled,
-    MixesImages,
-    MixesImagesWithWeights,
     Scaled,
-    Shifted,
     StartsInPlace,
-    TiedFunctionally,
-    Twice,
     around,
     built,
     images_of,
@@ -32,8 +21,8 @@ from scored_networks import (
 from torch import Tensor, nn
 
 from pymoo_nas import kernels as kernels_module
-from pymoo_nas.errors import NetworkError, ScoreError
 from pymoo_nas.kernels import Kernels, measure_kernels
+from pymoo_nas.recording import Products, Recording
 from pymoo_nas.scores import activation_score, correlation_score, ntk_score, squared_distances
 
 NETWORKS = {**OPERATION_NETWORKS, **NASBENCH201_NETWORKS, **LAYER_NETWORKS}
@@ -53,7 +42,7 @@ def assert_agree(kernels: Kernels, expected: Reference) -> None:
     assert different <= (1e-4 * expected.n_units if tolerance > 1e-6 else 0)
 
 
-def make(name: str, dtype: torch.dtype, n: int = 5) -> tuple[nn.Module, Tensor]:
+def make(name: str, dtype: torch.dtype, n: int = 4) -> tuple[nn.Module, Tensor]:
     size = (8, 8) if name == "small vit" else (8, 6)
     return built(NETWORKS[name]).to(dtype), images_of(n, 3, size).to(dtype)
 
@@ -65,8 +54,8 @@ def test_one_pass_equals_the_loop(name: str, dtype: torch.dtype) -> None:
     network, images = make(name, dtype)
     expected = reference(network, images)
     assert_agree(measure_kernels(network, images, check=True), expected)
-    plan_bytes = 8 * sum(parameter.numel() for parameter in network.parameters())
-    for max_memory in (1, plan_bytes, 60_000):
+    # One image and one parameter at a time, and something between that and all.
+    for max_memory in (1, 60_000) if dtype == torch.float64 else (60_000,):
         assert_agree(measure_kernels(network, images, max_memory=max_memory), expected)
 
 
@@ -88,7 +77,7 @@ def test_popular_networks_equal_the_loop(name: str, dtype: torch.dtype) -> None:
     assert_agree(measure_kernels(network, images, max_memory=30 << 20), expected)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(
     name=st.sampled_from([*OPERATION_NETWORKS, "nasbench201 all convolutions", "used twice"]),
     n=st.integers(2, 7),
@@ -177,25 +166,25 @@ def test_many_images_of_small_maps_in_uneven_pieces() -> None:
 
 def test_fallback_gradients_are_held_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients that wait until the end stay below max_memory even if all images pass at once."""
-    network = built(lambda: around(*(Scaled() for _ in range(6)), nn.ReLU())).double()
-    images = images_of(6, 3, 4).double()
+    layers = [lambda: nn.ConvTranspose2d(4, 4, 5, padding=2)] * 6
+    network = built(lambda: around(*(layer() for layer in layers), nn.ReLU())).double()
+    images = images_of(6, 3, 2).double()
     held = []
 
-    def listening(recordings: list, products: object) -> None:
+    def listening(recordings: list[Recording], products: Products) -> None:
+        assert len(recordings) == 1  # all images at once
         held.append(sum(rows.numel() for rows in recordings[0].rows.values()))
         join(recordings, products)
 
     join = kernels_module.join
     monkeypatch.setattr(kernels_module, "join", listening)
     expected = reference(network, images)
-    whole = measure_kernels(network, images, max_memory=1 << 30)
-    assert held == [6 * 6 * (4 + 4)]  # the unused seven have no gradients
-    assert_agree(whole, expected)
+    assert_agree(measure_kernels(network, images, max_memory=1 << 30), expected)
+    assert held == [6 * 6 * (4 * 4 * 25 + 4)]  # six images, six layers, weights and biases
     held.clear()
-    pieces = measure_kernels(network, images, max_memory=20_000)
+    assert_agree(measure_kernels(network, images, max_memory=60_000), expected)
     assert len(held) > 1
-    assert max(held) * 8 <= 20_000 / 2
-    assert_agree(pieces, expected)
+    assert max(held) * 8 <= 60_000 / 2
 
 
 def test_unused_parameters_are_counted() -> None:
@@ -226,81 +215,6 @@ def test_results_are_deterministic() -> None:
         assert torch.equal(first.ntk, second.ntk)
         assert torch.equal(first.agreement, second.agreement)
         assert torch.equal(first.input_gradients, second.input_gradients)
-
-
-def state(network: nn.Module) -> dict[str, object]:
-    """All that must be as it was afterwards."""
-    return {
-        "values": copy.deepcopy(network.state_dict()),
-        "trained": [p.requires_grad for p in network.parameters()],
-        "gradients": [p.grad for p in network.parameters()],
-        "modes": [module.training for module in network.modules()],
-        "momenta": [getattr(module, "momentum", None) for module in network.modules()],
-        "hooks": [
-            (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
-            for m in network.modules()
-        ],
-    }
-
-
-def assert_same_state(network: nn.Module, before: dict[str, object]) -> None:
-    after = state(network)
-    values, expected = after.pop("values"), dict(before)
-    for name, value in expected.pop("values").items():
-        assert torch.equal(values[name], value), name
-    assert after == expected
-
-
-@pytest.mark.parametrize("max_memory", [None, 1])
-def test_network_is_given_back_as_it_was(max_memory: int | None) -> None:
-    """Weights, buffers, modes, momenta, what is trained and hooks are as before."""
-    network = built(lambda: around(nn.BatchNorm2d(4, momentum=0.3), Twice(), Scaled()))
-    network.train()
-    network[1].eval()
-    network[0].weight.requires_grad_(False)
-    images = images_of(4, 3, 6)
-    network(images)
-    before, pixels, random = state(network), images.clone(), torch.get_rng_state()
-    measure_kernels(network, images, max_memory=max_memory, check=True)
-    assert_same_state(network, before)
-    assert torch.equal(images, pixels)
-    assert torch.equal(torch.get_rng_state(), random)
-
-
-class Fails(nn.Module):
-    """Raises in its n-th call, forward or backward."""
-
-    def __init__(self, call: int, error: Exception, backward: bool = False) -> None:
-        super().__init__()
-        self.call, self.error, self.backward = call, error, backward
-
-    def fail(self, _: Tensor) -> None:
-        raise self.error
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.call -= 1
-        if self.call == 0 and not self.backward:
-            raise self.error
-        if self.backward and x.requires_grad:
-            x.register_hook(self.fail)
-        return x * 1
-
-
-@pytest.mark.parametrize("call", [1, 2])
-@pytest.mark.parametrize("backward", [False, True])
-@pytest.mark.parametrize(
-    "error", [KeyError("strange"), RuntimeError("shape")], ids=["key", "shape"]
-)
-def test_network_is_given_back_after_an_error(call: int, backward: bool, error: Exception) -> None:
-    """Whatever a network raises in either pass, forward or backward, no hook stays behind."""
-    network = built(lambda: around(nn.BatchNorm2d(4), Scaled(), Fails(call, error, backward)))
-    before = state(network)
-    expected = NetworkError if isinstance(error, RuntimeError) else KeyError
-    with pytest.raises(expected, match=str(error.args[0])):
-        measure_kernels(network, images_of(4, 3, 6))
-    assert_same_state(network, before)
-    seen = torch.overrides._get_current_function_mode_stack()
-    assert not seen
 
 
 def test_images_pass_in_smaller_pieces_when_memory_runs_out() -> None:
@@ -343,103 +257,6 @@ def test_images_of_any_layout() -> None:
     before = images.clone()
     measure_kernels(built(StartsInPlace), images, check=True)
     assert torch.equal(images, before)
-
-
-IMAGES = images_of(4, 3, 6)
-
-
-class Returns(nn.Module):
-    """Returns whatever a function makes of the logits."""
-
-    def __init__(self, change: Callable[[Tensor], object]) -> None:
-        super().__init__()
-        self.body, self.change = around(nn.ReLU()), change
-
-    def forward(self, x: Tensor) -> object:
-        return self.change(self.body(x))
-
-
-REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, type[Exception], str]] = {
-    "no tensor": (around, [[1.0]], ScoreError, "list"),
-    "three dimensions": (around, IMAGES[0], ScoreError, r"\(N, C, H, W\)"),
-    "integers": (around, IMAGES.byte(), ScoreError, "floating point.*uint8"),
-    "one image": (around, IMAGES[:1], ScoreError, "at least 2"),
-    "no image": (around, IMAGES[:0], ScoreError, "at least 2"),
-    "NaN": (around, IMAGES / 0 * 0, ScoreError, "NaN or infinite"),
-    "infinite": (around, IMAGES / 0, ScoreError, "NaN or infinite"),
-    "other dtype": (around, IMAGES.double(), ScoreError, "float32 on cpu.*float64"),
-    "other device": (lambda: around().to("meta"), IMAGES, ScoreError, "meta.*cpu"),
-    "channels": (around, IMAGES[:, :1], NetworkError, r"\(4, 1, 6, 6\)"),
-    "too small": (lambda: around(nn.Conv2d(4, 4, 7)), IMAGES, NetworkError, "image_size"),
-    "no parameters": (nn.Flatten, IMAGES, ScoreError, "no trainable parameters"),
-    "nothing trained": (
-        lambda: around().requires_grad_(False),
-        IMAGES,
-        ScoreError,
-        "no trainable parameters",
-    ),
-    "maps": (lambda: nn.Conv2d(3, 2, 1), IMAGES, NetworkError, r"\(4, …\), got \(4, 2, 6, 6\)"),
-    "no batch": (lambda: Returns(lambda y: y.sum(0)), IMAGES, NetworkError, r"got \(3,\)"),
-    "other batch": (lambda: Returns(lambda y: y[1:]), IMAGES, NetworkError, r"got \(3, 3\)"),
-    "tuple": (lambda: Returns(lambda y: (y, y)), IMAGES, NetworkError, "got tuple"),
-    "dictionary": (lambda: Returns(lambda y: {"out": y}), IMAGES, NetworkError, "got dict"),
-    "batch norm of the batch": (
-        lambda: around(nn.BatchNorm2d(4, track_running_stats=False)),
-        IMAGES,
-        ScoreError,
-        "layer '1'.*track_running_stats=True",
-    ),
-    "mixed images": (lambda: around(MixesImages()), IMAGES, ScoreError, "'1' .MixesImages"),
-    "mixed images, weights": (
-        lambda: around(MixesImagesWithWeights(), nn.ReLU()),
-        IMAGES,
-        ScoreError,
-        "MixesImagesWithWeights",
-    ),
-    "weight used elsewhere": (
-        lambda: around(TiedFunctionally()),
-        IMAGES,
-        ScoreError,
-        "parameter '1.conv.weight'",
-    ),
-    "input changed": (lambda: around(ChangesItsInput()), IMAGES, ScoreError, "Conv2d.*in place"),
-    "input changed, own layer": (
-        lambda: around(ChangesItsInputUnruled(Shifted())),
-        IMAGES,
-        ScoreError,
-        "Shifted.*in place",
-    ),
-    "input changed, seen by autograd": (
-        lambda: around(ChangesItsInputUnruled(Scaled())),
-        IMAGES,
-        NetworkError,
-        "differentiated.*out of place",
-    ),
-    "ReLU of tokens first": (
-        lambda: Returns(lambda y: F.relu(y.T).T),
-        IMAGES,
-        ScoreError,
-        r"ReLU .*\(3, 2\)",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_scored_is_refused(case: str) -> None:
-    """Networks and images that cannot be scored are refused with what is wrong and where."""
-    build, images, error, message = REFUSED[case]
-    with pytest.raises(error, match=f"(?s){message}"):
-        measure_kernels(built(build), images, check=True)
-
-
-@pytest.mark.parametrize(
-    "case", ["mixed images, weights", "input changed", "input changed, own layer"]
-)
-def test_refused_without_a_check_too(case: str) -> None:
-    """Layers whose own gradients would be wrong are refused in every pass."""
-    build, images, error, _ = REFUSED[case]
-    with pytest.raises(error):
-        measure_kernels(built(build), images)
 
 
 def test_check_passes_gradients_that_are_zero_but_for_rounding() -> None:
