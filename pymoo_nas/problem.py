@@ -23,6 +23,10 @@ from pymoo_nas.scores import OBJECTIVES, worst_scores
 from pymoo_nas.scoring import Scores, draw_probe, score_builds
 from pymoo_nas.search_space import CellSpace, SearchSpace
 
+CHECKED = 10
+"""Candidates of a run that are compared with plain autograd before their scores are believed: a
+user's operation that mixes images, or whose gradients cannot be followed, is refused by name."""
+
 RECORDED = ("params", "flops", "seconds", "degenerate")
 """What the evaluation leaves on every individual besides F and G."""
 
@@ -127,6 +131,9 @@ class NASProblem(Problem):
 
         A genotype over a limit, not connected, or that cannot be built gets the worst scores and
         the reason.
+
+        Raises:
+            ScoreError: an operation of a user's own that mixes images or hides its gradients.
         """
         start = time.perf_counter()
         try:
@@ -155,6 +162,7 @@ class NASProblem(Problem):
             self.probe,
             counts=(params, flops),
             max_memory=self.max_memory,
+            check=self.n_scored < CHECKED,
         )
 
     def _not_scored(self, reason: str, params: int = 0, flops: int = 0) -> Scores:

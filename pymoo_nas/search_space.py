@@ -113,8 +113,8 @@ class CellSpace(SearchSpace[Genotype]):
         operations: names or a table name → factory, see `operation_table`.
         max_nodes: largest number of nodes of a cell.
         max_channels: largest channel count of one operation in one block.
-        channel_step: sampled and added channel counts are multiples of it. CPU and GPU kernels are
-            fastest on multiples of 8; 1 is the paper's. At most max_channels is used.
+        channel_step: sampled and added channel counts are one or two times it. Kernels are fastest
+            on multiples of 8 (see studies/search_speed.py); 1 is the paper's. At most max_channels is used.
         n_cells: cells of the network that is scored, and of the final one.
         sample_nodes: largest number of nodes of a sampled cell; at most max_nodes is used.
         sample_operations: largest number of operations of a sampled block.
@@ -139,7 +139,7 @@ class CellSpace(SearchSpace[Genotype]):
         *,
         max_nodes: int = 4,
         max_channels: int = 64,
-        channel_step: int = 4,
+        channel_step: int = 8,
         n_cells: int = 3,
         sample_nodes: int = 3,
         sample_operations: int = 2,
@@ -266,9 +266,9 @@ class CellSpace(SearchSpace[Genotype]):
         return repair(genotype, fallback_operation, channels=self.channel_step)
 
     def _random_step(self, rng: np.random.Generator, room: int | None = None) -> int:
-        """A small channel count: one to four steps, as many as fit into `room` (max_channels)."""
+        """A small channel count: one or two steps, as many as fit into `room` (max_channels)."""
         room = self.max_channels if room is None else room
-        return min(int(rng.integers(1, 5)), room // self.channel_step) * self.channel_step
+        return min(int(rng.integers(1, 3)), room // self.channel_step) * self.channel_step
 
     def _grow(self, blocks: _Blocks, index: int, rng: np.random.Generator) -> _Blocks:
         """Add channels of one operation in one block."""

@@ -62,7 +62,7 @@ class DartsTournament(Callback):
         size: int = 4,
         *,
         n_steps: int = 20,
-        batch_size: int = 64,
+        batch_size: int = 32,
         n_images: int = 2048,
         learning_rate: float = 0.05,
         alpha_learning_rate: float = 0.05,

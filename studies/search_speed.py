@@ -1,7 +1,8 @@
 """How long do a first search and the paper's CIFAR-10 search take, and how much memory?
 
 Each command is run as a user would, in a process of its own; wall time includes starting Python,
-memory is the largest resident set of the process.
+memory is the largest resident set of the process. Then: what the step of the channel counts does to
+the time of scoring large candidates, which is why it is 8.
 
 Command:
     python studies/search_speed.py --cifar PATH/cifar10.npz
@@ -20,11 +21,17 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import pymoo_nas
+from pymoo_nas.networks import count_parameters
+from pymoo_nas.operators import MutationShares
+from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import read_frame
 from pymoo_nas.runs import HISTORY
+from pymoo_nas.scoring import Scores
+from pymoo_nas.search_space import CellSpace
 
 PAPER = ["--generations", "30", "--offspring", "30", "--max-params", "560000"]
 
@@ -44,6 +51,32 @@ def timed(*arguments: str) -> tuple[float, float]:
         raise SystemExit(f"pymoo-nas {' '.join(arguments)} ended with status {status}")
     print("\n".join(f"    {line}" for line in lines[-3:]), flush=True)
     return time.perf_counter() - start, usage.ru_maxrss / 2**20
+
+
+def channel_steps(cifar: Path, seed: int) -> None:
+    """Seconds per candidate of 400,000 to 560,000 parameters, by the step of the channel counts."""
+    problem = NASProblem(cifar, max_params=560_000, seed=seed)
+    problem.score_genotype(problem.search_space.sample(np.random.default_rng(seed)))
+    for step in (1, 2, 4, 8, 16):
+        problem.search_space = space = CellSpace(channel_step=step)
+        rng = np.random.default_rng(seed)
+        shares = MutationShares(space)
+        found: list[Scores] = []
+        while len(found) < 8:
+            genotype = space.sample(rng)
+            params = 0
+            while params < 400_000:
+                genotype = space.mutate(genotype, *shares.draw(rng), rng)
+                params = count_parameters(problem.build(genotype))
+            if params <= 560_000:
+                found.append(problem.score_genotype(genotype))
+        seconds = np.array([scores.seconds for scores in found])
+        macs = np.mean([scores.flops for scores in found]) / 1e6
+        print(
+            f"channel_step {step:2d}: n = {len(found)}, {seconds.mean():.2f} ± "
+            f"{seconds.std(ddof=1):.2f} s per candidate of {macs:.0f} million MACs",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -76,6 +109,7 @@ def main() -> None:
             )
     for command, (seconds, memory) in rows.items():
         print(f"{command:32s} {seconds:7.1f} s {memory:6.2f} GiB")
+    channel_steps(arguments.cifar, int(arguments.seed))
 
 
 if __name__ == "__main__":

@@ -59,13 +59,13 @@ def test_crossover_takes_each_count_from_either_parent(seed: int) -> None:
 
 
 def test_grow_adds_channels_of_the_operation() -> None:
-    """One block gets one to four steps more of the operation, nothing else changes."""
+    """One block gets one or two steps more of the operation, nothing else changes."""
     space, parent = CellSpace(channel_step=2), Genotype.parse("5000|0001|0800")
     for seed in range(20):
         child = space.mutate(parent, "grow", "max_pool3x3", np.random.default_rng(seed))
         more = np.array(child.blocks) - np.array(parent.blocks)
         assert more[:, [0, 1, 3]].sum() == 0
-        assert more[:, 2].sum() in (2, 4, 6, 8)
+        assert more[:, 2].sum() in (2, 4)
 
 
 def test_shrink_removes_channels() -> None:
@@ -166,13 +166,13 @@ def test_grow_stops_at_the_limit() -> None:
 
 @given(SEEDS)
 def test_shrink_changes_one_count(seed: int) -> None:
-    """One count loses one to four steps, or goes to zero; the others stay."""
+    """One count loses one or two steps, or goes to zero; the others stay."""
     parent = Genotype.parse("90|09|90")
     space = CellSpace(["conv3x3", "skip"], channel_step=2)
     child = space.mutate(parent, "shrink", "skip", np.random.default_rng(seed))
     less = np.array(parent.blocks) - np.array(child.blocks)
     assert np.count_nonzero(less) == 1
-    assert less.sum() in (2, 4, 6, 8)
+    assert less.sum() in (2, 4)
 
 
 @given(SEEDS)
