@@ -114,7 +114,8 @@ class CellSpace(SearchSpace[Genotype]):
         max_nodes: largest number of nodes of a cell.
         max_channels: largest channel count of one operation in one block.
         channel_step: sampled and added channel counts are one or two times it. Kernels are fastest
-            on multiples of 8 (see studies/search_speed.py); 1 is the paper's. At most max_channels is used.
+            on multiples of 8 (see studies/search_speed.py); 1 is the paper's. At most max_channels
+            is used.
         n_cells: cells of the network that is scored, and of the final one.
         sample_nodes: largest number of nodes of a sampled cell; at most max_nodes is used.
         sample_operations: largest number of operations of a sampled block.
