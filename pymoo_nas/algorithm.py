@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ class EvolutiveNAS(GeneticAlgorithm):
         )
         self.generation: Any = None
         self.scored: list[Any] = []
-        self._tournaments = tournaments_in(callback)
+        self._n_tournaments = 0
 
     def setup(self, problem: Any, **kwargs: Any) -> Any:
         """Prepare a run; called by ``minimize``.
@@ -103,10 +104,10 @@ class EvolutiveNAS(GeneticAlgorithm):
         given = kwargs.get("callback")
         if given is None:
             kwargs.pop("callback", None)
-        elif tournaments_in(given):
-            self._tournaments = tournaments_in(given)
-        elif self._tournaments:
+        elif tournaments_in(self.callback) and not tournaments_in(given):
             kwargs["callback"] = CallbackChain(self.callback, given)
+        # Their number only: pymoo copies the algorithm for its history, but not the callback.
+        self._n_tournaments = len(tournaments_in(kwargs.get("callback", self.callback)))
         return super().setup(problem, **kwargs)
 
     def _initialize_infill(self) -> Any:
@@ -127,9 +128,9 @@ class EvolutiveNAS(GeneticAlgorithm):
         super()._advance(infills=infills, **kwargs)
 
     def _post_advance(self) -> None:
-        lost = [t for t in self._tournaments if t not in tournaments_in(self.callback)]
-        if lost:
-            self._tournaments = []
+        n_tournaments = len(tournaments_in(self.callback))
+        if n_tournaments < self._n_tournaments:
+            self._n_tournaments = n_tournaments
             warnings.warn(
                 "the tournament is lost: algorithm.callback was replaced after set-up; "
                 "use CallbackChain(tournament, your_callback)",
@@ -149,17 +150,33 @@ class EvolutiveNAS(GeneticAlgorithm):
         self.data["mutation"] = shares.as_data()
 
     def _finalize(self) -> None:
-        feasible = [individual for individual in self.pop if individual.FEAS[0]]
-        if not feasible:
-            warnings.warn(nothing_feasible(self.problem, self.scored), stacklevel=2)
+        failure = nothing_found(self)
+        if failure:
+            warnings.warn(failure, stacklevel=2)
 
 
-def nothing_feasible(problem: Any, scored: Any) -> str:
+def nothing_found(algorithm: EvolutiveNAS) -> str:
+    """Why a search ends without any architecture worth having; empty where it has one."""
+    feasible = [individual for individual in algorithm.pop if individual.FEAS[0]]
+    if not feasible:
+        return _nothing_feasible(algorithm.problem, algorithm.scored)
+    reasons = Counter(individual.get("degenerate") for individual in feasible)
+    if not all(reasons):
+        return ""
+    return (
+        f"none of {len(algorithm.scored)} candidates is left that could be judged ("
+        f"{', '.join(f'{n} × {reason}' for reason, n in reasons.most_common())}); raise max_params "
+        "or max_flops, search another space, or score on fewer images"
+    )
+
+
+def _nothing_feasible(problem: Any, scored: Any) -> str:
     """What to say when no candidate kept the limits: how close the best came, and what to do."""
     closest = min(scored, key=lambda individual: float(individual.CV[0]))
     counts = ", ".join(
         f"{int(closest.get(name)):,} {name} (limit {limit:,})"
-        for name, limit in problem.limits.items()
+        for (name, limit), excess in zip(problem.limits.items(), closest.G, strict=True)
+        if excess > 0
     )
     return (
         f"none of {len(scored)} candidates keeps the limits; the closest, "

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 import pymoo_nas
-from pymoo_nas.algorithm import EvolutiveNAS, nothing_feasible
+from pymoo_nas.algorithm import EvolutiveNAS, nothing_found
+from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import PymooNasError, RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells
 from pymoo_nas.models import build_model
@@ -25,7 +26,7 @@ from pymoo_nas.problem import NASProblem
 from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import front_to_frame
 from pymoo_nas.runs import FINAL, RunFolder, space_from_settings
-from pymoo_nas.scoring import Scores, draw_probe, score
+from pymoo_nas.scoring import Scores, score
 from pymoo_nas.search_space import CellSpace, SearchSpace
 from pymoo_nas.survival import RankSumSurvival
 from pymoo_nas.tournament import CallbackChain, DartsTournament
@@ -46,7 +47,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, or auto.")]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to this many pixels.")]
 DataDir = Annotated[Path, typer.Option(help="Folder of torchvision's data sets.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch an absent torchvision data set.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=2**32 - 1)]
 Operations = Annotated[
     str, typer.Option(help="Comma-separated operations of a cell, in order; see `operations`.")
 ]
@@ -105,10 +106,10 @@ def search(
         "image_size": image_size,
         "device": device,
         "seed": seed,
-        "data_dir": str(data_dir),
+        "data_dir": str(data_dir.expanduser().resolve()),
     }
     search_space = _space(space, operations)
-    folder = RunFolder(out if out is not None else Path("runs") / Path(dataset).stem)
+    folder = RunFolder(out if out is not None else Path("runs") / Path(_absolute(dataset)).stem)
     problem = NASProblem(**arguments, search_space=search_space, download=download)
     folder.create(overwrite=overwrite)
     algorithm = EvolutiveNAS(population, offspring, survival=RankSumSurvival(max_age))
@@ -133,19 +134,24 @@ def search(
     algorithm.setup(problem, termination=termination, callback=callback, seed=seed)
     with progress, warnings.catch_warnings():
         # The report says the same, as an error.
-        warnings.filterwarnings("ignore", message="none of .* candidates keeps the limits")
+        warnings.filterwarnings("ignore", message="none of .* candidates ")
         _run(algorithm, folder, config)
     _report(console, algorithm, folder)
 
 
 def _run(algorithm: Any, folder: RunFolder, config: dict[str, Any]) -> None:
     """Generation by generation, each saved when it is done."""
+    done = saved = 0
     try:
         while algorithm.has_next():
             algorithm.next()
+            done += 1
             folder.save(algorithm, config)
+            saved += 1
     except KeyboardInterrupt:
-        done = (algorithm.n_iter or 1) - 1
+        if done > saved:
+            # In the middle of saving: the tables would disagree on how many there are.
+            folder.save(algorithm, config)
         _complain(f"interrupted; {done} generations are kept in {folder.path}")
         raise typer.Exit(130) from None
 
@@ -164,9 +170,10 @@ def _describe(console: Console, problem: NASProblem, folder: RunFolder) -> None:
 
 def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
     """The front as a table, and where everything is."""
+    failure = nothing_found(algorithm)
+    if failure:
+        raise SearchError(f"{failure}; the tables are in {folder.path}")
     front = front_to_frame(algorithm)
-    if front.empty:
-        raise SearchError(nothing_feasible(algorithm.problem, algorithm.scored))
     table = Table(title="front, best rank sum first")
     columns = ["genotype", "ntk", "activation", "correlation", "params", "flops"]
     for name in columns:
@@ -267,21 +274,21 @@ def score_models(
         table.add_column(
             name, justify="left" if name in ("model", "degenerate") else "right", overflow="fold"
         )
-    failed = []
-    probe = draw_probe(problem.dataset, images, seed, problem.device)
+    failed = False
     for name in models:
         try:
             network, takes = build_model(name, problem, seed)
-            batch = probe.images.expand(-1, takes, -1, -1)
+            batch = problem.probe.images.expand(-1, takes, -1, -1)
             scores = score(network, batch, n_inits=inits, seed=seed)
         except PymooNasError as error:
-            failed.append(f"{name}: {error}")
+            failed = True
+            _complain(f"error: {name}: {error}")
         else:
             table.add_row(name, *_cells(scores))
     if table.row_count:
         _console().print(table)
     if failed:
-        raise PymooNasError("\n".join(failed))
+        raise typer.Exit(2)
 
 
 def _cells(scores: Scores) -> list[str]:
@@ -333,12 +340,15 @@ def _space(name: str, operations: str) -> SearchSpace[Any]:
 
 def _console() -> Console:
     """The terminal; a file or a pipe gets lines of 140 columns, so that tables are not cut."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
+    # Without markup: brackets in a path or a reason are no instructions.
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=140)
 
 
 def _absolute(dataset: str) -> str:
     """Paths are kept absolute, so that a run can be continued from anywhere."""
+    if dataset.lower() in DATASET_NAMES:  # a name goes before a path
+        return dataset
     return str(Path(dataset).resolve()) if Path(dataset).exists() else dataset
 
 

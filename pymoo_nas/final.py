@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from math import comb
 from typing import Any
 
 import torch
@@ -14,6 +15,12 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
+
+MAX_CANDIDATES = 6
+"""How many of the front's best are considered for the final network."""
+
+MAX_CHOICES = 10_000
+"""How many choices of cells are tried at most."""
 
 
 def build_final(
@@ -29,7 +36,7 @@ def build_final(
     (see `choose_cells`); given genotypes are taken as they are, repeated in turn up to `n_cells`.
 
     Args:
-        result_or_genotypes: pymoo's ``Result``; or genotypes, or their texts, in order.
+        result_or_genotypes: pymoo's ``Result``; or genotypes, or their texts, in order; or one.
         n_cells: cells in sequence.
         problem: gives search space, channels and classes; needed with genotypes only.
         seed: of the initial weights.
@@ -47,6 +54,8 @@ def build_final(
     if problem is None:
         raise SearchError("genotypes without a problem: pass problem=NASProblem(...)")
     given = result_or_genotypes
+    if isinstance(given, str) or not (from_result or isinstance(given, Iterable)):
+        given = [given]
     texts = front_to_frame(given)["genotype"] if from_result else given
     space = problem.search_space
     genotypes = [space.parse(text) if isinstance(text, str) else text for text in texts]
@@ -65,7 +74,7 @@ def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) ->
 
     Choices are tried by the sum of the cells' positions in the front, so the n best come first.
     Each cell three times over is a network that was scored within the limits, so for three cells
-    there is always one. A front with fewer cells repeats its last.
+    there is always one. A front with fewer cells repeats its best.
 
     Args:
         genotypes: of the front, best first.
@@ -79,7 +88,11 @@ def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) ->
         raise SearchError(
             "the front is empty: no candidate kept the limits; raise max_params or max_flops"
         )
-    candidates = list(genotypes[:6])
+    n_candidates = min(len(genotypes), MAX_CANDIDATES)
+    # Many cells leave astronomically many choices among six.
+    while comb(n_candidates + n_cells - 1, n_cells) > MAX_CHOICES:
+        n_candidates -= 1
+    candidates = list(genotypes[:n_candidates])
     distinct = min(n_cells, len(candidates))
 
     def cost(choice: tuple[int, ...]) -> tuple[int, int]:

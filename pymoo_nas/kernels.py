@@ -8,6 +8,7 @@ same backward pass the gradients at the images.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -233,6 +234,8 @@ def _accumulate(
     pieces = plan.pieces(waiting, budget // (2 * n * images.element_size())) or [set()]
     pieces[0] = pieces[0] | (plan.sizes.keys() - waiting)
     first: list[Recording] = []
+    # Pieces of equal size: torch prepares every layer anew for each number of images.
+    parts = torch.tensor_split(images, math.ceil(n / chunk))
     for index, piece in enumerate(pieces):
         recordings = [
             record_pass(
@@ -243,7 +246,7 @@ def _accumulate(
                 products=products if whole else None,
                 with_codes=index == 0,
             )
-            for part in torch.split(images, chunk)
+            for part in parts
         ]
         join(recordings, products)
         first = first or recordings

@@ -93,8 +93,9 @@ def plan_layers(network: nn.Module, forward: Callable[[], Tensor], n_images: int
             _holds(value, n_images, dim) for value in tensors((args, kwargs))
         )
         if isinstance(first, Tensor) and not any(module.children()):
-            # The output, its gradient, and about as much again that autograd keeps.
-            plan.n_bytes += 4 * first.numel() * first.element_size()
+            # The output, its gradient, and about as much again that autograd keeps: an upper
+            # bound, as not all of it is there at the same time.
+            plan.n_bytes += 3 * first.numel() * first.element_size()
 
     handles = [
         module.register_forward_hook(watch, with_kwargs=True) for module in network.modules()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ class NASProblem(Problem):
         progress: called with the number of candidates scored so far after each of them, or None.
 
     Raises:
-        DatasetError: absent or unfit data. SearchError: limits that are not positive.
+        DatasetError: absent or unfit data. SearchError: numbers that are not positive.
         DeviceError: no such device. NetworkError: images smaller than the networks take.
     """
 
@@ -79,11 +81,9 @@ class NASProblem(Problem):
         max_memory: int | None = None,
     ) -> None:
         limits = {"params": max_params, "flops": max_flops}
-        positive = {"n_images": n_images, "n_inits": n_inits}
-        positive |= {f"max_{name}": value for name, value in limits.items() if value is not None}
-        for name, value in positive.items():
-            if isinstance(value, bool) or value < 1:
-                raise SearchError(f"{name}={value!r}; expected a positive number")
+        _check_numbers(
+            {"n_images": (n_images, 2), "n_inits": (n_inits, 1), "seed": (seed, 0)}, limits
+        )
         self.device = resolve_device(device)
         self.dataset: Dataset = load_dataset(
             dataset, image_size=image_size, root=data_dir, download=download
@@ -199,3 +199,24 @@ class NASProblem(Problem):
             values = np.empty(len(rows), dtype=object)
             values[:] = [getattr(row, name) for row in rows]
             out[name] = values
+
+
+def _check_numbers(
+    integers: Mapping[str, tuple[Any, int]], limits: Mapping[str, float | None]
+) -> None:
+    """Refuse numbers that mean nothing.
+
+    Args:
+        integers: name → value and its smallest.
+        limits: name → largest count, or None; 2e5 is a common way to write one.
+
+    Raises:
+        SearchError: with the name of the argument.
+    """
+    for name, (value, least) in integers.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise SearchError(f"{name}={value!r}; expected an integer of at least {least}")
+    for name, limit in limits.items():
+        number = isinstance(limit, Real) and not isinstance(limit, bool)
+        if limit is not None and not (number and 1 <= limit < math.inf):
+            raise SearchError(f"max_{name}={limit!r}; expected a positive number, or None")

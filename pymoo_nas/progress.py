@@ -99,7 +99,8 @@ class SearchProgress(Callback):
             f"{name} {min(float(row[index]) for row in scores):.4g}"
             for index, name in enumerate(OBJECTIVES)
         )
-        held = self.tournament is not None and done % self.tournament.every == 0
+        rows = [] if self.tournament is None else self.tournament.data["tournaments"]
+        held = bool(rows) and rows[-1]["generation"] == done
         self.console.print(
             f"generation {done}/{self.n_generations}: {best} | "
             f"{self._speed(algorithm.evaluator.n_eval)} | "

@@ -82,7 +82,7 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         frame = pd.read_csv(
             path, dtype=HISTORY_TYPES, keep_default_na=False, na_values={"alpha": [""]}
         )
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, OverflowError) as error:
         raise RunError(f"{path}: damaged or no such table ({error}); search again") from error
     missing = [name for name in FRONT_TYPES if name not in frame]
     if missing:
@@ -106,7 +106,8 @@ def _row(individual: Any, problem: Any) -> dict[str, Any]:
         "params": int(individual.get("params")),
         "flops": int(individual.get("flops")),
         "seconds": float(individual.get("seconds")),
-        "degenerate": individual.get("degenerate") or "",
+        # On one line: a carriage return within a field would not be read back.
+        "degenerate": " ".join((individual.get("degenerate") or "").split()),
         "feasible": bool(individual.FEAS[0]),
         "mutation": individual.get("mutation") or "",
         "survived": bool(individual.get("survived")),

@@ -32,6 +32,7 @@ CONFIG = "config.json"
 FRONT = "front.csv"
 HISTORY = "history.csv"
 TOURNAMENTS = "tournaments.json"
+PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
 
 SPACES: Mapping[str, type[SearchSpace[Any]]] = {"cell": CellSpace, "nasbench201": NASBench201Space}
@@ -53,10 +54,12 @@ class RunFolder:
         Raises:
             RunError: it holds a run and `overwrite` is not set, or it cannot be made.
         """
-        if (self.path / CONFIG).exists() and not overwrite:
+        tables = (CONFIG, FRONT, HISTORY, TOURNAMENTS)
+        found = [name for name in tables if (self.path / name).exists()]
+        if found and not overwrite:
             raise RunError(
-                f"folder {self.path} holds a run already; pass --overwrite to replace it, "
-                "or another --out"
+                f"folder {self.path} holds a run already ({', '.join(found)}); pass --overwrite to "
+                "replace it, or another --out"
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -64,7 +67,8 @@ class RunFolder:
             raise RunError(
                 f"folder {self.path} cannot be made ({error}); choose another --out"
             ) from error
-        for name in (CONFIG, FRONT, HISTORY, TOURNAMENTS):
+        # Pictures too: those of another run must not stand beside this one's tables.
+        for name in (*tables, *PICTURES):
             (self.path / name).unlink(missing_ok=True)
 
     def save(self, algorithm: Any, config: Mapping[str, Any]) -> None:
@@ -148,7 +152,13 @@ class RunFolder:
                 f"{self.path / CONFIG}: the problem cannot be rebuilt ({error}); operations of "
                 "your own are rebuilt in Python: build_final(genotypes, problem=...)"
             ) from error
-        return NASProblem(**{**arguments, "search_space": space, **changes})
+        try:
+            return NASProblem(**{**arguments, "search_space": space, **changes})
+        except TypeError as error:
+            raise RunError(
+                f"{self.path / CONFIG}: settings that NASProblem does not take ({error}); "
+                "search again"
+            ) from error
 
     def draw(self) -> list[Path]:
         """(Re)draw all pictures from the tables.

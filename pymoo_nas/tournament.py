@@ -8,6 +8,8 @@ trained for a short while, and at each depth the candidate with the largest alph
 from __future__ import annotations
 
 import copy
+import math
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +21,10 @@ from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from torch import Tensor
 
+from pymoo_nas.calibration import is_out_of_memory
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
-from pymoo_nas.errors import SearchError
+from pymoo_nas.errors import NetworkError, OperationError, SearchError
 from pymoo_nas.networks import MIN_SIZE, TournamentNetwork, halve
 
 
@@ -53,7 +56,12 @@ class DartsTournament(Callback):
         progress: called with (step, n_steps) after each step, or None.
 
     Raises:
-        SearchError: a setting that is not positive.
+        SearchError: a setting that is not positive, or fewer than two images.
+
+    Warns:
+        UserWarning: a tournament could not be held (a cell takes no input of the width that it
+            meets there, memory ran out), so that the scores' choice stays; or its training diverged
+            and the alphas until then decided.
     """
 
     def __init__(
@@ -83,6 +91,8 @@ class DartsTournament(Callback):
         for name, value in positive.items():
             if not value > 0:
                 raise SearchError(f"tournament: {name}={value!r}; expected a positive number")
+        if n_images < 2:
+            raise SearchError(f"tournament: n_images={n_images!r}; expected at least 2, two halves")
         if noise < 0:
             raise SearchError(f"tournament: noise={noise!r}; expected 0 or more")
         self.every = every
@@ -109,7 +119,19 @@ class DartsTournament(Callback):
             return
         rng = algorithm.random_state
         slots = deal(contenders, algorithm.pop_size, rng)
-        alphas, losses = self._compete(slots, algorithm.problem, seed=int(rng.integers(2**31)))
+        seed = int(rng.integers(2**31))
+        try:
+            alphas, losses = self._compete(slots, algorithm.problem, seed)
+        except (NetworkError, OperationError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
+            # The run goes on with what the scores have chosen.
+            warnings.warn(
+                f"no tournament in generation {algorithm.n_iter}: {error}; "
+                "the population is the scores' choice",
+                stacklevel=2,
+            )
+            return
         winners = []
         for slot, shares in zip(slots, alphas, strict=True):
             for individual, share in zip(slot, shares, strict=True):
@@ -182,8 +204,17 @@ class DartsTournament(Callback):
         losses: dict[str, list[float]] = {"weight_losses": [], "alpha_losses": []}
         network.train()
         for step in range(self.n_steps):
-            losses["alpha_losses"].append(_step(network, alphas, self._halved(alpha_batches)))
-            losses["weight_losses"].append(_step(network, weights, self._halved(weight_batches)))
+            alpha_loss = _step(network, alphas, self._halved(alpha_batches))
+            weight_loss = _step(network, weights, self._halved(weight_batches))
+            if not math.isfinite(alpha_loss + weight_loss):
+                warnings.warn(
+                    f"tournament: the training diverged in step {step + 1} of {self.n_steps}; the "
+                    "alphas until then decide; lower learning_rate",
+                    stacklevel=2,
+                )
+                break
+            losses["alpha_losses"].append(alpha_loss)
+            losses["weight_losses"].append(weight_loss)
             schedule.step()
             if self.progress is not None:
                 self.progress(step + 1, self.n_steps)
@@ -267,12 +298,16 @@ def batches(
 def _step(
     network: TournamentNetwork, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]
 ) -> float:
+    """The loss; NaN, and no step taken, where it or its gradients are not finite."""
     images, labels = batch
     loss = F.cross_entropy(network(images), labels)
-    optimizer.zero_grad()
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+    # An operation of a user's own may hold parameters that are frozen or not used.
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
-    torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+    if not bool(torch.isfinite(loss + norm)):
+        return math.nan
     optimizer.step()
     return float(loss.detach())

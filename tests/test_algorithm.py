@@ -1,4 +1,6 @@
 import re
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.operators import GenotypeCrossover, GenotypeMutation, GenotypeSampling
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import history_to_frame
+from pymoo_nas.search_space import CellSpace
 from pymoo_nas.survival import survival_order
 from pymoo_nas.tournament import DartsTournament
 
@@ -124,6 +127,48 @@ def test_limits_that_nothing_keeps() -> None:
     with pytest.warns(UserWarning, match=r"closest, .* has \d+ params \(limit 20\)"):
         result = minimize(limited, EvolutiveNAS(2, 4), ("n_gen", 2), seed=1)
     assert result.F is None
+
+
+def test_only_the_broken_limit_is_named() -> None:
+    """A candidate over one limit has not been measured for the other, and no number is made up."""
+    limited = NASProblem("digits", n_images=16, max_params=20, max_flops=20)
+    with pytest.warns(UserWarning, match="limit 20") as caught:
+        minimize(limited, EvolutiveNAS(2, 4), ("n_gen", 1), seed=1)
+    assert "flops" not in str(caught[0].message).split(";")[1]
+
+
+def test_nothing_that_can_be_judged() -> None:
+    """A run whose limits only degenerate candidates keep says so and why."""
+    limited = NASProblem("digits", n_images=64, max_params=400)
+    with pytest.warns(UserWarning, match=r"none of 12 candidates .*judged .*no ReLU.*max_params"):
+        result = minimize(limited, EvolutiveNAS(2, 4), ("n_gen", 3), seed=1)
+    assert result.F.tolist() == [list(limited.worst)] * len(result.F)
+
+
+@pytest.mark.parametrize("channels", [4, 8])
+def test_an_exhausted_space_ends_the_run(problem: NASProblem, channels: int) -> None:
+    """One or two genotypes in all: each is scored once, then the run ends, tournaments or not."""
+    space = CellSpace(
+        ["conv3x3"], max_nodes=1, sample_nodes=1, max_channels=channels, channel_step=4
+    )
+    small = NASProblem(problem.dataset, n_images=16, search_space=space)
+    tournament = DartsTournament(1, 2, n_steps=1, batch_size=16, n_images=64)
+    result = minimize(small, EvolutiveNAS(3, 8), ("n_gen", 9), callback=tournament, seed=1)
+    history = history_to_frame(result)
+    assert sorted(history["genotype"]) == ["4", "8"][: channels // 4]
+    assert len(result.pop) == channels // 4
+
+
+def test_history_does_not_copy_the_callback(problem: NASProblem) -> None:
+    """Pymoo's history works with a tournament that reports to what cannot be copied."""
+    lock = threading.Lock()
+    tournament = DartsTournament(size=2, n_steps=1, batch_size=16, n_images=64)
+    tournament.progress = partial(lambda held, *_: held.locked(), lock)
+    algorithm = EvolutiveNAS(2, 4)
+    result = minimize(
+        problem, algorithm, ("n_gen", 3), callback=tournament, seed=1, save_history=True
+    )
+    assert [len(entry.pop) for entry in result.history] == [2, 2, 2]
 
 
 def test_limits_are_kept() -> None:

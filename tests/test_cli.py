@@ -1,6 +1,8 @@
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -12,13 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from pymoo_nas import cli
+from pymoo_nas import cli, runs
 from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import HISTORY_TYPES, read_frame
 from pymoo_nas.runs import RunFolder, space_from_settings, versions
 
 TINY = ["--generations", "3", "--offspring", "6", "--population", "2", "--images", "16"]
+ONE = ["--generations", "1", "--tournament-every", "1"]
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -146,6 +149,7 @@ def test_score_names_what_it_cannot_score(run: Run) -> None:
     assert "nosuch" in err
     assert "resnet18" in err
     assert "alexnet" in err
+    assert [line.split(":")[0] for line in err.splitlines()] == ["error", "error"]
 
 
 def test_plot_draws_again(run: Run, finished: Path) -> None:
@@ -189,10 +193,16 @@ def test_version(run: Run) -> None:
         (["search", "--image-size", "2"], "too small"),
         (["search", *TINY, "--max-params", "20"], "limit 20"),
         (["search", "--generations", "0"], "generations"),
+        (["search", "--seed", str(10**30)], "seed"),
+        (["search", "--max-params", "0"], "max_params"),
+        (["search", "--max-flops=-5"], "max_flops"),
+        (["search", "--device", "cuda:99"], "cuda:99"),
+        (["nosuch"], "No such command"),
         (["train", "nosuch"], "holds no run"),
         (["plot", "nosuch"], "holds no run"),
         (["score", "5000|0001"], r"n\(n\+1\)/2"),
-        (["score", "9000|000-1|0000"], "nosuch|position|unknown"),
+        (["score", "9000|000-1|0000"], "position 9"),
+        (["score", "8,-4,0,0"], "position 3"),
         (["score", "99999,0,0,0"], "4096"),
     ],
 )
@@ -201,6 +211,7 @@ def test_mistakes_exit_with_2(run: Run, arguments: list[str], match: str) -> Non
     code, _, err = run(*arguments)
     assert code == 2
     assert "Traceback" not in err
+    assert err.count("error: ") + err.count("─ Error ─") == 1
     assert re.search(match, err)
 
 
@@ -211,6 +222,45 @@ def test_existing_run_is_kept(run: Run, finished: Path) -> None:
     assert code == 2
     assert "--overwrite" in err
     assert {path: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_a_strangers_table_is_kept(run: Run) -> None:
+    """A folder with a front.csv of whatever origin is not written to."""
+    Path("front.csv").write_text("mine", encoding="utf-8")
+    code, _, err = run("search", *TINY, "--out", ".")
+    assert code == 2
+    assert "front.csv" in err
+    assert [path.name for path in Path().iterdir()] == ["front.csv"]
+
+
+def test_nothing_that_can_be_judged(run: Run) -> None:
+    """Limits that only degenerate candidates keep: exit code 2, the reason, tables and pictures."""
+    code, _, err = run("search", "--generations", "2", "--offspring", "4", "--max-params", "400",
+                       "--out", "small")  # fmt: skip
+    assert code == 2
+    assert re.search(r"^error: none of 9 candidates .*no ReLU.*max_params.* small$", err)
+    assert read_frame("small/history.csv")["degenerate"].astype(bool).all()
+    assert run("plot", "small")[0] == 0
+
+
+def test_names_go_before_paths(run: Run) -> None:
+    """A folder called digits, such as a run's, does not hide the data set of that name."""
+    Path("digits").mkdir()
+    assert run("search", *TINY, *ONE, "--out", "[red]a[/red]")[0] == 0
+    folder = RunFolder("[red]a[/red]")
+    assert folder.config()["problem"]["dataset"] == "digits"
+    assert Path(folder.config()["problem"]["data_dir"]).is_absolute()
+    code, out, _ = run("plot", "[red]a[/red]")
+    assert code == 0
+    assert "wrote [red]a[/red]/front.png" in out
+
+
+def test_nas_bench_201(run: Run) -> None:
+    """The second space goes all the way from search to training."""
+    assert run("search", *TINY, *ONE, "--space", "nasbench201", "--out", "bench")[0] == 0
+    code, out, _ = run("train", "bench", "--epochs", "1")
+    assert code == 0
+    assert "test accuracy" in out
 
 
 def test_overwrite(run: Run) -> None:
@@ -235,6 +285,49 @@ def test_interrupt_keeps_finished_generations(run: Run, monkeypatch: pytest.Monk
     assert code == 130
     assert "2 generations are kept in kept" in err
     assert read_frame("kept/history.csv")["generation"].tolist() == [1] * 6 + [2] * 6
+
+
+def test_interrupt_while_saving(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C between two tables of the second generation leaves them agreeing on it."""
+    original = runs.front_to_frame
+    calls: list[int] = []
+
+    def interrupting(algorithm: Any) -> Any:
+        calls.append(algorithm.n_iter)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(algorithm)
+
+    monkeypatch.setattr(runs, "front_to_frame", interrupting)
+    code, _, err = run("search", *TINY, "--tournament-every", "0", "--out", "kept")
+    assert code == 130
+    assert "2 generations are kept" in err
+    kept = RunFolder("kept")
+    assert kept.config()["generations_done"] == kept.history()["generation"].max() == 2
+    assert set(kept.front()["genotype"]) <= set(kept.history()["genotype"])
+
+
+@pytest.mark.slow
+def test_installed_command_is_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C in a terminal ends the installed command with 130, what was finished is kept."""
+    command = Path(sys.executable).with_name("pymoo-nas")
+    if not command.is_file():
+        pytest.skip(f"{command} is absent: the package is not installed")
+    arguments = ["search", *TINY, "--generations", "500", "--out", str(tmp_path / "kept")]
+    with subprocess.Popen(
+        [command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("generation 2/"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "generations are kept" in err
+    assert "Traceback" not in err
+    kept = RunFolder(tmp_path / "kept")
+    assert kept.history()["generation"].max() == kept.config()["generations_done"] >= 1
 
 
 @pytest.fixture

@@ -28,6 +28,24 @@ def test_cells_in_the_order_given(problem: NASProblem) -> None:
     assert network(problem.probe.images).shape == (16, 10)
 
 
+def test_one_genotype(problem: NASProblem) -> None:
+    """A single genotype or its text need not be put into a list."""
+    for one in ("8000|0000|0800", problem.search_space.parse("8000|0000|0800")):
+        network: Any = build_final(one, 2, problem=problem)
+        assert len(network.cells) == 2
+
+
+@pytest.mark.parametrize("n_cells", [7, 40, 100])
+def test_many_cells(problem: NASProblem, n_cells: int) -> None:
+    """Of very many cells not all choices are listed; the best still comes first and most often."""
+    cells = [problem.search_space.parse(f"{count}000") for count in range(1, 9)]
+    chosen = choose_cells(cells, n_cells, problem)
+    assert len(chosen) == n_cells
+    assert chosen == sorted(chosen, key=cells.index)
+    assert 2 <= len(set(chosen)) <= 6
+    assert chosen.count(cells[0]) == n_cells - len(set(chosen)) + 1
+
+
 def test_same_seed_same_weights(problem: NASProblem) -> None:
     """The seed decides the initial weights, and torch's global state does not move."""
     before = torch.get_rng_state()

@@ -82,6 +82,11 @@ def test_limits_become_constraints() -> None:
     assert "not scored" in out["degenerate"][1]
 
 
+def test_limits_in_scientific_notation() -> None:
+    """2e5 is a limit as 200000 is."""
+    assert NASProblem("digits", n_images=16, max_params=2e5).limits == {"params": 200_000}
+
+
 def test_flops_limit() -> None:
     """A limit on multiply-accumulates alone is one constraint."""
     limited = NASProblem("digits", n_images=16, max_flops=100_000)
@@ -175,7 +180,13 @@ def test_arrays_and_data_sets_are_taken() -> None:
         ({"n_images": 5000}, DatasetError, "5000"),
         ({"dataset": arrays(8), "n_images": 36}, DatasetError, "36|18"),
         ({"max_params": 0}, SearchError, "max_params"),
+        ({"max_params": "5"}, SearchError, "max_params"),
+        ({"max_params": True}, SearchError, "max_params"),
+        ({"max_flops": float("nan")}, SearchError, "max_flops"),
         ({"n_inits": 0}, SearchError, "n_inits"),
+        ({"n_images": 1}, SearchError, "n_images"),
+        ({"n_images": 16.0}, SearchError, "n_images"),
+        ({"seed": -1}, SearchError, "seed"),
         ({"device": "tpu"}, DeviceError, "cpu"),
     ],
 )

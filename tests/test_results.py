@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize
+from torch import nn
 
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import RunError, SearchError
@@ -27,6 +28,7 @@ from pymoo_nas.results import (
     read_frame,
     write_frame,
 )
+from pymoo_nas.search_space import CellSpace
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 ROWS = st.fixed_dictionaries(
@@ -86,6 +88,21 @@ def test_history_holds_every_candidate(result: Any) -> None:
     assert np.isfinite(history[["ntk", "activation", "correlation"]]).all(axis=None)
 
 
+def test_reasons_stand_on_one_line(tmp_path: Path) -> None:
+    """A reason with line breaks of any kind, as libraries give them, survives the CSV."""
+
+    def failing(c_in: int, c_out: int) -> nn.Module:
+        raise ValueError(f"cannot\rmake {c_in}\r\n,\n{c_out}")
+
+    problem = NASProblem("digits", n_images=16, search_space=CellSpace({"failing": failing}))
+    with pytest.warns(UserWarning, match="judged"):
+        result = minimize(problem, EvolutiveNAS(2, 4), ("n_gen", 1), seed=1)
+    history = history_to_frame(result)
+    assert history["degenerate"].str.contains("cannot make 1 , ").all()
+    write_frame(history, tmp_path / "history.csv")
+    assert read_frame(tmp_path / "history.csv").equals(history)
+
+
 def test_a_front_without_feasible_candidates_is_empty() -> None:
     """The frame has its columns and no row."""
     problem = NASProblem("digits", n_images=16, max_params=10)
@@ -119,6 +136,8 @@ def test_another_algorithm_keeps_no_history() -> None:
         ("genotype,ntk\n5000,1.0\n", "missing"),
         (",".join(HISTORY_TYPES) + "\n" + "x," * 12 + "x\n", "damaged"),
         (b"\xff\xfe\x00", "damaged"),
+        (",".join(HISTORY_TYPES) + "\n" + "9" * 30 + ",5000,1,1,1,1,1,1,,True,,True,\n", "damaged"),
+        (",".join(HISTORY_TYPES) + "\n1,5000,1,1\n", "damaged"),
     ],
 )
 def test_damaged_tables(tmp_path: Path, content: Any, match: str) -> None:

@@ -8,6 +8,7 @@ from pymoo.core.callback import Callback, CallbackCollection
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.optimize import minimize
+from torch import nn
 
 from pymoo_nas import tournament as module
 from pymoo_nas.algorithm import EvolutiveNAS
@@ -21,6 +22,7 @@ from pymoo_nas.operators import (
 )
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame
+from pymoo_nas.search_space import CellSpace
 from pymoo_nas.survival import RankSumSurvival, order_population
 from pymoo_nas.tournament import CallbackChain, DartsTournament, deal
 
@@ -247,6 +249,96 @@ def test_settings_that_are_not_positive(name: str) -> None:
     """Each is refused by name."""
     with pytest.raises(SearchError, match=name):
         DartsTournament(**{name: 0})
+
+
+def test_too_few_images() -> None:
+    """One image makes no two halves."""
+    with pytest.raises(SearchError, match="n_images=1"):
+        DartsTournament(n_images=1)
+
+
+def test_a_diverging_tournament_is_decided_by_its_sound_steps(problem: NASProblem) -> None:
+    """With an absurd learning rate the alphas stay finite, as do all numbers that are kept."""
+    with pytest.warns(UserWarning, match="diverged in step"):
+        result = run(problem, short(n_steps=6, learning_rate=1e30))
+    (held,) = result.algorithm.callback.data["tournaments"]
+    assert len(held["weight_losses"]) < 6
+    assert np.isfinite([*held["weight_losses"], *held["alpha_losses"]]).all()
+    assert np.isfinite(np.concatenate(held["alphas"])).all()
+    assert front_to_frame(result)["alpha"].notna().all()
+
+
+class HalfUsed(nn.Module):
+    """An operation with a frozen parameter and one that its output does not depend on."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.frozen = nn.Parameter(torch.ones(c_out, 1, 1), requires_grad=False)
+        self.unused = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.convolution(x)) * self.frozen
+
+
+def test_frozen_and_unused_parameters(problem: NASProblem) -> None:
+    """A user's operation may hold parameters that have no gradient."""
+    space = CellSpace({"half": HalfUsed})
+    odd = NASProblem(problem.dataset, n_images=16, search_space=space)
+    result = run(odd, short())
+    assert len(result.algorithm.callback.data["tournaments"]) == 1
+
+
+def even(c_in: int, c_out: int) -> nn.Module:
+    """An operation that takes images, and else no width that an image was concatenated to."""
+    if c_in % 2 and c_in > 9:
+        raise ValueError("odd width")
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1), nn.ReLU())
+
+
+def test_a_tournament_that_cannot_be_built_leaves_the_scores_choice(problem: NASProblem) -> None:
+    """An operation that refuses the width it meets in a tournament does not end the run."""
+    space = CellSpace({"even": even}, channel_step=8, max_channels=8, max_nodes=1, sample_nodes=1)
+    picky = NASProblem(problem.dataset, n_images=16, search_space=space)
+    genotype = space.parse("8")
+    algorithm = EvolutiveNAS(2, 2)
+    algorithm.setup(picky, termination=("n_gen", 1), seed=1)
+    algorithm.next()
+    (individual,) = algorithm.pop
+    assert individual.X[0] == genotype
+    assert not individual.get("degenerate")
+    tournament = short()
+
+    def refusing(*_: Any) -> Any:
+        return picky.search_space.build_cell(genotype, 11)
+
+    tournament._contenders = lambda _: [individual, individual]  # type: ignore[method-assign]
+    tournament._compete = refusing  # type: ignore[method-assign]
+    with pytest.warns(UserWarning, match=r"no tournament in generation .*odd width"):
+        tournament.hold(algorithm)
+    assert list(algorithm.pop) == [individual]
+    assert not tournament.data["tournaments"]
+
+
+@pytest.mark.parametrize(
+    ("error", "survives"),
+    [(torch.OutOfMemoryError("no"), True), (MemoryError(), True), (RuntimeError("bug"), False)],
+)
+def test_memory_that_runs_out_does_not_end_the_run(
+    problem: NASProblem, monkeypatch: pytest.MonkeyPatch, error: Exception, survives: bool
+) -> None:
+    """Without memory for a tournament the scores choose; any other fault is not hidden."""
+
+    def failing(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(module, "TournamentNetwork", failing)
+    if survives:
+        with pytest.warns(UserWarning, match="no tournament in generation 3"):
+            assert run(problem, short()).F is not None
+    else:
+        with pytest.raises(RuntimeError, match="bug"):
+            run(problem, short())
 
 
 def test_large_images_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:

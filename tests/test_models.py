@@ -1,0 +1,98 @@
+"""Networks by name: genotypes, NAS-Bench-201 cells, torchvision's classifiers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from pymoo_nas.errors import GenotypeError, NetworkError, PymooNasError
+from pymoo_nas.models import build_model
+from pymoo_nas.nasbench201_networks import NASBench201Network
+from pymoo_nas.networks import CellNetwork, count_parameters
+from pymoo_nas.problem import NASProblem
+
+CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
+
+
+def problem_of(channels: int) -> NASProblem:
+    """Four classes of noise."""
+    rng = np.random.default_rng(0)
+    images = rng.random((40, 32, 32, channels)).astype(np.float32)
+    return NASProblem((images, np.arange(40) % 4), n_images=8)
+
+
+@pytest.fixture(scope="module")
+def colour() -> NASProblem:
+    """Images of three channels."""
+    return problem_of(3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize(("name", "kind"), [("5000", CellNetwork), (CELL, NASBench201Network)])
+def test_genotypes_take_any_channels(channels: int, name: str, kind: type) -> None:
+    """A genotype's network takes the data set's channels and gives its classes."""
+    problem = problem_of(channels)
+    network, takes = build_model(name, problem, seed=0)
+    assert isinstance(network, kind)
+    assert takes == channels
+    assert network(problem.probe.images).shape == (8, 4)
+
+
+def test_genotype_is_the_network_that_is_scored(colour: NASProblem) -> None:
+    """With the problem's seed the weights are those of the search."""
+    name = "8,0,0,0|0,8,0,0|0,12,0,4"
+    network, _ = build_model(name, colour, seed=colour.seed)
+    searched = colour.build(colour.search_space.parse(name))
+    pairs = zip(network.parameters(), searched.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_torchvision(colour: NASProblem) -> None:
+    """A classifier of torchvision has the data set's classes, and weights from the seed."""
+    before = torch.get_rng_state()
+    (one, takes), (same, _), (other, _) = (
+        build_model("squeezenet1_1", colour, seed) for seed in (1, 1, 2)
+    )
+    assert takes == 3
+    assert one.eval()(colour.probe.images).shape == (8, 4)
+    with torch.device("meta"):
+        reference = torchvision.models.squeezenet1_1(num_classes=4)
+    assert count_parameters(one) == count_parameters(reference)
+    first, second, third = (next(network.parameters()) for network in (one, same, other))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_channels_of_torchvision() -> None:
+    """Grey images can be repeated for torchvision's networks, two channels cannot."""
+    assert build_model("squeezenet1_1", problem_of(1), 0)[1] == 3
+    with pytest.raises(NetworkError, match=r"3 channels.* has 2"):
+        build_model("squeezenet1_1", problem_of(2), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "match"),
+    [
+        ("resnet19", NetworkError, r"unknown.*5000\|0001\|0800.*resnet18"),
+        ("ResNet18", NetworkError, "unknown"),
+        ("", NetworkError, "unknown"),
+        ("fasterrcnn_resnet50_fpn", NetworkError, "unknown"),
+        ("8,-4,0,0", GenotypeError, "position 3"),
+        ("5x00", GenotypeError, "position 2"),
+        ("x000|0000|0000", GenotypeError, "position 1"),
+        ("9999,0,0,0", GenotypeError, "4096"),
+        ("500", GenotypeError, "4 channel counts"),
+        ("|nor_conv_9x9~0|+|none~0|none~1|+|none~0|none~1|none~2|", GenotypeError, "nor_conv_9x9"),
+        ("0000", NetworkError, "not connected"),
+    ],
+)
+def test_mistakes(colour: NASProblem, name: str, error: Any, match: str) -> None:
+    """Names are refused as what they seem to be: a model, or a genotype with the position."""
+    with pytest.raises(error, match=match) as raised:
+        build_model(name, colour, 0)
+    assert isinstance(raised.value, PymooNasError)

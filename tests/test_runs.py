@@ -1,0 +1,214 @@
+"""Run folders: what is written, refused, replaced, and read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymoo.optimize import minimize
+
+from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.errors import DeviceError, GenotypeError, OperationError, RunError, SearchError
+from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import front_to_frame, history_to_frame
+from pymoo_nas.runs import RunFolder, space_from_settings, versions
+from pymoo_nas.search_space import CellSpace, SearchSpace
+from pymoo_nas.tournament import DartsTournament
+
+TABLES = ("config.json", "front.csv", "history.csv", "tournaments.json")
+
+
+def searched(space: SearchSpace[Any], **arguments: Any) -> tuple[Any, dict[str, Any]]:
+    """A finished search of two generations with one tournament, and its configuration."""
+    arguments = {"dataset": "digits", "n_images": 16, **arguments}
+    problem = NASProblem(**arguments, search_space=space)
+    tournament = DartsTournament(2, 2, n_steps=2, batch_size=16, n_images=64)
+    algorithm = EvolutiveNAS(2, 5, callback=tournament)
+    result = minimize(problem, algorithm, ("n_gen", 2), seed=1)
+    return result.algorithm, {"problem": arguments, "search_space": space.settings()}
+
+
+@pytest.fixture(scope="module")
+def search() -> tuple[Any, dict[str, Any]]:
+    """A search of the paper's space with settings that are not the defaults."""
+    return searched(CellSpace(["conv3x3", "gate"], max_nodes=2), seed=7, n_inits=2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, search: tuple[Any, dict[str, Any]]) -> RunFolder:
+    """That search, saved."""
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    folder.save(*search)
+    return folder
+
+
+def test_what_is_saved_is_read_back(folder: RunFolder, search: tuple[Any, dict[str, Any]]) -> None:
+    """Tables, settings, counters, versions and tournaments come back as they were."""
+    algorithm, config = search
+    assert folder.history().equals(history_to_frame(algorithm))
+    assert folder.front().equals(front_to_frame(algorithm))
+    assert folder.tournaments() == [2]
+    read = folder.config()
+    assert {name: read[name] for name in config} == config
+    assert read["generations_done"] == 2
+    assert read["candidates"] == 10
+    assert read["versions"] == versions()
+    assert {path.name for path in folder.path.iterdir()} == set(TABLES)
+
+
+def test_rebuilt_problem(folder: RunFolder, search: tuple[Any, dict[str, Any]]) -> None:
+    """The problem has the settings of the search and gives its scores to the bit."""
+    algorithm, _ = search
+    problem = folder.problem()
+    assert problem.search_space.settings() == algorithm.problem.search_space.settings()
+    assert (problem.seed, problem.n_inits) == (7, 2)
+    assert (problem.evaluate(algorithm.pop.get("X")) == algorithm.pop.get("F")).all()
+
+
+def test_changes_of_the_rebuilt_problem(folder: RunFolder) -> None:
+    """Arguments can be replaced; a mistake among them is reported as what it is."""
+    assert folder.problem(n_images=8).probe.images.shape[0] == 8
+    with pytest.raises(DeviceError, match="tpu"):
+        folder.problem(device="tpu")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_folder_with_any_table_is_refused(tmp_path: Path, name: str) -> None:
+    """One table suffices, and it stays as it is."""
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    with pytest.raises(RunError, match=f"{name}.*--overwrite"):
+        RunFolder(tmp_path).create()
+    assert (tmp_path / name).read_text("utf-8") == "mine"
+
+
+def test_overwriting_leaves_what_is_not_the_runs(folder: RunFolder) -> None:
+    """Tables and pictures of the old run go; a stranger's file and a training stay."""
+    folder.draw()
+    for name in ("notes.txt", "final/weights.safetensors"):
+        (folder.path / name).parent.mkdir(exist_ok=True)
+        (folder.path / name).write_text("mine", encoding="utf-8")
+    folder.create(overwrite=True)
+    assert {path.name for path in folder.path.iterdir()} == {"notes.txt", "final"}
+    assert (folder.path / "final/weights.safetensors").is_file()
+
+
+def test_folders_of_other_content_are_taken(tmp_path: Path) -> None:
+    """Other files are no run; parents of the folder are made."""
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    RunFolder(tmp_path).create()
+    RunFolder(tmp_path / "a" / "b").create()
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    """A file in the folder's place is reported, and kept."""
+    (tmp_path / "run").write_text("mine", encoding="utf-8")
+    with pytest.raises(RunError, match="cannot be made"):
+        RunFolder(tmp_path / "run").create(overwrite=True)
+    assert (tmp_path / "run").read_text("utf-8") == "mine"
+
+
+def test_pictures(folder: RunFolder) -> None:
+    """All four are drawn, and drawn again."""
+    names = ["front.png", "evolution.png", "offspring.png", "cell.png"]
+    for _ in range(2):
+        assert [path.name for path in folder.draw()] == names
+    assert all((folder.path / name).stat().st_size > 1000 for name in names)
+
+
+def test_pictures_without_a_front(tmp_path: Path) -> None:
+    """A run in which nothing kept the limits is drawn too, without a cell."""
+    with pytest.warns(UserWarning, match="keeps the limits"):
+        search = searched(CellSpace(), max_params=10)
+    folder = RunFolder(tmp_path)
+    folder.create()
+    folder.save(*search)
+    assert folder.front().empty
+    assert "cell.png" not in {path.name for path in folder.draw()}
+    assert folder.tournaments() == []
+
+
+def test_nas_bench_201(tmp_path: Path) -> None:
+    """The second space is kept, rebuilt and drawn; it has no cell of Fig. 1."""
+    algorithm, config = searched(NASBench201Space(width=4))
+    folder = RunFolder(tmp_path)
+    folder.create()
+    folder.save(algorithm, config)
+    problem = folder.problem()
+    assert problem.search_space.settings() == config["search_space"]
+    assert (problem.evaluate(algorithm.pop.get("X")) == algorithm.pop.get("F")).all()
+    assert "cell.png" not in {path.name for path in folder.draw()}
+
+
+def edit(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """A change of one JSON file of a run."""
+
+    def apply(path: Path) -> None:
+        values = json.loads((path / name).read_text("utf-8"))
+        change(values)
+        (path / name).write_text(json.dumps(values), encoding="utf-8")
+
+    return apply
+
+
+def genotype_to(text: str) -> Callable[[Path], None]:
+    """Another text in place of every genotype of the front."""
+
+    def apply(path: Path) -> None:
+        front = RunFolder(path).front().assign(genotype=text)
+        front.to_csv(path / "front.csv", index=False)
+
+    return apply
+
+
+def test_settings_that_the_problem_does_not_take(folder: RunFolder) -> None:
+    """An argument of another version is refused by name."""
+    edit("config.json", lambda config: config["problem"].update(colour="red"))(folder.path)
+    with pytest.raises(RunError, match="colour"):
+        folder.problem()
+
+
+def test_operations_of_a_users_own(folder: RunFolder) -> None:
+    """A run with such operations cannot be rebuilt from its folder; the error says what can."""
+    edit("config.json", lambda c: c["search_space"].update(operations=["mine"]))(folder.path)
+    with pytest.raises(RunError, match=r"mine.*build_final"):
+        folder.problem()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"tournaments": [{}]}', '{"tournaments": 3}'])
+def test_damaged_tournaments(folder: RunFolder, content: str) -> None:
+    """What lists no tournaments is refused with the file's name."""
+    (folder.path / "tournaments.json").write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match=r"tournaments\.json"):
+        folder.draw()
+
+
+def test_damaged_genotype(folder: RunFolder) -> None:
+    """A genotype that was edited by hand is refused with its position."""
+    genotype_to("80x0")(folder.path)
+    with pytest.raises(GenotypeError, match="position"):
+        folder.draw()
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    """Reading one says what is missing."""
+    for read in (RunFolder(tmp_path).config, RunFolder(tmp_path).problem, RunFolder(tmp_path).draw):
+        with pytest.raises(RunError, match="holds no run"):
+            read()
+    with pytest.raises(RunError, match="no such file"):
+        RunFolder(tmp_path).front()
+
+
+def test_unknown_search_spaces() -> None:
+    """A space or an operation that the package does not bring is refused."""
+    with pytest.raises(SearchError, match="nasbench201"):
+        space_from_settings({"space": "nosuch"})
+    with pytest.raises(SearchError, match="unknown"):
+        space_from_settings({})
+    with pytest.raises(OperationError, match="nosuch"):
+        space_from_settings({"space": "cell", "operations": ["nosuch"]})
