@@ -20,6 +20,7 @@ from torch import nn
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import NetworkError, OperationError, SearchError
+from pymoo_nas.memory import release_freed_memory
 from pymoo_nas.networks import MIN_SIZE, count_flops, count_parameters
 from pymoo_nas.scores import OBJECTIVES, worst_scores
 from pymoo_nas.scoring import Scores, draw_probe, score_builds
@@ -187,6 +188,7 @@ class NASProblem(Problem):
         for (genotype,) in x:
             parsed = self.search_space.parse(genotype) if isinstance(genotype, str) else genotype
             rows.append(self.score_genotype(parsed))
+        release_freed_memory()
         out["F"] = np.array([self.worst if row.degenerate else row.values for row in rows])
         if self.limits:
             out["G"] = np.column_stack(

@@ -25,6 +25,7 @@ from pymoo_nas.calibration import is_out_of_memory
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, OperationError, SearchError
+from pymoo_nas.memory import release_freed_memory
 from pymoo_nas.networks import MIN_SIZE, TournamentNetwork, halve
 
 
@@ -132,6 +133,7 @@ class DartsTournament(Callback):
                 stacklevel=2,
             )
             return
+        release_freed_memory()
         winners = []
         for slot, shares in zip(slots, alphas, strict=True):
             for individual, share in zip(slot, shares, strict=True):
