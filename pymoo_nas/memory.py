@@ -7,7 +7,7 @@ import sys
 
 
 def release_freed_memory() -> None:
-    """Hand memory that Python and torch have freed back to the system, where the C library keeps it.
+    """Hand back to the system what Python and torch have freed and the C library keeps.
 
     glibc keeps the pages of freed tensors for later; after a generation of candidates of all sizes
     that is half a gigabyte of holes. Elsewhere than on glibc nothing happens.

@@ -30,6 +30,9 @@ CHECKED = 10
 """Candidates of a run that are compared with plain autograd before their scores are believed: a
 user's operation that mixes images, or whose gradients cannot be followed, is refused by name."""
 
+RELEASE_EVERY = 8
+"""Candidates between two releases of freed memory: 30 large ones left a gigabyte of holes."""
+
 RECORDED = ("params", "flops", "seconds", "degenerate")
 """What the evaluation leaves on every individual besides F and G."""
 
@@ -142,6 +145,8 @@ class NASProblem(Problem):
         except (NetworkError, OperationError) as error:
             scores = self._not_scored(str(error))
         self.n_scored += 1
+        if self.n_scored % RELEASE_EVERY == 0:
+            release_freed_memory()
         if self.progress is not None:
             self.progress(self.n_scored)
         return replace(scores, seconds=time.perf_counter() - start)
@@ -188,7 +193,6 @@ class NASProblem(Problem):
         for (genotype,) in x:
             parsed = self.search_space.parse(genotype) if isinstance(genotype, str) else genotype
             rows.append(self.score_genotype(parsed))
-        release_freed_memory()
         out["F"] = np.array([self.worst if row.degenerate else row.values for row in rows])
         if self.limits:
             out["G"] = np.column_stack(
