@@ -32,6 +32,7 @@ class Cell(nn.Module):
             are not built.
         operations: name → factory, in the order of the genotype's counts.
         in_channels: channels of the input (node 0).
+        width: factor of all channel counts.
 
     Attributes:
         out_channels: channels of the last node.
@@ -44,7 +45,11 @@ class Cell(nn.Module):
     """
 
     def __init__(
-        self, genotype: Genotype, operations: Mapping[str, Operation], in_channels: int
+        self,
+        genotype: Genotype,
+        operations: Mapping[str, Operation],
+        in_channels: int,
+        width: int = 1,
     ) -> None:
         super().__init__()
         operations = operation_table(operations)
@@ -62,7 +67,7 @@ class Cell(nn.Module):
         self.operations = nn.ModuleDict()
         for target in live[1:]:
             flows = [
-                (source, name, count)
+                (source, name, width * count)
                 for source in live
                 if source < target
                 for name, count in zip(operations, genotype.block(source, target), strict=True)

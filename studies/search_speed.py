@@ -1,8 +1,8 @@
 """How long do a first search and the paper's CIFAR-10 search take, and how much memory?
 
 Each command is run as a user would, in a process of its own; wall time includes starting Python,
-memory is the largest resident set of the process. Then: what the step of the channel counts does to
-the time of scoring large candidates, which is why it is 8.
+memory is the largest resident set of the process. Then: what the step of the channel counts and the
+widening of the stages do to the time of scoring large candidates, which is why they are 8 and 2.
 
 Command:
     python studies/search_speed.py --cifar PATH/cifar10.npz
@@ -25,12 +25,11 @@ import numpy as np
 import torch
 
 import pymoo_nas
+from pymoo_nas.genotype import Genotype
 from pymoo_nas.networks import count_parameters
-from pymoo_nas.operators import MutationShares
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import read_frame
 from pymoo_nas.runs import HISTORY
-from pymoo_nas.scoring import Scores
 from pymoo_nas.search_space import CellSpace
 
 PAPER = ["--generations", "30", "--offspring", "30", "--max-params", "560000"]
@@ -53,28 +52,39 @@ def timed(*arguments: str) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 2**20
 
 
-def channel_steps(cifar: Path, seed: int) -> None:
-    """Seconds per candidate of 400,000 to 560,000 parameters, by the step of the channel counts."""
+def large_candidates(space: CellSpace, problem: NASProblem, seed: int) -> list[Genotype]:
+    """Eight random cells, grown to 400,000 to 560,000 parameters."""
+    rng = np.random.default_rng(seed)
+    found: list[Genotype] = []
+    while len(found) < 8:
+        genotype = space.sample(rng)
+        params, steps = 0, 0
+        while params < 400_000 and steps < 500:
+            operation = space.operation_names[int(rng.integers(len(space.operation_names)))]
+            genotype = space.mutate(
+                genotype, ("grow", "grow", "add_node")[steps % 3], operation, rng
+            )
+            params = count_parameters(problem.build(genotype))
+            steps += 1
+        if 400_000 <= params <= 560_000:
+            found.append(genotype)
+    return found
+
+
+def candidate_costs(cifar: Path, seed: int) -> None:
+    """Seconds per large candidate, by the step of the channel counts and by the widening."""
     problem = NASProblem(cifar, max_params=560_000, seed=seed)
     problem.score_genotype(problem.search_space.sample(np.random.default_rng(seed)))
-    for step in (1, 2, 4, 8, 16):
-        problem.search_space = space = CellSpace(channel_step=step)
-        rng = np.random.default_rng(seed)
-        shares = MutationShares(space)
-        found: list[Scores] = []
-        while len(found) < 8:
-            genotype = space.sample(rng)
-            params = 0
-            while params < 400_000:
-                genotype = space.mutate(genotype, *shares.draw(rng), rng)
-                params = count_parameters(problem.build(genotype))
-            if params <= 560_000:
-                found.append(problem.score_genotype(genotype))
-        seconds = np.array([scores.seconds for scores in found])
-        macs = np.mean([scores.flops for scores in found]) / 1e6
+    for step, widening in ((1, 2), (2, 2), (4, 2), (8, 2), (16, 2), (8, 1)):
+        problem.search_space = CellSpace(channel_step=step, widening=widening)
+        found = large_candidates(problem.search_space, problem, seed)
+        scores = [problem.score_genotype(genotype) for genotype in found]
+        seconds = np.array([one.seconds for one in scores])
+        macs = np.mean([one.flops for one in scores]) / 1e6
         print(
-            f"channel_step {step:2d}: n = {len(found)}, {seconds.mean():.2f} ± "
-            f"{seconds.std(ddof=1):.2f} s per candidate of {macs:.0f} million MACs",
+            f"channel_step {step:2d}, widening {widening}: n = {len(found)}, "
+            f"{seconds.mean():.2f} ± {seconds.std(ddof=1):.2f} s per candidate "
+            f"of {macs:.0f} million MACs",
             flush=True,
         )
 
@@ -109,7 +119,7 @@ def main() -> None:
             )
     for command, (seconds, memory) in rows.items():
         print(f"{command:32s} {seconds:7.1f} s {memory:6.2f} GiB")
-    channel_steps(arguments.cifar, int(arguments.seed))
+    candidate_costs(arguments.cifar, int(arguments.seed))
 
 
 if __name__ == "__main__":

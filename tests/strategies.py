@@ -45,6 +45,7 @@ def spaces(draw: st.DrawFn) -> CellSpace:
         max_channels=max_channels,
         channel_step=draw(st.one_of(st.just(1), st.integers(1, max_channels))),
         n_cells=draw(st.integers(1, 3)),
+        widening=draw(st.integers(1, 2)),
         sample_nodes=draw(st.integers(1, max_nodes)),
         sample_operations=draw(st.integers(1, 6)),
     )

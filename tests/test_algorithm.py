@@ -124,7 +124,7 @@ def test_verbose_prints_a_line_per_generation(
 def test_limits_that_nothing_keeps() -> None:
     """The run ends with a warning that says how close the best came."""
     limited = NASProblem("digits", n_images=16, max_params=20)
-    with pytest.warns(UserWarning, match=r"closest, .* has \d+ params \(limit 20\)"):
+    with pytest.warns(UserWarning, match=r"closest, .* has [\d,]+ params \(limit 20\)"):
         result = minimize(limited, EvolutiveNAS(2, 4), ("n_gen", 2), seed=1)
     assert result.F is None
 
@@ -139,7 +139,7 @@ def test_only_the_broken_limit_is_named() -> None:
 
 def test_nothing_that_can_be_judged() -> None:
     """A run whose limits only degenerate candidates keep says so and why."""
-    limited = NASProblem("digits", n_images=64, max_params=400)
+    limited = NASProblem("digits", n_images=64, max_params=400, search_space=CellSpace(widening=1))
     with pytest.warns(UserWarning, match=r"none of 12 candidates .*judged .*no ReLU.*max_params"):
         result = minimize(limited, EvolutiveNAS(2, 4), ("n_gen", 3), seed=1)
     assert result.F.tolist() == [list(limited.worst)] * len(result.F)

@@ -73,10 +73,10 @@ def test_extra_outputs(problem: NASProblem) -> None:
 
 def test_limits_become_constraints() -> None:
     """G is the excess as a share of the limit; a candidate over it is not scored."""
-    limited = NASProblem("digits", n_images=16, max_params=1000, max_flops=10**9)
+    limited = NASProblem("digits", n_images=16, max_params=2000, max_flops=10**9)
     assert limited.n_ieq_constr == 2
     out = evaluate(limited, "4000", GENOTYPE)
-    assert out["G"][0, 0] == pytest.approx((out["params"][0] - 1000) / 1000)
+    assert out["G"][0, 0] == pytest.approx((out["params"][0] - 2000) / 2000)
     assert out["G"][0, 0] < 0 < out["G"][1, 0]
     assert out["F"][1].tolist() == list(limited.worst)
     assert "not scored" in out["degenerate"][1]
