@@ -1,4 +1,4 @@
-"""Networks by name: torchvision's, and genotypes in their text form."""
+"""Networks by name: CIFAR's residual networks, torchvision's, and genotypes in their text form."""
 
 from __future__ import annotations
 
@@ -6,50 +6,76 @@ from typing import Any
 
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
+from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError
 from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.problem import NASProblem
+from pymoo_nas.resnet import BLOCKS, CifarResNet
+from pymoo_nas.search_space import CellSpace, SearchSpace
 
 
-def build_model(name: str, problem: NASProblem, seed: int) -> tuple[nn.Module, int]:
-    """Build a network from its name, untrained, for a problem's data set.
+class GreyToColour(nn.Module):
+    """Grey images repeated for a network that takes three channels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) → (N, 3, H, W)."""
+        return images.expand(-1, 3, -1, -1)
+
+
+def build_model(
+    name: str, dataset: Dataset, *, space: SearchSpace[Any] | None = None, seed: int = 0
+) -> nn.Module:
+    """Build a network from its name, untrained, for a data set.
 
     Args:
-        name: a torchvision classifier (``resnet18``), a genotype of the problem's search space
-            (``5000|0001|0800``), or a NAS-Bench-201 cell (``|nor_conv_3x3~0|+|…``).
-        problem: gives channels, classes, device and the search space of genotypes.
+        name: ``resnet20``, ``resnet32`` or ``resnet56`` for CIFAR (He 2016), a torchvision
+            classifier (``resnet18``), a genotype (``5000|0001|0800``), or a NAS-Bench-201 cell
+            (``|nor_conv_3x3~0|+|…``).
+        dataset: gives channels and classes. torchvision's networks take 3 channels: grey images are
+            repeated for them.
+        space: of the genotypes; default `CellSpace`.
         seed: of the initial weights.
 
     Returns:
-        the network on the problem's device, and the channels that it takes: torchvision's take 3,
-        so grey images are repeated for them.
+        (N, C, H, W) → logits (N, n_classes), on the CPU.
 
     Raises:
         NetworkError: an unknown name, or images whose channels a torchvision network cannot take.
         GenotypeError: a malformed genotype.
     """
-    dataset = problem.dataset
-    space: Any = NASBench201Space() if "~" in name else problem.search_space
-    # No name of a model holds a separator or begins with a digit.
-    if set(name) & set("~|,") or name[:1].isdigit():
-        with seeded(torch.device("cpu"), seed):
-            network: nn.Module = space.build(
-                space.parse(name), dataset.in_channels, dataset.n_classes
+    with seeded(torch.device("cpu"), seed):
+        if is_genotype(name):
+            spells: Any = NASBench201Space() if "~" in name else space or CellSpace()
+            network: nn.Module = spells.build(
+                spells.parse(name), dataset.in_channels, dataset.n_classes
             )
-        return network.to(problem.device), dataset.in_channels
+            return network
+        if name in BLOCKS:
+            return CifarResNet(BLOCKS[name], dataset.in_channels, dataset.n_classes)
+        return _torchvision_model(name, dataset)
+
+
+def is_genotype(name: str) -> bool:
+    """Whether a name is meant as a genotype: no model's holds a separator or starts with a digit.
+
+    >>> is_genotype("0804"), is_genotype("resnet18")
+    (True, False)
+    """
+    return bool(set(name) & set("~|,")) or name[:1].isdigit()
+
+
+def _torchvision_model(name: str, dataset: Dataset) -> nn.Module:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise NetworkError(
-            f"model {name!r} is unknown; expected a genotype such as 5000|0001|0800, or one of "
-            f"torchvision's: {', '.join(known)}"
+            f"model {name!r} is unknown; expected a genotype such as 5000|0001|0800, "
+            f"{', '.join(BLOCKS)}, or one of torchvision's: {', '.join(known)}"
         )
     if dataset.in_channels not in (1, 3):
         raise NetworkError(
             f"model {name!r} takes images of 3 channels; {dataset.name} has {dataset.in_channels}"
         )
-    with seeded(torch.device("cpu"), seed):
-        network = torchvision.models.get_model(name, num_classes=dataset.n_classes)
-    return network.to(problem.device), 3
+    network: nn.Module = torchvision.models.get_model(name, num_classes=dataset.n_classes)
+    return network if dataset.in_channels == 3 else nn.Sequential(GreyToColour(), network)

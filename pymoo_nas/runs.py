@@ -1,7 +1,8 @@
 """Run folders: what a search leaves behind, as plain files.
 
 ``config.json`` (settings, versions, state), ``front.csv``, ``history.csv``, ``tournaments.json``,
-``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; after training, ``final/``.
+``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; after a choice, ``choice.json``;
+after training, ``final/``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ CONFIG = "config.json"
 FRONT = "front.csv"
 HISTORY = "history.csv"
 TOURNAMENTS = "tournaments.json"
+CHOICE = "choice.json"
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
 
@@ -68,7 +70,7 @@ class RunFolder:
                 f"folder {self.path} cannot be made ({error}); choose another --out"
             ) from error
         # Pictures too: those of another run must not stand beside this one's tables.
-        for name in (*tables, *PICTURES):
+        for name in (*tables, CHOICE, *PICTURES):
             (self.path / name).unlink(missing_ok=True)
 
     def save(self, algorithm: Any, config: Mapping[str, Any]) -> None:
@@ -133,6 +135,27 @@ class RunFolder:
             return [int(row["generation"]) for row in held]
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path}: damaged ({error}); remove it, or search again") from error
+
+    def choose(self, genotypes: Sequence[str], how: Mapping[str, Any]) -> None:
+        """Keep a choice of architectures: texts, in the order of the stages; plain values."""
+        write_json(self.path / CHOICE, {"genotypes": list(genotypes), **how})
+
+    def choice(self) -> list[str]:
+        """The architectures that `choose` kept; empty where nothing has been chosen.
+
+        Raises:
+            RunError: a damaged file.
+        """
+        path = self.path / CHOICE
+        if not path.is_file():
+            return []
+        try:
+            genotypes = list(json.loads(path.read_text(encoding="utf-8"))["genotypes"])
+            if not all(isinstance(text, str) for text in genotypes):
+                raise TypeError("genotypes are no texts")
+            return genotypes
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: damaged ({error}); choose again, or remove it") from error
 
     def problem(self, **changes: Any) -> NASProblem:
         """The problem that was searched.

@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 
 from pymoo_nas import cli, runs
+from pymoo_nas.final import build_final
+from pymoo_nas.networks import count_parameters
 from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import HISTORY_TYPES, read_frame
@@ -131,6 +133,33 @@ def read_table(path: str) -> int:
     return len(Path(path).read_text("utf-8").strip().splitlines()) - 1
 
 
+def test_choose_and_train(run: Run, finished: Path) -> None:
+    """A choice is kept in the run folder, and stands at every stage of the final network."""
+    folder = runs.RunFolder(finished)
+    code, out, _ = run("choose", str(finished), "--weights", "ntk=2", "activation=1")
+    assert code == 0
+    (chosen,) = folder.choice()
+    assert f"chosen: {chosen}" in out
+    assert chosen in set(folder.front()["genotype"])
+    code, out, _ = run("train", str(finished), "--epochs", "1", "--cells", "2", "--out", "chosen")
+    assert code == 0
+    problem = folder.problem()
+    network = build_final(chosen, 2, problem=problem)
+    assert f"{count_parameters(network):,} parameters" in out
+    code, out, _ = run("choose", str(finished), "--by", "training", "--top", "1", "--epochs", "1")
+    assert code == 0
+    assert "of the held-out images" in out
+    (finished / runs.CHOICE).unlink()
+
+
+def test_train_by_name(run: Run) -> None:
+    """A network by name is trained by the same command, on a data set by name."""
+    code, out, _ = run("train", "--model", "resnet20", "--epochs", "1", "--batch-size", "512")
+    assert code == 0
+    assert "resnet20: 269,434 parameters" in out
+    assert Path("runs/resnet20/weights.safetensors").is_file()
+
+
 def test_score_table(run: Run) -> None:
     """Genotypes, NAS-Bench-201 cells and torchvision's networks stand in one table."""
     cell = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
@@ -168,7 +197,9 @@ def test_operations_lists_all(run: Run) -> None:
     assert all(name in out for name in OPERATIONS)
 
 
-@pytest.mark.parametrize("command", ["", "search", "train", "score", "plot", "operations"])
+@pytest.mark.parametrize(
+    "command", ["", "search", "choose", "train", "score", "plot", "operations"]
+)
 def test_help(run: Run, command: str) -> None:
     """Every command explains itself."""
     code, out, _ = run(*filter(None, [command]), "--help")
@@ -200,6 +231,12 @@ def test_version(run: Run) -> None:
         (["nosuch"], "No such command"),
         (["train", "nosuch"], "holds no run"),
         (["plot", "nosuch"], "holds no run"),
+        (["choose", "nosuch"], "no such file"),
+        (["choose", "nosuch", "--by", "luck"], "knee, weights, training"),
+        (["choose", "nosuch", "--by", "weights"], "weights"),
+        (["choose", "nosuch", "--weights", "ntk"], "name=number"),
+        (["train"], "run folder, or --model"),
+        (["train", "--model", "nosuch"], "resnet20.*resnet18"),
         (["score", "5000|0001"], r"n\(n\+1\)/2"),
         (["score", "9000|000-1|0000"], "position 9"),
         (["score", "8,-4,0,0"], "position 3"),
@@ -235,7 +272,7 @@ def test_a_strangers_table_is_kept(run: Run) -> None:
 
 def test_nothing_that_can_be_judged(run: Run) -> None:
     """Limits that only degenerate candidates keep: exit code 2, the reason, tables and pictures."""
-    code, _, err = run("search", "--generations", "2", "--offspring", "4", "--max-params", "400",
+    code, _, err = run("search", "--generations", "2", "--offspring", "4", "--max-params", "1200",
                        "--out", "small")  # fmt: skip
     assert code == 2
     assert re.search(r"^error: none of 9 candidates .*no ReLU.*max_params.* small$", err)

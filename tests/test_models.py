@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from torch import nn
 
 from pymoo_nas.errors import GenotypeError, NetworkError, PymooNasError
 from pymoo_nas.models import build_model
 from pymoo_nas.nasbench201_networks import NASBench201Network
 from pymoo_nas.networks import CellNetwork, count_parameters
 from pymoo_nas.problem import NASProblem
+from pymoo_nas.resnet import BasicBlock
 
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
 
@@ -36,16 +38,15 @@ def colour() -> NASProblem:
 def test_genotypes_take_any_channels(channels: int, name: str, kind: type) -> None:
     """A genotype's network takes the data set's channels and gives its classes."""
     problem = problem_of(channels)
-    network, takes = build_model(name, problem, seed=0)
+    network = build_model(name, problem.dataset, seed=0)
     assert isinstance(network, kind)
-    assert takes == channels
     assert network(problem.probe.images).shape == (8, 4)
 
 
 def test_genotype_is_the_network_that_is_scored(colour: NASProblem) -> None:
     """With the problem's seed the weights are those of the search."""
     name = "8,0,0,0|0,8,0,0|0,12,0,4"
-    network, _ = build_model(name, colour, seed=colour.seed)
+    network = build_model(name, colour.dataset, space=colour.search_space, seed=colour.seed)
     searched = colour.build(colour.search_space.parse(name))
     pairs = zip(network.parameters(), searched.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
@@ -54,10 +55,9 @@ def test_genotype_is_the_network_that_is_scored(colour: NASProblem) -> None:
 def test_torchvision(colour: NASProblem) -> None:
     """A classifier of torchvision has the data set's classes, and weights from the seed."""
     before = torch.get_rng_state()
-    (one, takes), (same, _), (other, _) = (
-        build_model("squeezenet1_1", colour, seed) for seed in (1, 1, 2)
+    one, same, other = (
+        build_model("squeezenet1_1", colour.dataset, seed=seed) for seed in (1, 1, 2)
     )
-    assert takes == 3
     assert one.eval()(colour.probe.images).shape == (8, 4)
     with torch.device("meta"):
         reference = torchvision.models.squeezenet1_1(num_classes=4)
@@ -69,10 +69,37 @@ def test_torchvision(colour: NASProblem) -> None:
 
 
 def test_channels_of_torchvision() -> None:
-    """Grey images can be repeated for torchvision's networks, two channels cannot."""
-    assert build_model("squeezenet1_1", problem_of(1), 0)[1] == 3
+    """Grey images are repeated for torchvision's networks, two channels cannot be."""
+    grey = problem_of(1)
+    network = build_model("squeezenet1_1", grey.dataset).eval()
+    repeated = grey.probe.images.repeat(1, 3, 1, 1)
+    assert torch.equal(network(grey.probe.images), network[1](repeated))
     with pytest.raises(NetworkError, match=r"3 channels.* has 2"):
-        build_model("squeezenet1_1", problem_of(2), 0)
+        build_model("squeezenet1_1", problem_of(2).dataset)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("resnet20", 269_722), ("resnet32", 464_154), ("resnet56", 853_018)]
+)
+def test_residual_networks_of_cifar(name: str, parameters: int) -> None:
+    """They have the published sizes: 0.27, 0.46 and 0.85 million on ten classes."""
+    images = np.zeros((20, 32, 32, 3), np.uint8)
+    images[:, 0, 0, 0] = np.arange(20)
+    dataset = NASProblem((images, np.arange(20) % 10), n_images=10).dataset
+    network = build_model(name, dataset)
+    assert count_parameters(network) == parameters
+    maps = nn.Sequential(*list(network)[:-3])(torch.zeros(2, 3, 32, 32))
+    assert maps.shape == (2, 64, 8, 8)
+
+
+def test_residual_shortcut() -> None:
+    """With a silent branch the shortcut gives every second pixel, and zeros as new channels."""
+    block = BasicBlock(2, 4).eval()
+    nn.init.zeros_(block.branch[3].weight)
+    x = torch.rand(1, 2, 6, 6)
+    y = block(x)
+    assert torch.equal(y[:, :2], x[:, :, ::2, ::2])
+    assert not y[:, 2:].any()
 
 
 @pytest.mark.parametrize(
@@ -94,5 +121,5 @@ def test_channels_of_torchvision() -> None:
 def test_mistakes(colour: NASProblem, name: str, error: Any, match: str) -> None:
     """Names are refused as what they seem to be: a model, or a genotype with the position."""
     with pytest.raises(error, match=match) as raised:
-        build_model(name, colour, 0)
+        build_model(name, colour.dataset)
     assert isinstance(raised.value, PymooNasError)

@@ -1,0 +1,152 @@
+"""Choosing one architecture from a front: its knee, weights of the objectives, a short training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pymoo.decomposition.asf import ASF
+from pymoo.mcdm.pseudo_weights import PseudoWeights
+
+from pymoo_nas.errors import SearchError
+from pymoo_nas.final import build_final
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.training import train
+
+Vector = npt.NDArray[np.float64]
+
+METHODS = ("knee", "weights", "training")
+
+
+def order_front(
+    front: pd.DataFrame,
+    *,
+    weights: Mapping[str, float] | None = None,
+    max_params: float | None = None,
+    max_flops: float | None = None,
+) -> pd.DataFrame:
+    """A front within limits, the architecture to choose first.
+
+    Without weights, by distance to the knee: the largest of the three scores, each scaled to
+    [0, 1] over the front (the achievement scalarisation of Wierzbicki 1980; pymoo's ``ASF``). With
+    weights, by how far the pseudo-weights of an architecture are from them (Deb 2001; pymoo's
+    ``PseudoWeights``).
+
+    Args:
+        front: see `front_to_frame`.
+        weights: objective → importance, not negative; those left out count 0. Scaled to sum 1.
+        max_params: largest number of trainable parameters.
+        max_flops: largest number of multiply-accumulates per image.
+
+    Returns:
+        the rows with a column ``distance``, ascending.
+
+    Raises:
+        SearchError: an empty front, limits that nothing keeps, or senseless weights.
+    """
+    if front.empty:
+        raise SearchError("the front is empty; search again with higher limits")
+    kept = front
+    for name, limit in (("params", max_params), ("flops", max_flops)):
+        if limit is not None:
+            kept = kept[kept[name] <= limit]
+    if kept.empty:
+        raise SearchError(
+            f"no architecture of the front keeps max_params={max_params}, max_flops={max_flops}; "
+            f"the smallest has {front['params'].min():,} parameters, the cheapest "
+            f"{front['flops'].min():,} multiply-accumulates"
+        )
+    scores = _scaled(kept[list(OBJECTIVES)].to_numpy(float))
+    distance = _knee_distance(scores) if weights is None else _weight_distance(scores, weights)
+    return kept.assign(distance=distance).sort_values("distance", kind="stable", ignore_index=True)
+
+
+def try_out(
+    front: pd.DataFrame,
+    problem: NASProblem,
+    *,
+    top: int = 5,
+    epochs: int = 2,
+    n_cells: int = 3,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Callable[[str, float], None] | None = None,
+) -> pd.DataFrame:
+    """Train the first architectures of a front for a short while, the best of them first.
+
+    Args:
+        front: in the order in which they are tried, see `order_front`.
+        problem: gives search space and images; a tenth of the training images judges, the test
+            images are not used.
+        top: how many are trained.
+        epochs: of each; the schedule runs its whole cycle in them.
+        n_cells: cells of the network that is trained: the architecture at every stage.
+        seed: of the weights and of the training.
+        device: see `resolve_device`.
+        progress: called with the genotype and its accuracy after each.
+
+    Returns:
+        the rows that were tried with a column ``accuracy`` (fraction of the held-out images, best
+        epoch), descending.
+
+    Raises:
+        SearchError: an empty front, or numbers below 1.
+    """
+    if front.empty or top < 1:
+        raise SearchError(f"{len(front)} architectures, top={top}; expected at least one to try")
+    tried = front.head(top)
+    accuracies = []
+    for genotype in tried["genotype"]:
+        network = build_final(genotype, n_cells, problem=problem, seed=seed)
+        training = train(network, problem.dataset, epochs=epochs, seed=seed, device=device)
+        accuracies.append(float(training.epochs["validation_accuracy"].max()))
+        if progress is not None:
+            progress(genotype, accuracies[-1])
+    return tried.assign(accuracy=accuracies).sort_values(
+        "accuracy", ascending=False, kind="stable", ignore_index=True
+    )
+
+
+def _scaled(scores: Vector) -> Vector:
+    """Every column to [0, 1] over the rows; a column without extent is 0."""
+    low, high = scores.min(0), scores.max(0)
+    scaled: Vector = (scores - low) / np.where(high > low, high - low, 1.0)
+    return scaled
+
+
+def _knee_distance(scores: Vector) -> Vector:
+    distance: Vector = np.atleast_1d(ASF().do(scores, np.ones(scores.shape[1])).squeeze())
+    return distance
+
+
+def _weight_distance(scores: Vector, weights: Mapping[str, float]) -> Vector:
+    wanted = _checked(weights)
+    # Columns in which nothing differs say nothing of a choice; pymoo would divide by zero.
+    telling = scores.max(0) > 0
+    if not telling.any() or not wanted[telling].any():
+        return np.zeros(len(scores))
+    wanted = wanted[telling] / wanted[telling].sum()
+    columns = scores[:, telling]
+    # An architecture that is worst in everything has no pseudo-weights; it comes last.
+    worst = (columns == 1).all(1)
+    distance = np.full(len(scores), np.inf)
+    chooser = PseudoWeights(wanted, ideal=np.zeros(len(wanted)), nadir=np.ones(len(wanted)))
+    _, found = chooser.do(columns[~worst], return_pseudo_weights=True)
+    distance[~worst] = np.abs(found - wanted).sum(1)
+    return distance
+
+
+def _checked(weights: Mapping[str, Any]) -> Vector:
+    unknown = [name for name in weights if name not in OBJECTIVES]
+    if unknown:
+        raise SearchError(f"weights of {unknown}; expected some of {', '.join(OBJECTIVES)}")
+    values = np.array([float(weights.get(name, 0.0)) for name in OBJECTIVES])
+    if not (np.isfinite(values).all() and (values >= 0).all() and values.any()):
+        raise SearchError(
+            f"weights {dict(weights)}; expected numbers of at least 0, not all of them 0"
+        )
+    return values

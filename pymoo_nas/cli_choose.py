@@ -1,0 +1,111 @@
+"""``pymoo-nas choose``: one architecture of a run's front, for `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pymoo_nas.choice import METHODS, order_front, try_out
+from pymoo_nas.cli_options import Device, Seed, terminal
+from pymoo_nas.errors import SearchError
+from pymoo_nas.runs import RunFolder
+
+COLUMNS = ("ntk", "activation", "correlation", "params", "flops", "distance", "accuracy")
+"""Columns of the printed table, after the genotype, where a method gives them."""
+
+
+def choose(
+    run: Annotated[Path, typer.Argument(help="Run folder of a search.")],
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(help="Further weights, after --weights.", metavar="[NAME=NUMBER]..."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="knee, weights, or training; default weights where they are given."),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="Importance of objectives, such as ntk=2 activation=1."),
+    ] = None,
+    max_params: Annotated[int | None, typer.Option(help="Largest number of parameters.")] = None,
+    max_flops: Annotated[
+        int | None, typer.Option(help="Largest number of multiply-accumulates per image.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="For training: how many are tried.", min=1)] = 5,
+    epochs: Annotated[int, typer.Option(help="For training: epochs of each.", min=1)] = 2,
+    cells: Annotated[int, typer.Option(help="For training: cells in sequence.", min=1)] = 3,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Choose an architecture of the front; `train` then takes it for every stage."""
+    weights = [*(weights or []), *(more or [])]
+    method = by or ("weights" if weights else "knee")
+    if method not in METHODS:
+        raise SearchError(f"--by {method!r}; expected one of {', '.join(METHODS)}")
+    if bool(weights) != (method == "weights"):
+        raise SearchError(f"--by {method}, weights {weights}; weights go with --by weights only")
+    console = terminal()
+    folder = RunFolder(run)
+    parsed = parse_weights(weights) if weights else None
+    ordered = order_front(
+        folder.front(), weights=parsed, max_params=max_params, max_flops=max_flops
+    )
+    if method == "training":
+        ordered = try_out(
+            ordered,
+            folder.problem(device="cpu"),
+            top=top,
+            epochs=epochs,
+            n_cells=cells,
+            seed=seed,
+            device=device,
+            progress=lambda genotype, accuracy: console.print(
+                f"{genotype}: {accuracy:.1%} of the held-out images",
+                highlight=False,
+                soft_wrap=True,
+            ),
+        )
+    chosen = str(ordered["genotype"].iloc[0])
+    folder.choose([chosen], {"by": method, "weights": parsed, "seed": seed})
+    _show(console, ordered, method)
+    console.print(f"chosen: {chosen}", highlight=False, soft_wrap=True)
+    console.print(f"next: pymoo-nas train {run}", highlight=False, soft_wrap=True)
+
+
+def parse_weights(texts: list[str]) -> dict[str, float]:
+    """``ntk=2`` and the like; several may stand in one text, separated by spaces or commas.
+
+    Raises:
+        SearchError: no such form.
+
+    >>> parse_weights(["ntk=2", "activation=1,correlation=.5"])
+    {'ntk': 2.0, 'activation': 1.0, 'correlation': 0.5}
+    """
+    weights: dict[str, float] = {}
+    for part in " ".join(texts).replace(",", " ").split():
+        name, equals, value = part.partition("=")
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise SearchError(f"--weights {part!r}; expected name=number, such as ntk=2")
+    return weights
+
+
+def _show(console: Console, ordered: pd.DataFrame, method: str) -> None:
+    table = Table(title=f"front, best by {method} first")
+    columns = [name for name in COLUMNS if name in ordered]
+    table.add_column("genotype", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for _, row in ordered.iterrows():
+        values = (f"{row[n]:,}" if n in ("params", "flops") else f"{row[n]:.4g}" for n in columns)
+        table.add_row(str(row["genotype"]), *values)
+    console.print(table)

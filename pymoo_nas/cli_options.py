@@ -1,0 +1,58 @@
+"""What the commands share: their options, the terminal, and one-line complaints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pymoo_nas.datasets import DATASET_NAMES
+from pymoo_nas.operations import PAPER_OPERATIONS, operation_table
+from pymoo_nas.runs import space_from_settings
+from pymoo_nas.search_space import CellSpace, SearchSpace
+
+DEFAULT_OPERATIONS = ",".join(PAPER_OPERATIONS)
+
+Images = Annotated[int, typer.Option("--images", help="Images in the probe batch.", min=2)]
+Inits = Annotated[int, typer.Option("--inits", help="Initialisations to average over.", min=1)]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, or auto.")]
+ImageSize = Annotated[int | None, typer.Option(help="Resize images to this many pixels.")]
+DataDir = Annotated[Path, typer.Option(help="Folder of torchvision's data sets.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch an absent torchvision data set.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=2**32 - 1)]
+Operations = Annotated[
+    str, typer.Option(help="Comma-separated operations of a cell, in order; see `operations`.")
+]
+
+
+def search_space_of(name: str, operations: str) -> SearchSpace[Any]:
+    """The search space of ``--space`` and ``--operations``."""
+    if name == "cell":
+        return CellSpace(operation_table(operations))
+    return space_from_settings({"space": name})
+
+
+def terminal() -> Console:
+    """The terminal; a file or a pipe gets lines of 140 columns, so that tables are not cut."""
+    # Without markup: brackets in a path or a reason are no instructions.
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=140)
+
+
+def absolute_dataset(dataset: str) -> str:
+    """Paths are kept absolute, so that a run can be continued from anywhere."""
+    if dataset.lower() in DATASET_NAMES:  # a name goes before a path
+        return dataset
+    return str(Path(dataset).resolve()) if Path(dataset).exists() else dataset
+
+
+def show_warning(message: Any, *_: Any, **__: Any) -> None:
+    """A warning as one line, without the place in the code."""
+    complain(f"warning: {message}")
+
+
+def complain(text: str) -> None:
+    """One line on stderr, however long."""
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

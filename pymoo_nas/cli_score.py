@@ -1,0 +1,109 @@
+"""``pymoo-nas score | plot | operations``: looks at networks and runs."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pymoo_nas.cli_options import (
+    DEFAULT_OPERATIONS,
+    DataDir,
+    Device,
+    Download,
+    Images,
+    ImageSize,
+    Inits,
+    Operations,
+    Seed,
+    complain,
+    search_space_of,
+    terminal,
+)
+from pymoo_nas.errors import PymooNasError
+from pymoo_nas.models import build_model
+from pymoo_nas.networks import count_parameters
+from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS, build_operation
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.runs import RunFolder
+from pymoo_nas.scoring import Scores, score
+
+
+def score_models(
+    models: Annotated[
+        list[str], typer.Argument(help="torchvision names or genotypes.", metavar="MODEL…")
+    ],
+    dataset: Annotated[str, typer.Option(help="As for search.")] = "digits",
+    operations: Operations = DEFAULT_OPERATIONS,
+    images: Images = 64,
+    inits: Inits = 3,
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data_dir: DataDir = Path("data"),
+    download: Download = False,
+) -> None:
+    """Score any networks without training: the three objectives, their spread, size and time."""
+    problem = NASProblem(
+        dataset,
+        search_space=search_space_of("cell", operations),
+        n_images=images,
+        image_size=image_size,
+        device=device,
+        seed=seed,
+        data_dir=data_dir,
+        download=download,
+    )
+    table = Table(title=f"{problem.dataset.name}: lower is better, mean ± deviation of {inits}")
+    for name in ("model", "ntk", "activation", "correlation", "params", "MACs", "s", "degenerate"):
+        table.add_column(
+            name, justify="left" if name in ("model", "degenerate") else "right", overflow="fold"
+        )
+    failed = False
+    for name in models:
+        try:
+            network = build_model(name, problem.dataset, space=problem.search_space, seed=seed)
+            network.to(problem.device)
+            scores = score(network, problem.probe.images, n_inits=inits, seed=seed)
+        except PymooNasError as error:
+            failed = True
+            complain(f"error: {name}: {error}")
+        else:
+            table.add_row(name, *_cells(scores))
+    if table.row_count:
+        terminal().print(table)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _cells(scores: Scores) -> list[str]:
+    pairs = zip(scores.values, scores.spread, strict=True)
+    return [
+        *(f"{value:.4g} ± {spread:.2g}" for value, spread in pairs),
+        f"{scores.params:,}",
+        f"{scores.flops:,}",
+        f"{scores.seconds:.2f}",
+        scores.degenerate,
+    ]
+
+
+def plot(run: Annotated[Path, typer.Argument(help="Run folder of a search.")]) -> None:
+    """Draw the pictures of a run again from its tables."""
+    for path in RunFolder(run).draw():
+        terminal().print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def operations() -> None:
+    """List the operations that a cell can be made of."""
+    table = Table(title="operations: parameters of 16 → 16 and 16 → 32 channels")
+    for name in ("name", "16 → 16", "16 → 32", "in the paper's space", "what it is"):
+        table.add_column(name, justify="right" if "→" in name else "left")
+    for name, factory in OPERATIONS.items():
+        sizes = [count_parameters(build_operation(name, factory, 16, c)) for c in (16, 32)]
+        summary = (inspect.getdoc(factory) or "").splitlines()[0].rstrip(".")
+        paper = "yes" if name in PAPER_OPERATIONS else ""
+        table.add_row(name, *map(str, sizes), paper, summary)
+    terminal().print(table)

@@ -1,0 +1,115 @@
+"""``pymoo-nas train``: from a front, or from a name, to a trained and tested network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from torch import nn
+
+from pymoo_nas.cli_options import DataDir, Device, Download, ImageSize, Seed, terminal
+from pymoo_nas.datasets import Dataset, load_dataset
+from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.final import build_final, choose_cells
+from pymoo_nas.models import build_model
+from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.runs import FINAL, RunFolder
+from pymoo_nas.training import Training
+from pymoo_nas.training import train as train_network
+
+
+def train(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder of a search; none with --model.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Train this instead: resnet20, a torchvision name, or a genotype."),
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="For --model; as for search.")] = "digits",
+    cells: Annotated[int, typer.Option(help="Cells of the final network.", min=1)] = 3,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=1)] = 20,
+    batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 128,
+    learning_rate: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 0.2,
+    validation: Annotated[
+        float, typer.Option(help="Share of the training images that chooses the best epoch.")
+    ] = 0.1,
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data_dir: DataDir = Path("data"),
+    download: Download = False,
+    out: Annotated[Path | None, typer.Option(help="Folder; default RUN/final.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a training.")] = False,
+) -> None:
+    """Build the final network of a run, train it, test it; weights as safetensors.
+
+    The cell that `choose` chose stands at every stage; without a choice, cells of the front follow
+    each other. With --model any other network is trained by the same recipe.
+    """
+    if (run is None) == (model is None):
+        raise SearchError("train what? expected either a run folder, or --model and --dataset")
+    if run is not None:
+        network, images = final_of(run, cells, seed)
+        target = out if out is not None else run / FINAL
+    else:
+        images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
+        network = build_model(str(model), images, seed=seed)
+        target = out if out is not None else Path("runs") / str(model)
+    sample = images.normalized(images.train_images[:1])
+    terminal().print(
+        f"{model or 'final network'}: {count_parameters(network):,} parameters, "
+        f"{count_flops(network, sample):,} multiply-accumulates per image",
+        highlight=False,
+        soft_wrap=True,
+    )
+    trained = train_network(
+        network,
+        images,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        validation=validation,
+        seed=seed,
+        device=device,
+        out=target,
+        overwrite=overwrite,
+        progress=True,
+    )
+    _report(trained, target)
+
+
+def final_of(run: Path, cells: int, seed: int) -> tuple[nn.Module, Dataset]:
+    """The final network of a run folder, and its images.
+
+    Raises:
+        RunError: no run there, or an empty front.
+    """
+    folder = RunFolder(run)
+    problem = folder.problem(device="cpu")
+    chosen = folder.choice()
+    if not chosen:
+        front = folder.front()
+        if front.empty:
+            raise RunError(f"{run}: the front is empty; search again with higher limits")
+        genotypes = [problem.search_space.parse(text) for text in front["genotype"]]
+        chosen = choose_cells(genotypes, cells, problem)
+    return build_final(chosen, cells, problem=problem, seed=seed), problem.dataset
+
+
+def _report(trained: Training, target: Path) -> None:
+    console = terminal()
+    table = Table(title="recall by class")
+    for name in trained.recall.columns:
+        table.add_column(str(name), justify="right")
+    for _, row in trained.recall.iterrows():
+        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+    console.print(table)
+    console.print(
+        f"test accuracy {100 * trained.test_accuracy:.2f} % (best epoch {trained.best_epoch}, "
+        f"{trained.seconds:.0f} s); wrote {target}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,129 @@
+"""Choosing from a front: knee, weights, limits, short training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pymoo_nas import NASProblem, choice
+from pymoo_nas.choice import order_front, try_out
+from pymoo_nas.errors import SearchError
+
+
+def front_of(*scores: tuple[float, float, float]) -> pd.DataFrame:
+    """A front of genotypes a, b, … with parameters 10, 20, …."""
+    n = len(scores)
+    frame = pd.DataFrame(list(scores), columns=["ntk", "activation", "correlation"])
+    sizes = {"params": 10 * np.arange(1, n + 1), "flops": 100 * np.arange(n, 0, -1)}
+    return frame.assign(genotype=list("abcdefgh"[:n]), **sizes)
+
+
+CORNERS = front_of((0, 9, 9), (9, 0, 9), (9, 9, 0), (2, 3, 4), (4, 4, 8))
+
+
+def first(front: pd.DataFrame, **how: Any) -> str:
+    """The genotype that is chosen."""
+    return str(order_front(front, **how)["genotype"].iloc[0])
+
+
+def test_knee() -> None:
+    """The knee is the architecture whose worst scaled score is the best."""
+    ordered = order_front(CORNERS)
+    assert ordered["genotype"].tolist() == ["d", "e", "a", "b", "c"]
+    np.testing.assert_allclose(ordered["distance"], [4 / 9, 8 / 9, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ({"ntk": 1.0}, "a"),
+        ({"activation": 2.0}, "b"),
+        ({"correlation": 0.1}, "c"),
+        ({"ntk": 7.0, "activation": 6.0, "correlation": 5.0}, "d"),
+    ],
+)
+def test_weights(weights: dict[str, float], expected: str) -> None:
+    """All weight on one objective takes its best; weights equal to pseudo-weights take theirs."""
+    assert first(CORNERS, weights=weights) == expected
+
+
+def test_pseudo_weights_by_hand() -> None:
+    """Distance is the sum of differences between wanted and pseudo-weights."""
+    ordered = order_front(CORNERS, weights={"ntk": 1, "activation": 1}).set_index("genotype")
+    # d: (9 - (2, 3, 4)) / 9 scaled to sum 1: (7, 6, 5) / 18.
+    assert ordered.loc["d", "distance"] == pytest.approx(2 / 18 + 3 / 18 + 5 / 18)
+    assert ordered.loc["a", "distance"] == pytest.approx(1)
+
+
+def test_limits() -> None:
+    """What breaks a limit is not chosen, and the scale is that of the rest."""
+    assert first(CORNERS, max_params=30, weights={"activation": 1}) == "b"
+    assert set(order_front(CORNERS, max_params=30)["genotype"]) == {"a", "b", "c"}
+    assert set(order_front(CORNERS, max_flops=200)["genotype"]) == {"d", "e"}
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("weights", [None, {"ntk": 1.0}])
+def test_tiny_fronts(n: int, weights: dict[str, float] | None) -> None:
+    """One or two architectures, also equal ones, are ordered too."""
+    for front in (front_of((1, 2, 3), (2, 1, 4))[:n], front_of((1, 2, 3), (1, 2, 3))[:n]):
+        ordered = order_front(front, weights=weights)
+        assert len(ordered) == n
+        assert np.isfinite(ordered["distance"]).all()
+        assert ordered["genotype"].iloc[0] == "a"
+
+
+SCORE = st.integers(-5, 5).map(float)
+
+
+@given(st.lists(st.tuples(SCORE, SCORE, SCORE), min_size=1, max_size=8))
+def test_every_row_is_kept(scores: list[tuple[float, float, float]]) -> None:
+    """Any scores give the same rows in ascending distance, the only one wanted best first."""
+    front = front_of(*scores)
+    for weights in (None, {"ntk": 1.0}, {"ntk": 1.0, "correlation": 3.0}):
+        ordered = order_front(front, weights=weights)
+        assert sorted(ordered["genotype"]) == sorted(front["genotype"])
+        assert (ordered["distance"].diff().dropna() >= 0).all() or np.isinf(
+            ordered["distance"].iloc[-1]
+        )
+
+
+@pytest.mark.parametrize(
+    ("how", "match"),
+    [
+        ({"max_params": 5}, "smallest has 10 parameters"),
+        ({"max_flops": 50}, "cheapest 100"),
+        ({"weights": {"speed": 1.0}}, "speed.*expected some of ntk"),
+        ({"weights": {"ntk": -1.0}}, "at least 0"),
+        ({"weights": {"ntk": 0.0}}, "not all of them 0"),
+        ({"weights": {"ntk": float("nan")}}, "expected numbers"),
+    ],
+)
+def test_mistakes(how: dict[str, Any], match: str) -> None:
+    """Limits and weights that make no sense are refused."""
+    with pytest.raises(SearchError, match=match):
+        order_front(CORNERS, **how)
+    with pytest.raises(SearchError, match="empty"):
+        order_front(CORNERS[:0])
+
+
+def test_short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first are trained and come back by held-out accuracy, the others are left out."""
+    problem = NASProblem("digits", n_images=10)
+    front = pd.DataFrame({"genotype": ["8,0,0,0", "0,0,0,8", "0,8,0,0"]})
+    told: list[tuple[str, float]] = []
+    tried = try_out(
+        front, problem, top=2, epochs=2, progress=lambda *told_now: told.append(told_now)
+    )
+    assert tried["accuracy"].is_monotonic_decreasing
+    assert dict(told) == dict(zip(tried["genotype"], tried["accuracy"], strict=True))
+    # A convolution learns digits in two epochs, average pooling behind 1×1 convolutions does not.
+    assert tried["genotype"].tolist() == ["8,0,0,0", "0,0,0,8"]
+    monkeypatch.setattr(choice, "train", None)
+    with pytest.raises(SearchError, match="at least one to try"):
+        try_out(front[:0], problem)
