@@ -30,6 +30,7 @@ from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, plot_sco
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, write_frame
 from pymoo_nas.scoring import Probe, Scores, draw_probe, score
+from pymoo_nas.search import Search, SearchSettings, resume
 from pymoo_nas.search_space import CellSpace, SearchSpace
 from pymoo_nas.survival import RankSumSurvival
 from pymoo_nas.tournament import CallbackChain, DartsTournament
@@ -65,7 +66,9 @@ __all__ = [
     "RunError",
     "ScoreError",
     "Scores",
+    "Search",
     "SearchError",
+    "SearchSettings",
     "SearchSpace",
     "TournamentNetwork",
     "Training",
@@ -82,6 +85,7 @@ __all__ = [
     "plot_scores_3d",
     "read_frame",
     "repair",
+    "resume",
     "save_figure",
     "score",
     "train",

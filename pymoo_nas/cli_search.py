@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from pymoo.termination.max_gen import MaximumGenerationTermination
 from rich.console import Console
 from rich.table import Table
 
-from pymoo_nas.algorithm import EvolutiveNAS, nothing_found
+from pymoo_nas.algorithm import nothing_found
 from pymoo_nas.cli_options import (
     DEFAULT_OPERATIONS,
     DataDir,
@@ -33,17 +37,17 @@ from pymoo_nas.problem import NASProblem
 from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import front_to_frame
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.survival import RankSumSurvival
-from pymoo_nas.tournament import CallbackChain, DartsTournament
+from pymoo_nas.search import Search, SearchSettings
 
 
 def search(
+    ctx: typer.Context,
     dataset: Annotated[
         str, typer.Argument(help="digits, cifar10, …; a folder of images; a .npz file.")
     ] = "digits",
     generations: Annotated[int, typer.Option(help="Generations.", min=1)] = 9,
     population: Annotated[int, typer.Option(help="Survivors per generation.", min=1)] = 5,
-    offspring: Annotated[int, typer.Option(help="Candidates per generation.", min=1)] = 20,
+    offspring: Annotated[int, typer.Option(help="Candidates per generation.", min=1)] = 15,
     max_params: Annotated[int | None, typer.Option(help="Largest number of parameters.")] = None,
     max_flops: Annotated[
         int | None, typer.Option(help="Largest number of multiply-accumulates per image.")
@@ -66,9 +70,12 @@ def search(
     download: Download = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<data set>.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run.")] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Continue the run in this folder; with --generations, up to so many."),
+    ] = None,
 ) -> None:
     """Search architectures for a data set; writes a run folder with tables and pictures."""
-    console = terminal()
     arguments: dict[str, Any] = {
         "dataset": absolute_dataset(dataset),
         "n_images": images,
@@ -80,54 +87,95 @@ def search(
         "seed": seed,
         "data_dir": str(data_dir.expanduser().resolve()),
     }
-    search_space = search_space_of(space, operations)
-    folder = RunFolder(
-        out if out is not None else Path("runs") / Path(absolute_dataset(dataset)).stem
+    settings = SearchSettings(
+        generations, population, offspring, max_age, tournament_every, tournament_size, seed
     )
+    search_space = search_space_of(space, operations)
+    given = [name for name in ctx.params if _is_given(ctx, name)]
+    if resume is not None:
+        folder = RunFolder(resume)
+        _refuse_changes(given, {**search_space.settings(), **arguments, **asdict(settings)}, folder)
+        with folder.locked():
+            asked = generations if "generations" in given else None
+            _run(Search.continued(folder, generations=asked))
+        return
+    folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
     problem = NASProblem(**arguments, search_space=search_space, download=download)
-    folder.create(overwrite=overwrite)
-    algorithm = EvolutiveNAS(population, offspring, survival=RankSumSurvival(max_age))
-    tournament = DartsTournament(tournament_every, tournament_size) if tournament_every else None
-    config = {
-        "problem": arguments,
-        "search_space": search_space.settings(),
-        "algorithm": {
-            "generations": generations,
-            "population": population,
-            "offspring": offspring,
-            "max_age": max_age,
-            "tournament_every": tournament_every,
-            "tournament_size": tournament_size,
-            "seed": seed,
-        },
-    }
-    _describe(console, problem, folder)
-    progress = SearchProgress(console, problem, generations, offspring, tournament)
-    termination = MaximumGenerationTermination(generations)
-    callback = progress if tournament is None else CallbackChain(tournament, progress)
-    algorithm.setup(problem, termination=termination, callback=callback, seed=seed)
-    with progress, warnings.catch_warnings():
+    with folder.locked():
+        folder.create(overwrite=overwrite)
+        config = {"problem": arguments, "search_space": search_space.settings()}
+        _run(Search(folder, problem, settings, config))
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _refuse_changes(given: list[str], asked: dict[str, Any], folder: RunFolder) -> None:
+    """A run is continued as it was begun.
+
+    Raises:
+        SearchError: names the options that stand on the command line and differ from the run's.
+    """
+    config = folder.config()
+    kept: dict[str, Any] = {}
+    for part in ("search_space", "problem", "algorithm"):
+        kept |= config.get(part, {})
+    differences = []
+    for option in given:
+        key = {"images": "n_images", "inits": "n_inits"}.get(option, option)
+        if option in ("out", "overwrite"):
+            differences.append(f"--{option} makes a new run")
+        elif key in asked and option != "generations" and asked[key] != kept.get(key):
+            differences.append(f"{option} {asked[key]!r} (the run has {kept.get(key)!r})")
+    if differences:
+        raise SearchError(
+            f"--resume {folder.path}: {'; '.join(differences)}; leave them out, or begin a new run "
+            "without --resume"
+        )
+
+
+def _run(search: Search) -> None:
+    """Run a search with live progress, and report what it came to."""
+    console = terminal()
+    _describe(console, search.problem, search.folder)
+    progress = SearchProgress(console, search)
+    with progress, stopping_between_candidates(progress), warnings.catch_warnings():
         # The report says the same, as an error.
         warnings.filterwarnings("ignore", message="none of .* candidates ")
-        _run(algorithm, folder, config)
-    _report(console, algorithm, folder)
+        try:
+            search.run(progress)
+        except KeyboardInterrupt:
+            path = search.folder.path
+            complain(
+                f"interrupted; {search.generations_done} generations are kept in {path}; continue "
+                f"with: pymoo-nas search --resume {path}"
+            )
+            raise typer.Exit(130) from None
+    _report(console, search.algorithm, search.folder)
 
 
-def _run(algorithm: Any, folder: RunFolder, config: dict[str, Any]) -> None:
-    """Generation by generation, each saved when it is done."""
-    done = saved = 0
+@contextmanager
+def stopping_between_candidates(progress: SearchProgress) -> Iterator[None]:
+    """Let the first Ctrl-C wait for the candidate in hand; the second one stops at once."""
+
+    def stop(signum: int, frame: Any) -> None:
+        del signum, frame
+        if progress.stopping:
+            raise KeyboardInterrupt
+        progress.stopping = True
+        complain("stopping after the candidate in hand; press Ctrl-C again to stop at once")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread only
+        return
+    before = signal.signal(signal.SIGINT, stop)
     try:
-        while algorithm.has_next():
-            algorithm.next()
-            done += 1
-            folder.save(algorithm, config)
-            saved += 1
-    except KeyboardInterrupt:
-        if done > saved:
-            # In the middle of saving: the tables would disagree on how many there are.
-            folder.save(algorithm, config)
-        complain(f"interrupted; {done} generations are kept in {folder.path}")
-        raise typer.Exit(130) from None
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _describe(console: Console, problem: NASProblem, folder: RunFolder) -> None:

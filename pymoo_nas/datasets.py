@@ -11,6 +11,7 @@ too, gives all of them the same form, resizes and splits.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,6 +78,20 @@ class Dataset:
     def image_size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return int(self.train_images.shape[1]), int(self.train_images.shape[2])
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """Plain values that are equal for equal images and labels: counts, and a checksum."""
+        digest = hashlib.sha256()
+        arrays = (self.train_images, self.train_labels, self.test_images, self.test_labels)
+        for array in arrays:
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return {
+            "training_images": len(self.train_labels),
+            "test_images": len(self.test_labels),
+            "sha256": digest.hexdigest(),
+        }
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:

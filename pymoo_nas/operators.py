@@ -236,6 +236,10 @@ class GenotypeDuplicates(DuplicateElimination):
             return result, kept, sorted(set(range(len(pop))) - set(kept))
         return result
 
+    def remember(self, individuals: Iterable[Individual]) -> None:
+        """Count these, scored in an earlier part of the run, as known."""
+        self.scored |= {canonical_key(individual): None for individual in individuals}
+
     def _remember(self) -> None:
         """Of those that passed, the evaluated ones are known now; the others may come again.
 

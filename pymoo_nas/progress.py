@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pymoo_nas.scores import OBJECTIVES
-from pymoo_nas.tournament import DartsTournament
+from pymoo_nas.search import Search
 
 
 class SearchProgress(Callback):
@@ -21,25 +21,22 @@ class SearchProgress(Callback):
 
     Args:
         console: where to write; the bar appears on terminals only, the lines everywhere.
-        problem: its ``progress`` is used while the context is open.
-        n_generations: of the whole run.
-        per_generation: candidates scored in each.
-        tournament: its ``progress`` likewise; None for a run without.
+        search: its problem's and its tournament's ``progress`` are used while the context is open.
+
+    Attributes:
+        stopping: set it to end the search with a KeyboardInterrupt after the candidate, or the step
+            of a tournament, that is under way.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        problem: Any,
-        n_generations: int,
-        per_generation: int,
-        tournament: DartsTournament | None = None,
-    ) -> None:
+    def __init__(self, console: Console, search: Search) -> None:
         super().__init__()
         self.console = console
-        self.problem = problem
-        self.tournament = tournament
-        self.n_generations = n_generations
+        self.problem = search.problem
+        self.tournament = search.tournament
+        self.n_generations = n_generations = search.settings.generations
+        self.before = search.generations_done
+        self.stopping = False
+        per_generation = search.settings.offspring
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -52,9 +49,10 @@ class SearchProgress(Callback):
             disable=not console.is_terminal,
         )
         self.task = self.bar.add_task(
-            f"generation 1/{n_generations}", total=n_generations * per_generation, speed=""
+            f"generation {self.before + 1}/{n_generations}",
+            total=(n_generations - self.before) * per_generation,
+            speed="",
         )
-        self.per_generation = per_generation
         self.start = time.perf_counter()
         self.scoring_seconds = 0.0
         self.last = self.start
@@ -82,10 +80,16 @@ class SearchProgress(Callback):
         self.scoring_seconds += now - self.last
         self.last = now
         self.bar.update(self.task, completed=n_scored, speed=self._speed(n_scored))
+        self._stop_if_asked()
 
     def _step(self, step: int, n_steps: int) -> None:
         self.last = time.perf_counter()
         self.bar.update(self.task, speed=f"tournament, step {step}/{n_steps}")
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self.stopping:
+            raise KeyboardInterrupt
 
     def _speed(self, n_scored: int) -> str:
         return f"{n_scored / max(self.scoring_seconds, 1e-9):.1f} candidates/s"
@@ -93,7 +97,8 @@ class SearchProgress(Callback):
     def notify(self, algorithm: Any) -> None:
         """Print the line of a generation."""
         done = algorithm.n_iter
-        left = (time.perf_counter() - self.start) / done * (self.n_generations - done)
+        elapsed = time.perf_counter() - self.start
+        left = elapsed / (done - self.before) * (self.n_generations - done)
         scores = [individual.F for individual in algorithm.pop]
         best = ", ".join(
             f"{name} {min(float(row[index]) for row in scores):.4g}"
@@ -103,7 +108,7 @@ class SearchProgress(Callback):
         held = bool(rows) and rows[-1]["generation"] == done
         self.console.print(
             f"generation {done}/{self.n_generations}: {best} | "
-            f"{self._speed(algorithm.evaluator.n_eval)} | "
+            f"{self._speed(self.problem.n_scored)} | "
             f"{left:.0f} s left{' | tournament' if held else ''}",
             highlight=False,
             soft_wrap=True,

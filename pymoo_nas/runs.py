@@ -1,8 +1,9 @@
 """Run folders: what a search leaves behind, as plain files.
 
 ``config.json`` (settings, versions, state), ``front.csv``, ``history.csv``, ``tournaments.json``,
-``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; after a choice, ``choice.json``;
-after training, ``final/``.
+``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; ``checkpoint.json``, from which
+the search is continued, and ``checkpoint.previous.json``, the one before; after a choice,
+``choice.json``; after training, ``final/``.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 
 from pymoo_nas.cell_drawing import plot_cell
+from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.files import write_json
 from pymoo_nas.genotype import Genotype
@@ -34,6 +38,7 @@ FRONT = "front.csv"
 HISTORY = "history.csv"
 TOURNAMENTS = "tournaments.json"
 CHOICE = "choice.json"
+LOCK = ".lock"
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
 
@@ -56,25 +61,49 @@ class RunFolder:
         Raises:
             RunError: it holds a run and `overwrite` is not set, or it cannot be made.
         """
-        tables = (CONFIG, FRONT, HISTORY, TOURNAMENTS)
+        tables = (CONFIG, CHECKPOINT, FRONT, HISTORY, TOURNAMENTS)
         found = [name for name in tables if (self.path / name).exists()]
         if found and not overwrite:
             raise RunError(
                 f"folder {self.path} holds a run already ({', '.join(found)}); pass --overwrite to "
                 "replace it, or another --out"
             )
+        self._make()
+        # Pictures too: those of another run must not stand beside this one's tables.
+        for name in (*tables, PREVIOUS, CHOICE, *PICTURES):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
                 f"folder {self.path} cannot be made ({error}); choose another --out"
             ) from error
-        # Pictures too: those of another run must not stand beside this one's tables.
-        for name in (*tables, CHOICE, *PICTURES):
-            (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from working on the folder; the system frees it if this one dies.
+
+        Raises:
+            RunError: another process works on it, or it cannot be made.
+        """
+        self._make()
+        lock = FileLock(self.path / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise RunError(
+                f"folder {self.path} is in use by another process; wait for it, or choose another "
+                "folder"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def save(self, algorithm: Any, config: Mapping[str, Any]) -> None:
-        """Write all tables and the configuration of a search, after any generation.
+        """Write the checkpoint, all tables and the configuration, after any generation.
 
         Args:
             algorithm: an `EvolutiveNAS` between two generations, or at its end.
@@ -87,6 +116,7 @@ class RunFolder:
             "versions": versions(),
             "threads": torch.get_num_threads(),
         }
+        write_checkpoint(self.path, algorithm)
         write_frame(history_to_frame(algorithm), self.path / HISTORY)
         write_frame(front_to_frame(algorithm), self.path / FRONT)
         held = [row for t in tournaments_in(algorithm.callback) for row in t.data["tournaments"]]

@@ -11,6 +11,7 @@ import pytest
 from pymoo.optimize import minimize
 
 from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.checkpoint import CHECKPOINT
 from pymoo_nas.errors import DeviceError, GenotypeError, OperationError, RunError, SearchError
 from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.problem import NASProblem
@@ -58,7 +59,7 @@ def test_what_is_saved_is_read_back(folder: RunFolder, search: tuple[Any, dict[s
     assert read["generations_done"] == 2
     assert read["candidates"] == 10
     assert read["versions"] == versions()
-    assert {path.name for path in folder.path.iterdir()} == set(TABLES)
+    assert {path.name for path in folder.path.iterdir()} == {*TABLES, CHECKPOINT}
 
 
 def test_rebuilt_problem(folder: RunFolder, search: tuple[Any, dict[str, Any]]) -> None:
