@@ -63,6 +63,9 @@ def search(
     space: Annotated[str, typer.Option(help="Search space: cell or nasbench201.")] = "cell",
     images: Images = 64,
     inits: Inits = 1,
+    balanced_ntk: Annotated[
+        bool, typer.Option("--balanced-ntk", help="Weigh all layers alike in the first score.")
+    ] = False,
     image_size: ImageSize = None,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -80,6 +83,7 @@ def search(
         "dataset": absolute_dataset(dataset),
         "n_images": images,
         "n_inits": inits,
+        "balanced_ntk": balanced_ntk,
         "max_params": max_params,
         "max_flops": max_flops,
         "image_size": image_size,

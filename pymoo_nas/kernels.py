@@ -33,6 +33,8 @@ class Kernels:
 
     Attributes:
         ntk: (N, N) float64, G Gᵀ of the gradients of the summed logits for all parameters.
+        balanced: (N, N) float64, the same where every parameter tensor weighs alike: its G Gᵀ is
+            divided by its trace.
         agreement: (N, N) float64, number of ReLU units on which two images agree.
         input_gradients: (N, D), gradients of the summed logits at the images.
         logits: (N, n_classes).
@@ -41,6 +43,7 @@ class Kernels:
     """
 
     ntk: Tensor
+    balanced: Tensor
     agreement: Tensor
     input_gradients: Tensor
     logits: Tensor
@@ -252,6 +255,7 @@ def _accumulate(
         first = first or recordings
     return Kernels(
         ntk=products.ntk,
+        balanced=products.balanced(),
         agreement=products.agreement,
         input_gradients=torch.cat([recording.input_gradients for recording in first]),
         logits=torch.cat([recording.logits for recording in first]),

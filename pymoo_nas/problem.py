@@ -49,6 +49,8 @@ class NASProblem(Problem):
         search_space: default `CellSpace`.
         n_images: images of the probe, N.
         n_inits: initialisations that the scores are averaged over, R.
+        balanced_ntk: whether the first objective is `Scores.balanced_ntk`, which ranks
+            NAS-Bench-201 better (see studies/score_quality.py), instead of the published one.
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
         image_size: images are resized to it.
@@ -75,6 +77,7 @@ class NASProblem(Problem):
         search_space: SearchSpace[Any] | None = None,
         n_images: int = 64,
         n_inits: int = 1,
+        balanced_ntk: bool = False,
         max_params: int | None = None,
         max_flops: int | None = None,
         image_size: int | tuple[int, int] | None = None,
@@ -100,6 +103,7 @@ class NASProblem(Problem):
         self.search_space = search_space if search_space is not None else CellSpace()
         self.probe = draw_probe(self.dataset, n_images, seed, self.device)
         self.n_inits = n_inits
+        self.balanced_ntk = balanced_ntk
         self.seed = seed
         self.max_memory = max_memory
         self.limits: dict[str, int] = {k: int(v) for k, v in limits.items() if v is not None}
@@ -174,6 +178,12 @@ class NASProblem(Problem):
     def _not_scored(self, reason: str, params: int = 0, flops: int = 0) -> Scores:
         return Scores(*self.worst, params=params, flops=flops, degenerate=reason)
 
+    def _objectives(self, scores: Scores) -> tuple[float, float, float]:
+        if scores.degenerate:
+            return self.worst
+        ntk = scores.balanced_ntk if self.balanced_ntk else scores.ntk
+        return ntk, scores.activation, scores.correlation
+
     def _parameters(self, genotype: Any) -> int:
         """Trainable parameters, counted without memory for them; 0 where there is no limit."""
         if "params" not in self.limits:
@@ -193,7 +203,7 @@ class NASProblem(Problem):
         for (genotype,) in x:
             parsed = self.search_space.parse(genotype) if isinstance(genotype, str) else genotype
             rows.append(self.score_genotype(parsed))
-        out["F"] = np.array([self.worst if row.degenerate else row.values for row in rows])
+        out["F"] = np.array([self._objectives(row) for row in rows])
         if self.limits:
             out["G"] = np.column_stack(
                 [

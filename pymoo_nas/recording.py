@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,9 @@ from pymoo_nas.sample_gradients import RULES, by_vjp, first_tensor, has_cheaper_
 
 COLUMNS = 1 << 16
 """Gradients per image that are held at once: 64 images × 65,536 float32 are 16 MiB."""
+
+NOTHING = 1e-10
+"""Squared gradients that are so small beside the largest parameter's are taken to be rounding."""
 
 ROUNDING = 100
 """Rounding errors are taken to be at most so many times eps."""
@@ -59,7 +62,7 @@ class Recording:
 
 
 class Products:
-    """The two sums of products over a whole batch.
+    """The sums of products over a whole batch.
 
     Attributes:
         ntk: (N, N) float64, Σ over parameters of G Gᵀ.
@@ -69,17 +72,38 @@ class Products:
 
     def __init__(self, n_images: int, device: torch.device) -> None:
         self.ntk = torch.zeros(n_images, n_images, dtype=torch.float64, device=device)
+        self.grams: list[Tensor] = []
         self.agreement = torch.zeros_like(self.ntk)
         self.n_units = 0
 
-    def add_rows(self, rows: Tensor) -> None:
-        """Add the products of gradients (N, columns)."""
-        for block in torch.split(rows, COLUMNS, dim=1):
-            self.ntk += block @ block.T
+    def add_rows(self, blocks: Iterable[Tensor]) -> None:
+        """Add the products of one parameter's gradients, given as blocks (N, columns)."""
+        gram = torch.zeros_like(self.ntk)
+        for block in blocks:
+            gram += block @ block.T
+        self._add(gram)
 
     def add_use(self, use: _Use) -> None:
         """Add the products of a layer's weight gradients, without forming them."""
-        self.ntk += weight_gram(use.layer, use.a, use.g)
+        self._add(weight_gram(use.layer, use.a, use.g).double())
+
+    def _add(self, gram: Tensor) -> None:
+        self.ntk += gram
+        self.grams.append(gram)
+
+    def balanced(self) -> Tensor:
+        """(N, N) float64, Σ over parameters of G Gᵀ divided by its trace.
+
+        Gradients that are nothing but rounding, such as those of a bias before a normalisation, do
+        not count.
+        """
+        traces = [float(gram.trace()) for gram in self.grams]
+        floor = NOTHING * max(traces, default=0.0)
+        total = torch.zeros_like(self.ntk)
+        for trace, gram in zip(traces, self.grams, strict=True):
+            if not trace <= floor:  # NaN counts: the score must not hide it
+                total += gram / trace
+        return total
 
     def add_codes(self, on: Tensor) -> None:
         """Add the agreements of boolean signs (N, units)."""
@@ -266,8 +290,7 @@ class _Recorder:
             if name == "weight" and not repeated and has_cheaper_gram(layer, g, n):
                 self._keep_use(key, _Use(layer, a, g))
             elif self.products is not None and not repeated:
-                for block in rule(layer, a, g, COLUMNS):
-                    self.products.add_rows(block)
+                self.products.add_rows(rule(layer, a, g, COLUMNS))
             else:
                 self._keep_rows(key, torch.cat(list(rule(layer, a, g, COLUMNS)), dim=1))
 
@@ -344,7 +367,8 @@ class _Recorder:
 def join(recordings: list[Recording], products: Products) -> None:
     """Add the products of whatever the passes over the pieces of one batch kept."""
     for key in recordings[0].rows:
-        products.add_rows(torch.cat([recording.rows[key] for recording in recordings]))
+        rows = torch.cat([recording.rows[key] for recording in recordings])
+        products.add_rows(torch.split(rows, COLUMNS, dim=1))
     for key, use in recordings[0].uses.items():
         parts = [recording.uses[key] for recording in recordings]
         a = torch.cat([part.a for part in parts])

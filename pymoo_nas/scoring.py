@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -87,6 +88,8 @@ class Scores:
         flops: multiply-accumulates of one image.
         seconds: wall time of scoring.
         degenerate: why the scores are worthless; empty where they are not.
+        balanced_ntk: as ntk, of the kernel in which every parameter tensor weighs alike, so that
+            no layer hides the others; see `Kernels`.
     """
 
     ntk: float
@@ -97,6 +100,7 @@ class Scores:
     flops: int = 0
     seconds: float = 0.0
     degenerate: str = ""
+    balanced_ntk: float = math.nan
 
     @property
     def values(self) -> tuple[float, float, float]:
@@ -169,7 +173,7 @@ def score_builds(
         NetworkError: see `score`.
     """
     start = time.perf_counter()
-    rows: list[tuple[float, float, float]] = []
+    rows: list[tuple[float, ...]] = []
     reasons: list[str] = []
     network = None
     for build in builds:
@@ -187,24 +191,26 @@ def score_builds(
             # A copy: the network may change its input in place.
             counts = count_parameters(network), count_flops(network, probe.images[:1].clone())
     table = np.array(rows)
-    ntk, activation, correlation = table.mean(0).tolist()
+    ntk, activation, correlation, balanced_ntk = table.mean(0).tolist()
     return Scores(
         ntk=ntk,
         activation=activation,
         correlation=correlation,
-        spread=tuple(table.std(0).tolist()),
+        spread=tuple(table[:, :3].std(0).tolist()),
         params=counts[0],
         flops=counts[1],
         seconds=time.perf_counter() - start,
         degenerate=next(filter(None, reasons), ""),
+        balanced_ntk=balanced_ntk,
     )
 
 
 def _judge(
     network: nn.Module, probe: Probe, max_memory: int | None, check: bool
-) -> tuple[tuple[float, float, float], str]:
-    """The three scores of a network as it is, and a reason where one of them is degenerate."""
-    worst = worst_scores(len(probe.images))
+) -> tuple[tuple[float, ...], str]:
+    """The scores of a network as it is, balanced last; a reason where one is degenerate."""
+    worst_of_three = worst_scores(len(probe.images))
+    worst = (*worst_of_three, worst_of_three[0])
     try:
         kernels = measure_kernels(network, probe.images, max_memory=max_memory, check=check)
     except (MemoryError, RuntimeError) as error:
@@ -218,12 +224,14 @@ def _judge(
         # What its activations and weights look like before the gap must not win.
         return worst, "output not connected to the input"
     ntk = ntk_score(kernels.ntk.cpu().numpy())
+    balanced = ntk_score(kernels.balanced.cpu().numpy())
     activation = activation_score(kernels.agreement.cpu().numpy())
     correlation = correlation_score(gradients, probe.distances)
     few = "fewer parameters than images" if kernels.n_parameters < len(probe.images) else ""
     # The causes come before their consequence, a singular tangent kernel.
     reasons = (correlation.reason, activation.reason, few, ntk.reason)
-    return (ntk.value, activation.value, correlation.value), next(filter(None, reasons), "")
+    values = (ntk.value, activation.value, correlation.value, balanced.value)
+    return values, next(filter(None, reasons), "")
 
 
 def reinitialize(network: nn.Module, seed: int) -> None:

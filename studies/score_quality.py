@@ -38,6 +38,15 @@ from pymoo_nas.scoring import draw_probe, score_builds
 UNCONNECTED = 10.0
 """Accuracy in % of the architectures whose output sees no image."""
 
+BALANCED = ("balanced ntk", "activation", "correlation")
+AGGREGATES = {
+    "three": OBJECTIVES,
+    "three and FLOPs": (*OBJECTIVES, "FLOPs"),
+    "balanced three": BALANCED,
+    "balanced and FLOPs": (*BALANCED, "FLOPs"),
+}
+"""Sums of log ranks, and of what."""
+
 Vector = npt.NDArray[np.float64]
 
 
@@ -65,7 +74,11 @@ def score_table(rows: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFra
         builds = [partial(build, arch, seed) for seed in range(arguments.inits)]
         scores = score_builds(builds, probe)
         row = {"arch": arch, **dict(zip(OBJECTIVES, scores.values, strict=True))}
-        row |= {"seconds": scores.seconds, "degenerate": scores.degenerate}
+        row |= {
+            "balanced_ntk": scores.balanced_ntk,
+            "seconds": scores.seconds,
+            "degenerate": scores.degenerate,
+        }
         header = not arguments.partial.exists()
         pd.DataFrame([row]).to_csv(arguments.partial, mode="a", header=header, index=False)
         if index % 100 == 99:
@@ -98,10 +111,11 @@ def report(frame: pd.DataFrame) -> None:
     frame = frame[frame["cifar10_test"] > UNCONNECTED]
     accuracy = frame["cifar10_test"].to_numpy(float)
     columns: dict[str, Vector] = {name: frame[name].to_numpy(float) for name in OBJECTIVES}
+    columns["balanced ntk"] = frame["balanced_ntk"].to_numpy(float)
     columns["parameters"] = -frame["params_m"].to_numpy(float)
     columns["FLOPs"] = -frame["flops_m"].to_numpy(float)
-    columns["three, log ranks"] = sum(log_rank(columns[name]) for name in OBJECTIVES)  # type: ignore[assignment]
-    columns["three and FLOPs"] = columns["three, log ranks"] + log_rank(columns["FLOPs"])
+    for title, names in AGGREGATES.items():
+        columns[title] = np.sum([log_rank(columns[name]) for name in names], axis=0)
     print(
         f"{len(frame)} connected architectures; {len(unconnected)} unconnected, "
         f"{flagged} of them flagged; {(frame['degenerate'] != '').sum()} connected ones flagged"

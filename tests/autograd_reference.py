@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Reference:
-    """What the loop found, in float64: ntk (N, N), agreement (N, N), gradients (N, D), logits."""
+    """What the loop found, in float64: kernels (N, N), gradients (N, D), logits."""
 
     ntk: Tensor
+    balanced: Tensor
     agreement: Tensor
     input_gradients: Tensor
     logits: Tensor
@@ -47,8 +48,13 @@ def reference(network: nn.Module, images: Tensor) -> Reference:
         codes.append(torch.cat([(x > 0).flatten() for x in seen]) if seen else torch.zeros(0))
         logits.append(output.detach()[0])
     rows, on = torch.stack(weight_rows), torch.stack(codes).double()
+    parts = [part @ part.T for part in rows.split([p.numel() for p in parameters], dim=1)]
+    largest = max(float(part.trace()) for part in parts)
+    # What is zero but for rounding, such as the gradient of a bias before a norm, does not count.
+    felt = [part for part in parts if part.trace() > 1e-10 * largest]
     return Reference(
         ntk=rows @ rows.T,
+        balanced=sum((part / part.trace() for part in felt), torch.zeros_like(parts[0])),
         agreement=on @ on.T + (1 - on) @ (1 - on).T,
         input_gradients=torch.stack(image_rows),
         logits=torch.stack(logits),

@@ -33,6 +33,8 @@ dtypes = pytest.mark.parametrize("dtype", list(TOLERANCE), ids=["float32", "floa
 def assert_agree(kernels: Kernels, expected: Reference) -> None:
     tolerance = TOLERANCE[kernels.logits.dtype]
     assert relative_error(kernels.ntk, expected.ntk) < tolerance
+    # Small gradients, with their larger rounding, weigh as much as the largest ones.
+    assert relative_error(kernels.balanced, expected.balanced) < 100 * tolerance
     assert relative_error(kernels.input_gradients, expected.input_gradients) < tolerance
     # Logits may be small differences of large numbers: that they belong to these images is enough.
     assert relative_error(kernels.logits, expected.logits) < 100 * tolerance
