@@ -105,6 +105,8 @@ def search(
         return
     folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
     problem = NASProblem(**arguments, search_space=search_space, download=download)
+    if not overwrite:
+        folder.check_free()  # before a lock is put into a folder that is not ours
     with folder.locked():
         folder.create(overwrite=overwrite)
         config = {"problem": arguments, "search_space": search_space.settings()}

@@ -39,6 +39,7 @@ HISTORY = "history.csv"
 TOURNAMENTS = "tournaments.json"
 CHOICE = "choice.json"
 LOCK = ".lock"
+TABLES = (CONFIG, CHECKPOINT, FRONT, HISTORY, TOURNAMENTS)
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
 
@@ -61,17 +62,25 @@ class RunFolder:
         Raises:
             RunError: it holds a run and `overwrite` is not set, or it cannot be made.
         """
-        tables = (CONFIG, CHECKPOINT, FRONT, HISTORY, TOURNAMENTS)
-        found = [name for name in tables if (self.path / name).exists()]
-        if found and not overwrite:
+        if not overwrite:
+            self.check_free()
+        self._make()
+        # Pictures too: those of another run must not stand beside this one's tables.
+        for name in (*TABLES, PREVIOUS, CHOICE, *PICTURES):
+            (self.path / name).unlink(missing_ok=True)
+
+    def check_free(self) -> None:
+        """Refuse a folder that holds a run.
+
+        Raises:
+            RunError: names what was found.
+        """
+        found = [name for name in TABLES if (self.path / name).exists()]
+        if found:
             raise RunError(
                 f"folder {self.path} holds a run already ({', '.join(found)}); pass --overwrite to "
                 "replace it, or another --out"
             )
-        self._make()
-        # Pictures too: those of another run must not stand beside this one's tables.
-        for name in (*tables, PREVIOUS, CHOICE, *PICTURES):
-            (self.path / name).unlink(missing_ok=True)
 
     def _make(self) -> None:
         try:

@@ -19,6 +19,7 @@ from pymoo_nas.final import build_final
 from pymoo_nas.networks import count_parameters
 from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.problem import NASProblem
+from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import HISTORY_TYPES, read_frame
 from pymoo_nas.runs import RunFolder, space_from_settings, versions
 
@@ -64,6 +65,7 @@ def test_run_folder(finished: Path) -> None:
     assert names == {
         *("config.json", "front.csv", "history.csv", "tournaments.json"),
         *("front.png", "evolution.png", "offspring.png", "cell.png"),
+        *("checkpoint.json", "checkpoint.previous.json", ".lock"),
     }
     history, front = read_frame(finished / "history.csv"), read_frame(finished / "front.csv")
     assert list(history) == list(HISTORY_TYPES)
@@ -306,6 +308,48 @@ def test_overwrite(run: Run) -> None:
     assert run("search", *first)[0] == 0
     assert run("search", *first, "--seed", "5", "--overwrite")[0] == 0
     assert json.loads(Path("runs/a/config.json").read_text("utf-8"))["algorithm"]["seed"] == 5
+
+
+def test_resume_refuses_other_settings(run: Run, finished: Path) -> None:
+    """A run is continued as it was begun; what differs is named, what is equal may be repeated."""
+    again = ["search", "--resume", str(finished)]
+    code, _, err = run(*again, "--seed", "9", "--max-params", "5000", "--images", "16")
+    assert code == 2
+    assert re.search("seed 9 .the run has 0.*max_params 5000 .the run has None", err)
+    assert "n_images" not in err
+    code, _, err = run(*again, "--out", "elsewhere")
+    assert code == 2
+    assert "new run" in err
+    assert not Path("elsewhere").exists()
+    code, _, err = run(*again, "--generations", "2")
+    assert code == 2
+    assert "3 generations are done, 2 asked for" in err
+    assert run("search", "--resume", "nosuch")[0] == 2
+
+
+def test_interrupted_run_is_resumed(
+    run: Run, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that an interrupted search names ends it as if nothing had happened."""
+    original = SearchProgress._candidate
+
+    def pressing(self: SearchProgress, n_scored: int) -> None:
+        if n_scored == 9:
+            signal.raise_signal(signal.SIGINT)
+        original(self, n_scored)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SearchProgress, "_candidate", pressing)
+        code, _, err = run("search", *TINY, "--out", "cut")
+    assert code == 130
+    assert "after the candidate in hand" in err
+    assert "pymoo-nas search --resume cut" in err
+    assert len(RunFolder("cut").history()) == 6
+    code, out, _ = run("search", "--resume", "cut")
+    assert code == 0
+    assert "generation 2/3" in out
+    assert "generation 1/3" not in out
+    assert (finished / "front.png").read_bytes() == Path("cut/front.png").read_bytes()
 
 
 def test_interrupt_keeps_finished_generations(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
