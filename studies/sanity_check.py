@@ -20,18 +20,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torchvision
 from torch import nn
 
 import pymoo_nas
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.devices import seeded
+from pymoo_nas.models import build_model
 from pymoo_nas.plots import plot_scores_3d, save_figure
 from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.scoring import Scores, draw_probe, score
 from pymoo_nas.search_space import CellSpace
 
-POPULAR = ("resnet18", "resnet34", "vgg11_bn", "vgg16_bn", "densenet121", "mobilenet_v2")
+POPULAR = (
+    "resnet20",
+    "resnet18",
+    "resnet34",
+    "vgg11_bn",
+    "vgg16_bn",
+    "densenet121",
+    "mobilenet_v2",
+)
 """AlexNet cannot take 32×32 images; the others can."""
 
 
@@ -49,7 +57,8 @@ def hand_made(widths: tuple[int, ...], batch_norm: bool) -> nn.Module:
 
 def scored(n_random: int, cifar: Path, seed: int) -> pd.DataFrame:
     """One row per network: group, name, the three scores, parameters."""
-    images = draw_probe(load_dataset(cifar), 64, seed).images
+    dataset = load_dataset(cifar)
+    images = draw_probe(dataset, 64, seed).images
     space, rng = CellSpace(), np.random.default_rng(seed)
     networks: list[tuple[str, str, nn.Module]] = []
     with seeded(images.device, seed):
@@ -61,8 +70,7 @@ def scored(n_random: int, cifar: Path, seed: int) -> pd.DataFrame:
                 name = "-".join(map(str, widths)) + (" bn" if batch_norm else "")
                 networks.append(("hand-made CNNs", name, hand_made(widths, batch_norm)))
         for name in POPULAR:
-            network = torchvision.models.get_model(name, num_classes=10)
-            networks.append(("popular networks", name, network))
+            networks.append(("popular networks", name, build_model(name, dataset, seed=seed)))
     rows = []
     for group, name, network in networks:
         result: Scores = score(network, images, check=group == "hand-made CNNs")
