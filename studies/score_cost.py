@@ -1,13 +1,44 @@
 """What do the three scores cost, beside one training step on the same images?
 
-(a) the three scores against one plain forward and backward pass; (b) against a loop of one backward
-pass per image (TE-NAS's way, the tangent kernel alone); (c) how the time grows with images,
+(a) the three scores against one plain forward and backward pass; (b) against two loops that give the
+tangent kernel alone: TE-NAS's, one backward pass through the whole batch for every image of it (Chen
+2021, its published code), and one image at a time; (c) how the time grows with images,
 parameters and map size; (d) peak memory. Ratios are of medians taken in turn in one process.
 
 Command:
     python studies/score_cost.py
 
-RESULT
+AMD EPYC virtual machine, otherwise idle:
+
+    pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, cpu, 2 cores, 2 threads, medians of 5
+      params     MMACs   step s  scores s  ratio  TE-NAS/scores  one by one/scores
+      186970     20.07   0.0998    0.2429   2.43           13.1                1.2
+      629554     78.84   0.2695    0.6014   2.23           21.0                1.6
+      791586    103.58   0.3471    0.7719   2.22           21.6                1.9
+     1061658    144.67   0.5965    1.1869   1.99           19.6                1.6
+      279618     31.67   0.1349    0.2881   2.14           17.5                2.2
+      612978     74.59   0.2996    0.6175   2.06           19.4                2.1
+      939666    120.32   0.4111    0.8944   2.18           20.5                1.9
+      477354     60.66   0.2353    0.4840   2.06           19.2                2.6
+      861586    108.63   0.3071    0.6233   2.03           20.3                1.7
+      199970     25.30   0.1342    0.2816   2.10           17.9                3.4
+       79778     10.90   0.0689    0.1507   2.19           18.2                4.3
+       44610      5.79   0.0571    0.1175   2.06           16.8                3.2
+       44610      5.79   0.0468    0.1018   2.17           16.2                3.1
+       46066      5.99   0.0498    0.1125   2.26           17.0                3.7
+       46066      5.99   0.0593    0.1254   2.12           17.7                3.3
+    median ratio to one step: ten cells 2.12, five NAS-Bench-201 cells 2.17, all 2.14
+    median speed-up over TE-NAS's loop 18.2, over one image at a time 2.2
+    images N: 16: 0.070 s, 32: 0.089 s, 64: 0.145 s, 128: 0.279 s; time grows with exponent 0.67
+    width (parameters grow with its square): 4: 0.098 s, 8: 0.144 s, 16: 0.313 s, 32: 0.844 s;
+        time grows with exponent 1.05
+    map size (pixels per side): 8: 0.050 s, 16: 0.069 s, 32: 0.149 s, 64: 0.488 s; time grows
+        with exponent 1.10
+    peak resident memory 2.14 GiB
+
+(a) is not met (2.0 asked, 1.5 aimed at): the calibration forward, which could be the same pass, is
+about a third of a step. (b) is nearly met against TE-NAS's loop (20 asked); images passed one by one
+are slower by 2 only, as one image of these networks already fills the two cores.
 """
 
 from __future__ import annotations
@@ -50,8 +81,23 @@ def step(network: nn.Module, images: Tensor) -> None:
     images.requires_grad_(False)
 
 
+def te_nas(network: nn.Module, images: Tensor) -> Tensor:
+    """The tangent kernel as TE-NAS computes it: a backward pass of the batch per image."""
+    network.train()
+    parameters = list(network.parameters())
+    output = network(images).sum(1)
+    rows = []
+    for index in range(len(images)):
+        gradients = torch.autograd.grad(
+            output[index], parameters, retain_graph=True, allow_unused=True
+        )
+        rows.append(torch.cat([g.flatten() for g in gradients if g is not None]))
+    stacked = torch.stack(rows)
+    return stacked @ stacked.T
+
+
 def per_image(network: nn.Module, images: Tensor) -> Tensor:
-    """The tangent kernel by one backward pass per image."""
+    """The tangent kernel by a forward and a backward pass of every image by itself."""
     network.eval()
     parameters = list(network.parameters())
     rows = []
@@ -95,8 +141,8 @@ def cost_table(device: torch.device, repeats: int) -> None:
     """(a) and (b): ratios at N = 64, 32×32."""
     images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
     probe = Probe(images)
-    to_step, to_loop = [], []
-    print("  params     MMACs   step s  scores s  ratio  loop/scores")
+    to_step, to_te_nas, to_loop = [], [], []
+    print("  params     MMACs   step s  scores s  ratio  TE-NAS/scores  one by one/scores")
     for network in networks(device).values():
         counts = count_parameters(network), count_flops(network, images)
         builds = [lambda network=network: network]
@@ -108,18 +154,25 @@ def cost_table(device: torch.device, repeats: int) -> None:
             repeats,
         )
         loop = medians({"loop": partial(per_image, network, images)}, 1)["loop"]
+        start = time.perf_counter()
+        te_nas(network, images)
+        to_te_nas.append((time.perf_counter() - start) / times["scores"])
         to_step.append(times["scores"] / times["step"])
         to_loop.append(loop / times["scores"])
         print(
             f"{counts[0]:8d} {counts[1] / 1e6:9.2f} {times['step']:8.4f} {times['scores']:9.4f} "
-            f"{to_step[-1]:6.2f} {to_loop[-1]:12.1f}"
+            f"{to_step[-1]:6.2f} {to_te_nas[-1]:14.1f} {to_loop[-1]:18.1f}",
+            flush=True,
         )
     print(
         f"median ratio to one step: ten cells {statistics.median(to_step[:10]):.2f}, five "
         f"NAS-Bench-201 cells {statistics.median(to_step[10:]):.2f}, all "
         f"{statistics.median(to_step):.2f}"
     )
-    print(f"median speed-up over the per-image loop: {statistics.median(to_loop):.1f}")
+    print(
+        f"median speed-up over TE-NAS's loop {statistics.median(to_te_nas):.1f}, over one image at "
+        f"a time {statistics.median(to_loop):.1f}"
+    )
 
 
 def growth(device: torch.device, repeats: int) -> None:
