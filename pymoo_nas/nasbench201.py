@@ -33,6 +33,12 @@ from pymoo_nas.search_space import SearchSpace
 TABLE_COLUMNS = ("arch", "cifar10_test", "params_m", "flops_m")
 """The columns of `load_table`."""
 
+UNCONNECTED = 10.0
+"""Accuracy in % of the architectures whose output sees no image."""
+
+SPLIT_SEED = 2026
+"""Of `half_of`: what is tuned on one half is reported on the other, in every study."""
+
 
 class NASBench201Space(SearchSpace[NASBench201Genotype]):
     """All cells of NAS-Bench-201; see `NASBench201Genotype` for what counts as a duplicate.
@@ -192,6 +198,24 @@ def load_table(path: str | Path) -> pd.DataFrame:
         if not pd.api.types.is_numeric_dtype(table[column]) or table[column].isna().any():
             raise DatasetError(f"table {path}: column {column} holds something that is no number")
     return table
+
+
+def half_of(table: pd.DataFrame, half: str) -> pd.DataFrame:
+    """One of two random halves of a table, the same ones each time, in random order.
+
+    Args:
+        table: see `load_table`.
+        half: "tune", or "report", on which nothing may be chosen.
+
+    Raises:
+        DatasetError: another name.
+    """
+    if half not in ("tune", "report"):
+        raise DatasetError(f"half {half!r}; expected tune or report")
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(table))
+    middle = len(order) // 2
+    chosen = order[:middle] if half == "tune" else order[middle:]
+    return table.iloc[chosen].reset_index(drop=True)
 
 
 def _connected(genotype: NASBench201Genotype, rng: np.random.Generator) -> NASBench201Genotype:

@@ -1,8 +1,8 @@
 """What do the three scores cost, beside one training step on the same images?
 
-(a) the three scores against one plain forward and backward pass; (b) against two loops that give the
-tangent kernel alone: TE-NAS's, one backward pass through the whole batch for every image of it (Chen
-2021, its published code), and one image at a time; (c) how the time grows with images,
+(a) the three scores against one plain forward and backward pass; (b) against two loops that give
+the tangent kernel alone: TE-NAS's, one backward pass through the whole batch for every image of it
+(Chen 2021, its published code), and one image at a time; (c) how the time grows with images,
 parameters and map size; (d) peak memory. Ratios are of medians taken in turn in one process.
 
 Command:
@@ -37,8 +37,8 @@ AMD EPYC virtual machine, otherwise idle:
     peak resident memory 2.14 GiB
 
 (a) is not met (2.0 asked, 1.5 aimed at): the calibration forward, which could be the same pass, is
-about a third of a step. (b) is nearly met against TE-NAS's loop (20 asked); images passed one by one
-are slower by 2 only, as one image of these networks already fills the two cores.
+about a third of a step. (b) is nearly met against TE-NAS's loop (20 asked); images passed one by
+one are slower by 2 only, as one image of these networks already fills the two cores.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from nasbench201_cells import (
 from torch.utils.flop_counter import FlopCounterMode
 
 from pymoo_nas.errors import DatasetError, OperationError, SearchError
-from pymoo_nas.nasbench201 import NASBench201Space, load_table
+from pymoo_nas.nasbench201 import NASBench201Space, half_of, load_table
 from pymoo_nas.nasbench201_genotype import OPERATION_NAMES, NASBench201Genotype
 from pymoo_nas.networks import count_parameters
 from pymoo_nas.search_space import SearchSpace
@@ -253,3 +253,14 @@ def test_absent_table_is_a_dataset_error(tmp_path: Path) -> None:
     """The error for a table that is not there names the path."""
     with pytest.raises(DatasetError, match=r"nowhere\.csv"):
         load_table(tmp_path / "nowhere.csv")
+
+
+def test_halves() -> None:
+    """The halves share nothing, are all of the table, and are the same each time."""
+    table = pd.DataFrame({"arch": list("abcdefg")})
+    halves = [half_of(table, name)["arch"].tolist() for name in ("tune", "report")]
+    assert [len(half) for half in halves] == [3, 4]
+    assert sorted(sum(halves, [])) == list("abcdefg")
+    assert half_of(table, "tune")["arch"].tolist() == halves[0]
+    with pytest.raises(DatasetError, match="tune or report"):
+        half_of(table, "all")
