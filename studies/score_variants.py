@@ -134,7 +134,7 @@ def activation_variants(codes: list[Tensor], width: int, pixels: int) -> dict[st
     products: dict[str, Products] = defaultdict(lambda: Products(n, torch.device("cpu")))
     for on in codes:
         products["all"].add_codes(on)
-        # The reduction blocks' ReLUs stand between two stages.
+        # A ReLU of a reduction block counts to the stage whose size its input has.
         if on.shape[1] in stages:
             products[stages[on.shape[1]]].add_codes(on)
     whole, units = products["all"].agreement.numpy(), products["all"].n_units

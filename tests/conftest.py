@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from command_line import TINY, Run
+
+from pymoo_nas import cli
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -16,3 +21,33 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call the command line in an empty folder: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pymoo-nas", *arguments])
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+        printed = capsys.readouterr()
+        code = raised.value.code
+        return int(code or 0), printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small finished search with one tournament."""
+    folder = tmp_path_factory.mktemp("finished") / "digits"
+    before, sys.argv = sys.argv, ["pymoo-nas", "search", *TINY, "--out", str(folder)]
+    try:
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+    finally:
+        sys.argv = before
+    assert not raised.value.code
+    return folder

@@ -1,62 +1,21 @@
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command_line import ONE, TINY, Run
 from PIL import Image
 
-from pymoo_nas import cli, runs
+from pymoo_nas import runs
 from pymoo_nas.final import build_final
 from pymoo_nas.networks import count_parameters
 from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import HISTORY_TYPES, read_frame
 from pymoo_nas.runs import RunFolder, space_from_settings, versions
-
-TINY = ["--generations", "3", "--offspring", "6", "--population", "2", "--images", "16"]
-ONE = ["--generations", "1", "--tournament-every", "1"]
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line in an empty folder: (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pymoo-nas", *arguments])
-        with pytest.raises(SystemExit) as raised:
-            cli.main()
-        printed = capsys.readouterr()
-        code = raised.value.code
-        return int(code or 0), printed.out, printed.err
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small finished search with one tournament."""
-    folder = tmp_path_factory.mktemp("finished") / "digits"
-    before, sys.argv = sys.argv, ["pymoo-nas", "search", *TINY, "--out", str(folder)]
-    try:
-        with pytest.raises(SystemExit) as raised:
-            cli.main()
-    finally:
-        sys.argv = before
-    assert not raised.value.code
-    return folder
 
 
 def test_run_folder(finished: Path) -> None:
@@ -308,107 +267,6 @@ def test_overwrite(run: Run) -> None:
     assert run("search", *first)[0] == 0
     assert run("search", *first, "--seed", "5", "--overwrite")[0] == 0
     assert json.loads(Path("runs/a/config.json").read_text("utf-8"))["algorithm"]["seed"] == 5
-
-
-def test_resume_refuses_other_settings(run: Run, finished: Path) -> None:
-    """A run is continued as it was begun; what differs is named, what is equal may be repeated."""
-    again = ["search", "--resume", str(finished)]
-    code, _, err = run(*again, "--seed", "9", "--max-params", "5000", "--images", "16")
-    assert code == 2
-    assert re.search("seed 9 .the run has 0.*max_params 5000 .the run has None", err)
-    assert "n_images" not in err
-    code, _, err = run(*again, "--out", "elsewhere")
-    assert code == 2
-    assert "new run" in err
-    assert not Path("elsewhere").exists()
-    code, _, err = run(*again, "--generations", "2")
-    assert code == 2
-    assert "3 generations are done, 2 asked for" in err
-    assert run("search", "--resume", "nosuch")[0] == 2
-
-
-def test_interrupted_run_is_resumed(
-    run: Run, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The command that an interrupted search names ends it as if nothing had happened."""
-    original = SearchProgress._candidate
-
-    def pressing(self: SearchProgress, n_scored: int) -> None:
-        if n_scored == 9:
-            signal.raise_signal(signal.SIGINT)
-        original(self, n_scored)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(SearchProgress, "_candidate", pressing)
-        code, _, err = run("search", *TINY, "--out", "cut")
-    assert code == 130
-    assert "after the candidate in hand" in err
-    assert "pymoo-nas search --resume cut" in err
-    assert len(RunFolder("cut").history()) == 6
-    code, out, _ = run("search", "--resume", "cut")
-    assert code == 0
-    assert "generation 2/3" in out
-    assert "generation 1/3" not in out
-    assert (finished / "front.png").read_bytes() == Path("cut/front.png").read_bytes()
-
-
-def test_interrupt_keeps_finished_generations(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the third generation keeps two, and says where."""
-    original = NASProblem._score
-
-    def interrupting(self: NASProblem, genotype: Any) -> Any:
-        if self.n_scored == 14:
-            raise KeyboardInterrupt
-        return original(self, genotype)
-
-    monkeypatch.setattr(NASProblem, "_score", interrupting)
-    code, _, err = run("search", *TINY, "--out", "kept")
-    assert code == 130
-    assert "2 generations are kept in kept" in err
-    assert read_frame("kept/history.csv")["generation"].tolist() == [1] * 6 + [2] * 6
-
-
-def test_interrupt_while_saving(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C between two tables of the second generation leaves them agreeing on it."""
-    original = runs.front_to_frame
-    calls: list[int] = []
-
-    def interrupting(algorithm: Any) -> Any:
-        calls.append(algorithm.n_iter)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return original(algorithm)
-
-    monkeypatch.setattr(runs, "front_to_frame", interrupting)
-    code, _, err = run("search", *TINY, "--tournament-every", "0", "--out", "kept")
-    assert code == 130
-    assert "2 generations are kept" in err
-    kept = RunFolder("kept")
-    assert kept.config()["generations_done"] == kept.history()["generation"].max() == 2
-    assert set(kept.front()["genotype"]) <= set(kept.history()["genotype"])
-
-
-@pytest.mark.slow
-def test_installed_command_is_interrupted(tmp_path: Path) -> None:
-    """Ctrl-C in a terminal ends the installed command with 130, what was finished is kept."""
-    command = Path(sys.executable).with_name("pymoo-nas")
-    if not command.is_file():
-        pytest.skip(f"{command} is absent: the package is not installed")
-    arguments = ["search", *TINY, "--generations", "500", "--out", str(tmp_path / "kept")]
-    with subprocess.Popen(
-        [command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("generation 2/"):
-                break
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "generations are kept" in err
-    assert "Traceback" not in err
-    kept = RunFolder(tmp_path / "kept")
-    assert kept.history()["generation"].max() == kept.config()["generations_done"] >= 1
 
 
 @pytest.fixture
