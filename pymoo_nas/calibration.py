@@ -1,7 +1,7 @@
 """Freezing a network so that samples do not influence each other: calibrate, then eval.
 
 With fresh running statistics, eval mode makes a batch norm the identity, and train mode couples the
-samples. So the statistics are reset, set to those of one batch, and then kept.
+samples. So every batch norm is given the statistics of one batch, as constants.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from pymoo_nas.errors import NetworkError, PymooNasError, ScoreError
 
 @contextmanager
 def preserved(network: nn.Module) -> Iterator[None]:
-    """Give the network back as it was: modes, buffers, momenta, which parameters are trained."""
+    """Give the network back as it was: modes, buffers, which parameters are trained."""
     modes = [(module, module.training) for module in network.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    momenta = [(norm, norm.momentum) for norm in batch_norms(network).values()]
     trained = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     try:
         yield
@@ -31,17 +30,14 @@ def preserved(network: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
-        for norm, momentum in momenta:
-            norm.momentum = momentum
         for parameter, requires_grad in trained:
             parameter.requires_grad_(requires_grad)
 
 
 def calibrate(network: nn.Module, images: Tensor) -> Tensor:
-    """Set every batch norm to the statistics of these images, then the network to eval mode.
+    """Set every batch norm to the statistics of these images, all modules to eval mode.
 
-    One forward pass without gradients, batch norms in train mode with cumulative momentum, all else
-    (dropout, stochastic depth) in eval mode.
+    One forward pass without gradients.
 
     Args:
         network: changed in place, see `preserved`.
@@ -54,7 +50,25 @@ def calibrate(network: nn.Module, images: Tensor) -> Tensor:
         ScoreError: a batch norm that keeps no statistics, so that it cannot be frozen.
         NetworkError: the network cannot take the images.
     """
+    with torch.no_grad(), calibrating(network), network_errors(images):
+        # A copy: the network may change its input in place.
+        output: Tensor = network(images.clone())
+    return output
+
+
+@contextmanager
+def calibrating(network: nn.Module) -> Iterator[None]:
+    """Within: each batch norm takes the statistics of what it is about to normalise.
+
+    They are constants: gradients do not go through them. A batch norm that is called several times
+    takes the average over its calls so far, so that such a network is calibrated in a pass of its
+    own (`calibrate`); every other one can be calibrated in the pass that is differentiated.
+
+    Raises:
+        ScoreError: a batch norm that keeps no statistics.
+    """
     network.eval()
+    hooks = []
     for name, norm in batch_norms(network).items():
         if not norm.track_running_stats:
             raise ScoreError(
@@ -62,13 +76,31 @@ def calibrate(network: nn.Module, images: Tensor) -> Tensor:
                 "build it with track_running_stats=True"
             )
         norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    with torch.no_grad(), network_errors(images):
-        # A copy: the network may change its input in place.
-        output: Tensor = network(images.clone())
-    network.eval()
-    return output
+        hooks.append(norm.register_forward_pre_hook(_Statistics()))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Statistics:
+    """Forward pre-hook of one batch norm: the average of the statistics of its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, norm: _BatchNorm, args: tuple[Tensor, ...]) -> None:
+        self.calls += 1
+        with torch.no_grad():
+            values = args[0].flatten(2) if args[0].ndim > 2 else args[0].unsqueeze(2)
+            mean = values.mean((0, 2))
+            # Several times faster than torch.var on a CPU, and as stable: the mean is subtracted.
+            norms = torch.linalg.vector_norm(values - mean[:, None], dim=2)
+            variance = norms.square().mean(0) / values.shape[2]
+            for buffer, value in ((norm.running_mean, mean), (norm.running_var, variance)):
+                if buffer is not None:  # always: `calibrating` has looked
+                    buffer.lerp_(value, 1 / self.calls)
 
 
 def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:

@@ -1,9 +1,9 @@
 """One pass over a network → the kernels from which the three objectives are computed.
 
-One calibration forward, one forward, one backward of the summed logits (`measure_kernels`). From
-each layer's input and output gradient come all per-sample gradients, layer by layer
-(`sample_gradients`), from each ReLU the signs of its pre-activations (`activations`), and from the
-same backward pass the gradients at the images.
+One forward, in which the batch norms are calibrated, and one backward of the summed logits
+(`measure_kernels`). From each layer's input and output gradient come all per-sample gradients,
+layer by layer (`sample_gradients`), from each ReLU the signs of its pre-activations
+(`activations`), and from the same backward pass the gradients at the images.
 """
 
 from __future__ import annotations
@@ -16,10 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import calibrate, is_out_of_memory, network_errors, preserved
+from pymoo_nas.calibration import (
+    calibrate,
+    calibrating,
+    is_out_of_memory,
+    network_errors,
+    preserved,
+)
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.layer_plan import LayerPlan, plan_layers
 from pymoo_nas.recording import ROUNDING, Products, Recording, check_sum, join, record_pass
+
+PLANNED = 3
+"""Images of the pass in which the layers are watched: a number that few other dimensions have."""
 
 CPU_MEMORY = 1 << 30
 """Bytes that one pass takes on the CPU at most, however many are free: larger pieces are hardly
@@ -70,8 +79,16 @@ def measure_kernels(
     """
     check_images(network, images)
     with preserved(network):
-        plan = plan_layers(network, lambda: calibrate(network, images), len(images))
+        few = images[:PLANNED]
+
+        def forward() -> Tensor:
+            with torch.no_grad(), calibrating(network), network_errors(images):
+                output: Tensor = network(few.clone())
+            return output
+
+        plan = plan_layers(network, forward, len(few), len(images))
         if check:
+            calibrate(network, images)
             check_coverage(network, plan, images[:2])
         budget = default_memory(images.device) if max_memory is None else max_memory
         chunk = max(1, min(len(images), len(images) * budget // max(plan.n_bytes, 1)))
@@ -232,6 +249,9 @@ def _accumulate(
     n = len(images)
     products = Products(n, images.device)
     whole = chunk >= n
+    together = whole and not plan.shared_norms
+    if not together:
+        calibrate(network, images)
     # Gradients that wait until the end are held for a piece of the parameters at a time.
     waiting = plan.repeated if whole else set(plan.sizes)
     pieces = plan.pieces(waiting, budget // (2 * n * images.element_size())) or [set()]
@@ -248,6 +268,7 @@ def _accumulate(
                 wanted=piece,
                 products=products if whole else None,
                 with_codes=index == 0,
+                calibrated=not together or index > 0,
             )
             for part in parts
         ]

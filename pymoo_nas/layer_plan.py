@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pymoo_nas.calibration import batch_norms
 from pymoo_nas.errors import NetworkError, ScoreError
 from pymoo_nas.sample_gradients import RULES
 
@@ -29,14 +30,16 @@ class LayerPlan:
         repeated: ids of the parameters that more than one call uses: their gradients are summed
             over the calls before they are multiplied.
         sizes: id → number of elements of every trainable parameter.
+        shared_norms: whether a batch norm is called more than once.
         n_images: N, of the whole batch.
-        n_bytes: estimate of what a forward and backward pass holds, bytes.
+        n_bytes: estimate of what a forward and backward pass of the whole batch holds, bytes.
     """
 
     ruled: list[nn.Module] = field(default_factory=list)
     fallbacks: dict[nn.Module, list[str]] = field(default_factory=dict)
     repeated: set[int] = field(default_factory=set)
     sizes: dict[int, int] = field(default_factory=dict)
+    shared_norms: bool = False
     n_images: int = 0
     n_bytes: int = 0
 
@@ -68,13 +71,16 @@ class _Calls:
     batched: bool = True
 
 
-def plan_layers(network: nn.Module, forward: Callable[[], Tensor], n_images: int) -> LayerPlan:
+def plan_layers(
+    network: nn.Module, forward: Callable[[], Tensor], n_seen: int, n_images: int
+) -> LayerPlan:
     """Watch one forward pass and decide who covers which trainable parameter.
 
     Args:
         network: the network that `forward` calls.
-        forward: runs the network once on all images and returns its output.
-        n_images: N.
+        forward: runs the network once on a few images and returns its output.
+        n_seen: how many images that are.
+        n_images: N, of the whole batch.
 
     Raises:
         NetworkError: the output is not (N, n_classes).
@@ -87,15 +93,15 @@ def plan_layers(network: nn.Module, forward: Callable[[], Tensor], n_images: int
         first = output[0] if isinstance(output, tuple | list) and output else output
         calls[module].times += 1
         dim = batch_dim(module)
-        # Weights that pass through a module (a parametrization) may have N rows by chance, but then
-        # they are its own: a module that sees the images is given them.
-        calls[module].batched &= _holds(first, n_images, dim) and any(
-            _holds(value, n_images, dim) for value in tensors((args, kwargs))
+        # Weights that pass through a module (a parametrization) may have as many rows by chance,
+        # but then they are its own: a module that sees the images is given them.
+        calls[module].batched &= _holds(first, n_seen, dim) and any(
+            _holds(value, n_seen, dim) for value in tensors((args, kwargs))
         )
         if isinstance(first, Tensor) and not any(module.children()):
             # The output, its gradient, and about as much again that autograd keeps: an upper
             # bound, as not all of it is there at the same time.
-            plan.n_bytes += 3 * first.numel() * first.element_size()
+            plan.n_bytes += 3 * first.numel() * first.element_size() * n_images // n_seen
 
     handles = [
         module.register_forward_hook(watch, with_kwargs=True) for module in network.modules()
@@ -105,11 +111,12 @@ def plan_layers(network: nn.Module, forward: Callable[[], Tensor], n_images: int
     finally:
         for handle in handles:
             handle.remove()
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != n_images:
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != n_seen:
         shape = tuple(getattr(output, "shape", ())) or type(output).__name__
         raise NetworkError(
-            f"network output: expected (N, n_classes) = ({n_images}, …), got {shape}"
+            f"network output for {n_seen} images: expected ({n_seen}, n_classes), got {shape}"
         )
+    plan.shared_norms = any(calls[norm].times > 1 for norm in batch_norms(network).values())
     _assign(network, calls, plan)
     return plan
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pymoo_nas.activations import PreActivations, depends_on
-from pymoo_nas.calibration import is_out_of_memory, network_errors
+from pymoo_nas.calibration import calibrating, is_out_of_memory, network_errors
 from pymoo_nas.errors import PymooNasError, ScoreError
 from pymoo_nas.layer_plan import LayerPlan, batch_dim, tensors
 from pymoo_nas.sample_gradients import RULES, by_vjp, first_tensor, has_cheaper_gram, weight_gram
@@ -125,17 +125,20 @@ def record_pass(
     wanted: set[int] | None = None,
     products: Products | None = None,
     with_codes: bool = True,
+    calibrated: bool = True,
 ) -> Recording:
     """Forward, backward of the summed logits, and all that can be read from them.
 
     Args:
-        network: frozen, see `calibrate`; its parameters' ``requires_grad`` are changed.
+        network: its parameters' ``requires_grad`` are changed.
         plan: who covers which parameter.
         images: (n, C, H, W).
         wanted: ids of the parameters to record; None for all.
         products: where the images are the whole batch, every layer's products are added here at
             once and nothing of it is kept, but of parameters that are repeated.
         with_codes: whether to record the signs of the pre-activations.
+        calibrated: whether the network is frozen already (`calibrate`); otherwise it is in this
+            pass, and the images must be the whole batch.
 
     Raises:
         ScoreError: a layer whose input was changed in place after it had been used; one that mixes
@@ -157,7 +160,7 @@ def record_pass(
     sources = [images, recorder.anchor, *uncovered]
     summed: tuple[Tensor | None, ...] = (None,) * len(sources)
     with torch.enable_grad(), recorder.watching(with_codes):
-        with network_errors(images):
+        with nullcontext() if calibrated else calibrating(network), network_errors(images):
             # A copy: the network may change its input in place, which a leaf does not allow.
             logits = network(images.clone())
         total = logits.sum()

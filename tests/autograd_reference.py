@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pymoo_nas.calibration import calibrating
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -26,27 +28,40 @@ class Reference:
     n_units: int
 
 
-def reference(network: nn.Module, images: Tensor) -> Reference:
-    """Calibrate, freeze, then differentiate the summed logits of every image by itself."""
+def reference(network: nn.Module, images: Tensor, *, together: bool = False) -> Reference:
+    """Calibrate, freeze, then differentiate the summed logits of every image by itself.
+
+    Args:
+        network: is not changed.
+        images: (N, C, H, W).
+        together: one forward pass of all images, as in the loop of TE-NAS. In float32 a large
+            network has a few pre-activations so near zero that the rounding of a pass of one image
+            switches their ReLU.
+    """
     network = frozen(network, images)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     weight_rows, image_rows, codes, logits = [], [], [], []
-    for index in range(len(images)):
-        image = images[index : index + 1].clone().requires_grad_(True)
+    for piece in images.split(len(images) if together else 1):
+        part = piece.clone().requires_grad_(True)
         seen: list[Tensor] = []
         with relu_inputs(seen):
-            output = network(image.clone())
-        gradients: tuple[Tensor | None, ...] = (None,) * (1 + len(parameters))
-        if output.requires_grad:
-            gradients = torch.autograd.grad(output.sum(), [image, *parameters], allow_unused=True)
-        flat = [
-            (torch.zeros_like(source) if gradient is None else gradient).double().flatten()
-            for source, gradient in zip([image, *parameters], gradients, strict=True)
-        ]
-        image_rows.append(flat[0])
-        weight_rows.append(torch.cat(flat[1:]))
-        codes.append(torch.cat([(x > 0).flatten() for x in seen]) if seen else torch.zeros(0))
-        logits.append(output.detach()[0])
+            output = network(part.clone())
+        for index in range(len(part)):
+            sources = [part, *parameters]
+            gradients: tuple[Tensor | None, ...] = (None,) * len(sources)
+            if output.requires_grad:
+                gradients = torch.autograd.grad(
+                    output[index].sum(), sources, retain_graph=True, allow_unused=True
+                )
+            filled = [
+                (torch.zeros_like(source) if gradient is None else gradient).double()
+                for source, gradient in zip(sources, gradients, strict=True)
+            ]
+            image_rows.append(filled[0][index].flatten())
+            weight_rows.append(torch.cat([gradient.flatten() for gradient in filled[1:]]))
+            on_units = [(x[index] > 0).flatten() for x in seen]
+            codes.append(torch.cat(on_units) if seen else torch.zeros(0))
+            logits.append(output.detach()[index])
     rows, on = torch.stack(weight_rows), torch.stack(codes).double()
     parts = [part @ part.T for part in rows.split([p.numel() for p in parameters], dim=1)]
     largest = max(float(part.trace()) for part in parts)
@@ -63,16 +78,16 @@ def reference(network: nn.Module, images: Tensor) -> Reference:
 
 
 def frozen(network: nn.Module, images: Tensor) -> nn.Module:
-    """A copy whose batch norms hold the statistics of these images, in eval mode."""
-    network = copy.deepcopy(network).eval()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-            module.reset_running_stats()
-            module.momentum = None
-            module.train()
-    with torch.no_grad():
-        network(images.clone())
-    return network.eval()
+    """A calibrated copy (see test_calibration): on tiny maps rounding makes a large difference."""
+    network = copy.deepcopy(network)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    network.requires_grad_(False)
+    # With gradients, because torch takes other convolutions, with other rounding, without.
+    with calibrating(network):
+        network(images.clone().requires_grad_(True).clone())
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    return network
 
 
 ACTIVATIONS = (
