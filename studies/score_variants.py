@@ -11,18 +11,19 @@ Command:
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7; 300 architectures, N = 64, probe seed 0,
         τ for R = 1 to 3
     FLOPs 0.545
-    ntk: plain                               0.463  0.509  0.540
+    ntk: plain                               0.463  0.510  0.540
     ntk: unit diagonal                       0.499  0.530  0.550
     ntk: centred                             0.447  0.468  0.521
-    ntk: balanced                            0.520  0.573  0.598
-    ntk: balanced, unit diagonal             0.527  0.575  0.592
-    ntk: without stem                        0.470  0.506  0.546
-    ntk: without 3×3                         0.476  0.509  0.545
-    ntk: without 1×1                         0.463  0.509  0.541
-    ntk: without reduction                   0.585  0.628  0.642
+    ntk: balanced                            0.519  0.573  0.598
+    ntk: balanced, unit diagonal             0.526  0.574  0.592
+    ntk: without stem                        0.469  0.506  0.546
+    ntk: without 3×3                         0.476  0.510  0.545
+    ntk: without 1×1                         0.463  0.509  0.542
+    ntk: without reduction                   0.584  0.627  0.641
     ntk: without scales                      0.463  0.509  0.540
     ntk: without shifts                      0.463  0.509  0.541
-    ntk: without classifier                  0.461  0.506  0.541
+    ntk: without classifier                  0.461  0.506  0.542
+    ntk: of the cells' convolutions          0.573  0.601  0.625
     ntk: −log det, unit diagonal             0.481  0.523  0.535
     activation: all                          0.590  0.598  0.600
     activation: stage 1                      0.583  0.588  0.597
@@ -30,18 +31,34 @@ Command:
     activation: stage 3                      0.590  0.593  0.592
     activation: / units^0.1                  0.590  0.601  0.602
     activation: / units^0.25                 0.580  0.589  0.591
-    activation: / units^0.5                  0.563  0.568  0.570
+    activation: / units^0.5                  0.562  0.568  0.570
     activation: / units^0.75                 0.559  0.567  0.571
     activation: / units^1.0                  0.481  0.504  0.526
-    correlation: half weight, ridge 1e-06    0.615  0.618  0.632
-    correlation: half weight, ridge 0.0001   0.615  0.618  0.632
+    correlation: half weight, ridge 1e-06    0.615  0.618  0.631
+    correlation: half weight, ridge 0.0001   0.615  0.618  0.631
     correlation: half weight, ridge 0.01     0.615  0.618  0.631
-    correlation: no weight, ridge 1e-06      0.619  0.620  0.633
-    correlation: full weight, ridge 1e-06    0.612  0.614  0.627
+    correlation: no weight, ridge 1e-06      0.619  0.619  0.634
+    correlation: full weight, ridge 1e-06    0.613  0.615  0.628
+    log ranks of three, and with FLOPs, all repeats:
+    ntk: plain                               0.634  0.637
+    ntk: unit diagonal                       0.639  0.634
+    ntk: centred                             0.639  0.646
+    ntk: balanced                            0.651  0.648
+    ntk: balanced, unit diagonal             0.649  0.645
+    ntk: without stem                        0.638  0.639
+    ntk: without 3×3                         0.640  0.641
+    ntk: without 1×1                         0.635  0.637
+    ntk: without reduction                   0.667  0.657
+    ntk: without scales                      0.635  0.637
+    ntk: without shifts                      0.635  0.637
+    ntk: without classifier                  0.635  0.638
+    ntk: of the cells' convolutions          0.666  0.656
+    ntk: −log det, unit diagonal             0.629  0.630
 
 The gradients of the skeleton's reduction blocks hide those of the cells: the kernel in which every
-parameter tensor weighs alike ("balanced") gains 0.06, and is offered as ``balanced_ntk``. Nothing
-else gains more than the standard error of about 0.02.
+parameter tensor weighs alike ("balanced") gains 0.06, and is offered as ``balanced_ntk``. The gradients of the
+cells alone gain as much and a little more in the sums, but are no property of a network as such.
+Nothing else gains more than the standard error of about 0.02.
 """
 
 from __future__ import annotations
@@ -53,8 +70,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, rankdata
 from torch import Tensor, nn
 
 import pymoo_nas
@@ -68,6 +86,8 @@ from pymoo_nas.scores import EPS, ntk_score, similarity
 from pymoo_nas.scoring import Probe, draw_probe
 
 Matrix = npt.NDArray[np.float64]
+
+OTHER_CORRELATION = "correlation: half weight, ridge 1e-06"
 
 KINDS = ("stem", "3×3", "1×1", "reduction", "scales", "shifts", "classifier")
 
@@ -122,6 +142,7 @@ def ntk_variants(network: nn.Module, recording: Recording) -> dict[str, float]:
         "balanced, unit diagonal": unit_diagonal(balanced),
     }
     kernels |= {f"without {kind}": whole - part for kind, part in parts.items()}
+    kernels["of the cells' convolutions"] = parts["3×3"] + parts["1×1"]
     found = {f"ntk: {name}": ntk_score(kernel).value for name, kernel in kernels.items()}
     found["ntk: −log det, unit diagonal"] = minus_log_det(unit_diagonal(whole))
     return found
@@ -166,13 +187,40 @@ def measure(space: NASBench201Space, arch: str, seed: int, probe: Probe) -> dict
         network = space.build(space.parse(arch), 3, 10)
     with preserved(network):
         images = probe.images
-        plan = plan_layers(network, lambda: calibrate(network, images), len(images))
+        plan = plan_layers(network, lambda: calibrate(network, images), len(images), len(images))
         recording = record_pass(network, plan, images)
         return {
             **ntk_variants(network, recording),
             **activation_variants(recording.codes, space.width, images[0, 0].numel()),
             **correlation_variants(recording.input_gradients, probe),
         }
+
+
+def log_ranks(*columns: Matrix) -> Matrix:
+    """Sum of the logarithms of the ranks of several scores."""
+    summed: Matrix = np.sum([np.log(rankdata(column)) for column in columns], axis=0)
+    return summed
+
+
+def print_tables(measured: dict[str, list[list[float]]], rows: pd.DataFrame) -> None:
+    """τ of every variant, then of the sums in which a variant of the first score takes part."""
+    accuracy = rows["cifar10_test"].to_numpy(float)
+    flops = rows["flops_m"].to_numpy(float)
+    print(f"FLOPs {kendalltau(flops, accuracy)[0]:.3f}")
+    # Not every architecture has such units.
+    scores = {name: np.array(v) for name, v in measured.items() if len(v) == len(rows)}
+    for name, values in scores.items():
+        by_repeats = [-kendalltau(values[:, :r].mean(1), accuracy)[0]
+                      for r in range(1, values.shape[1] + 1)]  # fmt: skip
+        print(f"{name:40s} " + "  ".join(f"{tau:.3f}" for tau in by_repeats))
+    others = [scores[name].mean(1) for name in ("activation: all", OTHER_CORRELATION)]
+    print("log ranks of three, and with FLOPs, all repeats:")
+    for name, values in scores.items():
+        if name.startswith("ntk"):
+            three = log_ranks(values.mean(1), *others)
+            four = log_ranks(values.mean(1), *others, -flops)
+            taus = (-kendalltau(total, accuracy)[0] for total in (three, four))
+            print(f"{name:40s} " + "  ".join(f"{tau:.3f}" for tau in taus))
 
 
 def main() -> None:
@@ -192,20 +240,12 @@ def main() -> None:
         inits = [measure(space, arch, seed, probe) for seed in range(arguments.inits)]
         for name in inits[0]:
             measured[name].append([found.get(name, np.nan) for found in inits])
-    accuracy = rows["cifar10_test"].to_numpy(float)
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}; {len(rows)} architectures, N = {arguments.images}, probe "
         f"seed {arguments.seed}, τ for R = 1 to {arguments.inits}"
     )
-    print(f"FLOPs {kendalltau(rows['flops_m'], accuracy)[0]:.3f}")
-    for name, values in measured.items():
-        if len(values) < len(rows):
-            continue  # not every architecture has such units
-        scores = np.array(values)
-        by_repeats = [-kendalltau(scores[:, :r].mean(1), accuracy)[0]
-                      for r in range(1, arguments.inits + 1)]  # fmt: skip
-        print(f"{name:40s} " + "  ".join(f"{tau:.3f}" for tau in by_repeats))
+    print_tables(measured, rows)
 
 
 if __name__ == "__main__":
