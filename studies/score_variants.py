@@ -56,8 +56,9 @@ Command:
     ntk: −log det, unit diagonal             0.629  0.630
 
 The gradients of the skeleton's reduction blocks hide those of the cells: the kernel in which every
-parameter tensor weighs alike ("balanced") gains 0.06, and is offered as ``balanced_ntk``. The gradients of the
-cells alone gain as much and a little more in the sums, but are no property of a network as such.
+parameter tensor weighs alike ("balanced") gains 0.06, and is offered as ``balanced_ntk``. The
+gradients of the cells alone gain as much, and 0.015 in the sum of three, but are no property of a
+network as such.
 Nothing else gains more than the standard error of about 0.02.
 """
 
