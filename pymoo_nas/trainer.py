@@ -27,6 +27,9 @@ from pymoo_nas.files import WEIGHTS_FILE, copy_state, save_weights, write_csv
 RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", "training.json")
 """What a training leaves in its folder beside the weights."""
 
+PRECISIONS = ("float32", "bfloat16")
+"""Number formats of the passes in training; weights and test are always float32."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -44,6 +47,7 @@ class Settings:
     augment: bool
     validation: float
     seed: int
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name, (kind, fits, expected) in _LIMITS.items():
@@ -52,13 +56,14 @@ class Settings:
                 raise SearchError(f"training: {name} is {value!r}; expected {expected}")
 
 
-_LIMITS: dict[str, tuple[Any, Callable[[float], bool], str]] = {
+_LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "epochs": (int, lambda x: x >= 1, "a whole number from 1"),
     "batch_size": (int, lambda x: x >= 1, "a whole number from 1"),
     "learning_rate": (int | float, lambda x: 0 < x <= 1e30, "a number above 0, at most 1e30"),
     "weight_decay": (int | float, lambda x: 0 <= x <= 1e30, "a number from 0 to 1e30"),
     "label_smoothing": (int | float, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
     "validation": (int | float, lambda x: 0 <= x < 1, "a fraction from 0 to below 1"),
+    "precision": (str, PRECISIONS.__contains__, "float32 or bfloat16"),
     "seed": (int, lambda x: 0 <= x < 2**63, "a whole number from 0 to 2^63 - 1"),
 }
 
@@ -177,8 +182,11 @@ class Trainer:
     def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
         """One update of the weights: the loss before it, and how many images were right."""
         self.optimizer.zero_grad()
-        logits = self.network(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        smoothing = self.settings.label_smoothing
+        half = self.settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            logits = self.network(images)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         loss.backward()
         self.optimizer.step()
         self.schedule.step()

@@ -61,6 +61,7 @@ def train(
     label_smoothing: float = 0.1,
     augment: bool | None = None,
     validation: float = 0.1,
+    precision: str = "float32",
     seed: int = 0,
     device: str | torch.device = "cpu",
     out: str | Path | None = None,
@@ -91,6 +92,8 @@ def train(
         augment: flips and shifted crops, see `augment_images`; None does what the data set says.
         validation: fraction of each class of the training images that is held out, in [0, 1); 0
             trains on all of them and keeps the weights of the last epoch.
+        precision: "float32", or "bfloat16" for the passes of the training (weights, their updates
+            and the test stay float32): less time on processors that compute with it.
         seed: of the split, the order of the images, the augmentation and the network's dropout. It
             does not change the network's initial weights.
         device: see `resolve_device`.
@@ -117,6 +120,7 @@ def train(
         label_smoothing=label_smoothing,
         augment=dataset.augment if augment is None else augment,
         validation=validation,
+        precision=precision,
         seed=seed,
     )
     target = resolve_device(device)

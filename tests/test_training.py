@@ -269,6 +269,20 @@ def test_each_epoch_sees_each_image_once_in_another_order() -> None:
     assert first != second
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_precision_of_the_passes(precision: str) -> None:
+    """Layers compute in the precision asked for in training; weights and test are float32."""
+    network, dataset = small_network(), small_dataset()
+    seen: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    network[0].register_forward_hook(lambda layer, _, out: seen[layer.training].add(out.dtype))
+    training = train(network, dataset, epochs=2, precision=precision)
+    # The first forward pass, which tries the network out, is float32 always.
+    assert seen[True] - {torch.float32} == {getattr(torch, precision)} - {torch.float32}
+    assert seen[False] == {torch.float32}
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+    assert np.isfinite(training.epochs["loss"]).all()
+
+
 def recorded_groups(network: nn.Module, dataset: Dataset, **options: Any) -> list[list[Any]]:
     """(rate, weight decay, momentum, nesterov, parameter ids) per group at every step."""
     steps: list[list[Any]] = []

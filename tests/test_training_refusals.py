@@ -35,6 +35,7 @@ from pymoo_nas.training import train
         ("validation", -0.1),
         ("validation", math.nan),
         ("seed", -1),
+        ("precision", "float16"),
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path: Path, name: str, value: Any) -> None:
