@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from torch import nn
 
-from pymoo_nas.cli_options import DataDir, Device, Download, ImageSize, Seed, terminal
+from pymoo_nas.cli_options import DataDir, Device, Download, ImageSize, Seed, complain, terminal
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells
@@ -46,6 +46,9 @@ def train(
     download: Download = False,
     out: Annotated[Path | None, typer.Option(help="Folder; default RUN/final.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a training.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue after the last whole epoch in the folder.")
+    ] = False,
 ) -> None:
     """Build the final network of a run, train it, test it; weights as safetensors.
 
@@ -68,20 +71,28 @@ def train(
         highlight=False,
         soft_wrap=True,
     )
-    trained = train_network(
-        network,
-        images,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        validation=validation,
-        precision=precision,
-        seed=seed,
-        device=device,
-        out=target,
-        overwrite=overwrite,
-        progress=True,
-    )
+    try:
+        trained = train_network(
+            network,
+            images,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            validation=validation,
+            precision=precision,
+            seed=seed,
+            device=device,
+            out=target,
+            overwrite=overwrite,
+            resume=resume,
+            progress=True,
+        )
+    except KeyboardInterrupt:
+        complain(
+            f"interrupted; {target} holds the last whole epoch; continue with the same command and "
+            "--resume (without --overwrite)"
+        )
+        raise typer.Exit(130) from None
     _report(trained, target)
 
 

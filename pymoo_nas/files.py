@@ -108,14 +108,7 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
         raise RunError(
             f"weights {str(path)!r}: damaged, or no safetensors file ({error}); train again"
         ) from error
-    expected = {name: _tensor_type(tensor) for name, tensor in network.state_dict().items()}
-    found = {name: _tensor_type(tensor) for name, tensor in stored.items()}
-    wrong = [
-        f"{name}: {found.get(name, 'nothing')} in the file, {expected.get(name, 'nothing')} in "
-        "the network"
-        for name in {**expected, **found}
-        if found.get(name) != expected.get(name)
-    ]
+    wrong = misfits(stored, network.state_dict())
     if wrong:
         more = "; …" if len(wrong) > 3 else ""
         raise RunError(
@@ -123,6 +116,17 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
             f"{'; '.join(wrong[:3])}{more}; build the network that was trained"
         )
     network.load_state_dict(stored)
+
+
+def misfits(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Which tensors of a file a network does not expect, in words; none where all fit."""
+    found, wanted = ({k: _tensor_type(t) for k, t in part.items()} for part in (stored, expected))
+    return [
+        f"{name}: {found.get(name, 'nothing')} in the file, {wanted.get(name, 'nothing')} in "
+        "the network"
+        for name in {**wanted, **found}
+        if found.get(name) != wanted.get(name)
+    ]
 
 
 def _tensor_type(tensor: Tensor) -> str:

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,10 +20,7 @@ from pymoo_nas.datasets import Dataset, split_validation
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import DatasetError, NetworkError, PymooNasError, SearchError
 from pymoo_nas.evaluation import Evaluation, evaluate
-from pymoo_nas.files import WEIGHTS_FILE, copy_state, save_weights, write_csv
-
-RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", "training.json")
-"""What a training leaves in its folder beside the weights."""
+from pymoo_nas.files import copy_state
 
 PRECISIONS = ("float32", "bfloat16")
 """Number formats of the passes in training; weights and test are always float32."""
@@ -71,7 +66,7 @@ _LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
 class Trainer:
     """The state of one training; making it checks that the network takes the images.
 
-    `run` fills `history` (one row per epoch), `best_epoch` and `best_state`.
+    `run` fills `history` (one row per epoch), `best_epoch`, `best_score` and `best_state`.
     """
 
     def __init__(
@@ -98,24 +93,30 @@ class Trainer:
         )
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
+        self.best_score = (-math.inf, -math.inf)
         self.best_state: dict[str, Tensor] = {}
 
-    def run(self, folder: Path | None, *, progress: bool) -> None:
-        """All epochs; the best weights and the history go to the folder as they come."""
-        best = (-math.inf, -math.inf)
+    def run(self, done: Callable[[bool], None], *, progress: bool) -> None:
+        """All epochs that are left.
+
+        Args:
+            done: called after each with whether it is the best so far.
+            progress: show a progress bar and one line per epoch.
+        """
         n_epochs = self.settings.epochs
         with _progress_bar(enabled=progress) as bar:
-            task = bar.add_task("", total=n_epochs * self.n_steps, status="")
-            for epoch in range(1, n_epochs + 1):
+            before = len(self.history)
+            task = bar.add_task(
+                "", total=n_epochs * self.n_steps, completed=before * self.n_steps, status=""
+            )
+            for epoch in range(before + 1, n_epochs + 1):
                 bar.update(task, description=f"epoch {epoch}/{n_epochs}")
                 score = self._run_epoch(epoch, partial(bar.update, task, advance=1))
-                if score > best:
-                    best, self.best_epoch = score, epoch
+                is_best = score > self.best_score
+                if is_best:
+                    self.best_score, self.best_epoch = score, epoch
                     self.best_state = copy_state(self.network)
-                    if folder is not None:
-                        _write_best(folder, self.best_state, is_first=epoch == 1)
-                if folder is not None:
-                    write_csv(folder / "training.csv", pd.DataFrame(self.history))
+                done(is_best)
                 if progress:
                     bar.console.print(_epoch_line(self.history[-1], n_epochs), highlight=False)
 
@@ -298,10 +299,3 @@ def _epoch_line(row: dict[str, float], n_epochs: int) -> str:
         f"epoch {row['epoch']:>{len(str(n_epochs))}}/{n_epochs}  loss {row['loss']:.4f}  "
         f"accuracy {row['train_accuracy']:6.1%}{held_out}  {row['seconds']:.1f} s"
     )
-
-
-def _write_best(folder: Path, state: dict[str, Tensor], *, is_first: bool) -> None:
-    if is_first:  # results of an earlier training do not belong to these weights
-        for name in RESULT_FILES:
-            (folder / name).unlink(missing_ok=True)
-    save_weights(state, folder / WEIGHTS_FILE)

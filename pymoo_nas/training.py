@@ -6,6 +6,7 @@ import math
 import platform
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,13 @@ from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
-from pymoo_nas.files import WEIGHTS_FILE, write_csv, write_json
+from pymoo_nas.files import WEIGHTS_FILE, save_weights, write_csv, write_json
 from pymoo_nas.networks import count_parameters
 from pymoo_nas.trainer import Settings, Trainer
+from pymoo_nas.training_state import STATE_FILE, restore_state, write_state
+
+RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", "training.json")
+"""What a training leaves in its folder beside the weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +71,7 @@ def train(
     device: str | torch.device = "cpu",
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     progress: bool = False,
 ) -> Training:
     """Train a network on a data set's training images and test it on its test images.
@@ -99,14 +105,17 @@ def train(
         device: see `resolve_device`.
         out: folder for ``weights.safetensors`` (written at each improvement, so that an interrupt
             leaves the best so far), ``training.csv`` (each epoch), ``recall.csv``,
-            ``confusion.csv`` and ``training.json``.
+            ``confusion.csv`` and ``training.json``; until the end also the state to continue from.
         overwrite: replace the files of an earlier training in `out`.
+        resume: continue the training that was interrupted in `out`, after its last whole epoch; it
+            ends as it would have without the interruption, to the bit where equal seeds do.
         progress: show a progress bar and one line per epoch.
 
     Raises:
         SearchError: a setting that is out of range.
         DeviceError: an unknown or absent device.
-        RunError: `out` holds weights already, or cannot be made.
+        RunError: `out` holds weights already, or cannot be made; or `resume` without an interrupted
+            training there, or with another network, data set or settings.
         DatasetError: too few images per class to hold some out, or no test images.
         NetworkError: a network that cannot take these images or gives another number of classes;
             or a loss that became infinite or NaN.
@@ -124,12 +133,14 @@ def train(
         seed=seed,
     )
     target = resolve_device(device)
-    folder = _checked_folder(out, overwrite=overwrite)
+    folder = _checked_folder(out, overwrite=overwrite, resume=resume)
     with seeded(target, seed):
         trainer = Trainer(network, dataset, settings, target)
-        if folder is not None:
+        if folder is not None and resume:
+            started -= restore_state(folder, trainer)
+        elif folder is not None:
             _make_folder(folder)
-        trainer.run(folder, progress=progress)
+        trainer.run(partial(_keep, folder, trainer, started), progress=progress)
     network.load_state_dict(trainer.best_state)
     test = trainer.evaluate(dataset.test_images, dataset.test_labels)
     recall, confusion = class_results(dataset.test_labels, test.predictions, dataset.class_names)
@@ -147,10 +158,27 @@ def train(
     return training
 
 
-def _checked_folder(out: str | Path | None, *, overwrite: bool) -> Path | None:
+def _keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) -> None:
+    """After an epoch: the best weights, the table, and the state from which to continue."""
+    if folder is None:
+        return
+    if len(trainer.history) == 1:  # results of an earlier training do not belong to these weights
+        for name in RESULT_FILES:
+            (folder / name).unlink(missing_ok=True)
+    if is_best:
+        save_weights(trainer.best_state, folder / WEIGHTS_FILE)
+    write_csv(folder / "training.csv", pd.DataFrame(trainer.history))
+    write_state(folder, trainer, time.perf_counter() - started)
+
+
+def _checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) -> Path | None:
     if out is None:
+        if resume:
+            raise RunError("resume without a folder; expected out=, where the training was written")
         return None
     folder = Path(out)
+    if resume:
+        return folder
     if (folder / WEIGHTS_FILE).exists() and not overwrite:
         raise RunError(
             f"folder {str(folder)!r} holds {WEIGHTS_FILE} of an earlier training; take another "
@@ -170,6 +198,7 @@ def _write_results(folder: Path, training: Training, trainer: Trainer) -> None:
     write_csv(folder / "recall.csv", training.recall)
     write_csv(folder / "confusion.csv", training.confusion, index=True)
     write_json(folder / "training.json", _description(training, trainer))
+    (folder / STATE_FILE).unlink()
 
 
 def _description(training: Training, trainer: Trainer) -> dict[str, Any]:

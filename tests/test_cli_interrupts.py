@@ -17,6 +17,7 @@ from pymoo_nas.problem import NASProblem
 from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import read_frame
 from pymoo_nas.runs import RunFolder
+from pymoo_nas.trainer import Trainer
 
 
 def test_resume_refuses_other_settings(run: Run, finished: Path) -> None:
@@ -118,3 +119,26 @@ def test_installed_command_is_interrupted(tmp_path: Path) -> None:
     assert "Traceback" not in err
     kept = RunFolder(tmp_path / "kept")
     assert kept.history()["generation"].max() == kept.config()["generations_done"] >= 1
+
+
+def test_interrupted_training_is_continued(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the second epoch of a training says how to go on, and --resume does."""
+    command = ("train", "--model", "8000", "--epochs", "3", "--out", "net")
+    original = Trainer._run_epoch
+
+    def interrupting(self: Trainer, epoch: int, report: Any) -> Any:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return original(self, epoch, report)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_run_epoch", interrupting)
+        code, _, err = run(*command)
+    assert code == 130
+    assert "same command and --resume" in err
+    code, out, _ = run(*command, "--resume")
+    assert code == 0
+    assert "epoch 1/3" not in out
+    assert "test accuracy" in out
+    code, _, err = run(*command, "--resume")
+    assert (code, "no training was interrupted" in err) == (2, True)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import WEIGHTS_FILE, copy_state, load_weights
 from pymoo_nas.training import train
+from pymoo_nas.training_state import STATE_FILE
 
 ALL_FILES = {WEIGHTS_FILE, "training.csv", "recall.csv", "confusion.csv", "training.json"}
 
@@ -113,7 +114,7 @@ def test_interrupt_leaves_the_best_weights_so_far(tmp_path: Path) -> None:
     network = InterruptedNetwork(at=1 + 3 + 3 + 2)  # the trial pass, two epochs, one step
     with pytest.raises(KeyboardInterrupt):
         train(network, dataset, out=tmp_path, **options)
-    assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS_FILE, "training.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS_FILE, "training.csv", STATE_FILE}
     assert len(pd.read_csv(tmp_path / "training.csv")) == 2
 
     # The network holds one step more than the file, which is that of the second epoch.
@@ -131,4 +132,4 @@ def test_interrupted_overwrite_leaves_no_results_of_other_weights(tmp_path: Path
     assert {path.name for path in tmp_path.iterdir()} == ALL_FILES
     with pytest.raises(KeyboardInterrupt):
         train(InterruptedNetwork(at=6), small_dataset(), out=tmp_path, **options)
-    assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS_FILE, "training.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS_FILE, "training.csv", STATE_FILE}

@@ -1,0 +1,146 @@
+"""Trainings that are interrupted and continued."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from small_training import same_state, small_dataset, small_network
+from torch import Tensor, nn
+
+from pymoo_nas.errors import RunError
+from pymoo_nas.files import WEIGHTS_FILE, copy_state
+from pymoo_nas.training import Training, train
+from pymoo_nas.training_state import STATE_FILE
+
+OPTIONS: dict[str, Any] = {"epochs": 4, "batch_size": 4, "validation": 0.25, "augment": True}
+STEPS = 4
+"""Per epoch: 18 of 24 images in batches of 4."""
+
+
+def stop_after(network: nn.Module, passes: int) -> None:
+    """Let a network raise KeyboardInterrupt in a training forward pass."""
+    left = passes
+
+    def count(module: nn.Module, _: tuple[Tensor, ...]) -> None:
+        nonlocal left
+        left -= module.training
+        if left < 0:
+            raise KeyboardInterrupt
+
+    network.register_forward_pre_hook(count)
+
+
+def interrupted(folder: Path, passes: int, **options: Any) -> None:
+    """Train until the interrupt."""
+    network = small_network(dropout=0.5)
+    stop_after(network, passes)
+    with pytest.raises(KeyboardInterrupt):
+        train(network, small_dataset(), out=folder, **(OPTIONS | options))
+
+
+def timeless(training: Training) -> pd.DataFrame:
+    """What an epoch came to, but for its wall time."""
+    return training.epochs.drop(columns="seconds")
+
+
+@pytest.mark.parametrize("passes", [1 + STEPS, 1 + STEPS + 2, 1 + 2 * STEPS + 1, 4 * STEPS])
+def test_continued_equals_undisturbed(tmp_path: Path, passes: int) -> None:
+    """Interrupted anywhere after its first epoch, a training ends as the undisturbed one."""
+    whole = small_network(dropout=0.5)
+    expected = train(whole, small_dataset(), **OPTIONS)
+    interrupted(tmp_path, passes)
+    assert (tmp_path / STATE_FILE).exists()
+    network = small_network(dropout=0.5)
+    with torch.no_grad():
+        network[0].weight.zero_()  # the state holds the weights: the initial ones do not matter
+    found = train(network, small_dataset(), out=tmp_path, resume=True, **OPTIONS)
+    assert same_state(copy_state(network), copy_state(whole))
+    pd.testing.assert_frame_equal(timeless(found), timeless(expected), check_exact=True)
+    assert (found.best_epoch, found.test_loss) == (expected.best_epoch, expected.test_loss)
+    stored = safetensors.torch.load_file(tmp_path / WEIGHTS_FILE)
+    assert same_state(stored, copy_state(whole))
+    assert not (tmp_path / STATE_FILE).exists()
+    assert len(pd.read_csv(tmp_path / "training.csv")) == OPTIONS["epochs"]
+
+
+def test_without_validation(tmp_path: Path) -> None:
+    """Validation accuracies that do not exist stay so when a training is continued."""
+    interrupted(tmp_path, 1 + 8, validation=0.0)
+    network, options = small_network(dropout=0.5), OPTIONS | {"validation": 0.0}
+    found = train(network, small_dataset(), out=tmp_path, resume=True, **options)
+    assert found.epochs["validation_accuracy"].isna().all()
+    assert found.best_epoch == OPTIONS["epochs"]
+
+
+def test_interrupted_twice(tmp_path: Path) -> None:
+    """A continued training can be interrupted and continued again; its seconds add up."""
+    whole = small_network(dropout=0.5)
+    train(whole, small_dataset(), **OPTIONS)
+    interrupted(tmp_path, 1 + STEPS)
+    interrupted(tmp_path, 1 + STEPS, resume=True)
+    network = small_network(dropout=0.5)
+    found = train(network, small_dataset(), out=tmp_path, resume=True, **OPTIONS)
+    assert same_state(copy_state(network), copy_state(whole))
+    assert found.seconds >= found.epochs["seconds"].sum()
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = {
+    "epochs": ({"epochs": 5}, {}, {}, "epochs: 4 then, 5 now"),
+    "seed": ({"seed": 1}, {}, {}, "seed: 0 then, 1 now"),
+    "images": ({}, {"n_train": 32}, {}, "training_images: 24 then, 32 now"),
+    "network": ({}, {}, {"width": 4}, "of another network.*network.0.weight"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_another_training_is_refused(tmp_path: Path, case: str) -> None:
+    """Other settings, images or networks than the training's are refused with the difference."""
+    options, images, network, message = REFUSED[case]
+    interrupted(tmp_path, 1 + STEPS)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(RunError, match=message):
+        train(
+            small_network(**network),
+            small_dataset(**images),
+            out=tmp_path,
+            resume=True,
+            **(OPTIONS | options),
+        )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_nothing_to_continue(tmp_path: Path) -> None:
+    """A folder without an interrupted training, or no folder, is refused."""
+    for out, message in ((tmp_path, "no training was interrupted"), (None, "expected out=")):
+        with pytest.raises(RunError, match=message):
+            train(small_network(), small_dataset(), out=out, resume=True, **OPTIONS)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "no metadata", "other format", "empty"])
+def test_damaged_state(tmp_path: Path, damage: str) -> None:
+    """A state that cannot be read is named."""
+    interrupted(tmp_path, 1 + STEPS)
+    path = tmp_path / STATE_FILE
+    if damage == "cut off":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        metadata = {"format": "0", "training": "{}"} if damage == "other format" else None
+        safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata)
+    with pytest.raises(RunError, match=f"{STATE_FILE}: (damaged|format 0)"):
+        train(small_network(dropout=0.5), small_dataset(), out=tmp_path, resume=True, **OPTIONS)
+
+
+def test_a_training_can_be_begun_anew(tmp_path: Path) -> None:
+    """With overwrite an interrupted training is forgotten."""
+    interrupted(tmp_path, 1 + 2 * STEPS)
+    with pytest.raises(RunError, match="--overwrite"):
+        train(small_network(dropout=0.5), small_dataset(), out=tmp_path, **OPTIONS)
+    train(small_network(dropout=0.5), small_dataset(), out=tmp_path, overwrite=True, **OPTIONS)
+    assert not (tmp_path / STATE_FILE).exists()
