@@ -13,6 +13,7 @@ from pymoo_nas.errors import (
     RunError,
     ScoreError,
     SearchError,
+    WorkerError,
 )
 from pymoo_nas.files import load_weights
 from pymoo_nas.final import build_final
@@ -35,6 +36,7 @@ from pymoo_nas.search_space import CellSpace, SearchSpace
 from pymoo_nas.survival import RankSumSurvival
 from pymoo_nas.tournament import CallbackChain, DartsTournament
 from pymoo_nas.training import Training, train
+from pymoo_nas.workers import Workers
 
 __version__ = "0.1.0"
 
@@ -72,6 +74,8 @@ __all__ = [
     "SearchSpace",
     "TournamentNetwork",
     "Training",
+    "WorkerError",
+    "Workers",
     "build_final",
     "draw_probe",
     "front_to_frame",

@@ -72,6 +72,7 @@ def try_out(
     top: int = 5,
     epochs: int = 2,
     n_cells: int = 3,
+    precision: str = "float32",
     seed: int = 0,
     device: str = "cpu",
     progress: Callable[[str, float], None] | None = None,
@@ -85,6 +86,7 @@ def try_out(
         top: how many are trained.
         epochs: of each; the schedule runs its whole cycle in them.
         n_cells: cells of the network that is trained: the architecture at every stage.
+        precision: see `train`.
         seed: of the weights and of the training.
         device: see `resolve_device`.
         progress: called with the genotype and its accuracy after each.
@@ -102,7 +104,14 @@ def try_out(
     accuracies = []
     for genotype in tried["genotype"]:
         network = build_final(genotype, n_cells, problem=problem, seed=seed)
-        training = train(network, problem.dataset, epochs=epochs, seed=seed, device=device)
+        training = train(
+            network,
+            problem.dataset,
+            epochs=epochs,
+            precision=precision,
+            seed=seed,
+            device=device,
+        )
         accuracies.append(float(training.epochs["validation_accuracy"].max()))
         if progress is not None:
             progress(genotype, accuracies[-1])

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pymoo_nas.choice import METHODS, order_front, try_out
-from pymoo_nas.cli_options import Device, Seed, terminal
+from pymoo_nas.cli_options import Device, Precision, Seed, terminal
 from pymoo_nas.errors import SearchError
 from pymoo_nas.runs import RunFolder
 
@@ -40,6 +40,7 @@ def choose(
     top: Annotated[int, typer.Option(help="For training: how many are tried.", min=1)] = 5,
     epochs: Annotated[int, typer.Option(help="For training: epochs of each.", min=1)] = 2,
     cells: Annotated[int, typer.Option(help="For training: cells in sequence.", min=1)] = 3,
+    precision: Precision = "float32",
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
@@ -63,6 +64,7 @@ def choose(
             top=top,
             epochs=epochs,
             n_cells=cells,
+            precision=precision,
             seed=seed,
             device=device,
             progress=lambda genotype, accuracy: console.print(

@@ -22,6 +22,9 @@ ImageSize = Annotated[int | None, typer.Option(help="Resize images to this many 
 DataDir = Annotated[Path, typer.Option(help="Folder of torchvision's data sets.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch an absent torchvision data set.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=2**32 - 1)]
+Precision = Annotated[
+    str, typer.Option(help="float32; or bfloat16: faster where the processor knows it.")
+]
 Operations = Annotated[
     str, typer.Option(help="Comma-separated operations of a cell, in order; see `operations`.")
 ]

@@ -6,7 +6,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,12 +32,13 @@ from pymoo_nas.cli_options import (
     search_space_of,
     terminal,
 )
-from pymoo_nas.errors import SearchError
+from pymoo_nas.errors import SearchError, WorkerError
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import front_to_frame
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search import Search, SearchSettings
+from pymoo_nas.workers import Workers
 
 
 def search(
@@ -73,6 +74,19 @@ def search(
     download: Download = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<data set>.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that score candidates, on this machine.", min=1)
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers score candidates.")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads per candidate; default: the cores, shared by workers.", min=1),
+    ] = None,
+    candidate_seconds: Annotated[
+        float | None, typer.Option(help="With workers: longest time for one candidate.")
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(help="Continue the run in this folder; with --generations, up to so many."),
@@ -96,12 +110,16 @@ def search(
     )
     search_space = search_space_of(space, operations)
     given = [name for name in ctx.params if _is_given(ctx, name)]
+    if resume is not None and threads is None:
+        threads = RunFolder(resume).config().get("threads")  # the last bits depend on it
+    scoring = _workers(workers, dask, threads, candidate_seconds)
     if resume is not None:
         folder = RunFolder(resume)
         _refuse_changes(given, {**search_space.settings(), **arguments, **asdict(settings)}, folder)
         with folder.locked():
             asked = generations if "generations" in given else None
-            _run(Search.continued(folder, generations=asked))
+            with scoring as helpers:
+                _run(Search.continued(folder, generations=asked), helpers)
         return
     folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
     problem = NASProblem(**arguments, search_space=search_space, download=download)
@@ -110,7 +128,30 @@ def search(
     with folder.locked():
         folder.create(overwrite=overwrite)
         config = {"problem": arguments, "search_space": search_space.settings()}
-        _run(Search(folder, problem, settings, config))
+        with scoring as helpers:
+            _run(Search(folder, problem, settings, config), helpers)
+
+
+def _workers(
+    n: int | None, address: str | None, threads: int | None, seconds: float | None
+) -> AbstractContextManager[Workers | None]:
+    """What scores the candidates; sets the number of threads of this process.
+
+    Raises:
+        WorkerError: a limit of time without workers, or see `Workers`.
+    """
+    if threads is None and n is not None:
+        threads = max(1, torch.get_num_threads() // n)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if n is None and address is None:
+        if seconds is not None:
+            raise WorkerError(
+                f"--candidate-seconds {seconds:g}: only a process of its own can be stopped; add "
+                "--workers 1 or more"
+            )
+        return nullcontext()
+    return Workers(n, address=address, threads=threads or 1, seconds=seconds)
 
 
 def _is_given(ctx: typer.Context, name: str) -> bool:
@@ -143,8 +184,9 @@ def _refuse_changes(given: list[str], asked: dict[str, Any], folder: RunFolder) 
         )
 
 
-def _run(search: Search) -> None:
+def _run(search: Search, workers: Workers | None) -> None:
     """Run a search with live progress, and report what it came to."""
+    search.problem.workers = workers
     console = terminal()
     _describe(console, search.problem, search.folder)
     progress = SearchProgress(console, search)

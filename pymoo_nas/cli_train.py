@@ -9,7 +9,16 @@ import typer
 from rich.table import Table
 from torch import nn
 
-from pymoo_nas.cli_options import DataDir, Device, Download, ImageSize, Seed, complain, terminal
+from pymoo_nas.cli_options import (
+    DataDir,
+    Device,
+    Download,
+    ImageSize,
+    Precision,
+    Seed,
+    complain,
+    terminal,
+)
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells
@@ -36,9 +45,7 @@ def train(
     validation: Annotated[
         float, typer.Option(help="Share of the training images that chooses the best epoch.")
     ] = 0.1,
-    precision: Annotated[
-        str, typer.Option(help="float32; or bfloat16: faster where the processor knows it.")
-    ] = "float32",
+    precision: Precision = "float32",
     image_size: ImageSize = None,
     seed: Seed = 0,
     device: Device = "cpu",

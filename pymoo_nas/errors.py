@@ -8,6 +8,7 @@
     ├── ScoreError         a network or a batch that cannot be scored
     ├── SearchError        settings of a search that contradict each other
     ├── DeviceError        a device that is not there
+    ├── WorkerError        processes or a cluster that cannot be used
     └── RunError           a run folder that is missing, in use or incomplete
 
 Every message says what was given, what was expected and what to do. All are `ValueError`s, so that
@@ -45,6 +46,10 @@ class SearchError(PymooNasError):
 
 class DeviceError(PymooNasError):
     """A device that is not there."""
+
+
+class WorkerError(PymooNasError):
+    """Processes or a cluster that cannot be used."""
 
 
 class RunError(PymooNasError):

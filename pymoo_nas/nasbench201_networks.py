@@ -40,7 +40,7 @@ class NASBench201Cell(nn.Module):
             for source, name in genotype.flows(target):
                 if name != NONE:
                     key = f"{source}->{target} {name}"
-                    self.operations[key] = _FACTORIES[name](channels)
+                    self.operations[key] = FACTORIES[name](channels)
                     self.inputs[target].append((source, key))
         self.out_channels = channels
 
@@ -140,7 +140,7 @@ def check_positive(error: type[PymooNasError], **values: int) -> None:
             raise error(f"NAS-Bench-201: {name}={value!r}; expected an integer of at least 1")
 
 
-_FACTORIES: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType(
+FACTORIES: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType(
     {
         SKIP: lambda _: nn.Identity(),
         "nor_conv_1x1": lambda channels: relu_conv_bn(channels, channels, kernel=1),
@@ -148,3 +148,4 @@ _FACTORIES: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType(
         "avg_pool_3x3": lambda _: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False),
     }
 )
+"""Operation → factory of its module for so many channels; ``none`` has none."""

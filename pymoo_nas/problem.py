@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pymoo.core.problem import Problem
 from torch import nn
 
+from pymoo_nas.candidates import CandidateScorer
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.devices import resolve_device, seeded
-from pymoo_nas.errors import NetworkError, OperationError, SearchError
+from pymoo_nas.devices import resolve_device
+from pymoo_nas.errors import NetworkError, SearchError
 from pymoo_nas.memory import release_freed_memory
-from pymoo_nas.networks import MIN_SIZE, count_flops, count_parameters
-from pymoo_nas.scores import OBJECTIVES, worst_scores
-from pymoo_nas.scoring import Scores, draw_probe, score_builds
+from pymoo_nas.networks import MIN_SIZE
+from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.scoring import Probe, Scores, draw_probe
 from pymoo_nas.search_space import CellSpace, SearchSpace
+from pymoo_nas.workers import Workers
 
 CHECKED = 10
 """Candidates of a run that are compared with plain autograd before their scores are believed: a
@@ -64,6 +62,8 @@ class NASProblem(Problem):
     Attributes:
         objective_names: labels of the columns of F.
         progress: called with the number of candidates scored so far after each of them, or None.
+        scorer: builds and scores one genotype.
+        workers: other processes that score the candidates, see `Workers`; None for this one.
 
     Raises:
         DatasetError: absent or unfit data. SearchError: numbers that are not positive.
@@ -101,12 +101,18 @@ class NASProblem(Problem):
                 f"at least {MIN_SIZE} in height and width; resize them (image_size)"
             )
         self.search_space = search_space if search_space is not None else CellSpace()
-        self.probe = draw_probe(self.dataset, n_images, seed, self.device)
-        self.n_inits = n_inits
         self.balanced_ntk = balanced_ntk
         self.seed = seed
-        self.max_memory = max_memory
-        self.limits: dict[str, int] = {k: int(v) for k, v in limits.items() if v is not None}
+        self.scorer = CandidateScorer(
+            search_space=self.search_space,
+            probe=draw_probe(self.dataset, n_images, seed, self.device),
+            n_classes=self.dataset.n_classes,
+            n_inits=n_inits,
+            seed=seed,
+            limits={k: int(v) for k, v in limits.items() if v is not None},
+            max_memory=max_memory,
+        )
+        self.workers: Workers | None = None
         self.objective_names = list(OBJECTIVES)
         self.progress: Callable[[int], None] | None = None
         self.n_scored = 0
@@ -119,64 +125,50 @@ class NASProblem(Problem):
     @property
     def worst(self) -> tuple[float, float, float]:
         """F of a candidate that is degenerate or was not scored."""
-        return worst_scores(len(self.probe.images))
+        return self.scorer.worst
+
+    @property
+    def probe(self) -> Probe:
+        """The images that every candidate is scored on."""
+        return self.scorer.probe
+
+    @property
+    def n_inits(self) -> int:
+        """Initialisations that the scores are averaged over."""
+        return self.scorer.n_inits
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """The entries "params" and "flops" → largest number, where there is one."""
+        return self.scorer.limits
 
     def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
-        """The network that is scored for a genotype, on the problem's device.
-
-        Args:
-            genotype: of the search space.
-            seed: of the initialisation; None takes the first that scoring takes.
-        """
-        with seeded(torch.device("cpu"), self.seed if seed is None else seed):
-            network = self.search_space.build(
-                genotype, self.dataset.in_channels, self.dataset.n_classes
-            )
-        return network.to(self.device)
+        """See `CandidateScorer.build`."""
+        return self.scorer.build(genotype, seed)
 
     def score_genotype(self, genotype: Any) -> Scores:
-        """Score one genotype, never raising for what the genotype spells.
-
-        A genotype over a limit, not connected, or that cannot be built gets the worst scores and
-        the reason.
-
-        Raises:
-            ScoreError: an operation of a user's own that mixes images or hides its gradients.
-        """
-        start = time.perf_counter()
-        try:
-            scores = self._score(genotype)
-        except (NetworkError, OperationError) as error:
-            scores = self._not_scored(str(error))
-        self.n_scored += 1
-        if self.n_scored % RELEASE_EVERY == 0:
+        """See `CandidateScorer.score`; the first few of a problem are checked with autograd."""
+        scores = self.scorer.score(genotype, check=self.n_scored < CHECKED)
+        if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
             release_freed_memory()
+        self._count_one()
+        return scores
+
+    def score_genotypes(self, genotypes: Sequence[Any]) -> list[Scores]:
+        """The scores of several genotypes, by the workers where there are any."""
+        if self.workers is None:
+            return [self.score_genotype(genotype) for genotype in genotypes]
+        rows: dict[int, Scores] = {}
+        texts = [self.search_space.format(genotype) for genotype in genotypes]
+        for index, scores in self.workers.score(self.scorer, texts, CHECKED - self.n_scored):
+            rows[index] = scores
+            self._count_one()
+        return [rows[index] for index in range(len(genotypes))]
+
+    def _count_one(self) -> None:
+        self.n_scored += 1
         if self.progress is not None:
             self.progress(self.n_scored)
-        return replace(scores, seconds=time.perf_counter() - start)
-
-    def _score(self, genotype: Any) -> Scores:
-        params = self._parameters(genotype)
-        if params > self.limits.get("params", params):
-            # Nothing more than the count was built: a huge candidate costs no memory.
-            return self._not_scored("over the limit: not scored", params, 0)
-        first = self.build(genotype)
-        params, flops = count_parameters(first), count_flops(first, self.probe.images)
-        if flops > self.limits.get("flops", flops):
-            return self._not_scored("over the limit: not scored", params, flops)
-        others = [
-            partial(self.build, genotype, self.seed + index) for index in range(1, self.n_inits)
-        ]
-        return score_builds(
-            [lambda: first, *others],
-            self.probe,
-            counts=(params, flops),
-            max_memory=self.max_memory,
-            check=self.n_scored < CHECKED,
-        )
-
-    def _not_scored(self, reason: str, params: int = 0, flops: int = 0) -> Scores:
-        return Scores(*self.worst, params=params, flops=flops, degenerate=reason)
 
     def _objectives(self, scores: Scores) -> tuple[float, float, float]:
         if scores.degenerate:
@@ -184,25 +176,14 @@ class NASProblem(Problem):
         ntk = scores.balanced_ntk if self.balanced_ntk else scores.ntk
         return ntk, scores.activation, scores.correlation
 
-    def _parameters(self, genotype: Any) -> int:
-        """Trainable parameters, counted without memory for them; 0 where there is no limit."""
-        if "params" not in self.limits:
-            return 0
-        with torch.device("meta"):
-            network = self.search_space.build(
-                genotype, self.dataset.in_channels, self.dataset.n_classes
-            )
-        return count_parameters(network)
-
     def _evaluate(
         self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
         """Score a batch: X (n, 1) of genotypes, or of their texts, → F (n, 3), G (n, limits)."""
         del args, kwargs
-        rows = []
-        for (genotype,) in x:
-            parsed = self.search_space.parse(genotype) if isinstance(genotype, str) else genotype
-            rows.append(self.score_genotype(parsed))
+        rows = self.score_genotypes(
+            [self.search_space.parse(g) if isinstance(g, str) else g for (g,) in x]
+        )
         out["F"] = np.array([self._objectives(row) for row in rows])
         if self.limits:
             out["G"] = np.column_stack(

@@ -64,14 +64,14 @@ def test_interrupted_run_is_resumed(
 
 def test_interrupt_keeps_finished_generations(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the third generation keeps two, and says where."""
-    original = NASProblem._score
+    original = NASProblem.score_genotype
 
     def interrupting(self: NASProblem, genotype: Any) -> Any:
         if self.n_scored == 14:
             raise KeyboardInterrupt
         return original(self, genotype)
 
-    monkeypatch.setattr(NASProblem, "_score", interrupting)
+    monkeypatch.setattr(NASProblem, "score_genotype", interrupting)
     code, _, err = run("search", *TINY, "--out", "kept")
     assert code == 130
     assert "2 generations are kept in kept" in err

@@ -20,7 +20,7 @@ def run_shell(block: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a block in a folder, with the interpreter of the tests in place of the README's."""
     scripts = folder / ".venv" / "bin"
     scripts.mkdir(parents=True, exist_ok=True)
-    for name in ("pymoo-nas", "python"):
+    for name in ("pymoo-nas", "python", "dask"):
         source = shutil.which(name, path=str(Path(sys.executable).parent))
         assert source is not None, f"{name} is not installed beside {sys.executable}"
         link = scripts / name

@@ -1,0 +1,117 @@
+"""Building and scoring one candidate: all that another process needs to judge a genotype."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from pymoo_nas.devices import seeded
+from pymoo_nas.errors import NetworkError, OperationError
+from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.scores import worst_scores
+from pymoo_nas.scoring import Probe, Scores, score_builds
+from pymoo_nas.search_space import SearchSpace
+
+
+@dataclass(frozen=True)
+class CandidateScorer:
+    """Scores genotypes on one probe, whatever they spell.
+
+    Attributes:
+        search_space: of the genotypes.
+        probe: the images; the networks are built on their device.
+        n_classes: logits of a network.
+        n_inits: initialisations that the scores are averaged over, R.
+        seed: of the first initialisation; the same for every candidate.
+        limits: "params" and "flops" → largest number; without an entry there is no limit.
+        max_memory: see `score`.
+    """
+
+    search_space: SearchSpace[Any]
+    probe: Probe
+    n_classes: int
+    n_inits: int
+    seed: int
+    limits: Mapping[str, int]
+    max_memory: int | None
+
+    @property
+    def worst(self) -> tuple[float, float, float]:
+        """Objectives of a candidate that is degenerate or was not scored."""
+        return worst_scores(len(self.probe.images))
+
+    def on(self, device: torch.device) -> CandidateScorer:
+        """The same on another device."""
+        return replace(self, probe=Probe(self.probe.images.to(device)))
+
+    def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
+        """The network that is scored for a genotype, on the probe's device.
+
+        Args:
+            genotype: of the search space.
+            seed: of the initialisation; None takes the first that scoring takes.
+        """
+        with seeded(torch.device("cpu"), self.seed if seed is None else seed):
+            network = self._network(genotype)
+        return network.to(self.probe.images.device)
+
+    def score(self, genotype: Any, *, check: bool = False) -> Scores:
+        """Score one genotype, never raising for what the genotype spells.
+
+        A genotype over a limit, not connected, or that cannot be built gets the worst scores and
+        the reason.
+
+        Args:
+            genotype: of the search space.
+            check: compare with plain autograd, see `pymoo_nas.scoring.score`.
+
+        Raises:
+            ScoreError: an operation of a user's own that mixes images or hides its gradients.
+        """
+        start = time.perf_counter()
+        try:
+            scores = self._score(genotype, check)
+        except (NetworkError, OperationError) as error:
+            scores = self.not_scored(str(error))
+        return replace(scores, seconds=time.perf_counter() - start)
+
+    def not_scored(self, reason: str, params: int = 0, flops: int = 0) -> Scores:
+        """The worst scores, and why."""
+        return Scores(*self.worst, params=params, flops=flops, degenerate=reason)
+
+    def _score(self, genotype: Any, check: bool) -> Scores:
+        params = self._parameters(genotype)
+        if params > self.limits.get("params", params):
+            # Nothing more than the count was built: a huge candidate costs no memory.
+            return self.not_scored("over the limit: not scored", params, 0)
+        first = self.build(genotype)
+        params, flops = count_parameters(first), count_flops(first, self.probe.images)
+        if flops > self.limits.get("flops", flops):
+            return self.not_scored("over the limit: not scored", params, flops)
+        others = [
+            partial(self.build, genotype, self.seed + index) for index in range(1, self.n_inits)
+        ]
+        return score_builds(
+            [lambda: first, *others],
+            self.probe,
+            counts=(params, flops),
+            max_memory=self.max_memory,
+            check=check,
+        )
+
+    def _parameters(self, genotype: Any) -> int:
+        """Trainable parameters, counted without memory for them; 0 where there is no limit."""
+        if "params" not in self.limits:
+            return 0
+        with torch.device("meta"):
+            return count_parameters(self._network(genotype))
+
+    def _network(self, genotype: Any) -> nn.Module:
+        channels = self.probe.images.shape[1]
+        return self.search_space.build(genotype, channels, self.n_classes)
