@@ -1,0 +1,150 @@
+"""Do the scores rank cells of the paper's own space as a short training does?
+
+Random cells are grown by random mutations until one step more would break the limits, so that they
+are about as large as those that a search ends with; each is scored and trained for a short while as
+in `pymoo-nas choose --by training`: on nine tenths of a part of the training images, judged by the
+last tenth. Every cell is written down as soon as it is done.
+
+Command:
+    python studies/cell_accuracy.py --cifar PATH/cifar10.npz --partial cells.csv --n 40
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import kendalltau, rankdata
+
+import pymoo_nas
+from pymoo_nas.datasets import Dataset, load_dataset, split_validation
+from pymoo_nas.final import build_final
+from pymoo_nas.genotype import Genotype
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.training import train
+
+MIXES = {
+    "three, log ranks": OBJECTIVES,
+    "balanced three, log ranks": ("balanced_ntk", "activation", "correlation"),
+    "three and FLOPs, log ranks": (*OBJECTIVES, "minus_flops"),
+}
+"""Sums of log ranks, and of what."""
+
+
+def part_of(dataset: Dataset, n: int) -> Dataset:
+    """The data set with so many of its training images, as many of each class."""
+    share = n / len(dataset.train_labels)
+    if share >= 1:
+        return dataset
+    _, kept = split_validation(dataset.train_labels, share, seed=0)
+    return replace(
+        dataset,
+        train_images=dataset.train_images[kept],
+        train_labels=dataset.train_labels[kept],
+    )
+
+
+def grown_cells(problem: NASProblem, seed: int) -> Iterator[Genotype]:
+    """Random cells, each grown until its network would break a limit."""
+    rng = np.random.default_rng(seed)
+    space: Any = problem.search_space
+    kinds = list(space.mutation_kinds)
+    shares = np.array(list(space.mutation_kinds.values()))
+    while True:
+        genotype = space.sample(rng)
+        if problem.score_genotype(genotype).degenerate:
+            continue
+        tries = 0
+        while tries < 8:
+            kind = str(rng.choice(kinds, p=shares / shares.sum()))
+            operation = str(rng.choice(space.operation_names))
+            larger = space.mutate(genotype, kind, operation, rng)
+            kept = not problem.score_genotype(larger).degenerate
+            genotype, tries = (larger, tries) if kept else (genotype, tries + 1)
+        yield genotype
+
+
+def measure(
+    problem: NASProblem, part: Dataset, genotype: Genotype, epochs: int
+) -> dict[str, object]:
+    """Scores and short-training accuracy of one cell."""
+    scores = problem.score_genotype(genotype)
+    network = build_final(genotype, 3, problem=problem, seed=0)
+    start = time.perf_counter()
+    training = train(network, part, epochs=epochs, precision="bfloat16", seed=0)
+    return {
+        "genotype": problem.search_space.format(genotype),
+        **dict(zip(OBJECTIVES, scores.values, strict=True)),
+        "balanced_ntk": scores.balanced_ntk,
+        "params": scores.params,
+        "flops": scores.flops,
+        "minus_flops": -scores.flops,
+        "accuracy": float(training.epochs["validation_accuracy"].iloc[-1]),
+        "training_seconds": time.perf_counter() - start,
+    }
+
+
+def report(rows: pd.DataFrame) -> None:
+    """τ of each score and of sums of log ranks with the accuracy, lower score better."""
+    accuracy = rows["accuracy"]
+    print(f"accuracy {100 * accuracy.mean():.2f} ± {100 * accuracy.std():.2f} %, n = {len(rows)}")
+    columns = {name: rows[name] for name in (*OBJECTIVES, "balanced_ntk", "minus_flops")}
+    columns["minus params"] = -rows["params"]
+    for name, names in MIXES.items():
+        columns[name] = sum(np.log(rankdata(rows[part])) for part in names)
+    for name, values in columns.items():
+        order = np.argsort(values, kind="stable")[:3]
+        print(
+            f"{name:28s} τ {-kendalltau(values, accuracy)[0]:6.3f}   mean accuracy of the three "
+            f"best {100 * accuracy.iloc[order].mean():.2f}"
+        )
+    best = rows.iloc[int(np.argmax(accuracy))]
+    print(f"best {100 * best['accuracy']:.2f} %: {best['genotype']}")
+
+
+def main() -> None:
+    """Sample, score, train, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--partial", type=Path, required=True)
+    parser.add_argument("--max-params", type=int, default=560_000)
+    parser.add_argument("--max-flops", type=int, default=45_000_000)
+    for name, default in (("n", 40), ("images", 20_000), ("epochs", 2), ("inits", 2), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    arguments = parser.parse_args()
+    dataset = load_dataset(arguments.cifar)
+    limits = {"max_params": arguments.max_params, "max_flops": arguments.max_flops}
+    # Growing asks only whether a cell keeps the limits and can be judged: eight images tell.
+    small = NASProblem(dataset, n_images=10, **limits)
+    problem = NASProblem(dataset, n_inits=arguments.inits, **limits)
+    part = part_of(dataset, arguments.images)
+    rows = pd.read_csv(arguments.partial) if arguments.partial.exists() else pd.DataFrame()
+    cells = grown_cells(small, arguments.seed)
+    for index in range(arguments.n):
+        genotype = next(cells)
+        if index < len(rows):
+            continue
+        row = measure(problem, part, genotype, arguments.epochs)
+        rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
+        rows.to_csv(arguments.partial, index=False)
+    print(
+        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
+        f"{arguments.images} images, {arguments.epochs} epochs, at most {arguments.max_params} "
+        f"parameters and {arguments.max_flops} multiply-accumulates, R = {arguments.inits}"
+    )
+    report(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What do the networks that a search hands over come to on CIFAR-10, beside ResNets?
+
+Search and training see the first 40,000 of the 45,000 training images only; the last 5,000 and the
+1,000 test images are looked at once per network, in the end. Three searches of ours and three
+random ones with as many candidates, each of which hands over its best cell after a short training
+of the five best (`choose --by training`); the six are trained on a short schedule, then the best of
+ours, by the images held out of that training, a CIFAR ResNet-20 and torchvision's ResNet-18 on the
+full one, all by the same command. What is there already is not done again.
+
+Command:
+    python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rival_searches import by_log_ranks, sampled
+
+import pymoo_nas
+from pymoo_nas.choice import try_out
+from pymoo_nas.datasets import Dataset, load_dataset
+from pymoo_nas.evaluation import evaluate
+from pymoo_nas.files import load_weights, write_json
+from pymoo_nas.models import build_model
+from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.runs import RunFolder
+
+N_TRAINING = 40_000
+TOP = 5
+SEARCH = {"generations": 15, "offspring": 20, "max-params": 560_000, "max-flops": 48_000_000}
+
+
+def command(name: str, *arguments: str, **options: Any) -> None:
+    """Run pymoo-nas as a user does."""
+    flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    start = [sys.executable, "-c", "from pymoo_nas.cli import main; main()"]
+    subprocess.run([*start, name, *arguments, *flags], check=True)
+
+
+def split(cifar: Path, work: Path) -> Path:
+    """The images that search and training may see, with the 5,000 withheld ones as test images."""
+    path = work / "cifar40.npz"
+    if not path.exists():
+        arrays = dict(np.load(cifar))
+        for kind in ("images", "labels"):
+            everything = arrays[f"train_{kind}"]
+            arrays[f"train_{kind}"] = everything[:N_TRAINING]
+            arrays[f"test_{kind}"] = everything[N_TRAINING:]
+        np.savez(path, **arrays)
+    return path
+
+
+def search_ours(images: Path, work: Path, seed: int) -> str:
+    """The cell that a search and a short training of its front's best hand over."""
+    run = work / f"ours-{seed}"
+    if not (run / "front.csv").exists():
+        command("search", str(images), out=run, seed=seed, **SEARCH)
+    if not (run / "choice.json").exists():
+        command("choose", str(run), by="training", top=TOP, epochs=1, precision="bfloat16")
+    return str(RunFolder(run).choice()[0])
+
+
+def search_random(images: Path, work: Path, seed: int) -> str:
+    """The cell that random search hands over, by as many candidates and the same short training."""
+    path = work / f"random-{seed}.json"
+    if not path.exists():
+        problem = NASProblem(
+            images, max_params=SEARCH["max-params"], max_flops=SEARCH["max-flops"], seed=seed
+        )
+        n = SEARCH["generations"] * SEARCH["offspring"]
+        best = by_log_ranks(sampled(problem, n, seed))[:TOP]
+        texts = [problem.search_space.format(individual.X[0]) for individual in best]
+        front = pd.DataFrame({"genotype": texts})
+        tried = try_out(front, problem, top=TOP, epochs=1, precision="bfloat16")
+        write_json(path, {"genotype": tried["genotype"][0]})
+    return str(json.loads(path.read_text("utf-8"))["genotype"])
+
+
+def trained(images: Path, out: Path, model: str, epochs: int, validation: float) -> dict[str, Any]:
+    """Train a network by the command line where it is not trained yet; its description."""
+    if not (out / "training.json").exists():
+        interrupted = (out / "training.state.safetensors").exists()
+        command(
+            "train",
+            *(["--resume"] if interrupted else []),
+            model=model,
+            dataset=images,
+            epochs=epochs,
+            validation=validation,
+            precision="bfloat16",
+            out=out,
+        )
+    described: dict[str, Any] = json.loads((out / "training.json").read_text("utf-8"))
+    return described
+
+
+def row(name: str, model: str, out: Path, dataset: Dataset, test: Dataset) -> str:
+    """One line of the table."""
+    described = json.loads((out / "training.json").read_text("utf-8"))
+    network = build_model(model, dataset)
+    load_weights(network, out)
+    sample = dataset.normalized(dataset.train_images[:1])
+    flops = count_flops(network, sample)
+    second = evaluate(network, test.test_images, test.test_labels, dataset)
+    return (
+        f"{name:12s} {described['settings']['epochs']:3d} epochs {count_parameters(network):9,d} "
+        f"parameters {flops / 1e6:5.1f} MMACs {described['seconds'] / 60:6.1f} min "
+        f"{100 * described['test_accuracy']:6.2f} % {100 * second.accuracy:6.2f} %  {model}"
+    )
+
+
+def main() -> None:
+    """Search, train, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--short", type=int, default=5, help="epochs of the short schedule")
+    parser.add_argument("--epochs", type=int, default=20)
+    arguments = parser.parse_args()
+    work = arguments.work
+    work.mkdir(parents=True, exist_ok=True)
+    images = split(arguments.cifar, work)
+    dataset, test = load_dataset(images), load_dataset(arguments.cifar)
+    short: dict[str, list[dict[str, Any]]] = {"ours": [], "random": []}
+    rows: list[tuple[str, str, Path]] = []
+    for seed in range(arguments.seeds):
+        for kind, search in (("ours", search_ours), ("random", search_random)):
+            model = search(images, work, seed)
+            out = work / f"{kind}-{seed}-short"
+            described = trained(images, out, model, arguments.short, 0.1)
+            short[kind].append({**described, "model": model})
+            rows.append((f"{kind} {seed}", model, out))
+    best = max(short["ours"], key=lambda described: described["validation_accuracy"])["model"]
+    for name, model in (("ours", best), ("resnet20", "resnet20"), ("resnet18", "resnet18")):
+        out = work / f"{name}-full"
+        trained(images, out, model, arguments.epochs, 0.0)
+        rows.append((name, model, out))
+    print(
+        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
+        f"accuracy on the 5,000 withheld images, then on the 1,000 test images"
+    )
+    for line in rows:
+        print(row(*line, dataset, test))
+    for kind, found in short.items():
+        values = 100 * np.array([described["test_accuracy"] for described in found])
+        print(f"{kind}, short schedule: {values.mean():.2f} ± {values.std(ddof=1):.2f} %, "
+              f"n = {len(values)}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

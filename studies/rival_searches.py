@@ -1,0 +1,279 @@
+"""The search strategies that rivals.py compares; every one scores through the same problem.
+
+A strategy is a function (problem, candidates, seed) → `Outcome`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.population import Population
+from pymoo.core.survival import Survival
+from pymoo.operators.crossover.nox import NoCrossover
+from pymoo.operators.selection.tournament import TournamentSelection
+from pymoo.optimize import minimize
+from remembered import RememberedProblem
+from scipy.stats import rankdata
+from torch import Tensor, nn
+
+from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.devices import seeded
+from pymoo_nas.nasbench201_genotype import (
+    EDGES,
+    N_NODES,
+    NONE,
+    OPERATION_NAMES,
+    NASBench201Genotype,
+    connected_representatives,
+)
+from pymoo_nas.nasbench201_networks import FACTORIES, NASBench201Cell
+from pymoo_nas.operators import (
+    GenotypeCrossover,
+    GenotypeDuplicates,
+    GenotypeMutation,
+    GenotypeSampling,
+    as_column,
+)
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.scoring import score_builds
+from pymoo_nas.survival import order_population
+from pymoo_nas.tournament import DartsTournament
+
+Scores: TypeAlias = npt.NDArray[np.float64]
+
+Alive: TypeAlias = dict[tuple[int, int], list[str]]
+"""The operations left on each edge (source, target) of a super cell."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search came to.
+
+    Attributes:
+        order: individuals that it would hand over, the first one first.
+        front: the individuals of its front.
+        n_scored: candidates.
+    """
+
+    order: list[Any]
+    front: list[Any]
+    n_scored: int
+
+
+def log_rank_sum(scores: Scores) -> Scores:
+    """Sum over the objectives of log ranks, smaller is better."""
+    total: Scores = np.log(np.column_stack([rankdata(column) for column in scores.T])).sum(1)
+    return total
+
+
+def by_log_ranks(individuals: Any) -> list[Any]:
+    """Feasible individuals, the smallest sum of log ranks first."""
+    feasible = [individual for individual in individuals if individual.FEAS[0]]
+    order = np.argsort(log_rank_sum(np.array([i.F for i in feasible])), kind="stable")
+    return [feasible[index] for index in order]
+
+
+def non_dominated(individuals: Any) -> list[Any]:
+    """The first front, the best sum of ranks first."""
+    ordered = order_population(Population(list(individuals)))
+    return [i for i in ordered if i.FEAS[0] and i.get("rank") == 0]
+
+
+def sampled(problem: NASProblem, n: int, seed: int) -> list[Any]:
+    """So many different random candidates, scored."""
+    rng = np.random.default_rng(seed)
+    space = problem.search_space
+    found: dict[Any, Any] = {}
+    while len(found) < n:
+        genotype = space.sample(rng)
+        found.setdefault(space.canonical(genotype), genotype)
+    population = Population.new("X", as_column(found.values()))
+    return list(EvolutiveNAS().evaluator.eval(problem, population))
+
+
+def random_search(problem: NASProblem, n: int, seed: int) -> Outcome:
+    """The best of n random candidates by the sum of log ranks."""
+    scored = sampled(problem, n, seed)
+    return Outcome(by_log_ranks(scored), non_dominated(scored), n)
+
+
+def largest(problem: NASProblem, n: int, seed: int) -> Outcome:
+    """The largest of n random candidates: parameters, then multiply-accumulates, as the score."""
+    scored = [individual for individual in sampled(problem, n, seed) if individual.FEAS[0]]
+    order = sorted(scored, key=lambda i: (-i.get("params"), -i.get("flops")))
+    return Outcome(order, order[:1], n)
+
+
+def nsga2(problem: NASProblem, n: int, seed: int) -> Outcome:
+    """NSGA-II of pymoo (Deb 2002) with this library's operators; the best rank sum of its front."""
+    algorithm = NSGA2(
+        pop_size=20,
+        sampling=GenotypeSampling(),
+        crossover=GenotypeCrossover(),
+        mutation=GenotypeMutation(),
+        eliminate_duplicates=GenotypeDuplicates(),
+    )
+    result = minimize(problem, algorithm, ("n_eval", n), seed=seed)
+    front = non_dominated(result.pop)
+    return Outcome(front, front, result.algorithm.evaluator.n_eval)
+
+
+class YoungestSurvival(Survival):
+    """The youngest survive, whatever their scores (Real 2019)."""
+
+    def __init__(self) -> None:
+        super().__init__(filter_infeasible=False)
+
+    def _do(self, problem: Any, pop: Any, *args: Any, n_survive: int = 0, **kwargs: Any) -> Any:
+        del problem, args, kwargs
+        return pop[len(pop) - n_survive :]
+
+
+def fittest(pop: Any, indices: npt.NDArray[Any], **_: Any) -> npt.NDArray[Any]:
+    """Of each row of competitors the one with the smallest sum of log ranks in the population."""
+    totals = log_rank_sum(np.array([individual.F for individual in pop]))
+    best = np.argmin(totals[indices], axis=1)
+    return np.take_along_axis(indices, best[:, None], axis=1)
+
+
+def regularised_evolution(problem: NASProblem, n: int, seed: int) -> Outcome:
+    """Aging evolution (Real 2019) on the sum of log ranks: 50 parents, tournaments of ten."""
+    pop_size = min(50, n // 2)
+    algorithm = EvolutiveNAS(
+        pop_size,
+        1,
+        sampling=GenotypeSampling(),
+        selection=TournamentSelection(fittest, pressure=10),
+        crossover=NoCrossover(),
+        mutation=GenotypeMutation(max_steps=1),
+        survival=YoungestSurvival(),
+    )
+    result = minimize(problem, algorithm, ("n_eval", n), seed=seed)
+    scored = result.algorithm.scored
+    return Outcome(by_log_ranks(scored), non_dominated(scored), len(scored))
+
+
+class WithoutLearning(EvolutiveNAS):
+    """Mutation with the shares of the beginning throughout."""
+
+    def _learn(self) -> None:
+        pass
+
+
+def ours(
+    problem: NASProblem,
+    n: int,
+    seed: int,
+    *,
+    algorithm: type[EvolutiveNAS] = EvolutiveNAS,
+    tournament: bool = True,
+) -> Outcome:
+    """This library's search: 5 parents, 20 offspring, a tournament every third generation."""
+    callback = DartsTournament(every=3, size=4) if tournament else None
+    result = minimize(problem, algorithm(5, 20), ("n_gen", n // 20), callback=callback, seed=seed)
+    front = non_dominated(result.pop)
+    return Outcome(front, front, len(result.algorithm.scored))
+
+
+def ours_without(problem: RememberedProblem, n: int, seed: int, *, objective: int) -> Outcome:
+    """This library's search with one objective left out."""
+    blind = copy.copy(problem)
+    blind.blind = objective
+    return ours(blind, n, seed)
+
+
+class SuperCell(nn.Module):
+    """A cell of NAS-Bench-201 in which several operations stand on every edge, added.
+
+    Args:
+        alive: (source, target) → names of its operations.
+        channels: of input and output.
+    """
+
+    def __init__(self, alive: Alive, channels: int) -> None:
+        super().__init__()
+        self.edges = list(alive)
+        self.parts = nn.ModuleList(
+            nn.ModuleList(FACTORIES[name](channels) for name in names if name != NONE)
+            for names in alive.values()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W)."""
+        nodes = [x] + [torch.zeros_like(x)] * N_NODES
+        for (source, target), parts in zip(self.edges, self.parts, strict=True):
+            for part in cast("nn.ModuleList", parts):
+                nodes[target] = nodes[target] + part(nodes[source])
+        return nodes[-1]
+
+
+def supernet_scores(problem: Any, alive: Alive, seed: int) -> tuple[float, float]:
+    """Condition number and activation score of the network of super cells."""
+    dataset = problem.dataset
+    plain = next(iter(connected_representatives()))
+
+    def build(index: int) -> nn.Module:
+        with seeded(torch.device("cpu"), 1000 * seed + index):
+            network: Any = problem.search_space.build(plain, dataset.in_channels, dataset.n_classes)
+            for place, module in enumerate(network.body):
+                if isinstance(module, NASBench201Cell):
+                    network.body[place] = SuperCell(alive, module.out_channels)
+        return network  # type: ignore[no-any-return]
+
+    builds = [partial(build, index) for index in range(problem.n_inits)]
+    scores = score_builds(builds, problem.probe, counts=(1, 1))
+    return scores.ntk, scores.activation
+
+
+def te_nas(problem: NASProblem, n: int, seed: int) -> Outcome:
+    """TE-NAS (Chen 2021): prune a network of all operations by what its scores lose without each.
+
+    It takes as many scorings as it takes, 88 at most, whatever n is; the activation score stands
+    for the number of linear regions.
+    """
+    del n
+    alive: Alive = {edge: list(OPERATION_NAMES) for edge in EDGES}
+    n_scored = 0
+    while any(len(names) > 1 for names in alive.values()):
+        now = supernet_scores(problem, alive, seed)
+        changes = []
+        for edge, names in alive.items():
+            for name in names if len(names) > 1 else []:
+                without = {**alive, edge: [other for other in names if other != name]}
+                then = supernet_scores(problem, without, seed)
+                changes.append((edge, name, then[0] - now[0], then[1] - now[1]))
+        n_scored += 1 + len(changes)
+        # Removed first: whose removal makes the condition number and the activation score smaller.
+        ranks = rankdata([c[2] for c in changes]) + rankdata([c[3] for c in changes])
+        for edge in alive:
+            mine = [(r, c[1]) for r, c in zip(ranks, changes, strict=True) if c[0] == edge]
+            if mine:
+                alive[edge].remove(min(mine)[1])
+    text = NASBench201Genotype(tuple(names[0] for names in alive.values()))
+    population = Population.new("X", as_column([text]))
+    found = list(EvolutiveNAS().evaluator.eval(problem, population))
+    return Outcome(found, found, n_scored)
+
+
+SEARCHES: dict[str, Callable[[Any, int, int], Outcome]] = {
+    "random": random_search,
+    "largest": largest,
+    "nsga2": nsga2,
+    "regularised evolution": regularised_evolution,
+    "te-nas": te_nas,
+    "ours": ours,
+    "ours, no tournament": partial(ours, tournament=False),
+    "ours, no learned mutation": partial(ours, algorithm=WithoutLearning),
+    "ours, no ntk": partial(ours_without, objective=0),
+    "ours, no activation": partial(ours_without, objective=1),
+    "ours, no correlation": partial(ours_without, objective=2),
+}
+"""Name → strategy."""

@@ -1,0 +1,143 @@
+"""Which search strategy hands over the best architecture, for the same number of candidates?
+
+Every strategy of rival_searches.py scores through one problem, with the same probe and the same
+initial weights; only the seed of the search differs. On NAS-Bench-201 the architecture that it
+hands over is looked up in the table of trained accuracies, by isomorphism class: the mean where
+several members were trained. What the table does not hold is reported as unknown; with a partial
+table, the first one in the strategy's own order that is known is reported too.
+
+One row per rival and seed is appended to a CSV file, so that the study can be interrupted.
+
+Command:
+    python studies/rivals.py --cifar PATH/cifar10.npz --table PATH/nasbench201_5000.csv \
+        --memory nasbench201_scores.csv --out rivals.csv --seeds 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pymoo.indicators.hv import Hypervolume
+from remembered import RememberedProblem
+from rival_searches import SEARCHES, Outcome
+
+import pymoo_nas
+from pymoo_nas.nasbench201 import NASBench201Space, load_table
+from pymoo_nas.search_space import CellSpace
+
+SPACES: dict[str, Any] = {"nasbench201": NASBench201Space, "cell": CellSpace}
+
+
+def class_accuracies(table: Path | None, space: Any) -> dict[str, float]:
+    """Canonical text → mean accuracy of the trained members of that class, in %."""
+    if table is None:
+        return {}
+    rows = load_table(table)
+    canonical = [space.format(space.canonical(space.parse(text))) for text in rows["arch"]]
+    means = rows["cifar10_test"].groupby(canonical).mean()
+    return dict(zip(means.index, means, strict=True))
+
+
+def describe(
+    outcome: Outcome, problem: RememberedProblem, accuracies: dict[str, float], volume: Hypervolume
+) -> dict[str, Any]:
+    """The columns that tell how good an outcome is."""
+    space = problem.search_space
+    order = [space.format(space.canonical(i.X[0])) for i in outcome.order]
+    front = [space.format(space.canonical(i.X[0])) for i in outcome.front]
+    known = [(place, text) for place, text in enumerate(order, start=1) if text in accuracies]
+    place, first = known[0] if known else (0, "")
+    of_front = [accuracies[text] for text in front if text in accuracies]
+    objectives = np.array([problem.score_genotype(i.X[0]).values for i in outcome.front])
+    return {
+        "scored": outcome.n_scored,
+        "handed_over": order[0],
+        "accuracy": accuracies.get(order[0], np.nan),
+        "first_known": first,
+        "first_known_accuracy": accuracies.get(first, np.nan),
+        "place": place,
+        "front": len(front),
+        "front_known": len(of_front),
+        "front_mean": np.mean(of_front) if of_front else np.nan,
+        "front_best": max(of_front, default=np.nan),
+        "hypervolume": volume.do(objectives),
+    }
+
+
+def reference_point(problem: RememberedProblem) -> tuple[Any, Any]:
+    """Best and median of each objective over all that is remembered: the box of the volume."""
+    values = np.array([s.values for s in problem.known.values() if not s.degenerate])
+    return values.min(0), np.median(values, axis=0)
+
+
+def report(rows: pd.DataFrame) -> None:
+    """One line per rival, mean ± standard deviation over seeds."""
+    for name, group in rows.groupby("rival", sort=False):
+        cells = [f"{name:26s} n = {len(group):2d}"]
+        for column in ("accuracy", "first_known_accuracy", "front_mean", "front_best"):
+            values = group[column].dropna()
+            spread = values.std() if len(values) > 1 else float("nan")
+            cells.append(f"{values.mean():6.2f} ± {spread:4.2f} ({len(values):2d})")
+        cells.append(f"{group['hypervolume'].mean():5.3f} ± {group['hypervolume'].std():5.3f}")
+        cells.append(f"{group['scored'].mean():4.0f}  {group['seconds'].mean():6.1f} s")
+        print("  ".join(cells))
+
+
+def main() -> None:
+    """Search, write rows, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--memory", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--space", choices=SPACES, default="nasbench201")
+    parser.add_argument("--rivals", nargs="+", choices=SEARCHES, default=list(SEARCHES))
+    parser.add_argument("--max-params", type=int)
+    parser.add_argument("--max-flops", type=int)
+    for name, default in (("candidates", 500), ("seeds", 5), ("inits", 2)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    arguments = parser.parse_args()
+    space = SPACES[arguments.space]()
+    problem = RememberedProblem(
+        arguments.cifar,
+        arguments.memory,
+        search_space=space,
+        n_inits=arguments.inits,
+        max_params=arguments.max_params,
+        max_flops=arguments.max_flops,
+    )
+    accuracies = class_accuracies(arguments.table, space)
+    ideal, reference = reference_point(problem)
+    volume = Hypervolume(ref_point=np.ones(3), ideal=ideal, nadir=reference)
+    rows = pd.read_csv(arguments.out) if arguments.out.exists() else pd.DataFrame()
+    done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
+    print(
+        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
+        f"{arguments.space}, {arguments.candidates} candidates, {len(accuracies)} classes with "
+        f"known accuracy"
+    )
+    for seed in range(arguments.seeds):
+        for rival in arguments.rivals:
+            if (rival, seed) in done:
+                continue
+            start = time.perf_counter()
+            outcome = SEARCHES[rival](problem, arguments.candidates, seed)
+            row = {"rival": rival, "seed": seed, "space": arguments.space}
+            row |= describe(outcome, problem, accuracies, volume)
+            row["seconds"] = time.perf_counter() - start
+            rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
+            rows.to_csv(arguments.out, index=False)
+    report(rows[rows["rival"].isin(arguments.rivals)])
+
+
+if __name__ == "__main__":
+    main()
