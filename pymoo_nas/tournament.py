@@ -122,7 +122,7 @@ class DartsTournament(Callback):
         slots = deal(contenders, algorithm.pop_size, rng)
         seed = int(rng.integers(2**31))
         try:
-            alphas, losses = self._compete(slots, algorithm.problem, seed)
+            alphas, losses = self.compete(slots, algorithm.problem, seed)
         except (NetworkError, OperationError, MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
@@ -170,10 +170,22 @@ class DartsTournament(Callback):
             )
         )
 
-    def _compete(
+    def compete(
         self, slots: list[list[Individual]], problem: Any, seed: int
     ) -> tuple[list[list[float]], dict[str, list[float]]]:
-        """Train the tournament network; the softmax of every slot's alphas, and the losses."""
+        """Train the tournament network.
+
+        Args:
+            slots: the contenders of every depth.
+            problem: gives search space, images and device.
+            seed: of weights, images and noise.
+
+        Returns:
+            the softmax of every slot's alphas; the losses of the alpha and the weight steps.
+
+        Raises:
+            NetworkError: a cell that takes no input of the width that it meets there.
+        """
         dataset: Dataset = problem.dataset
         with seeded(problem.device, seed):
             network = TournamentNetwork(

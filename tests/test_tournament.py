@@ -313,7 +313,7 @@ def test_a_tournament_that_cannot_be_built_leaves_the_scores_choice(problem: NAS
         return picky.search_space.build_cell(genotype, 35)
 
     tournament._contenders = lambda _: [individual, individual]  # type: ignore[method-assign]
-    tournament._compete = refusing  # type: ignore[method-assign]
+    tournament.compete = refusing  # type: ignore[method-assign]
     with pytest.warns(UserWarning, match=r"no tournament in generation .*odd width"):
         tournament.hold(algorithm)
     assert list(algorithm.pop) == [individual]
