@@ -89,7 +89,7 @@ class Cell(nn.Module):
         nodes = {0: x}
         for target, flows in self.inputs.items():
             parts = [self._flow(key, nodes[source]) for source, key in flows]
-            nodes[target] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            nodes[target] = parts[0] if len(parts) == 1 else concatenate(parts)
         return nodes[target]
 
     def _flow(self, key: str, x: Tensor) -> Tensor:
@@ -218,6 +218,25 @@ class TournamentNetwork(nn.Module):
             output = output + self.noise * torch.randn_like(output)
         projected: Tensor = self.projections[depth](output)
         return projected
+
+
+def concatenate(parts: Sequence[Tensor]) -> Tensor:
+    """(N, C_i, H, W) → (N, Σ C_i, H, W); the gradient of each part is dense.
+
+    Torch passes slices of the gradient on, in which the backward pass of a batch norm on the CPU
+    took fifteen times as long as in a dense copy.
+    """
+    for part in parts:
+        if part.requires_grad:
+            part.register_hook(_dense)
+    return torch.cat(list(parts), dim=1)
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    last = gradient.ndim == 4 and gradient.stride(1) == 1
+    return gradient.contiguous(
+        memory_format=torch.channels_last if last else torch.contiguous_format
+    )
 
 
 def out_channels(cell: nn.Module) -> int:

@@ -20,9 +20,10 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from pymoo.indicators.hv import Hypervolume
@@ -32,6 +33,9 @@ from rival_searches import SEARCHES, Outcome
 import pymoo_nas
 from pymoo_nas.nasbench201 import NASBench201Space, load_table
 from pymoo_nas.search_space import CellSpace
+
+Box: TypeAlias = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+"""The best of each objective, and the reference point of the hypervolume."""
 
 SPACES: dict[str, Any] = {"nasbench201": NASBench201Space, "cell": CellSpace}
 
@@ -47,9 +51,9 @@ def class_accuracies(table: Path | None, space: Any) -> dict[str, float]:
 
 
 def describe(
-    outcome: Outcome, problem: RememberedProblem, accuracies: dict[str, float], volume: Hypervolume
+    outcome: Outcome, problem: RememberedProblem, accuracies: dict[str, float], box: Box
 ) -> dict[str, Any]:
-    """The columns that tell how good an outcome is."""
+    """The columns that tell how good an outcome is; hypervolume as a share of the box."""
     space = problem.search_space
     order = [space.format(space.canonical(i.X[0])) for i in outcome.order]
     front = [space.format(space.canonical(i.X[0])) for i in outcome.front]
@@ -68,11 +72,13 @@ def describe(
         "front_known": len(of_front),
         "front_mean": np.mean(of_front) if of_front else np.nan,
         "front_best": max(of_front, default=np.nan),
-        "hypervolume": volume.do(objectives),
+        "hypervolume": Hypervolume(ref_point=np.ones(3)).do(
+            (objectives - box[0]) / (box[1] - box[0])
+        ),
     }
 
 
-def reference_point(problem: RememberedProblem) -> tuple[Any, Any]:
+def box_of(problem: RememberedProblem) -> Box:
     """Best and median of each objective over all that is remembered: the box of the volume."""
     values = np.array([s.values for s in problem.known.values() if not s.degenerate])
     return values.min(0), np.median(values, axis=0)
@@ -115,8 +121,7 @@ def main() -> None:
         max_flops=arguments.max_flops,
     )
     accuracies = class_accuracies(arguments.table, space)
-    ideal, reference = reference_point(problem)
-    volume = Hypervolume(ref_point=np.ones(3), ideal=ideal, nadir=reference)
+    box = box_of(problem)
     rows = pd.read_csv(arguments.out) if arguments.out.exists() else pd.DataFrame()
     done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
     print(
@@ -132,7 +137,7 @@ def main() -> None:
             start = time.perf_counter()
             outcome = SEARCHES[rival](problem, arguments.candidates, seed)
             row = {"rival": rival, "seed": seed, "space": arguments.space}
-            row |= describe(outcome, problem, accuracies, volume)
+            row |= describe(outcome, problem, accuracies, box)
             row["seconds"] = time.perf_counter() - start
             rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
             rows.to_csv(arguments.out, index=False)

@@ -20,6 +20,7 @@ from pymoo_nas.networks import (
     CellNetwork,
     TournamentNetwork,
     check_size,
+    concatenate,
     count_flops,
     count_parameters,
     halve,
@@ -393,3 +394,24 @@ def test_parameters_by_hand() -> None:
     assert count_parameters(nn.Sequential(layer, layer)) == 3 * 2 + 2
     layer.bias.requires_grad_(False)
     assert count_parameters(layer) == 6
+
+
+def test_gradients_of_concatenated_parts_are_dense() -> None:
+    """The parts of a concatenation get their gradients in one piece, in their memory format."""
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        parts = [
+            torch.randn(2, channels, 4, 4).contiguous(memory_format=memory_format)
+            for channels in (8, 16)
+        ]
+        passed = [part.requires_grad_(True) * 1 for part in parts]
+        weights = torch.randn(2, 24, 4, 4).contiguous(memory_format=memory_format)
+        joined = concatenate(passed)
+        seen: list[torch.Tensor] = []
+        for part in passed:  # after the hooks of the function itself
+            part.register_hook(seen.append)
+        (joined * weights).sum().backward()
+        expected = weights.split((8, 16), 1)
+        for gradient in seen:
+            assert any(torch.equal(gradient, part) for part in expected)
+            assert gradient.is_contiguous(memory_format=memory_format)
+        assert len(seen) == 2
