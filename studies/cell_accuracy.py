@@ -1,9 +1,9 @@
 """Do the scores rank cells of the paper's own space as a short training does?
 
 Random cells are grown by random mutations until one step more would break the limits, so that they
-are about as large as those that a search ends with; each is scored and trained for a short while as
-in `pymoo-nas choose --by training`: on nine tenths of a part of the training images, judged by the
-last tenth. Every cell is written down as soon as it is done.
+are about as large as those that a search ends with; each is scored, and trained for a short while
+on nine tenths of a part of the training images, halved in size, judged by the last tenth. Every
+cell is written down as soon as it is done.
 
 Command:
     python studies/cell_accuracy.py --cifar PATH/cifar10.npz --partial cells.csv --n 40
@@ -119,7 +119,9 @@ def main() -> None:
     parser.add_argument("--partial", type=Path, required=True)
     parser.add_argument("--max-params", type=int, default=560_000)
     parser.add_argument("--max-flops", type=int, default=45_000_000)
-    for name, default in (("n", 40), ("images", 20_000), ("epochs", 2), ("inits", 2), ("seed", 0)):
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--size", type=int, default=16, help="pixels of the images trained on")
+    for name, default in (("n", 40), ("epochs", 4), ("inits", 2), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.cifar)
@@ -127,7 +129,7 @@ def main() -> None:
     # Growing asks only whether a cell keeps the limits and can be judged: eight images tell.
     small = NASProblem(dataset, n_images=10, **limits)
     problem = NASProblem(dataset, n_inits=arguments.inits, **limits)
-    part = part_of(dataset, arguments.images)
+    part = part_of(load_dataset(arguments.cifar, image_size=arguments.size), arguments.images)
     rows = pd.read_csv(arguments.partial) if arguments.partial.exists() else pd.DataFrame()
     cells = grown_cells(small, arguments.seed)
     for index in range(arguments.n):
@@ -140,8 +142,9 @@ def main() -> None:
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"{arguments.images} images, {arguments.epochs} epochs, at most {arguments.max_params} "
-        f"parameters and {arguments.max_flops} multiply-accumulates, R = {arguments.inits}"
+        f"{arguments.images} images of {arguments.size} pixels, {arguments.epochs} epochs, at most "
+        f"{arguments.max_params} parameters and {arguments.max_flops} multiply-accumulates, "
+        f"R = {arguments.inits}"
     )
     report(rows)
 

@@ -126,6 +126,15 @@ def nsga2(problem: NASProblem, n: int, seed: int) -> Outcome:
     return Outcome(front, front, result.algorithm.evaluator.n_eval)
 
 
+class NewChild(NoCrossover):
+    """A child with the genotype of its one parent; pymoo's operator returns the parent itself."""
+
+    def do(self, problem: Any, pop: Any, *args: Any, **kwargs: Any) -> Any:
+        """One child for each row of parents."""
+        del problem, args, kwargs
+        return Population.new("X", as_column([parent.X[0] for (parent,) in pop]))
+
+
 class YoungestSurvival(Survival):
     """The youngest survive, whatever their scores (Real 2019)."""
 
@@ -152,7 +161,7 @@ def regularised_evolution(problem: NASProblem, n: int, seed: int) -> Outcome:
         1,
         sampling=GenotypeSampling(),
         selection=TournamentSelection(fittest, pressure=10),
-        crossover=NoCrossover(),
+        crossover=NewChild(),
         mutation=GenotypeMutation(max_steps=1),
         survival=YoungestSurvival(),
     )
