@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision import datasets
 
 from pymoo_nas.errors import DatasetError
+from pymoo_nas.memory import free_memory
 
 EXTENSIONS = ".bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp"
 """Endings, in lower case, of the files in a class folder that count as images."""
@@ -154,6 +155,7 @@ def read_npz(path: Path) -> Splits:
             wanted = ["train_images", "train_labels"]
             if not {"test_images", "test_labels"}.isdisjoint(found):
                 wanted += ["test_images", "test_labels"]
+            _check_memory(path)
             arrays = {key: archive[key] for key in wanted if key in found}
             names = archive["class_names"].astype(str) if "class_names" in found else None
     except UNREADABLE as error:
@@ -168,6 +170,21 @@ def read_npz(path: Path) -> Splits:
             "expected train_images and train_labels, and test_images together with test_labels"
         )
     return Splits(**arrays, class_names=None if names is None else names.ravel().tolist())
+
+
+def _check_memory(path: Path) -> None:
+    """Refuse a file whose contents would not fit: a few kilobytes of zip can hold terabytes.
+
+    Raises:
+        DatasetError: with both sizes.
+    """
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > free_memory():
+        raise DatasetError(
+            f"{path}: its arrays take {size / 2**30:.1f} GiB, {free_memory() / 2**30:.1f} GiB are "
+            "free; store smaller images, or fewer"
+        )
 
 
 def read_torchvision(name: str, root: Path, download: bool) -> Splits:

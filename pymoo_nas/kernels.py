@@ -9,7 +9,6 @@ layer by layer (`sample_gradients`), from each ReLU the signs of its pre-activat
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +24,7 @@ from pymoo_nas.calibration import (
 )
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.layer_plan import LayerPlan, plan_layers
+from pymoo_nas.memory import free_memory
 from pymoo_nas.recording import ROUNDING, Products, Recording, check_sum, join, record_pass
 
 PLANNED = 3
@@ -289,6 +289,4 @@ def default_memory(device: torch.device) -> int:
     """Bytes that one pass may take: half of what is free, on the CPU at most `CPU_MEMORY`."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) // 2
-    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", {}):
-        return CPU_MEMORY
-    return min(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2, CPU_MEMORY)
+    return int(min(free_memory() // 2, CPU_MEMORY))

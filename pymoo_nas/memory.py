@@ -1,9 +1,18 @@
-"""Giving freed memory back to the system."""
+"""How much memory is free, and giving freed memory back to the system."""
 
 from __future__ import annotations
 
 import ctypes
+import math
+import os
 import sys
+
+
+def free_memory() -> float:
+    """Bytes of memory that no process uses; infinity where the system does not tell."""
+    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return math.inf
+    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 def release_freed_memory() -> None:

@@ -190,7 +190,7 @@ class RunFolder:
             return []
         try:
             genotypes = list(json.loads(path.read_text(encoding="utf-8"))["genotypes"])
-            if not all(isinstance(text, str) for text in genotypes):
+            if not genotypes or not all(isinstance(text, str) for text in genotypes):
                 raise TypeError("genotypes are no texts")
             return genotypes
         except (ValueError, KeyError, TypeError) as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -117,6 +120,23 @@ def test_damaged_npz(damage: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (SHARED / "datasets").is_dir(), reason="no shared data sets here")
+def test_npz_that_unpacks_to_more_than_there_is(tmp_path: Path) -> None:
+    """An archive that says it holds more than the free memory is refused without unpacking."""
+    path = tmp_path / "bomb.npz"
+    np.savez(path, train_images=np.zeros((4, 8, 8, 1), np.uint8), train_labels=np.arange(4) % 2)
+    forged = bytearray(path.read_bytes())
+    entry = forged.index(b"PK\x01\x02")  # of the central directory: sizes stand at 20 and 24
+    forged[entry + 24 : entry + 28] = (0xFFFFFFF0).to_bytes(4, "little")
+    with zipfile.ZipFile(io.BytesIO(forged)) as archive:
+        assert archive.infolist()[0].file_size == 0xFFFFFFF0
+    path.write_bytes(forged)
+    with (
+        mock.patch("pymoo_nas.image_files.free_memory", return_value=2.0**31),
+        pytest.raises(DatasetError, match=r"arrays take 4\.0 GiB, 2\.0 GiB are free"),
+    ):
+        load_dataset(path)
+
+
 def test_shared_cifar10() -> None:
     """The real file loads as it is, its labels in step with its images."""
     dataset = load_dataset(SHARED / "datasets" / "cifar10.npz")
