@@ -1,0 +1,75 @@
+"""What must stay equal from version to version: to the bit on one platform, closely elsewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from command_line import TINY, Run
+
+from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import read_frame
+from pymoo_nas.search_space import CellSpace
+
+PLATFORM = ("2.14.1", "AVX512", "AuthenticAMD", "25", "17")
+"""Torch, its kernels, and the processor's vendor, family and model that the bits below are of."""
+
+SCORES = {
+    "5000|0001|0800": (
+        "0x1.31097b18a56d7p+1",
+        "-0x1.b74c3dd02d73ep+8",
+        "0x1.00334c79b7be8p+5",
+    ),
+    "8,16,0,0|0,0,0,0|0,0,8,0": (
+        "0x1.f58b0ab628480p+0",
+        "-0x1.dad94b591f0efp+8",
+        "0x1.8eda7698d3cd0p+4",
+    ),
+    "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|none~1|avg_pool_3x3~2|": (
+        "0x1.0b72f5e9dbd70p+1",
+        "-0x1.add05b6d40baap+8",
+        "0x1.f9cba7356cd70p+4",
+    ),
+}
+"""Text → the three scores on digits, seed 0, one thread, as hexadecimal floats."""
+
+FRONT = ("0,16,0,0|8,24,0,0|0,0,0,0|0,8,8,0|0,0,0,0|0,8,16,0|0,0,0,16|0,0,16,0|16,0,0,0|8,0,0,0",)
+"""The front of `TINY`."""
+
+
+def platform() -> tuple[str, ...]:
+    """Of this machine, as `PLATFORM`."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text("utf-8") if info.is_file() else ""
+    found = (
+        re.search(rf"^{name}\s*: (\S+)$", text, re.MULTILINE)
+        for name in ("vendor_id", "cpu family", "model")
+    )
+    processor = (match[1] if match else "" for match in found)
+    torch_version = str(torch.__version__).partition("+")[0]
+    return (torch_version, torch.backends.cpu.get_cpu_capability(), *processor)
+
+
+@pytest.mark.parametrize("text", SCORES)
+def test_scores(text: str) -> None:
+    """Scores are those of earlier versions: to six digits, on the same platform to the bit."""
+    space = NASBench201Space() if text.startswith("|") else CellSpace()
+    problem = NASProblem("digits", search_space=space)
+    values = problem.score_genotype(space.parse(text)).values
+    expected = [float.fromhex(value) for value in SCORES[text]]
+    assert values == pytest.approx(expected, rel=1e-4)
+    if platform() == PLATFORM:
+        assert [value.hex() for value in values] == list(SCORES[text])
+
+
+def test_front(run: Run) -> None:
+    """On the same platform a small search ends with the front of earlier versions."""
+    if platform() != PLATFORM:
+        pytest.skip(f"the front is known for {PLATFORM}; this is {platform()}")
+    assert run("search", *TINY, "--threads", "1", "--out", "run")[0] == 0
+    front: pd.DataFrame = read_frame("run/front.csv")
+    assert tuple(front["genotype"]) == FRONT
