@@ -1,0 +1,82 @@
+"""Does a long search keep its memory, its files and its processes?
+
+A search of so many candidates on digits; after every hundred: resident memory, open files, threads
+and child processes of the process that searches.
+
+Command:
+    python studies/soak.py --candidates 2000
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from pymoo.core.callback import Callback
+
+import pymoo_nas
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.runs import RunFolder
+from pymoo_nas.search import Search, SearchSettings
+
+EVERY = 100
+
+
+class Watch(Callback):
+    """Prints what the process holds after every hundred candidates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = time.perf_counter()
+        self.memory: list[float] = []
+
+    def notify(self, algorithm: Any) -> None:
+        """After a generation."""
+        if algorithm.evaluator.n_eval % EVERY:
+            return
+        process = psutil.Process()
+        self.memory.append(process.memory_info().rss / 2**20)
+        print(
+            f"{algorithm.evaluator.n_eval:5d} candidates {time.perf_counter() - self.start:6.0f} s "
+            f"{self.memory[-1]:6.0f} MiB {process.num_fds():3d} files {process.num_threads():3d} "
+            f"threads {len(process.children()):2d} children",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Search and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("candidates", 2000), ("seed", 0), ("max-params", 200_000)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    arguments = parser.parse_args()
+    print(
+        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"seed {arguments.seed}, digits, at most {arguments.max_params} parameters"
+    )
+    problem = NASProblem("digits", max_params=arguments.max_params)
+    settings = SearchSettings(
+        generations=arguments.candidates // 20, offspring=20, seed=arguments.seed
+    )
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as path:
+        folder = RunFolder(Path(path) / "run")
+        folder.create()
+        Search(folder, problem, settings, {"problem": {}}).run(watch)
+    half = len(watch.memory) // 2
+    print(
+        f"largest of the first half {max(watch.memory[:half]):.0f} MiB, of the second half "
+        f"{max(watch.memory[half:]):.0f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
