@@ -1,4 +1,4 @@
-"""Choosing one architecture from a front: its knee, weights of the objectives, a short training."""
+"""Choosing one architecture of a search: by ranks, the front's knee, weights, a short training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,39 @@ from pymoo_nas.training import train
 
 Vector = npt.NDArray[np.float64]
 
-METHODS = ("knee", "weights", "training")
+METHODS = ("ranks", "knee", "weights", "training")
+
+RANK_POWER = 8
+"""Of the ranks that are added: the larger, the more the worst rank decides. On NAS-Bench-201 the
+sum of eighth powers ranks better than that of ranks or of logarithms (studies/score_quality.py)."""
+
+
+def order_scored(
+    history: pd.DataFrame, *, max_params: float | None = None, max_flops: float | None = None
+) -> pd.DataFrame:
+    """All candidates of a search within limits, the architecture to choose first.
+
+    Each is as good as about the worst of four ranks among all: those of the three scores, and that
+    of its size, the larger the better. The scores tell the bad from the good; among the good, the
+    larger ones train to a higher accuracy (see studies/rivals.py).
+
+    Args:
+        history: see `history_to_frame`.
+        max_params: largest number of trainable parameters.
+        max_flops: largest number of multiply-accumulates per image.
+
+    Returns:
+        the feasible rows that are not degenerate, each architecture once, with a column
+        ``rank_sum`` (in [0, 4]), ascending.
+
+    Raises:
+        SearchError: nothing is left.
+    """
+    usable = history[history["feasible"] & (history["degenerate"] == "")]
+    kept = _within(usable.drop_duplicates("genotype"), max_params, max_flops)
+    ranks = kept[list(OBJECTIVES)].assign(size=-kept["flops"]).rank(pct=True)
+    summed = (ranks**RANK_POWER).sum(axis=1)
+    return kept.assign(rank_sum=summed).sort_values("rank_sum", kind="stable", ignore_index=True)
 
 
 def order_front(
@@ -48,18 +80,7 @@ def order_front(
     Raises:
         SearchError: an empty front, limits that nothing keeps, or senseless weights.
     """
-    if front.empty:
-        raise SearchError("the front is empty; search again with higher limits")
-    kept = front
-    for name, limit in (("params", max_params), ("flops", max_flops)):
-        if limit is not None:
-            kept = kept[kept[name] <= limit]
-    if kept.empty:
-        raise SearchError(
-            f"no architecture of the front keeps max_params={max_params}, max_flops={max_flops}; "
-            f"the smallest has {front['params'].min():,} parameters, the cheapest "
-            f"{front['flops'].min():,} multiply-accumulates"
-        )
+    kept = _within(front, max_params, max_flops)
     scores = _scaled(kept[list(OBJECTIVES)].to_numpy(float))
     distance = _knee_distance(scores) if weights is None else _weight_distance(scores, weights)
     return kept.assign(distance=distance).sort_values("distance", kind="stable", ignore_index=True)
@@ -77,10 +98,10 @@ def try_out(
     device: str = "cpu",
     progress: Callable[[str, float], None] | None = None,
 ) -> pd.DataFrame:
-    """Train the first architectures of a front for a short while, the best of them first.
+    """Train the first architectures of a list for a short while, the best of them first.
 
     Args:
-        front: in the order in which they are tried, see `order_front`.
+        front: in the order in which they are tried, see `order_scored` and `order_front`.
         problem: gives search space and images; a tenth of the training images judges, the test
             images are not used.
         top: how many are trained.
@@ -118,6 +139,29 @@ def try_out(
     return tried.assign(accuracy=accuracies).sort_values(
         "accuracy", ascending=False, kind="stable", ignore_index=True
     )
+
+
+def _within(rows: pd.DataFrame, max_params: float | None, max_flops: float | None) -> pd.DataFrame:
+    """The rows that keep the limits.
+
+    Raises:
+        SearchError: there are none.
+    """
+    if rows.empty:
+        raise SearchError(
+            "nothing to choose from: the front is empty; search again with higher limits"
+        )
+    kept = rows
+    for name, limit in (("params", max_params), ("flops", max_flops)):
+        if limit is not None:
+            kept = kept[kept[name] <= limit]
+    if kept.empty:
+        raise SearchError(
+            f"no architecture keeps max_params={max_params}, max_flops={max_flops}; the smallest "
+            f"has {rows['params'].min():,} parameters, the cheapest {rows['flops'].min():,} "
+            "multiply-accumulates"
+        )
+    return kept
 
 
 def _scaled(scores: Vector) -> Vector:

@@ -1,4 +1,4 @@
-"""``pymoo-nas choose``: one architecture of a run's front, for `train`."""
+"""``pymoo-nas choose``: one architecture of a run, for `train`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pymoo_nas.choice import METHODS, order_front, try_out
+from pymoo_nas.choice import METHODS, order_front, order_scored, try_out
 from pymoo_nas.cli_options import Device, Precision, Seed, terminal
 from pymoo_nas.errors import SearchError
 from pymoo_nas.runs import RunFolder
 
-COLUMNS = ("ntk", "activation", "correlation", "params", "flops", "distance", "accuracy")
-"""Columns of the printed table, after the genotype, where a method gives them."""
+COLUMNS = ("ntk", "activation", "correlation", "params", "flops")
+METHOD_COLUMNS = ("rank_sum", "distance", "accuracy")
+"""Columns of the printed table, after the genotype; and those that a method gives."""
+
+SHOWN = 10
+"""Rows of the printed table."""
 
 
 def choose(
@@ -27,7 +31,7 @@ def choose(
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option(help="knee, weights, or training; default weights where they are given."),
+        typer.Option(help="ranks, knee, weights, or training; default ranks, or weights if given."),
     ] = None,
     weights: Annotated[
         list[str] | None,
@@ -44,9 +48,14 @@ def choose(
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
-    """Choose an architecture of the front; `train` then takes it for every stage."""
+    """Choose an architecture; `train` then takes it for every stage.
+
+    "ranks" takes the candidate whose worst rank is best, of all that were scored, among the three
+    scores and size; "training" trains the first --top of them for a short while. "knee" and
+    "weights" choose from the front.
+    """
     weights = [*(weights or []), *(more or [])]
-    method = by or ("weights" if weights else "knee")
+    method = by or ("weights" if weights else "ranks")
     if method not in METHODS:
         raise SearchError(f"--by {method!r}; expected one of {', '.join(METHODS)}")
     if bool(weights) != (method == "weights"):
@@ -54,9 +63,11 @@ def choose(
     console = terminal()
     folder = RunFolder(run)
     parsed = parse_weights(weights) if weights else None
-    ordered = order_front(
-        folder.front(), weights=parsed, max_params=max_params, max_flops=max_flops
-    )
+    limits = {"max_params": max_params, "max_flops": max_flops}
+    if method in ("knee", "weights"):
+        ordered = order_front(folder.front(), weights=parsed, **limits)
+    else:
+        ordered = order_scored(folder.history(), **limits)
     if method == "training":
         ordered = try_out(
             ordered,
@@ -102,12 +113,12 @@ def parse_weights(texts: list[str]) -> dict[str, float]:
 
 
 def _show(console: Console, ordered: pd.DataFrame, method: str) -> None:
-    table = Table(title=f"front, best by {method} first")
-    columns = [name for name in COLUMNS if name in ordered]
+    table = Table(title=f"best by {method} first")
+    columns = [*COLUMNS, *(name for name in METHOD_COLUMNS if name in ordered)]
     table.add_column("genotype", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right")
-    for _, row in ordered.iterrows():
+    for _, row in ordered.head(SHOWN).iterrows():
         values = (f"{row[n]:,}" if n in ("params", "flops") else f"{row[n]:.4g}" for n in columns)
         table.add_row(str(row["genotype"]), *values)
     console.print(table)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.population import Population
@@ -25,6 +26,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.choice import order_scored
 from pymoo_nas.devices import seeded
 from pymoo_nas.nasbench201_genotype import (
     EDGES,
@@ -43,6 +45,7 @@ from pymoo_nas.operators import (
     as_column,
 )
 from pymoo_nas.problem import NASProblem
+from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.scoring import score_builds
 from pymoo_nas.survival import order_population
 from pymoo_nas.tournament import DartsTournament
@@ -81,6 +84,24 @@ def by_log_ranks(individuals: Any) -> list[Any]:
     return [feasible[index] for index in order]
 
 
+def by_choice(problem: NASProblem, individuals: Any) -> list[Any]:
+    """In the order of `pymoo-nas choose`: by the worst rank in three scores and size."""
+    form = problem.search_space.format
+    by_text = {form(individual.X[0]): individual for individual in individuals}
+    rows = [
+        {
+            "genotype": text,
+            **dict(zip(OBJECTIVES, i.F, strict=True)),
+            "params": i.get("params"),
+            "flops": i.get("flops"),
+            "feasible": bool(i.FEAS[0]),
+            "degenerate": i.get("degenerate"),
+        }
+        for text, i in by_text.items()
+    ]
+    return [by_text[text] for text in order_scored(pd.DataFrame(rows))["genotype"]]
+
+
 def non_dominated(individuals: Any) -> list[Any]:
     """The first front, the best sum of ranks first."""
     ordered = order_population(Population(list(individuals)))
@@ -103,6 +124,12 @@ def random_search(problem: NASProblem, n: int, seed: int) -> Outcome:
     """The best of n random candidates by the sum of log ranks."""
     scored = sampled(problem, n, seed)
     return Outcome(by_log_ranks(scored), non_dominated(scored), n)
+
+
+def random_with_choice(problem: NASProblem, n: int, seed: int) -> Outcome:
+    """Random search that hands over as this library does."""
+    scored = sampled(problem, n, seed)
+    return Outcome(by_choice(problem, scored), non_dominated(scored), n)
 
 
 def largest(problem: NASProblem, n: int, seed: int) -> Outcome:
@@ -184,12 +211,19 @@ def ours(
     *,
     algorithm: type[EvolutiveNAS] = EvolutiveNAS,
     tournament: bool = True,
+    choice: bool = True,
 ) -> Outcome:
-    """This library's search: 5 parents, 20 offspring, a tournament every third generation."""
+    """This library's search: 5 parents, 20 offspring, a tournament every third generation.
+
+    It hands over by ranks in scores and size, of all that it scored; without `choice` the best rank
+    sum of its front.
+    """
     callback = DartsTournament(every=3, size=4) if tournament else None
     result = minimize(problem, algorithm(5, 20), ("n_gen", n // 20), callback=callback, seed=seed)
+    scored = result.algorithm.scored
     front = non_dominated(result.pop)
-    return Outcome(front, front, len(result.algorithm.scored))
+    order = by_choice(problem, scored) if choice else front
+    return Outcome(order, front, len(scored))
 
 
 def ours_without(problem: RememberedProblem, n: int, seed: int, *, objective: int) -> Outcome:
@@ -274,11 +308,13 @@ def te_nas(problem: NASProblem, n: int, seed: int) -> Outcome:
 
 SEARCHES: dict[str, Callable[[Any, int, int], Outcome]] = {
     "random": random_search,
+    "random, our choice": random_with_choice,
     "largest": largest,
     "nsga2": nsga2,
     "regularised evolution": regularised_evolution,
     "te-nas": te_nas,
     "ours": ours,
+    "ours, front's best": partial(ours, choice=False),
     "ours, no tournament": partial(ours, tournament=False),
     "ours, no learned mutation": partial(ours, algorithm=WithoutLearning),
     "ours, no ntk": partial(ours_without, objective=0),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymoo_nas import NASProblem, choice
-from pymoo_nas.choice import order_front, try_out
+from pymoo_nas.choice import order_front, order_scored, try_out
 from pymoo_nas.errors import SearchError
 
 
@@ -110,6 +110,37 @@ def test_mistakes(how: dict[str, Any], match: str) -> None:
         order_front(CORNERS, **how)
     with pytest.raises(SearchError, match="empty"):
         order_front(CORNERS[:0])
+
+
+HISTORY = pd.DataFrame(
+    {
+        "genotype": list("abcdab"),
+        "ntk": [1.0, 2.0, 3.0, 4.0, 1.0, 0.5],
+        "activation": [4.0, 2.0, 1.0, 3.0, 4.0, 0.5],
+        "correlation": [4.0, 2.0, 1.0, 3.0, 4.0, 0.5],
+        "params": [10, 20, 30, 40, 10, 50],
+        "flops": [400, 300, 200, 100, 400, 500],
+        "feasible": [True, True, True, True, True, False],
+        "degenerate": [""] * 6,
+    }
+)
+
+
+def test_ranks_by_hand() -> None:
+    """The sum of eighth powers of the ranks' shares among what is feasible, each once."""
+    ordered = order_scored(HISTORY)
+    assert ordered["genotype"].tolist() == ["b", "c", "a", "d"]
+    expected = (4 * 2**8) / 4**8, (2 * 1 + 2 * 3**8) / 4**8, (2 * 1 + 2 * 4**8) / 4**8
+    assert ordered["rank_sum"][:3].tolist() == pytest.approx(expected)
+
+
+def test_ranks_within_limits() -> None:
+    """Limits apply before the ranks are taken; nothing left is a mistake."""
+    assert order_scored(HISTORY, max_params=10)["rank_sum"].tolist() == [4.0]
+    with pytest.raises(SearchError, match="smallest has 10 parameters"):
+        order_scored(HISTORY, max_flops=99)
+    with pytest.raises(SearchError, match="empty"):
+        order_scored(HISTORY.assign(degenerate="no ReLU"))
 
 
 def test_short_training(monkeypatch: pytest.MonkeyPatch) -> None:
