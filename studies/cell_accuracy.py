@@ -16,17 +16,17 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from remembered import part_of
 from scipy.stats import kendalltau, rankdata
 
 import pymoo_nas
-from pymoo_nas.datasets import Dataset, load_dataset, split_validation
+from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.final import build_final
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.problem import NASProblem
@@ -39,19 +39,6 @@ MIXES = {
     "three and FLOPs, log ranks": (*OBJECTIVES, "minus_flops"),
 }
 """Sums of log ranks, and of what."""
-
-
-def part_of(dataset: Dataset, n: int) -> Dataset:
-    """The data set with so many of its training images, as many of each class."""
-    share = n / len(dataset.train_labels)
-    if share >= 1:
-        return dataset
-    _, kept = split_validation(dataset.train_labels, share, seed=0)
-    return replace(
-        dataset,
-        train_images=dataset.train_images[kept],
-        train_labels=dataset.train_labels[kept],
-    )
 
 
 def grown_cells(problem: NASProblem, seed: int) -> Iterator[Genotype]:
