@@ -6,9 +6,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from command_line import TINY, Run
 
@@ -76,6 +78,20 @@ def test_interrupt_keeps_finished_generations(run: Run, monkeypatch: pytest.Monk
     assert code == 130
     assert "2 generations are kept in kept" in err
     assert read_frame("kept/history.csv")["generation"].tolist() == [1] * 6 + [2] * 6
+
+
+def test_nothing_is_left_open(run: Run) -> None:
+    """A search leaves no open file, thread or process behind."""
+
+    def held() -> tuple[int, int, int]:
+        process = psutil.Process()
+        files = len(process.open_files())
+        return files, threading.active_count(), len(process.children(recursive=True))
+
+    assert run("search", *TINY, "--out", "first")[0] == 0  # what is loaded once stays
+    before = held()
+    assert run("search", *TINY, "--out", "second")[0] == 0
+    assert held() == before
 
 
 def test_interrupt_while_saving(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
