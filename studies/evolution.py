@@ -1,0 +1,72 @@
+"""Do the scores fall over the generations, as in Figs. 5 and 6 of the paper?
+
+A search of 30 generations on CIFAR-10, by the command line; its pictures are kept: the best of each
+score per generation (Fig. 5), and the best offspring moving to the origin (Fig. 6). Printed: the
+best of each score in the first, tenth, twentieth and last generation, over all offspring.
+
+Command:
+    python studies/evolution.py --cifar PATH/cifar10.npz --out studies/figures
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+import pymoo_nas
+from pymoo_nas.results import read_frame
+from pymoo_nas.scores import OBJECTIVES
+
+PICTURES = {"evolution.png": "evolution.png", "offspring.png": "offspring.png"}
+
+
+def main() -> None:
+    """Search, copy pictures, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    for name, default in (("generations", 30), ("offspring", 20), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--max-params", type=int, default=560_000)
+    parser.add_argument("--max-flops", type=int, default=45_000_000)
+    arguments = parser.parse_args()
+    options = {
+        name: getattr(arguments, name.replace("-", "_"))
+        for name in ("generations", "offspring", "seed", "max-params", "max-flops")
+    }
+    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [sys.executable, "-c", "from pymoo_nas.cli import main; main()", "search"]
+        subprocess.run([*command, arguments.cifar, "--out", run, *flags], check=True)
+        for name, kept in PICTURES.items():
+            shutil.copy(run / name, arguments.out / kept)
+        history = read_frame(run / "history.csv")
+    print(
+        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
+        f"{options}, {time.perf_counter() - start:.0f} s"
+    )
+    sound = history[history["feasible"] & (history["degenerate"] == "")]
+    print(f"{len(history)} candidates, {len(sound)} within the limits and not degenerate")
+    best = sound.groupby("generation")[list(OBJECTIVES)].min()
+    last = arguments.generations
+    for generation in sorted({1, 10, 20, last}):
+        if generation in best.index:
+            row = best.loc[generation]
+            values = ", ".join(f"{name} {row[name]:.3f}" for name in OBJECTIVES)
+            print(f"generation {generation:2d}: best offspring {values}")
+
+
+if __name__ == "__main__":
+    main()
