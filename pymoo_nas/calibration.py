@@ -67,16 +67,18 @@ def calibrating(network: nn.Module) -> Iterator[None]:
     Raises:
         ScoreError: a batch norm that keeps no statistics.
     """
-    network.eval()
-    hooks = []
-    for name, norm in batch_norms(network).items():
+    norms = batch_norms(network)
+    for name, norm in norms.items():
         if not norm.track_running_stats:
             raise ScoreError(
                 f"layer {name!r} ({norm}) mixes the images of a batch and cannot be frozen; "
                 "build it with track_running_stats=True"
             )
+    network.eval()
+    hooks = []
+    for norm in norms.values():
         norm.reset_running_stats()
-        hooks.append(norm.register_forward_pre_hook(_Statistics()))
+        hooks.append(norm.register_forward_pre_hook(_Statistics(), with_kwargs=True))
     try:
         yield
     finally:
@@ -90,14 +92,18 @@ class _Statistics:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, norm: _BatchNorm, args: tuple[Tensor, ...]) -> None:
+    def __call__(
+        self, norm: _BatchNorm, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
+    ) -> None:
         self.calls += 1
+        x = args[0] if args else kwargs["input"]
         with torch.no_grad():
-            values = args[0].flatten(2) if args[0].ndim > 2 else args[0].unsqueeze(2)
+            values = x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)
             mean = values.mean((0, 2))
             # Several times faster than torch.var on a CPU, and as stable: the mean is subtracted.
             norms = torch.linalg.vector_norm(values - mean[:, None], dim=2)
-            variance = norms.square().mean(0) / values.shape[2]
+            # Divided first: the square of a sum over a map overflows in half precision.
+            variance = (norms / values.shape[2] ** 0.5).square().mean(0)
             for buffer, value in ((norm.running_mean, mean), (norm.running_var, variance)):
                 if buffer is not None:  # always: `calibrating` has looked
                     buffer.lerp_(value, 1 / self.calls)

@@ -149,7 +149,8 @@ def _within(rows: pd.DataFrame, max_params: float | None, max_flops: float | Non
     """
     if rows.empty:
         raise SearchError(
-            "nothing to choose from: the front is empty; search again with higher limits"
+            "nothing to choose from: no candidate keeps the limits and can be judged; search again "
+            "with higher limits"
         )
     kept = rows
     for name, limit in (("params", max_params), ("flops", max_flops)):

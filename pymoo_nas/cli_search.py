@@ -82,7 +82,9 @@ def search(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(help="Threads per candidate; default: the cores, shared by workers.", min=1),
+        typer.Option(
+            help="Threads per candidate; default: the cores shared by workers, 1 on Dask.", min=1
+        ),
     ] = None,
     candidate_seconds: Annotated[
         float | None, typer.Option(help="With workers: longest time for one candidate.")
@@ -125,11 +127,11 @@ def search(
     problem = NASProblem(**arguments, search_space=search_space, download=download)
     if not overwrite:
         folder.check_free()  # before a lock is put into a folder that is not ours
-    with folder.locked():
+    # The workers first: where they cannot be had, an old run must not be replaced.
+    with folder.locked(), scoring as helpers:
         folder.create(overwrite=overwrite)
         config = {"problem": arguments, "search_space": search_space.settings()}
-        with scoring as helpers:
-            _run(Search(folder, problem, settings, config), helpers)
+        _run(Search(folder, problem, settings, config), helpers)
 
 
 def _workers(
@@ -142,6 +144,8 @@ def _workers(
     """
     if threads is None and n is not None:
         threads = max(1, torch.get_num_threads() // n)
+    elif threads is None and address is not None:
+        threads = 1
     if threads is not None:
         torch.set_num_threads(threads)
     if n is None and address is None:

@@ -27,6 +27,7 @@ from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.runs import FINAL, RunFolder
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
+from pymoo_nas.training_state import STATE_FILE
 
 
 def train(
@@ -95,9 +96,12 @@ def train(
             progress=True,
         )
     except KeyboardInterrupt:
+        kept = (target / STATE_FILE).exists()
         complain(
             f"interrupted; {target} holds the last whole epoch; continue with the same command and "
             "--resume (without --overwrite)"
+            if kept
+            else "interrupted before the end of the first epoch; nothing is kept"
         )
         raise typer.Exit(130) from None
     _report(trained, target)

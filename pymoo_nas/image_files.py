@@ -150,19 +150,25 @@ def read_npz(path: Path) -> Splits:
     try:
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile("not a zip archive, as .npz files are")
+        size = _unpacked_size(path)
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    if size > free_memory():
+        # A few kilobytes of zip can hold terabytes.
+        raise DatasetError(
+            f"{path}: its arrays take {size / 2**30:.1f} GiB, {free_memory() / 2**30:.1f} GiB are "
+            "free; store smaller images, or fewer"
+        )
+    try:
         with np.load(path, allow_pickle=False) as archive:
             found = sorted(archive.files)
             wanted = ["train_images", "train_labels"]
             if not {"test_images", "test_labels"}.isdisjoint(found):
                 wanted += ["test_images", "test_labels"]
-            _check_memory(path)
             arrays = {key: archive[key] for key in wanted if key in found}
             names = archive["class_names"].astype(str) if "class_names" in found else None
     except UNREADABLE as error:
-        raise DatasetError(
-            f"{path}: cannot be read ({error}); expected an .npz file as numpy.savez writes it, "
-            "of numbers, and of text for class_names (not dtype=object)"
-        ) from error
+        raise _unreadable(path, error) from error
     missing = [key for key in wanted if key not in found]
     if missing:
         raise DatasetError(
@@ -172,19 +178,18 @@ def read_npz(path: Path) -> Splits:
     return Splits(**arrays, class_names=None if names is None else names.ravel().tolist())
 
 
-def _check_memory(path: Path) -> None:
-    """Refuse a file whose contents would not fit: a few kilobytes of zip can hold terabytes.
-
-    Raises:
-        DatasetError: with both sizes.
-    """
+def _unpacked_size(path: Path) -> int:
+    """Bytes of the arrays that `read_npz` reads, as the archive states them."""
+    read = ("train_", "test_", "class_names")
     with zipfile.ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > free_memory():
-        raise DatasetError(
-            f"{path}: its arrays take {size / 2**30:.1f} GiB, {free_memory() / 2**30:.1f} GiB are "
-            "free; store smaller images, or fewer"
-        )
+        return sum(m.file_size for m in archive.infolist() if m.filename.startswith(read))
+
+
+def _unreadable(path: Path, error: BaseException) -> DatasetError:
+    return DatasetError(
+        f"{path}: cannot be read ({error}); expected an .npz file as numpy.savez writes it, "
+        "of numbers, and of text for class_names (not dtype=object)"
+    )
 
 
 def read_torchvision(name: str, root: Path, download: bool) -> Splits:

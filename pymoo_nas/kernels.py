@@ -27,7 +27,7 @@ from pymoo_nas.layer_plan import LayerPlan, plan_layers
 from pymoo_nas.memory import free_memory
 from pymoo_nas.recording import ROUNDING, Products, Recording, check_sum, join, record_pass
 
-PLANNED = 3
+PLANNED = 5
 """Images of the pass in which the layers are watched: a number that few other dimensions have."""
 
 CPU_MEMORY = 1 << 30
@@ -289,4 +289,4 @@ def default_memory(device: torch.device) -> int:
     """Bytes that one pass may take: half of what is free, on the CPU at most `CPU_MEMORY`."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) // 2
-    return int(min(free_memory() // 2, CPU_MEMORY))
+    return int(min(free_memory() / 2, CPU_MEMORY))

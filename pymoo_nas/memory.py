@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
+import re
 import sys
+from pathlib import Path
 
 
 def free_memory() -> float:
-    """Bytes of memory that no process uses; infinity where the system does not tell."""
-    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+    """Bytes of memory that processes can still take; infinity where the system does not tell."""
+    table = Path("/proc/meminfo")
+    if not table.is_file():
         return math.inf
-    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    found = re.search(r"^MemAvailable:\s*(\d+) kB$", table.read_text("utf-8"), re.MULTILINE)
+    return 1024.0 * int(found[1]) if found else math.inf
 
 
 def release_freed_memory() -> None:

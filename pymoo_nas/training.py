@@ -140,6 +140,7 @@ def train(
             started -= restore_state(folder, trainer)
         elif folder is not None:
             _make_folder(folder)
+            (folder / STATE_FILE).unlink(missing_ok=True)
         trainer.run(partial(_keep, folder, trainer, started), progress=progress)
     network.load_state_dict(trainer.best_state)
     test = trainer.evaluate(dataset.test_images, dataset.test_labels)

@@ -6,6 +6,7 @@ the file's metadata.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -45,7 +46,7 @@ def write_state(folder: Path, trainer: Trainer, seconds: float) -> None:
         **_identity(trainer),
         "history": [_strict(row) for row in trainer.history],
         "best_epoch": trainer.best_epoch,
-        "best_score": list(trainer.best_score),
+        "best_score": [repr(value) for value in trainer.best_score],
         "schedule": {name: trainer.schedule.state_dict()[name] for name in SCHEDULED},
         "seconds": seconds,
     }
@@ -95,6 +96,8 @@ def _identity(trainer: Trainer) -> dict[str, Any]:
     return {
         "settings": asdict(trainer.settings),
         "data": trainer.dataset.fingerprint,
+        # Layers without weights leave no trace among the tensors.
+        "network": {"sha256": hashlib.sha256(repr(trainer.network).encode()).hexdigest()},
     }
 
 
@@ -120,7 +123,8 @@ def _put_back(
     trainer.network.load_state_dict(_under("network.", tensors))
     trainer.best_state = _under("best.", tensors)
     trainer.best_epoch = int(described["best_epoch"])
-    trainer.best_score = tuple(described["best_score"])
+    first, second = map(float, described["best_score"])
+    trainer.best_score = first, second
     trainer.history = [
         {name: math.nan if value is None else value for name, value in row.items()}
         for row in described["history"]
@@ -151,8 +155,8 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _strict(row: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON knows no NaN."""
-    return {name: None if math.isnan(value) else value for name, value in row.items()}
+    """JSON knows no NaN; only an accuracy without validation images is none."""
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}
 
 
 def _check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:

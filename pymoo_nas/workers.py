@@ -22,7 +22,7 @@ from pymoo_nas.errors import WorkerError
 from pymoo_nas.scoring import Scores
 
 MAX_DEATHS = 2
-"""So many workers may die of one candidate."""
+"""So many processes started here may die before Dask gives a candidate back."""
 
 CONNECT_SECONDS = 30
 """How long a scheduler may take to answer, and its first worker to come."""
@@ -109,7 +109,7 @@ class Workers:
                     n_workers=self.n,
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    memory_limit=self.memory or "auto",
+                    **({"memory_limit": self.memory} if self.memory else {}),
                     dashboard_address="127.0.0.1:0",
                     silence_logs="CRITICAL",  # the reason of a failed candidate says it
                 )
@@ -154,26 +154,43 @@ class Workers:
             ScoreError: see `CandidateScorer.score`.
         """
         from distributed import as_completed  # noqa: PLC0415
+        from distributed.scheduler import KilledWorker  # noqa: PLC0415
 
+        if self._client is None:
+            raise WorkerError(
+                "the workers are closed; score within `with Workers(...) as problem.workers:`, or "
+                "set problem.workers = None"
+            )
         self._send(scorer)
         places = {
-            self._client.submit(
-                _score,
-                self._plugin,
-                text,
-                check=place < n_checked,
-                threads=self.threads,
-                seconds=self.seconds,
-                key=f"{text}-{secrets.token_hex(8)}",
-                pure=False,
-            ): place
-            for place, text in enumerate(texts)
+            self._submit(text, check=place < n_checked): place for place, text in enumerate(texts)
         }
+        died = []
         try:
             for future in as_completed(list(places), loop=self._client.loop):
-                yield places[future], self._result(future, scorer)
+                try:
+                    yield places[future], future.result()
+                except KilledWorker:
+                    died.append(places[future])
+            # Dask blames all that waited for the worker that died: the culprit dies alone again.
+            for place in died:
+                future = self._submit(texts[place], check=place < n_checked)
+                places[future] = place
+                yield place, self._result(future, scorer)
         finally:
             self._client.cancel(list(places))
+
+    def _submit(self, text: str, *, check: bool) -> Any:
+        return self._client.submit(
+            _score,
+            self._plugin,
+            text,
+            check=check,
+            threads=self.threads,
+            seconds=self.seconds,
+            key=f"{text}-{secrets.token_hex(8)}",
+            pure=False,
+        )
 
     def _result(self, future: Any, scorer: CandidateScorer) -> Scores:
         from distributed.scheduler import KilledWorker  # noqa: PLC0415
@@ -197,6 +214,9 @@ class Workers:
         self._client.register_plugin(_plugin_of(scorer), name=self._plugin)
 
     def _close(self) -> None:
+        if self._client is not None and self._plugin and self.address is not None:
+            # A cluster that goes on must not keep the probe.
+            self._client.unregister_worker_plugin(self._plugin)
         for part in (self._client, self._cluster):
             if part is not None:
                 part.close()
@@ -221,10 +241,14 @@ def _plugin_of(scorer: CandidateScorer) -> Any:
             self.scorer = scorer.on(torch.device("cpu"))
 
         def setup(self, worker: Any) -> None:
+            self.lock = threading.Lock()
             if self.device.type == "cuda":
+                n_devices = torch.cuda.device_count()
+                if not n_devices:
+                    raise WorkerError(f"worker {worker.name}: no CUDA device there; use the CPU")
                 index = int(worker.name) if str(worker.name).isdigit() else 0
-                device = torch.device("cuda", index % torch.cuda.device_count())
-                self.scorer = self.scorer.on(device)
+                own = self.device.index if self.device.index is not None else index % n_devices
+                self.scorer = self.scorer.on(torch.device("cuda", own))
 
     return ScorerPlugin()
 
@@ -233,16 +257,19 @@ def _score(plugin: str, text: str, *, check: bool, threads: int, seconds: float 
     """In a worker: score one genotype, or let the worker die when it takes too long."""
     from distributed import get_worker  # noqa: PLC0415
 
-    torch.set_num_threads(threads)
     held: Any = get_worker().plugins[plugin]
     scorer: CandidateScorer = held.scorer
-    # A thread cannot be stopped from outside, a process can; Dask starts another one.
-    alarm = threading.Timer(seconds, os._exit, args=(1,)) if seconds else None
-    if alarm is not None:
-        alarm.daemon = True
-        alarm.start()
-    try:
-        return scorer.score(scorer.search_space.parse(text), check=check)
-    finally:
+    # One at a time: weights are drawn from torch's global generator, and a time limit ends the
+    # process.
+    with held.lock:
+        torch.set_num_threads(threads)
+        # A thread cannot be stopped from outside, a process can; Dask starts another one.
+        alarm = threading.Timer(seconds, os._exit, args=(1,)) if seconds else None
         if alarm is not None:
-            alarm.cancel()
+            alarm.daemon = True
+            alarm.start()
+        try:
+            return scorer.score(scorer.search_space.parse(text), check=check)
+        finally:
+            if alarm is not None:
+                alarm.cancel()

@@ -11,8 +11,9 @@ Command:
     python studies/tournament_worth.py --cifar PATH/cifar40.npz --cells cells.csv \
         --tournaments 4 --settings "20 steps" "60 steps"
 
-The 30 cells of cell_accuracy.py, AMD EPYC virtual machine, seeds 0 to 3, beside other work that made
-the seconds longer; ± is the standard deviation over tournaments, differences in points of accuracy:
+The 30 cells of cell_accuracy.py, AMD EPYC virtual machine, seeds 0 to 3, beside other work that
+made the seconds longer; ± is the standard deviation over tournaments, differences in points of
+accuracy:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; 30 cells,
         n = 4 tournaments of 5 slots

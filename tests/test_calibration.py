@@ -80,6 +80,41 @@ def test_without_statistics() -> None:
         calibrate(network, images_of(4, 3, 2, 2))
 
 
+def test_refusal_leaves_no_hooks() -> None:
+    """A network that is refused for one batch norm keeps no hook on another."""
+    network = network_of(nn.BatchNorm2d(3), nn.BatchNorm2d(3, track_running_stats=False))
+    with pytest.raises(ScoreError, match="layer '1'"):
+        calibrate(network, images_of(4, 3, 2, 2))
+    assert not network[0]._forward_pre_hooks
+
+
+class ByKeyword(nn.Module):
+    """Calls its batch norm with a keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(input=x).flatten(1)
+
+
+def test_input_by_keyword() -> None:
+    """A batch norm may be called with its input as a keyword."""
+    network = ByKeyword().double()
+    images = images_of(4, 3, 2, 2)
+    calibrate(network, images)
+    assert torch.allclose(network.norm.running_mean, images.mean((0, 2, 3)), rtol=1e-12)
+
+
+def test_half_precision() -> None:
+    """The variance of large maps does not overflow in half precision."""
+    network = nn.Sequential(nn.BatchNorm2d(1)).half()
+    images = 8 * torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    calibrate(network, images.half())
+    assert network[0].running_var.item() == pytest.approx(64, rel=0.1)
+
+
 def test_preserved() -> None:
     """Statistics, modes and which parameters are trained are given back."""
     network = network_of(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1)).train()

@@ -139,10 +139,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, type[Exception], str]]
         lambda: nn.Conv2d(3, 2, 1),
         IMAGES,
         NetworkError,
-        r"\(3, n_classes\), got \(3, 2, 6, 6\)",
+        r"\(4, n_classes\), got \(4, 2, 6, 6\)",
     ),
     "no batch": (lambda: Returns(lambda y: y.sum(0)), IMAGES, NetworkError, r"got \(3,\)"),
-    "other batch": (lambda: Returns(lambda y: y[1:]), IMAGES, NetworkError, r"got \(2, 3\)"),
+    "other batch": (lambda: Returns(lambda y: y[1:]), IMAGES, NetworkError, r"got \(3, 3\)"),
     "tuple": (lambda: Returns(lambda y: (y, y)), IMAGES, NetworkError, "got tuple"),
     "dictionary": (lambda: Returns(lambda y: {"out": y}), IMAGES, NetworkError, "got dict"),
     "batch norm of the batch": (

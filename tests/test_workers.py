@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -286,6 +287,26 @@ def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(WorkerError, match=r"pip install 'pymoo-nas\[dask\]'"):
         Workers(2)
+
+
+def test_closed_workers(problem: NASProblem) -> None:
+    """Workers whose context is over say so."""
+    problem.workers = Workers(1)
+    with pytest.raises(WorkerError, match="are closed"):
+        scored(problem, SOUND)
+
+
+def test_unreachable_cluster_leaves_the_old_run(
+    run: Run, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a wrong address and --overwrite the run that is there stays."""
+    monkeypatch.setattr("pymoo_nas.workers.CONNECT_SECONDS", 1)
+    shutil.copytree(finished, "run")
+    address = "tcp://127.0.0.1:1"
+    code, _, err = run("search", *TINY, "--overwrite", "--out", "run", "--dask", address)
+    assert code == 2
+    assert "no Dask scheduler answers" in err
+    assert Path("run/front.csv").read_bytes() == (finished / "front.csv").read_bytes()
 
 
 def test_time_limit_needs_workers(run: Run) -> None:
