@@ -11,6 +11,33 @@ One row per rival and seed is appended to a CSV file, so that the study can be i
 Command:
     python studies/rivals.py --cifar PATH/cifar10.npz --table PATH/nasbench201_5000.csv \
         --memory nasbench201_scores.csv --out rivals.csv --seeds 20
+
+Seeds 0 to n − 1, AMD EPYC virtual machine, beside other work; pymoo_nas 0.1.0, torch 2.14.1+cu130,
+Python 3.11.7, 2 cores, 1 thread; N = 64, R = 2, 500 candidates (te-nas 88 networks of all
+operations), 2,628 of 6,466 classes with known accuracy. Columns: n; accuracy of what is handed over
+(of how many seeds it is known); of the first known one; of the best known of the front; hypervolume
+within the best and the median of each score; seconds, without scoring:
+
+    random                    20 91.55 ± 2.57  ( 5) 92.16 ± 1.97   93.21 ± 0.54  0.641 ± 0.052   0.1
+    random, our choice        20 93.52 ± 0.13  ( 7) 93.30 ± 0.41   93.21 ± 0.54  0.641 ± 0.052   0.1
+    largest                   20 93.62 ± 0.30  (10) 93.52 ± 0.37   93.62 ± 0.30  0.249 ± 0.185   0.0
+    nsga2                     20 92.74 ± 0.11  ( 3) 92.73 ± 0.14   93.63 ± 0.28  0.788 ± 0.010   0.3
+    regularised evolution     20 92.67 ± 0.00  ( 8) 92.67 ± 0.00   93.73 ± 0.13  0.790 ± 0.011   1.3
+    ours, no tournament       20 93.72 ± 0.12  (19) 93.70 ± 0.14   93.00 ± 0.28  0.763 ± 0.007   0.6
+    ours                       5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   93.04 ± 0.35  0.396 ± 0.123  35.2
+    ours, short training       5 93.36 ± 0.00  ( 5) 93.36 ± 0.00   93.04 ± 0.35  0.396 ± 0.123 138.1
+    ours, front's best         5 92.31         ( 1) 92.68 ± 0.37   93.04 ± 0.35  0.396 ± 0.123  27.1
+    ours, no learned mutation  5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   93.20 ± 0.54  0.582 ± 0.078  33.9
+    ours, no ntk               5 93.74 ± 0.03  ( 5) 93.74 ± 0.03   93.04 ± 0.54  0.501 ± 0.095  34.4
+    ours, no activation        5 –             ( 0) 93.76 ± 0.00   92.17 ± 1.05  0.480 ± 0.144  29.7
+    ours, no correlation       5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   92.42 ± 0.39  0.514 ± 0.125  32.8
+    te-nas                     5 93.98         ( 1) 93.98          93.98         0.346 ± 0.066  97.0
+
+"ours" hands over by ranks in the three scores and in size, of all that it scored; "front's best" by
+the sum of ranks in its front. The best of the table is 94.37. The target of 93.9 is not met: what
+the searches agree on is the cell of six 3×3 convolutions (93.76). A training of the ten best for
+three epochs on 10,000 images chooses worse ones, as it prefers what learns fast without depth.
+Tournaments lower the hypervolume and change nothing in what is handed over.
 """
 
 from __future__ import annotations
