@@ -119,7 +119,6 @@ def test_damaged_npz(damage: str, tmp_path: Path) -> None:
         load_dataset(path)
 
 
-@pytest.mark.skipif(not (SHARED / "datasets").is_dir(), reason="no shared data sets here")
 def test_npz_that_unpacks_to_more_than_there_is(tmp_path: Path) -> None:
     """An archive that says it holds more than the free memory is refused without unpacking."""
     path = tmp_path / "bomb.npz"
@@ -137,6 +136,7 @@ def test_npz_that_unpacks_to_more_than_there_is(tmp_path: Path) -> None:
         load_dataset(path)
 
 
+@pytest.mark.skipif(not (SHARED / "datasets").is_dir(), reason="no shared data sets here")
 def test_shared_cifar10() -> None:
     """The real file loads as it is, its labels in step with its images."""
     dataset = load_dataset(SHARED / "datasets" / "cifar10.npz")
