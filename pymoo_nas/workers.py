@@ -34,8 +34,18 @@ LOCAL: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.preload": ["pymoo_nas.workers"],
+    # Feature maps come and go by the hundred. By default (Dask's, and glibc's in threads that are
+    # not the main one) each goes back to the system at once, and fetching its pages again takes as
+    # long as all the arithmetic (studies/worker_speed.py).
+    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,
 }
 """Dask's settings for the processes that are started here."""
+
+PATIENT: dict[str, Any] = {"distributed.deploy.lost-worker-timeout": "1000 days"}
+"""Dask's setting while they run: after 15 s by default it gives up a process for good that happens
+to be starting at that moment; here one starts again after every death."""
 
 
 class Workers:
@@ -88,6 +98,7 @@ class Workers:
         self.memory = memory
         self._cluster: Any = None
         self._client: Any = None
+        self._patient: Any = None
         self._held: CandidateScorer | None = None
         self._plugin = ""
 
@@ -104,6 +115,7 @@ class Workers:
         import distributed  # noqa: PLC0415
 
         if self.n is not None:
+            self._patient = dask.config.set(PATIENT)
             with dask.config.set(LOCAL):
                 self._cluster = distributed.LocalCluster(
                     n_workers=self.n,
@@ -220,7 +232,9 @@ class Workers:
         for part in (self._client, self._cluster):
             if part is not None:
                 part.close()
-        self._client = self._cluster = self._held = None
+        if self._patient is not None:
+            self._patient.__exit__(None, None, None)
+        self._client = self._cluster = self._held = self._patient = None
         self._plugin = ""
 
 

@@ -168,6 +168,22 @@ def test_worker_killed_in_the_middle(workers: Workers) -> None:
     assert scored(problem, texts) == expected
 
 
+@pytest.mark.slow
+def test_no_process_is_given_up(problem: NASProblem) -> None:
+    """A process that takes long to start again is waited for, whatever Dask's patience."""
+    import dask
+
+    expected = scored(problem, SOUND)
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "10 ms"}):
+        before = set(psutil.Process().children(recursive=True))
+        with Workers(1) as problem.workers:
+            started = set(psutil.Process().children(recursive=True)) - before
+            max(started, key=lambda process: process.num_threads()).kill()
+            time.sleep(1)
+            assert scored(problem, SOUND) == expected
+        assert dask.config.get("distributed.deploy.lost-worker-timeout") == "10 ms"
+
+
 @contextmanager
 def cluster(folder: Path, n_workers: int) -> Iterator[str]:
     """A scheduler and workers by Dask's own commands; yields the address."""
