@@ -24,7 +24,7 @@ from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.survival import RankSumSurvival, order_population
-from pymoo_nas.tournament import CallbackChain, DartsTournament, deal
+from pymoo_nas.tournament import CallbackChain, DartsTournament, deal, standings
 
 
 def short(**changes: Any) -> DartsTournament:
@@ -82,6 +82,34 @@ def test_winners_have_the_largest_alpha_and_are_the_population(problem: NASProbl
         assert len(set(alphas)) > 1
     population = {problem.search_space.format(i.X[0]) for i in result.pop}
     assert population == set(held["winners"])
+
+
+def test_standings_by_hand() -> None:
+    """Ranks are summed over the scores and standardised over all contenders, the best ahead."""
+    scores = [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0]]
+    first, second, third = (Individual(X=[None], F=np.array(row)) for row in scores)
+    slots = [[second, first], [third]]
+    step = np.sqrt(1.5)
+    assert standings(slots)[0] == pytest.approx([0.0, step])
+    assert standings(slots)[1] == pytest.approx([-step])
+    assert standings([[first], [first]]) == [[0.0], [0.0]]
+
+
+def test_a_head_start_decides_what_the_training_does_not(problem: NASProblem) -> None:
+    """With alphas that do not learn, the best by the scores wins its slot."""
+    still = {"size": 3, "alpha_learning_rate": 1e-12}
+    result = run(problem, Spy(**still))
+    spy = result.algorithm.callback
+    (held,), (seen,) = spy.data["tournaments"], spy.seen
+    form = problem.search_space.format
+    individuals = {form(i.X[0]): i for i in seen["generation"]}
+    slots = [[individuals[text] for text in slot] for slot in held["slots"]]
+    for slot, ahead, alphas in zip(slots, standings(slots), held["alphas"], strict=True):
+        expected = np.exp(ahead) / np.exp(ahead).sum()
+        assert alphas == pytest.approx(expected.tolist(), rel=1e-5)
+        assert form(slot[int(np.argmax(ahead))].X[0]) in held["winners"]
+    equal = run(problem, short(**still, head_start=0.0)).algorithm.callback.data["tournaments"]
+    assert np.ptp(equal[0]["alphas"][0]) < 1e-6
 
 
 def test_a_tournament_in_the_last_generation_shows_everywhere(problem: NASProblem) -> None:
@@ -249,6 +277,15 @@ def test_settings_that_are_not_positive(name: str) -> None:
     """Each is refused by name."""
     with pytest.raises(SearchError, match=name):
         DartsTournament(**{name: 0})
+
+
+@pytest.mark.parametrize("name", ["noise", "head_start"])
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+def test_settings_that_may_be_zero(name: str, value: float) -> None:
+    """Below zero each is refused by name."""
+    DartsTournament(**{name: 0})
+    with pytest.raises(SearchError, match=name):
+        DartsTournament(**{name: value})
 
 
 def test_too_few_images() -> None:
