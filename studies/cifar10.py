@@ -38,8 +38,8 @@ from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 
 N_TRAINING = 40_000
-TOP = 5
-SEARCH = {"generations": 15, "offspring": 20, "max-params": 560_000, "max-flops": 48_000_000}
+TOP = 3
+SEARCH = {"generations": 15, "offspring": 20, "max-params": 560_000, "max-flops": 28_000_000}
 
 
 def command(name: str, *arguments: str, **options: Any) -> None:
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--short", type=int, default=5, help="epochs of the short schedule")
+    parser.add_argument("--short", type=int, default=3, help="epochs of the short schedule")
     parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     work = arguments.work

@@ -29,7 +29,7 @@ def run_shell(block: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-e", "-c", INSTALL.sub("", block)],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        env={"OMP_NUM_THREADS": "2", **os.environ},
         capture_output=True,
         text=True,
         timeout=900,
