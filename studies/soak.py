@@ -5,6 +5,19 @@ and child processes of the process that searches.
 
 Command:
     python studies/soak.py --candidates 2000
+
+AMD EPYC virtual machine, beside other work:
+
+    pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads, seed 0, digits, at most
+        200000 parameters
+      100 candidates     11 s    924 MiB   6 files   1 threads  0 children
+      500 candidates     62 s    981 MiB   6 files   1 threads  0 children
+     1000 candidates    115 s    904 MiB   6 files   1 threads  0 children
+     1500 candidates    193 s    910 MiB   6 files   1 threads  0 children
+     2000 candidates    250 s    913 MiB   6 files   1 threads  0 children
+    largest of the first half 981 MiB, of the second half 1024 MiB
+
+Memory neither grows nor shrinks, and no file, thread or process is left.
 """
 
 from __future__ import annotations
