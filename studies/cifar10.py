@@ -3,9 +3,9 @@
 Search and training see the first 40,000 of the 45,000 training images only; the last 5,000 and the
 1,000 test images are looked at once per network, in the end. Three searches of ours and three
 random ones with as many candidates, each of which hands over its best cell after a short training
-of the three best (`choose --by training`); the six are trained on a short schedule, then the best of
-ours, by the images held out of that training, a CIFAR ResNet-20 and torchvision's ResNet-18 on the
-full one, all by the same command. What is there already is not done again.
+of the three best (`choose --by training`); the six are trained on a short schedule, then the best
+of ours, by the images held out of that training, a CIFAR ResNet-20 and torchvision's ResNet-18 on
+the full one, all by the same command. What is there already is not done again.
 
 Command:
     python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10
@@ -33,11 +33,11 @@ The networks are, ours and random in turn:
     0,16,8,0|8,8,0,0|0,8,0,0|8,0,0,0|0,0,0,0|0,0,8,0            16,16,0,0|0,0,0,0|8,0,8,0
 
 The best of ours is as accurate as ResNet-20 with 29 % fewer parameters, and six points better than
-ResNet-18, in less time than either; 91 %, and one point above ResNet-20, are not reached. The search
-is no better than random candidates with the same scores and the same short training: the difference
-is a quarter of a standard deviation. The limit on multiply-accumulates, which stands for the time of
-a training, leaves two thirds of the allowed parameters unused, and lets through cells with many
-poolings, whose epochs take up to twice as long (ours 1).
+ResNet-18, in less time than either; 91 %, and one point above ResNet-20, are not reached. The
+search is no better than random candidates with the same scores and the same short training: the
+difference is a quarter of a standard deviation. The limit on multiply-accumulates, which stands for
+the time of a training, leaves two thirds of the allowed parameters unused, and lets through cells
+with many poolings, whose epochs take up to twice as long (ours 1).
 """
 
 from __future__ import annotations
