@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import TINY, Run
+from strange_cells import strange_operations
 
 from pymoo_nas import cli
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.search_space import CellSpace
+from pymoo_nas.workers import Workers
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -51,3 +55,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sys.argv = before
     assert not raised.value.code
     return folder
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[Workers]:
+    """Two processes that the tests of a file share; a candidate may take six seconds."""
+    with Workers(2, seconds=6) as started:
+        yield started
+
+
+@pytest.fixture
+def strange_problem() -> NASProblem:
+    """Digits, and a space in which not every operation behaves."""
+    return NASProblem("digits", n_images=16, search_space=CellSpace(strange_operations()))

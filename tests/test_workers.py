@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,172 +16,54 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-import torch
 from command_line import TINY, Run
-from torch import Tensor, nn
+from strange_cells import SOUND, scored
 
 from pymoo_nas.errors import ScoreError, WorkerError
-from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.search_space import CellSpace
 from pymoo_nas.workers import Workers
 
-FILTER = pytest.mark.filterwarnings("ignore::Warning:distributed.*")
-pytestmark = FILTER
-
-SOUND = [
-    "8,0,0,0,0",
-    "16,0,0,0,0|0,0,0,0,0|8,0,0,0,0",
-    "24,0,0,0,0",
-    "8,0,0,0,0|8,0,0,0,0|8,0,0,0,0",
-]
+pytestmark = pytest.mark.filterwarnings("ignore::Warning:distributed.*")
 
 
-def strange_operations() -> Mapping[str, Callable[[int, int], nn.Module]]:
-    """A sound operation, and four that hang, die, fill the memory, or mix images.
-
-    Made in a function: so they travel to the workers by value, which cannot import this file.
-    """
-
-    class Misbehaving(nn.Module):
-        def __init__(self, c_in: int, c_out: int, kind: str) -> None:
-            super().__init__()
-            self.layer, self.kind = nn.Conv2d(c_in, c_out, 1), kind
-
-        def forward(self, x: Tensor) -> Tensor:
-            if len(x) > 1:  # not while its multiply-accumulates are counted
-                if self.kind == "hang":
-                    time.sleep(600)
-                if self.kind == "die":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                if self.kind == "fill":
-                    kept = [torch.ones(1 << 22) for _ in range(1000)]
-                    time.sleep(600 + len(kept))
-                if self.kind == "mix":
-                    x = x + x.mean(0, keepdim=True)
-            return torch.relu(self.layer(x))
-
-    def operation(kind: str) -> Callable[[int, int], nn.Module]:
-        return lambda c_in, c_out: Misbehaving(c_in, c_out, kind)
-
-    strange = {kind: operation(kind) for kind in ("hang", "die", "fill", "mix")}
-    return {"conv3x3": OPERATIONS["conv3x3"], **strange}
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    """Two processes that many tests share."""
-    with Workers(2, seconds=6) as started:
-        yield started
-
-
-@pytest.fixture
-def problem() -> NASProblem:
-    """Digits, and a space in which not every operation behaves."""
-    return NASProblem("digits", n_images=16, search_space=CellSpace(strange_operations()))
-
-
-def scored(problem: NASProblem, texts: list[str]) -> list[Any]:
-    """The scores of texts, without what differs from run to run."""
-    rows = problem.score_genotypes([problem.search_space.parse(text) for text in texts])
-    return [(row.values, row.spread, row.params, row.flops, row.degenerate) for row in rows]
-
-
-def test_equal_to_one_process(problem: NASProblem, workers: Workers) -> None:
+def test_equal_to_one_process(strange_problem: NASProblem, two_workers: Workers) -> None:
     """Two workers return the scores of this process to the bit, in the order asked for."""
-    expected = scored(problem, SOUND)
+    expected = scored(strange_problem, SOUND)
     seen: list[int] = []
-    other = NASProblem("digits", n_images=16, search_space=problem.search_space)
-    other.workers, other.progress = workers, seen.append
+    other = NASProblem("digits", n_images=16, search_space=strange_problem.search_space)
+    other.workers, other.progress = two_workers, seen.append
     assert scored(other, SOUND) == expected
     assert seen == [1, 2, 3, 4]
 
 
-def test_two_problems_one_after_the_other(workers: Workers) -> None:
+def test_two_problems_one_after_the_other(two_workers: Workers) -> None:
     """The workers score on the probe of the problem that asks."""
     problems = [NASProblem("digits", n_images=n) for n in (8, 16)]
     expected = [scored(problem, ["8000"]) for problem in problems]
     for problem in problems:
-        problem.workers = workers
+        problem.workers = two_workers
     assert [scored(problem, ["8000"]) for problem in problems] == expected
     assert scored(problems[0], ["8000"]) == expected[0]
 
 
-def test_users_mistakes_are_raised_here(problem: NASProblem, workers: Workers) -> None:
+def test_users_mistakes_are_raised_here(strange_problem: NASProblem, two_workers: Workers) -> None:
     """An operation that mixes images is refused as in one process, and the workers stay usable."""
-    expected = scored(problem, SOUND[:1])
-    problem.workers, problem.n_scored = workers, 0
+    expected = scored(strange_problem, SOUND[:1])
+    strange_problem.workers, strange_problem.n_scored = two_workers, 0
     with pytest.raises(ScoreError, match="depends on the other images"):
-        scored(problem, [*SOUND, "0,0,0,0,8"])
-    assert scored(problem, SOUND[:1]) == expected
+        scored(strange_problem, [*SOUND, "0,0,0,0,8"])
+    assert scored(strange_problem, SOUND[:1]) == expected
 
 
-def test_a_genotype_over_the_limit_is_not_scored(workers: Workers) -> None:
+def test_a_genotype_over_the_limit_is_not_scored(two_workers: Workers) -> None:
     """Limits hold in the workers too."""
     problem = NASProblem("digits", n_images=16, max_params=100)
-    problem.workers = workers
+    problem.workers = two_workers
     ((values, _, params, _, reason),) = scored(problem, ["8000"])
     assert values == problem.worst
     assert params > 100
     assert "over the limit" in reason
-
-
-@pytest.mark.slow
-def test_hanging_and_dying_candidates(problem: NASProblem, workers: Workers) -> None:
-    """Candidates that hang or kill their workers fail with a reason; all others are scored."""
-    expected = scored(problem, SOUND)
-    problem.workers = workers
-    found = scored(problem, [*SOUND[:2], "0,8,0,0,0", "0,0,8,0,0", *SOUND[2:]])
-    assert found[:2] + found[4:] == expected
-    for values, _, _, _, reason in found[2:4]:
-        assert values == problem.worst
-        assert "every worker that tried it died" in reason
-        assert "longer than 6 s" in reason
-
-
-@pytest.mark.slow
-def test_candidate_that_fills_the_memory(problem: NASProblem) -> None:
-    """A candidate beyond a worker's memory fails; the others are scored."""
-    expected = scored(problem, SOUND)
-    with Workers(1, memory=3 << 29) as started:
-        problem.workers = started
-        found = scored(problem, [*SOUND, "0,0,0,8,0"])
-    assert found[:4] == expected
-    assert "out of memory" in found[4][-1]
-
-
-@pytest.mark.slow
-def test_worker_killed_in_the_middle(workers: Workers) -> None:
-    """Killed between two results, a worker costs nothing but time."""
-    problem = NASProblem("digits", n_images=16)
-    texts = [f"{8 * n},0,0,0|0,0,0,0|{m},0,0,0" for n in range(1, 6) for m in range(8, 40, 8)]
-    expected = scored(problem, texts)
-
-    def kill_one(n_scored: int) -> None:
-        if n_scored == 23:
-            children = psutil.Process().children(recursive=True)
-            victim = next(c for c in children if c.num_threads() > 3 and c.is_running())
-            victim.kill()
-
-    problem.workers, problem.progress = workers, kill_one
-    assert scored(problem, texts) == expected
-
-
-@pytest.mark.slow
-def test_no_process_is_given_up(problem: NASProblem) -> None:
-    """A process that takes long to start again is waited for, whatever Dask's patience."""
-    import dask
-
-    expected = scored(problem, SOUND)
-    with dask.config.set({"distributed.deploy.lost-worker-timeout": "10 ms"}):
-        before = set(psutil.Process().children(recursive=True))
-        with Workers(1) as problem.workers:
-            started = set(psutil.Process().children(recursive=True)) - before
-            max(started, key=lambda process: process.num_threads()).kill()
-            time.sleep(1)
-            assert scored(problem, SOUND) == expected
-        assert dask.config.get("distributed.deploy.lost-worker-timeout") == "10 ms"
 
 
 @contextmanager
@@ -305,11 +187,11 @@ def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
         Workers(2)
 
 
-def test_closed_workers(problem: NASProblem) -> None:
+def test_closed_workers(strange_problem: NASProblem) -> None:
     """Workers whose context is over say so."""
-    problem.workers = Workers(1)
+    strange_problem.workers = Workers(1)
     with pytest.raises(WorkerError, match="are closed"):
-        scored(problem, SOUND)
+        scored(strange_problem, SOUND)
 
 
 def test_unreachable_cluster_leaves_the_old_run(
