@@ -24,20 +24,21 @@ within the best and the median of each score; seconds, without scoring:
     nsga2                     20 92.74 ± 0.11  ( 3) 92.73 ± 0.14   93.63 ± 0.28  0.788 ± 0.010   0.3
     regularised evolution     20 92.67 ± 0.00  ( 8) 92.67 ± 0.00   93.73 ± 0.13  0.790 ± 0.011   1.3
     ours, no tournament       20 93.72 ± 0.12  (19) 93.70 ± 0.14   93.00 ± 0.28  0.763 ± 0.007   0.6
-    ours                       5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   93.04 ± 0.35  0.396 ± 0.123  35.2
-    ours, short training       5 93.36 ± 0.00  ( 5) 93.36 ± 0.00   93.04 ± 0.35  0.396 ± 0.123 138.1
-    ours, front's best         5 92.31         ( 1) 92.68 ± 0.37   93.04 ± 0.35  0.396 ± 0.123  27.1
-    ours, no learned mutation  5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   93.20 ± 0.54  0.582 ± 0.078  33.9
-    ours, no ntk               5 93.74 ± 0.03  ( 5) 93.74 ± 0.03   93.04 ± 0.54  0.501 ± 0.095  34.4
-    ours, no activation        5 –             ( 0) 93.76 ± 0.00   92.17 ± 1.05  0.480 ± 0.144  29.7
-    ours, no correlation       5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   92.42 ± 0.39  0.514 ± 0.125  32.8
+    ours                       5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   93.47 ± 0.42  0.672 ± 0.042  22.7
+    ours, short training       5 93.36 ± 0.00  ( 5) 93.36 ± 0.00   93.47 ± 0.42  0.672 ± 0.042  27.6
+    ours, front's best         5 93.02 ± 0.21  ( 2) 93.02 ± 0.21   93.47 ± 0.42  0.672 ± 0.042  21.7
+    ours, no learned mutation  5 93.68 ± 0.18  ( 5) 93.68 ± 0.18   92.82 ± 0.20  0.693 ± 0.088  21.5
+    ours, no ntk               5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   93.58 ± 0.58  0.519 ± 0.065  20.7
+    ours, no activation        5 93.63 ± 0.23  ( 3) 93.68 ± 0.18   92.38 ± 0.14  0.611 ± 0.022  19.4
+    ours, no correlation       5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   92.99 ± 0.52  0.665 ± 0.028  21.8
     te-nas                     5 93.98         ( 1) 93.98          93.98         0.346 ± 0.066  97.0
 
 "ours" hands over by ranks in the three scores and in size, of all that it scored; "front's best" by
 the sum of ranks in its front. The best of the table is 94.37. The target of 93.9 is not met: what
 the searches agree on is the cell of six 3×3 convolutions (93.76). A training of the ten best for
 three epochs on 10,000 images chooses worse ones, as it prefers what learns fast without depth.
-Tournaments lower the hypervolume and change nothing in what is handed over.
+Tournaments lower the hypervolume and change nothing in what is handed over; with alphas that start
+at zero, as in the paper, it was 0.396 ± 0.123 (n = 5).
 """
 
 from __future__ import annotations
