@@ -12,6 +12,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -96,9 +97,8 @@ class Workers:
         self.threads = threads
         self.seconds = seconds
         self.memory = memory
-        self._cluster: Any = None
         self._client: Any = None
-        self._patient: Any = None
+        self._open = ExitStack()
         self._held: CandidateScorer | None = None
         self._plugin = ""
 
@@ -114,10 +114,11 @@ class Workers:
         import dask  # noqa: PLC0415
         import distributed  # noqa: PLC0415
 
+        where: Any = self.address
         if self.n is not None:
-            self._patient = dask.config.set(PATIENT)
+            self._open.enter_context(dask.config.set(PATIENT))
             with dask.config.set(LOCAL):
-                self._cluster = distributed.LocalCluster(
+                cluster = distributed.LocalCluster(
                     n_workers=self.n,
                     threads_per_worker=1,
                     host="127.0.0.1",
@@ -125,10 +126,10 @@ class Workers:
                     dashboard_address="127.0.0.1:0",
                     silence_logs="CRITICAL",  # the reason of a failed candidate says it
                 )
+            where = self._open.enter_context(cluster)
         try:
-            self._client = distributed.Client(
-                self._cluster or self.address, timeout=CONNECT_SECONDS, set_as_default=False
-            )
+            client = distributed.Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
+            self._client = self._open.enter_context(client)
         except (OSError, ValueError, TimeoutError) as error:
             raise WorkerError(
                 f"no Dask scheduler answers at {self.address} within {CONNECT_SECONDS} s "
@@ -226,16 +227,13 @@ class Workers:
         self._client.register_plugin(_plugin_of(scorer), name=self._plugin)
 
     def _close(self) -> None:
-        if self._client is not None and self._plugin and self.address is not None:
-            # A cluster that goes on must not keep the probe.
-            self._client.unregister_worker_plugin(self._plugin)
-        for part in (self._client, self._cluster):
-            if part is not None:
-                part.close()
-        if self._patient is not None:
-            self._patient.__exit__(None, None, None)
-        self._client = self._cluster = self._held = self._patient = None
-        self._plugin = ""
+        """Close all that is open, whatever fails on the way."""
+        with self._open:
+            if self._plugin and self.address is not None and self._client.status == "running":
+                # A cluster that goes on must not keep the probe.
+                self._client.unregister_worker_plugin(self._plugin)
+            self._client = self._held = None
+            self._plugin = ""
 
 
 def dask_setup(worker: Any) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,18 @@ def test_cluster_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         Workers(address=address),
     ):
         pass
+
+
+@pytest.mark.slow
+def test_lost_scheduler(strange_problem: NASProblem, tmp_path: Path) -> None:
+    """When the cluster ends first, leaving the context is quiet and the workers are closed."""
+    with ExitStack() as stack:
+        address = stack.enter_context(cluster(tmp_path, 1))
+        with Workers(address=address) as strange_problem.workers:
+            assert len(scored(strange_problem, SOUND)) == len(SOUND)
+            stack.close()
+    with pytest.raises(WorkerError, match="are closed"):
+        scored(strange_problem, SOUND)
 
 
 @pytest.mark.slow
