@@ -1,66 +1,25 @@
-"""Pictures of a search against slow loops over its rows, and where there is little to show."""
+"""Pictures of a search against slow loops over its rows."""
 
 from __future__ import annotations
 
-import io
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
-from figures import draw, texts
+from figures import SCORES, WORST, draw, make_groups, make_history, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pymoo_nas.cell_drawing import plot_cell
-from pymoo_nas.errors import SearchError
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.operations import PAPER_OPERATIONS
 from pymoo_nas.plots import (
     plot_evolution,
     plot_front,
     plot_offspring,
     plot_scores_3d,
 )
-
-SCORES = ["ntk", "activation", "correlation"]
-HISTORY_PLOTS = [plot_evolution, plot_offspring, plot_front]
-WORST = {"ntk": 16.0, "activation": 2300.0, "correlation": 880.0}
-
-
-def make_history(n_generations: int = 30, n_offspring: int = 30, seed: int = 0) -> pd.DataFrame:
-    """Falling scores with 7 % degenerate candidates, some infeasible, a tournament every third."""
-    rng = np.random.default_rng(seed)
-    n = n_generations * n_offspring
-    generation = np.repeat(np.arange(1, n_generations + 1), n_offspring)
-    progress = np.exp(-generation / 10)
-    params = np.exp(rng.normal(11.5, 1, n)).astype(int)
-    frame = pd.DataFrame(
-        {
-            "generation": generation,
-            "genotype": "0804",
-            "ntk": 3.2 + 3 * progress + rng.gamma(2, 0.6, n),
-            "activation": -420 + 150 * progress + rng.gamma(2, 30, n),
-            "correlation": 20 + 60 * progress + rng.gamma(2, 15, n),
-            "params": params,
-            "flops": 50 * params,
-            "seconds": 0.1,
-            "degenerate": np.where(rng.random(n) < 0.07, "no ReLU", ""),
-            "feasible": params < 560_000,
-            "mutation": "grow:conv3x3",
-            "survived": rng.random(n) < 0.2,
-            "alpha": np.where((generation % 3 == 0) & (rng.random(n) < 0.7), rng.random(n), np.nan),
-        }
-    )
-    for score, worst in WORST.items():
-        frame.loc[frame["degenerate"] != "", score] = worst
-    return frame
 
 
 def usable_rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -276,16 +235,6 @@ def test_front_of_one_point() -> None:
 # Fig. 4 ------------------------------------------------------------------------------------------
 
 
-def make_groups() -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    random = pd.DataFrame(rng.normal([6, -300, 90], [1, 40, 20], (200, 3)), columns=SCORES)
-    popular = pd.DataFrame(rng.normal([3, -450, 20], [0.2, 9, 3], (4, 3)), columns=SCORES)
-    popular["name"] = ["resnet18", "vgg11_bn", "alexnet", "densenet121"]
-    random["name"] = ""
-    frames = {"random": random, "popular": popular}
-    return pd.concat([frame.assign(kind=kind) for kind, frame in frames.items()], ignore_index=True)
-
-
 def test_scores_3d_cuts_outliers_and_counts_them() -> None:
     """Rows worse than the 98th percentile in any score are left out, and the legend says so."""
     frame = make_groups()
@@ -347,84 +296,3 @@ def test_scores_3d_degenerate_rows_are_cut() -> None:
     for here, there in zip(points_3d(figure), points_3d(without), strict=True):
         assert np.array_equal(here, there)
     assert f"random (200, {201 - len(points_3d(figure)[1]) - 1} cut off)" in texts(figure)
-
-
-# Edge cases --------------------------------------------------------------------------------------
-
-UNUSABLE: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "empty": lambda frame: frame.iloc[:0],
-    "empty without types": lambda frame: pd.DataFrame(columns=frame.columns),
-    "infeasible": lambda frame: frame.assign(feasible=False),
-    "degenerate": lambda frame: frame.assign(degenerate="no ReLU"),
-    "NaN": lambda frame: frame.assign(activation=np.nan),
-    "infinite": lambda frame: frame.assign(correlation=np.inf),
-}
-USABLE: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "one row": lambda frame: frame.iloc[:1].assign(degenerate="", feasible=True),
-    "one generation": lambda frame: frame[frame["generation"] == 3],
-    "equal scores": lambda frame: frame.assign(ntk=1.0, activation=2.0, correlation=3.0),
-    "some NaN": lambda frame: frame.assign(ntk=frame["ntk"].where(frame.index % 3 > 0)),
-    "no parameter count": lambda frame: frame.assign(params=np.nan),
-    "no degenerate, read from CSV": lambda frame: pd.read_csv(
-        io.StringIO(frame[frame["degenerate"] == ""].to_csv(index=False))
-    ),
-}
-
-
-@pytest.mark.parametrize("plot", HISTORY_PLOTS)
-@pytest.mark.parametrize("case", UNUSABLE)
-def test_nothing_to_show_is_said(plot: Callable[..., Figure], case: str) -> None:
-    """Without a usable candidate the figure says so; nothing is raised and nothing warns."""
-    figure = plot(UNUSABLE[case](make_history(4, 5)))
-    draw(figure)
-    assert "no feasible candidate" in texts(figure)
-
-
-@pytest.mark.parametrize("case", ["empty", "degenerate", "NaN"])
-def test_scores_3d_nothing_to_show(case: str) -> None:
-    """Fig. 4 without a finite score says so."""
-    figure = plot_scores_3d(UNUSABLE[case](make_history(4, 5)), "genotype")
-    draw(figure)
-    assert "no feasible candidate" in texts(figure)
-
-
-@pytest.mark.parametrize("plot", HISTORY_PLOTS)
-@pytest.mark.parametrize("case", USABLE)
-def test_little_to_show_is_shown(plot: Callable[..., Figure], case: str) -> None:
-    """Small and uniform histories are drawn without a warning."""
-    figure = plot(USABLE[case](make_history(4, 6)))
-    draw(figure)
-    assert "no feasible candidate" not in texts(figure)
-
-
-@pytest.mark.parametrize("plot", HISTORY_PLOTS)
-def test_missing_columns_are_named(plot: Callable[..., Figure]) -> None:
-    """The error names every missing column."""
-    with pytest.raises(SearchError, match="lacks the columns ntk, correlation;"):
-        plot(make_history(2, 3).drop(columns=["ntk", "correlation"]))
-
-
-def test_missing_group_column_is_named() -> None:
-    """The group's column is looked for as well."""
-    with pytest.raises(SearchError, match="lacks the columns species"):
-        plot_scores_3d(make_groups(), "species")
-
-
-def test_text_in_place_of_numbers() -> None:
-    """A score that is no number is an error of this package that names the column."""
-    with pytest.raises(SearchError, match="column ntk: expected numbers"):
-        plot_evolution(make_history(2, 3).assign(ntk="good"))
-
-
-def test_nothing_global_changes() -> None:
-    """No figure is left with pyplot, and the settings of matplotlib stay as they were."""
-    before = matplotlib.rcParams.copy()
-    history = make_history(3, 5)
-    original = history.copy()
-    for plot in HISTORY_PLOTS:
-        draw(plot(history))
-    draw(plot_scores_3d(make_groups(), "kind"))
-    draw(plot_cell(Genotype.parse("0804"), PAPER_OPERATIONS))
-    assert matplotlib.rcParams.copy() == before  # copies, for a look at rcParams picks a backend
-    assert plt.get_fignums() == []
-    pd.testing.assert_frame_equal(history, original)

@@ -10,6 +10,7 @@ from made_images import alternating, random_images
 
 from pymoo_nas.datasets import balanced_indices, split_validation
 from pymoo_nas.errors import DatasetError
+from pymoo_nas.trainer import fitted_and_held_out
 
 
 @given(
@@ -130,3 +131,31 @@ def test_draw_is_shuffled() -> None:
     labels = alternating(40)
     drawn = balanced_indices(random_images(40), labels, 20, np.random.default_rng(0))
     assert 3 < np.abs(np.diff(labels[drawn])).sum() < 19
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    fraction=st.floats(0, 0.99),
+    seed=st.integers(0, 10),
+)
+def test_split_is_stratified(labels: list[int], fraction: float, seed: int) -> None:
+    """Both parts make up the whole, and every class gives its share within the stated limits."""
+    array = np.array(labels, dtype=np.int64)
+    fitted, held_out = fitted_and_held_out(array, fraction, seed)
+    assert sorted([*fitted, *held_out]) == list(range(len(labels)))
+    for label in set(labels):
+        n = labels.count(label)
+        n_held = int((array[held_out] == label).sum())
+        if fraction == 0 or n == 1:
+            assert n_held == 0
+        else:
+            assert 1 <= n_held <= n - 1
+            assert abs(n_held - fraction * n) <= max(0.5, 1 - fraction * n, fraction * n - (n - 1))
+
+
+def test_split_follows_the_seed() -> None:
+    """Equal seeds hold out the same images, other seeds others."""
+    labels = np.arange(200, dtype=np.int64) % 4
+    parts = [fitted_and_held_out(labels, 0.2, seed)[1].tolist() for seed in (0, 0, 1)]
+    assert parts[0] == parts[1] != parts[2]
+    assert len(parts[0]) == 40

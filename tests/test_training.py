@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
@@ -20,7 +18,6 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from pymoo_nas.datasets import Dataset, split_validation
 from pymoo_nas.evaluation import evaluate
 from pymoo_nas.files import WEIGHTS_FILE, copy_state
-from pymoo_nas.trainer import fitted_and_held_out
 from pymoo_nas.training import train
 
 
@@ -394,34 +391,6 @@ def test_augment_none_asks_the_data_set(option: bool | None, is_augmented: bool)
     trained_on = seen[len(originals) :]  # the trial pass came first
     unchanged = sum(bool((originals == image).all((1, 2, 3)).any()) for image in trained_on)
     assert (unchanged < len(originals)) == is_augmented
-
-
-@given(
-    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60),
-    fraction=st.floats(0, 0.99),
-    seed=st.integers(0, 10),
-)
-def test_split_is_stratified(labels: list[int], fraction: float, seed: int) -> None:
-    """Both parts make up the whole, and every class gives its share within the stated limits."""
-    array = np.array(labels, dtype=np.int64)
-    fitted, held_out = fitted_and_held_out(array, fraction, seed)
-    assert sorted([*fitted, *held_out]) == list(range(len(labels)))
-    for label in set(labels):
-        n = labels.count(label)
-        n_held = int((array[held_out] == label).sum())
-        if fraction == 0 or n == 1:
-            assert n_held == 0
-        else:
-            assert 1 <= n_held <= n - 1
-            assert abs(n_held - fraction * n) <= max(0.5, 1 - fraction * n, fraction * n - (n - 1))
-
-
-def test_split_follows_the_seed() -> None:
-    """Equal seeds hold out the same images, other seeds others."""
-    labels = np.arange(200, dtype=np.int64) % 4
-    parts = [fitted_and_held_out(labels, 0.2, seed)[1].tolist() for seed in (0, 0, 1)]
-    assert parts[0] == parts[1] != parts[2]
-    assert len(parts[0]) == 40
 
 
 @pytest.mark.gpu
