@@ -165,8 +165,8 @@ def nothing_found(algorithm: EvolutiveNAS) -> str:
         return ""
     return (
         f"none of {len(algorithm.scored)} candidates is left that could be judged ("
-        f"{', '.join(f'{n} × {reason}' for reason, n in reasons.most_common())}); raise max_params "
-        "or max_flops, search another space, or score on fewer images"
+        f"{', '.join(f'{n} × {reason}' for reason, n in reasons.most_common())}); raise the "
+        "limits (max_params, max_flops, max_acts), search another space, or score on fewer images"
     )
 
 
@@ -181,7 +181,7 @@ def _nothing_feasible(problem: Any, scored: Any) -> str:
     return (
         f"none of {len(scored)} candidates keeps the limits; the closest, "
         f"{problem.search_space.format(closest.X[0])}, has {counts}; "
-        "raise max_params or max_flops, or search a smaller space"
+        "raise the limits (max_params, max_flops, max_acts), or search a smaller space"
     )
 
 

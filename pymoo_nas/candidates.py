@@ -13,9 +13,9 @@ from torch import nn
 
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, OperationError
-from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.scores import worst_scores
-from pymoo_nas.scoring import Probe, Scores, score_builds
+from pymoo_nas.scoring import Counts, Probe, Scores, score_builds
 from pymoo_nas.search_space import SearchSpace
 
 
@@ -29,7 +29,7 @@ class CandidateScorer:
         n_classes: logits of a network.
         n_inits: initialisations that the scores are averaged over, R.
         seed: of the first initialisation; the same for every candidate.
-        limits: "params" and "flops" → largest number; without an entry there is no limit.
+        limits: field of `Counts` → largest number; without an entry there is no limit.
         max_memory: see `score`.
     """
 
@@ -81,26 +81,29 @@ class CandidateScorer:
             scores = self.not_scored(str(error))
         return replace(scores, seconds=time.perf_counter() - start)
 
-    def not_scored(self, reason: str, params: int = 0, flops: int = 0) -> Scores:
+    def not_scored(self, reason: str, counts: Counts | None = None) -> Scores:
         """The worst scores, and why."""
-        return Scores(*self.worst, params=params, flops=flops, degenerate=reason)
+        return Scores(*self.worst, **(counts or Counts())._asdict(), degenerate=reason)
 
     def _score(self, genotype: Any, check: bool) -> Scores:
         params = self._parameters(genotype)
         if params > self.limits.get("params", params):
             # Nothing more than the count was built: a huge candidate costs no memory.
-            return self.not_scored("over the limit: not scored", params, 0)
+            return self.not_scored("over the limit: not scored", Counts(params))
         first = self.build(genotype)
-        params, flops = count_parameters(first), count_flops(first, self.probe.images)
-        if flops > self.limits.get("flops", flops):
-            return self.not_scored("over the limit: not scored", params, flops)
+        images = self.probe.images
+        counts = Counts(
+            count_parameters(first), count_flops(first, images), count_acts(first, images)
+        )
+        if any(getattr(counts, name) > limit for name, limit in self.limits.items()):
+            return self.not_scored("over the limit: not scored", counts)
         others = [
             partial(self.build, genotype, self.seed + index) for index in range(1, self.n_inits)
         ]
         return score_builds(
             [lambda: first, *others],
             self.probe,
-            counts=(params, flops),
+            counts=counts,
             max_memory=self.max_memory,
             check=check,
         )

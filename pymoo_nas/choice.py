@@ -27,7 +27,11 @@ sum of eighth powers ranks better than that of ranks or of logarithms (studies/s
 
 
 def order_scored(
-    history: pd.DataFrame, *, max_params: float | None = None, max_flops: float | None = None
+    history: pd.DataFrame,
+    *,
+    max_params: float | None = None,
+    max_flops: float | None = None,
+    max_acts: float | None = None,
 ) -> pd.DataFrame:
     """All candidates of a search within limits, the architecture to choose first.
 
@@ -39,6 +43,7 @@ def order_scored(
         history: see `history_to_frame`.
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
+        max_acts: largest number of values that convolutions and poolings return per image.
 
     Returns:
         the feasible rows that are not degenerate, each architecture once, with a column
@@ -48,7 +53,8 @@ def order_scored(
         SearchError: nothing is left.
     """
     usable = history[history["feasible"] & (history["degenerate"] == "")]
-    kept = _within(usable.drop_duplicates("genotype"), max_params, max_flops)
+    limits = {"params": max_params, "flops": max_flops, "acts": max_acts}
+    kept = _within(usable.drop_duplicates("genotype"), limits)
     ranks = kept[list(OBJECTIVES)].assign(size=-kept["flops"]).rank(pct=True)
     summed = (ranks**RANK_POWER).sum(axis=1)
     return kept.assign(rank_sum=summed).sort_values("rank_sum", kind="stable", ignore_index=True)
@@ -60,6 +66,7 @@ def order_front(
     weights: Mapping[str, float] | None = None,
     max_params: float | None = None,
     max_flops: float | None = None,
+    max_acts: float | None = None,
 ) -> pd.DataFrame:
     """A front within limits, the architecture to choose first.
 
@@ -73,6 +80,7 @@ def order_front(
         weights: objective → importance, not negative; those left out count 0. Scaled to sum 1.
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
+        max_acts: largest number of values that convolutions and poolings return per image.
 
     Returns:
         the rows with a column ``distance``, ascending.
@@ -80,7 +88,7 @@ def order_front(
     Raises:
         SearchError: an empty front, limits that nothing keeps, or senseless weights.
     """
-    kept = _within(front, max_params, max_flops)
+    kept = _within(front, {"params": max_params, "flops": max_flops, "acts": max_acts})
     scores = _scaled(kept[list(OBJECTIVES)].to_numpy(float))
     distance = _knee_distance(scores) if weights is None else _weight_distance(scores, weights)
     return kept.assign(distance=distance).sort_values("distance", kind="stable", ignore_index=True)
@@ -141,8 +149,8 @@ def try_out(
     )
 
 
-def _within(rows: pd.DataFrame, max_params: float | None, max_flops: float | None) -> pd.DataFrame:
-    """The rows that keep the limits.
+def _within(rows: pd.DataFrame, limits: Mapping[str, float | None]) -> pd.DataFrame:
+    """The rows that keep the limits: column → largest number, or None.
 
     Raises:
         SearchError: there are none.
@@ -153,14 +161,15 @@ def _within(rows: pd.DataFrame, max_params: float | None, max_flops: float | Non
             "with higher limits"
         )
     kept = rows
-    for name, limit in (("params", max_params), ("flops", max_flops)):
+    for name, limit in limits.items():
         if limit is not None:
             kept = kept[kept[name] <= limit]
     if kept.empty:
         raise SearchError(
-            f"no architecture keeps max_params={max_params}, max_flops={max_flops}; the smallest "
-            f"has {rows['params'].min():,} parameters, the cheapest {rows['flops'].min():,} "
-            "multiply-accumulates"
+            f"no architecture keeps {', '.join(f'max_{k}={v}' for k, v in limits.items())}; the "
+            f"smallest has {rows['params'].min():,} parameters, the cheapest "
+            f"{rows['flops'].min():,} multiply-accumulates, the least acts are "
+            f"{rows['acts'].min():,}"
         )
     return kept
 

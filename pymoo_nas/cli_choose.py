@@ -11,11 +11,20 @@ from rich.console import Console
 from rich.table import Table
 
 from pymoo_nas.choice import METHODS, order_front, order_scored, try_out
-from pymoo_nas.cli_options import Device, Precision, Seed, terminal
+from pymoo_nas.cli_options import (
+    Device,
+    MaxActs,
+    MaxFlops,
+    MaxParams,
+    Precision,
+    Seed,
+    terminal,
+)
 from pymoo_nas.errors import SearchError
 from pymoo_nas.runs import RunFolder
+from pymoo_nas.scoring import Counts
 
-COLUMNS = ("ntk", "activation", "correlation", "params", "flops")
+COLUMNS = ("ntk", "activation", "correlation", "params", "flops", "acts")
 METHOD_COLUMNS = ("rank_sum", "distance", "accuracy")
 """Columns of the printed table, after the genotype; and those that a method gives."""
 
@@ -37,10 +46,9 @@ def choose(
         list[str] | None,
         typer.Option(help="Importance of objectives, such as ntk=2 activation=1."),
     ] = None,
-    max_params: Annotated[int | None, typer.Option(help="Largest number of parameters.")] = None,
-    max_flops: Annotated[
-        int | None, typer.Option(help="Largest number of multiply-accumulates per image.")
-    ] = None,
+    max_params: MaxParams = None,
+    max_flops: MaxFlops = None,
+    max_acts: MaxActs = None,
     top: Annotated[int, typer.Option(help="For training: how many are tried.", min=1)] = 5,
     epochs: Annotated[int, typer.Option(help="For training: epochs of each.", min=1)] = 2,
     cells: Annotated[int, typer.Option(help="For training: cells in sequence.", min=1)] = 3,
@@ -63,7 +71,7 @@ def choose(
     console = terminal()
     folder = RunFolder(run)
     parsed = parse_weights(weights) if weights else None
-    limits = {"max_params": max_params, "max_flops": max_flops}
+    limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
     if method in ("knee", "weights"):
         ordered = order_front(folder.front(), weights=parsed, **limits)
     else:
@@ -119,6 +127,6 @@ def _show(console: Console, ordered: pd.DataFrame, method: str) -> None:
     for name in columns:
         table.add_column(name, justify="right")
     for _, row in ordered.head(SHOWN).iterrows():
-        values = (f"{row[n]:,}" if n in ("params", "flops") else f"{row[n]:.4g}" for n in columns)
+        values = (f"{row[n]:,}" if n in Counts._fields else f"{row[n]:.4g}" for n in columns)
         table.add_row(str(row["genotype"]), *values)
     console.print(table)

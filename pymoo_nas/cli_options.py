@@ -17,6 +17,14 @@ DEFAULT_OPERATIONS = ",".join(PAPER_OPERATIONS)
 
 Images = Annotated[int, typer.Option("--images", help="Images in the probe batch.", min=2)]
 Inits = Annotated[int, typer.Option("--inits", help="Initialisations to average over.", min=1)]
+MaxParams = Annotated[int | None, typer.Option(help="Largest number of parameters.")]
+MaxFlops = Annotated[
+    int | None, typer.Option(help="Largest number of multiply-accumulates per image.")
+]
+MaxActs = Annotated[
+    int | None,
+    typer.Option(help="Largest number of values that convolutions and poolings make per image."),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, or auto.")]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to this many pixels.")]
 DataDir = Annotated[Path, typer.Option(help="Folder of torchvision's data sets.")]

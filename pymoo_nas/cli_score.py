@@ -58,10 +58,10 @@ def score_models(
         download=download,
     )
     table = Table(title=f"{problem.dataset.name}: lower is better, mean ± deviation of {inits}")
-    for name in ("model", "ntk", "activation", "correlation", "params", "MACs", "s", "degenerate"):
-        table.add_column(
-            name, justify="left" if name in ("model", "degenerate") else "right", overflow="fold"
-        )
+    table.add_column("model", overflow="fold")
+    for name in ("ntk", "activation", "correlation", "params", "MACs", "acts", "s"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("degenerate", overflow="fold")
     failed = False
     for name in models:
         try:
@@ -85,6 +85,7 @@ def _cells(scores: Scores) -> list[str]:
         *(f"{value:.4g} ± {spread:.2g}" for value, spread in pairs),
         f"{scores.params:,}",
         f"{scores.flops:,}",
+        f"{scores.acts:,}",
         f"{scores.seconds:.2f}",
         scores.degenerate,
     ]

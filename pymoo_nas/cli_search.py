@@ -25,6 +25,9 @@ from pymoo_nas.cli_options import (
     Images,
     ImageSize,
     Inits,
+    MaxActs,
+    MaxFlops,
+    MaxParams,
     Operations,
     Seed,
     absolute_dataset,
@@ -49,10 +52,9 @@ def search(
     generations: Annotated[int, typer.Option(help="Generations.", min=1)] = 9,
     population: Annotated[int, typer.Option(help="Survivors per generation.", min=1)] = 5,
     offspring: Annotated[int, typer.Option(help="Candidates per generation.", min=1)] = 15,
-    max_params: Annotated[int | None, typer.Option(help="Largest number of parameters.")] = None,
-    max_flops: Annotated[
-        int | None, typer.Option(help="Largest number of multiply-accumulates per image.")
-    ] = None,
+    max_params: MaxParams = None,
+    max_flops: MaxFlops = None,
+    max_acts: MaxActs = None,
     tournament_every: Annotated[
         int, typer.Option(help="Generations between DARTS tournaments; 0 for none.", min=0)
     ] = 3,
@@ -102,6 +104,7 @@ def search(
         "balanced_ntk": balanced_ntk,
         "max_params": max_params,
         "max_flops": max_flops,
+        "max_acts": max_acts,
         "image_size": image_size,
         "device": device,
         "seed": seed,
@@ -249,7 +252,7 @@ def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
         raise SearchError(f"{failure}; the tables are in {folder.path}")
     front = front_to_frame(algorithm)
     table = Table(title="front, best rank sum first")
-    columns = ["genotype", "ntk", "activation", "correlation", "params", "flops"]
+    columns = ["genotype", "ntk", "activation", "correlation", "params", "flops", "acts"]
     for name in columns:
         table.add_column(name, justify="left" if name == "genotype" else "right", overflow="fold")
     for _, row in front.iterrows():

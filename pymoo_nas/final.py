@@ -12,7 +12,7 @@ from torch import nn
 
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import SearchError
-from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
 
@@ -86,7 +86,8 @@ def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) ->
     """
     if not genotypes:
         raise SearchError(
-            "the front is empty: no candidate kept the limits; raise max_params or max_flops"
+            "the front is empty: no candidate kept the limits; raise them (max_params, max_flops, "
+            "max_acts)"
         )
     n_candidates = min(len(genotypes), MAX_CANDIDATES)
     # Many cells leave astronomically many choices among six.
@@ -122,5 +123,6 @@ def _fits(genotypes: Sequence[Any], problem: NASProblem) -> bool:
     counts: dict[str, Callable[[], int]] = {
         "params": lambda: count_parameters(network),
         "flops": lambda: count_flops(network, images),
+        "acts": lambda: count_acts(network, images),
     }
     return all(counts[name]() <= limit for name, limit in problem.limits.items())

@@ -31,7 +31,7 @@ user's operation that mixes images, or whose gradients cannot be followed, is re
 RELEASE_EVERY = 8
 """Candidates between two releases of freed memory: 30 large ones left a gigabyte of holes."""
 
-RECORDED = ("params", "flops", "seconds", "degenerate")
+RECORDED = ("params", "flops", "acts", "seconds", "degenerate")
 """What the evaluation leaves on every individual besides F and G."""
 
 
@@ -51,6 +51,8 @@ class NASProblem(Problem):
             NAS-Bench-201 better (see studies/score_quality.py), instead of the published one.
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
+        max_acts: largest number of values that convolutions and poolings return per image. Together
+            the two bound the time of a training, see `count_acts`.
         image_size: images are resized to it.
         device: "cpu", "cuda", "cuda:0", "auto".
         seed: of the probe and of the initialisations; the same for every candidate.
@@ -80,6 +82,7 @@ class NASProblem(Problem):
         balanced_ntk: bool = False,
         max_params: int | None = None,
         max_flops: int | None = None,
+        max_acts: int | None = None,
         image_size: int | tuple[int, int] | None = None,
         device: str = "cpu",
         seed: int = 0,
@@ -87,7 +90,7 @@ class NASProblem(Problem):
         download: bool = False,
         max_memory: int | None = None,
     ) -> None:
-        limits = {"params": max_params, "flops": max_flops}
+        limits = {"params": max_params, "flops": max_flops, "acts": max_acts}
         _check_numbers(
             {"n_images": (n_images, 2), "n_inits": (n_inits, 1), "seed": (seed, 0)}, limits
         )
@@ -139,7 +142,7 @@ class NASProblem(Problem):
 
     @property
     def limits(self) -> Mapping[str, int]:
-        """The entries "params" and "flops" → largest number, where there is one."""
+        """The entries "params", "flops", "acts" → largest number, where there is one."""
         return self.scorer.limits
 
     def build(self, genotype: Any, seed: int | None = None) -> nn.Module:

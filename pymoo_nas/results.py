@@ -19,6 +19,7 @@ HISTORY_TYPES: dict[str, Any] = {
     **dict.fromkeys(OBJECTIVES, "float64"),
     "params": "int64",
     "flops": "int64",
+    "acts": "int64",
     "seconds": "float64",
     "degenerate": "str",
     "feasible": "bool",
@@ -105,6 +106,7 @@ def _row(individual: Any, problem: Any) -> dict[str, Any]:
         **dict(zip(OBJECTIVES, map(float, individual.F), strict=True)),
         "params": int(individual.get("params")),
         "flops": int(individual.get("flops")),
+        "acts": int(individual.get("acts")),
         "seconds": float(individual.get("seconds")),
         # On one line: a carriage return within a field would not be read back.
         "degenerate": " ".join((individual.get("degenerate") or "").split()),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from pymoo_nas.datasets import Dataset, balanced_indices
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.kernels import check_images, measure_kernels
-from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.scores import (
     Matrix,
     activation_score,
@@ -75,6 +76,20 @@ def draw_probe(
     return Probe(dataset.normalized(dataset.train_images[indices]).to(device))
 
 
+class Counts(NamedTuple):
+    """The size of a network, in three measures; 0 where it was not counted.
+
+    Attributes:
+        params: trainable parameters.
+        flops: multiply-accumulates of one image.
+        acts: numbers that convolutions and poolings return for one image.
+    """
+
+    params: int = 0
+    flops: int = 0
+    acts: int = 0
+
+
 @dataclass(frozen=True)
 class Scores:
     """The three objectives of one network, all minimised.
@@ -86,6 +101,7 @@ class Scores:
         spread: standard deviation of each of the three over the initialisations (0 for one).
         params: trainable parameters.
         flops: multiply-accumulates of one image.
+        acts: see `Counts`.
         seconds: wall time of scoring.
         degenerate: why the scores are worthless; empty where they are not.
         balanced_ntk: as ntk, of the kernel in which every parameter tensor weighs alike, so that
@@ -98,6 +114,7 @@ class Scores:
     spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
     params: int = 0
     flops: int = 0
+    acts: int = 0
     seconds: float = 0.0
     degenerate: str = ""
     balanced_ntk: float = math.nan
@@ -155,7 +172,7 @@ def score_builds(
     builds: Iterable[Callable[[], nn.Module]],
     probe: Probe,
     *,
-    counts: tuple[int, int] | None = None,
+    counts: Counts | None = None,
     max_memory: int | None = None,
     check: bool = False,
 ) -> Scores:
@@ -164,7 +181,7 @@ def score_builds(
     Args:
         builds: each returns the network at one initialisation.
         probe: the images.
-        counts: parameters and multiply-accumulates where they are known already.
+        counts: the size of the network where it is known already.
         max_memory: see `score`.
         check: see `score`; only the first initialisation is checked.
 
@@ -188,8 +205,11 @@ def score_builds(
         raise ScoreError("no network to score; expected at least one initialisation")
     if counts is None:
         with preserved(network):
-            # A copy: the network may change its input in place.
-            counts = count_parameters(network), count_flops(network, probe.images[:1].clone())
+            # A copy for each: the network may change its input in place.
+            flops, acts = (
+                count(network, probe.images[:1].clone()) for count in (count_flops, count_acts)
+            )
+            counts = Counts(count_parameters(network), flops, acts)
     table = np.array(rows)
     ntk, activation, correlation, balanced_ntk = table.mean(0).tolist()
     return Scores(
@@ -197,8 +217,7 @@ def score_builds(
         activation=activation,
         correlation=correlation,
         spread=tuple(table[:, :3].std(0).tolist()),
-        params=counts[0],
-        flops=counts[1],
+        **counts._asdict(),
         seconds=time.perf_counter() - start,
         degenerate=next(filter(None, reasons), ""),
         balanced_ntk=balanced_ntk,

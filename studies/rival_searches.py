@@ -46,7 +46,7 @@ from pymoo_nas.operators import (
 )
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
-from pymoo_nas.scoring import score_builds
+from pymoo_nas.scoring import Counts, score_builds
 from pymoo_nas.survival import order_population
 from pymoo_nas.tournament import DartsTournament
 
@@ -286,7 +286,7 @@ def supernet_scores(problem: Any, alive: Alive, seed: int) -> tuple[float, float
         return network  # type: ignore[no-any-return]
 
     builds = [partial(build, index) for index in range(problem.n_inits)]
-    scores = score_builds(builds, problem.probe, counts=(1, 1))
+    scores = score_builds(builds, problem.probe, counts=Counts(1, 1))
     return scores.ntk, scores.activation
 
 

@@ -61,7 +61,7 @@ import pymoo_nas
 from pymoo_nas.kernels import measure_kernels
 from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.networks import count_flops, count_parameters
-from pymoo_nas.scoring import Probe, score_builds
+from pymoo_nas.scoring import Counts, Probe, score_builds
 from pymoo_nas.search_space import CellSpace
 
 ARCHITECTURES = (
@@ -144,7 +144,7 @@ def cost_table(device: torch.device, repeats: int) -> None:
     to_step, to_te_nas, to_loop = [], [], []
     print("  params     MMACs   step s  scores s  ratio  TE-NAS/scores  one by one/scores")
     for network in networks(device).values():
-        counts = count_parameters(network), count_flops(network, images)
+        counts = Counts(count_parameters(network), count_flops(network, images))
         builds = [lambda network=network: network]
         times = medians(
             {

@@ -36,6 +36,7 @@ def make_history(n_generations: int = 30, n_offspring: int = 30, seed: int = 0) 
             "correlation": 20 + 60 * progress + rng.gamma(2, 15, n),
             "params": params,
             "flops": 50 * params,
+            "acts": params // 2,
             "seconds": 0.1,
             "degenerate": np.where(rng.random(n) < 0.07, "no ReLU", ""),
             "feasible": params < 560_000,

@@ -56,4 +56,6 @@ def strange_operations() -> Mapping[str, Callable[[int, int], nn.Module]]:
 def scored(problem: NASProblem, texts: list[str]) -> list[Any]:
     """The scores of texts, without what differs from run to run."""
     rows = problem.score_genotypes([problem.search_space.parse(text) for text in texts])
-    return [(row.values, row.spread, row.params, row.flops, row.degenerate) for row in rows]
+    return [
+        (row.values, row.spread, row.params, row.flops, row.acts, row.degenerate) for row in rows
+    ]

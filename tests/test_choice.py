@@ -20,6 +20,7 @@ def front_of(*scores: tuple[float, float, float]) -> pd.DataFrame:
     n = len(scores)
     frame = pd.DataFrame(list(scores), columns=["ntk", "activation", "correlation"])
     sizes = {"params": 10 * np.arange(1, n + 1), "flops": 100 * np.arange(n, 0, -1)}
+    sizes["acts"] = 7 * np.arange(1, n + 1)
     return frame.assign(genotype=list("abcdefgh"[:n]), **sizes)
 
 
@@ -65,6 +66,7 @@ def test_limits() -> None:
     assert first(CORNERS, max_params=30, weights={"activation": 1}) == "b"
     assert set(order_front(CORNERS, max_params=30)["genotype"]) == {"a", "b", "c"}
     assert set(order_front(CORNERS, max_flops=200)["genotype"]) == {"d", "e"}
+    assert set(order_front(CORNERS, max_acts=14)["genotype"]) == {"a", "b"}
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -98,6 +100,7 @@ def test_every_row_is_kept(scores: list[tuple[float, float, float]]) -> None:
     [
         ({"max_params": 5}, "smallest has 10 parameters"),
         ({"max_flops": 50}, "cheapest 100"),
+        ({"max_acts": 6}, "max_acts=6.*least acts are 7"),
         ({"weights": {"speed": 1.0}}, "speed.*expected some of ntk"),
         ({"weights": {"ntk": -1.0}}, "at least 0"),
         ({"weights": {"ntk": 0.0}}, "not all of them 0"),
@@ -120,6 +123,7 @@ HISTORY = pd.DataFrame(
         "correlation": [4.0, 2.0, 1.0, 3.0, 4.0, 0.5],
         "params": [10, 20, 30, 40, 10, 50],
         "flops": [400, 300, 200, 100, 400, 500],
+        "acts": [7, 7, 8, 9, 7, 7],
         "feasible": [True, True, True, True, True, False],
         "degenerate": [""] * 6,
     }
@@ -137,6 +141,7 @@ def test_ranks_by_hand() -> None:
 def test_ranks_within_limits() -> None:
     """Limits apply before the ranks are taken; nothing left is a mistake."""
     assert order_scored(HISTORY, max_params=10)["rank_sum"].tolist() == [4.0]
+    assert set(order_scored(HISTORY, max_acts=7)["genotype"]) == {"a", "b"}
     with pytest.raises(SearchError, match="smallest has 10 parameters"):
         order_scored(HISTORY, max_flops=99)
     with pytest.raises(SearchError, match="nothing to choose from"):

@@ -188,6 +188,7 @@ def test_version(run: Run) -> None:
         (["search", "--seed", str(10**30)], "seed"),
         (["search", "--max-params", "0"], "max_params"),
         (["search", "--max-flops=-5"], "max_flops"),
+        (["search", *TINY, "--max-acts", "20"], "limit 20"),
         (["search", "--device", "cuda:99"], "cuda:99"),
         (["nosuch"], "No such command"),
         (["train", "nosuch"], "holds no run"),

@@ -7,7 +7,7 @@ from pymoo.optimize import minimize
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import GenotypeError, SearchError
 from pymoo_nas.final import build_final, choose_cells
-from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
 from pymoo_nas.training import train
@@ -59,11 +59,14 @@ def test_same_seed_same_weights(problem: NASProblem) -> None:
 
 def test_from_a_result_within_its_limits() -> None:
     """The cells come from the front and their network keeps the limits of the search."""
-    problem = NASProblem("digits", n_images=16, max_params=15_000, max_flops=400_000)
+    problem = NASProblem(
+        "digits", n_images=16, max_params=15_000, max_flops=400_000, max_acts=9_000
+    )
     result = minimize(problem, EvolutiveNAS(4, 10), ("n_gen", 3), seed=1)
     network = build_final(result)
     assert count_parameters(network) <= 15_000
     assert count_flops(network, problem.probe.images) <= 400_000
+    assert count_acts(network, problem.probe.images) <= 9_000
     assert len(front_to_frame(result)) >= 1
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import genotypes
@@ -21,12 +22,14 @@ from pymoo_nas.networks import (
     TournamentNetwork,
     check_size,
     concatenate,
+    count_acts,
     count_flops,
     count_parameters,
     halve,
     out_channels,
 )
 from pymoo_nas.operations import operation_table
+from pymoo_nas.resnet import CifarResNet
 
 PAPER = operation_table()
 
@@ -375,12 +378,43 @@ def test_flops_of_grouped_and_pooled() -> None:
     assert count_flops(pooled, random_images(1, 3, 5, 5)) == 3 * 2
 
 
+def test_acts_by_hand() -> None:
+    """Numbers from convolutions and poolings, those between cells too, counted by hand."""
+    # Convolution to 4 channels on 8×6 maps: 192. Halved to 4×3, features and image of 2: 48 + 24.
+    # Convolution on 4×3 maps: 48.
+    cells = [partial(Cell, Genotype.parse("4000"), PAPER)] * 2
+    network = CellNetwork(cells, in_channels=2, n_classes=3)
+    assert count_acts(network, random_images(5, 2, 8, 6)) == 192 + 48 + 24 + 48
+    # On 5×5 maps of 3 channels: residual block to 2 channels, 3 convolutions of 50; poolings to 3
+    # channels, 75 each; linear layer none.
+    mixed = CellNetwork([partial(Cell, Genotype.parse("0233"), PAPER)], 3, 2)
+    assert count_acts(mixed, random_images(1, 3, 5, 5)) == 3 * 50 + 2 * 75
+    assert count_acts(nn.Flatten(), random_images(2, 3, 4, 4)) == 0
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet20"])
+def test_acts_are_what_the_layers_return(name: str) -> None:
+    """On known networks: the outputs of all convolutions and poolings, as hooks see them."""
+    network = CifarResNet(3, 3, 10) if name == "resnet20" else torchvision.models.resnet18()
+    sizes: list[int] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d):
+            module.register_forward_hook(lambda *seen: sizes.append(seen[2].numel()))
+    images = random_images(1, 3, 32, 32)
+    with torch.no_grad():
+        network.eval()(images)
+    expected = sum(sizes)
+    assert expected > 0
+    assert count_acts(network, images) == expected
+
+
 @pytest.mark.parametrize("training", [True, False])
-def test_flops_leave_the_network(training: bool) -> None:
+@pytest.mark.parametrize("count_some", [count_flops, count_acts])
+def test_counting_leaves_the_network(count_some: Any, training: bool) -> None:
     """Counting keeps the mode, the statistics and the gradients as they were."""
     network = CellNetwork([partial(Cell, Genotype.parse("4000"), PAPER)], 3, 2).train(training)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    count_flops(network, random_images(2, 3, 8, 8))
+    count_some(network, random_images(2, 3, 8, 8))
     assert network.training == training
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())

@@ -9,7 +9,7 @@ from torch import nn
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import DatasetError, DeviceError, NetworkError, PymooNasError, SearchError
-from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.operators import as_column
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import worst_scores
@@ -67,6 +67,7 @@ def test_extra_outputs(problem: NASProblem) -> None:
     network = problem.build(problem.search_space.parse(GENOTYPE))
     assert out["params"][0] == count_parameters(network)
     assert out["flops"][0] == count_flops(network, problem.probe.images)
+    assert out["acts"][0] == count_acts(network, problem.probe.images)
     assert out["seconds"][0] > 0
     assert out["degenerate"][0] == ""
 
@@ -87,9 +88,10 @@ def test_limits_in_scientific_notation() -> None:
     assert NASProblem("digits", n_images=16, max_params=2e5).limits == {"params": 200_000}
 
 
-def test_flops_limit() -> None:
-    """A limit on multiply-accumulates alone is one constraint."""
-    limited = NASProblem("digits", n_images=16, max_flops=100_000)
+@pytest.mark.parametrize("limit", [{"max_flops": 100_000}, {"max_acts": 1000}])
+def test_one_limit(limit: dict[str, int]) -> None:
+    """A limit on multiply-accumulates, or on acts, alone is one constraint."""
+    limited = NASProblem("digits", n_images=16, **limit)
     out = evaluate(limited, "4000", GENOTYPE)
     assert out["G"].shape == (2, 1)
     assert out["G"][0, 0] <= 0 < out["G"][1, 0]

@@ -40,6 +40,7 @@ ROWS = st.fixed_dictionaries(
         "correlation": FLOATS,
         "params": st.integers(0, 2**40),
         "flops": st.integers(0, 2**50),
+        "acts": st.integers(0, 2**50),
         "seconds": st.floats(0, 1e6),
         "degenerate": st.sampled_from(["", "no ReLU", 'said "NaN", twice', "nan", "a\nb"]),
         "feasible": st.booleans(),

@@ -30,7 +30,7 @@ from pymoo_nas.scores import (
     squared_distances,
     worst_scores,
 )
-from pymoo_nas.scoring import Probe, Scores, draw_probe, reinitialize, score, score_builds
+from pymoo_nas.scoring import Counts, Probe, Scores, draw_probe, reinitialize, score, score_builds
 
 IMAGES = images_of(6, 3, 8)
 
@@ -108,6 +108,7 @@ def test_scores_are_those_of_the_loop() -> None:
     # 3·4·9 + 4 + (4 + 4) + 4·4·9 + 4 + 4·3 + 3 weights; per pixel of 8×8 and 6×6 maps.
     assert scores.params == 283
     assert scores.flops == 64 * 3 * 4 * 9 + 36 * 4 * 4 * 9 + 4 * 3
+    assert scores.acts == 64 * 4 + 36 * 4
     assert scores.seconds > 0
 
 
@@ -339,8 +340,8 @@ def test_half_precision() -> None:
 def test_counts_that_are_known() -> None:
     """Counts given by the caller are taken over, and only the first network is checked."""
     builds = [network, lambda: built(lambda: around(Scaled(), nn.ReLU()))]
-    scores = score_builds(builds, Probe(IMAGES), counts=(5, 6), check=True)
-    assert (scores.params, scores.flops) == (5, 6)
+    scores = score_builds(builds, Probe(IMAGES), counts=Counts(5, 6, 7), check=True)
+    assert (scores.params, scores.flops, scores.acts) == (5, 6, 7)
     single = [score_builds([build], Probe(IMAGES)).values for build in builds]
     assert scores.values == pytest.approx(np.mean(single, axis=0).tolist())
 
