@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pymoo_nas.errors import NetworkError, PymooNasError
 from pymoo_nas.nasbench201_genotype import N_NODES, NONE, SKIP, NASBench201Genotype
 from pymoo_nas.networks import check_size
-from pymoo_nas.operations import conv_bn_relu
+from pymoo_nas.operations import AveragePooling, conv_bn_relu
 
 N_STAGES = 3
 """Stages of the network; the map is halved and the width doubled between two of them."""
@@ -145,7 +145,7 @@ FACTORIES: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType(
         SKIP: lambda _: nn.Identity(),
         "nor_conv_1x1": lambda channels: relu_conv_bn(channels, channels, kernel=1),
         "nor_conv_3x3": lambda channels: relu_conv_bn(channels, channels, kernel=3),
-        "avg_pool_3x3": lambda _: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False),
+        "avg_pool_3x3": lambda _: AveragePooling(count_include_pad=False),
     }
 )
 """Operation → factory of its module for so many channels; ``none`` has none."""

@@ -44,12 +44,13 @@ import torch
 import pymoo_nas
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.networks import count_parameters
+from pymoo_nas.operations import AveragePooling
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import read_frame
 from pymoo_nas.runs import HISTORY
 from pymoo_nas.search_space import CellSpace
 
-PARTS = ("digits", "cifar", "costs")
+PARTS = ("digits", "cifar", "costs", "pooling")
 """What is measured, each in less than a quarter of an hour."""
 
 PAPER = ["--generations", "30", "--offspring", "30", "--max-params", "560000"]
@@ -109,6 +110,28 @@ def candidate_costs(cifar: Path, seed: int) -> None:
         )
 
 
+def pooling_costs() -> None:
+    """Milliseconds of average pooling, forward and backward, by torch's kernels and by ours."""
+    for precision in (torch.float32, torch.bfloat16):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            maps = torch.randn(128, 16, 32, 32).to(precision).contiguous(memory_format=layout)
+            maps.requires_grad_(True)
+            poolings = {"torch": torch.nn.AvgPool2d(3, 1, 1), "ours": AveragePooling()}
+            times: dict[str, list[float]] = {name: [] for name in poolings}
+            for _ in range(9):
+                for name, pooling in poolings.items():
+                    start = time.perf_counter()
+                    means = pooling(maps)
+                    means.backward(torch.ones_like(means))
+                    times[name].append(1000 * (time.perf_counter() - start))
+            medians = {name: float(np.median(values)) for name, values in times.items()}
+            print(
+                f"average pooling of 128 × 16 maps of 32×32, {precision}, {layout}: torch's "
+                f"{medians['torch']:.1f} ms, ours {medians['ours']:.1f} ms",
+                flush=True,
+            )
+
+
 def searches(part: str, cifar: Path, seed: str) -> None:
     """One search, and for CIFAR-10 the training of its final network; their time and memory."""
     with tempfile.TemporaryDirectory() as folder:
@@ -144,6 +167,8 @@ def main() -> None:
     for part in arguments.parts:
         if part == "costs":
             candidate_costs(arguments.cifar, int(arguments.seed))
+        elif part == "pooling":
+            pooling_costs()
         else:
             searches(part, arguments.cifar, arguments.seed)
 

@@ -19,6 +19,7 @@ from pymoo_nas.operations import (
     OPERATIONS,
     PAPER_OPERATIONS,
     SEPARATORS,
+    AveragePooling,
     Gate,
     ResidualBlock,
     SkipConnection,
@@ -120,6 +121,34 @@ def test_pooling_against_loop() -> None:
             assert highest[0, 0, row, column] == window.max()
             # The frame of zeros counts: always nine pixels.
             torch.testing.assert_close(mean[0, 0, row, column], window.sum() / 9)
+
+
+@pytest.mark.parametrize("include", [True, False])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_average_pooling_with_gradient(include: bool, memory_format: torch.memory_format) -> None:
+    """Where a gradient is wanted, means and gradients are those of torch's average pooling."""
+    pooling = AveragePooling(count_include_pad=include)
+    images = random_images(2, 3, 5, 4).double().contiguous(memory_format=memory_format)
+    images.requires_grad_(True)
+    means = pooling(images)
+    expected = nn.AvgPool2d(3, 1, 1, count_include_pad=include)(images)
+    assert "AvgPool" not in type(means.grad_fn).__name__
+    torch.testing.assert_close(means, expected)
+    upstream = random_images(2, 3, 5, 4).double()
+    (got,) = torch.autograd.grad(means, images, upstream)
+    (wanted,) = torch.autograd.grad(expected, images, upstream)
+    torch.testing.assert_close(got, wanted)
+    with torch.no_grad():
+        assert torch.equal(pooling(images), expected)
+
+
+def test_average_pooling_in_half_precision() -> None:
+    """In bfloat16 the convolution is as close to the true means as torch's pooling is."""
+    images = random_images(2, 8, 6, 6).bfloat16().requires_grad_(True)
+    truth = nn.AvgPool2d(3, 1, 1)(images.double())
+    means = average_pooling(8, 8)(images)
+    assert means.dtype == torch.bfloat16
+    torch.testing.assert_close(means.double(), truth, rtol=2**-7, atol=2**-10)
 
 
 def test_residual_block_adds_its_shortcut() -> None:
