@@ -68,7 +68,11 @@ from pymoo_nas.runs import RunFolder
 
 N_TRAINING = 40_000
 TOP = 3
-SEARCH = {"generations": 15, "offspring": 20, "max-params": 560_000, "max-flops": 28_000_000}
+LIMITS = {"max_params": 560_000, "max_flops": 32_000_000, "max_acts": 205_000}
+"""The last two keep the time of a training at that of ResNet-18, whatever the cell is made of."""
+
+SEARCH = {"generations": 15, "offspring": 20} | {k.replace("_", "-"): v for k, v in LIMITS.items()}
+FULL = ("ours", "resnet20", "resnet18")
 
 
 def command(name: str, *arguments: str, **options: Any) -> None:
@@ -105,9 +109,7 @@ def search_random(images: Path, work: Path, seed: int) -> str:
     """The cell that random search hands over, by as many candidates and the same short training."""
     path = work / f"random-{seed}.json"
     if not path.exists():
-        problem = NASProblem(
-            images, max_params=SEARCH["max-params"], max_flops=SEARCH["max-flops"], seed=seed
-        )
+        problem = NASProblem(images, **LIMITS, seed=seed)
         n = SEARCH["generations"] * SEARCH["offspring"]
         best = by_log_ranks(sampled(problem, n, seed))[:TOP]
         texts = [problem.search_space.format(individual.X[0]) for individual in best]
@@ -158,6 +160,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--short", type=int, default=3, help="epochs of the short schedule")
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--full", nargs="*", choices=FULL, default=FULL, help="on full schedule")
     arguments = parser.parse_args()
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
@@ -173,7 +176,8 @@ def main() -> None:
             short[kind].append({**described, "model": model})
             rows.append((f"{kind} {seed}", model, out))
     best = max(short["ours"], key=lambda described: described["validation_accuracy"])["model"]
-    for name, model in (("ours", best), ("resnet20", "resnet20"), ("resnet18", "resnet18")):
+    for name in arguments.full:
+        model = best if name == "ours" else name
         out = work / f"{name}-full"
         trained(images, out, model, arguments.epochs, 0.0)
         rows.append((name, model, out))
