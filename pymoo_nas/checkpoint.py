@@ -22,7 +22,7 @@ from pymoo_nas.operators import GenotypeDuplicates, as_column
 from pymoo_nas.problem import RECORDED
 from pymoo_nas.tournament import tournaments_in
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a checkpoint of an older version cannot be continued any more."""
 
 CHECKPOINT = "checkpoint.json"

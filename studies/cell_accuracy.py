@@ -28,13 +28,10 @@ seed 0 (± is the standard deviation over cells):
     three, as choose             τ  0.694   mean accuracy of the three best 58.32
     three and FLOPs, as choose   τ  0.711   mean accuracy of the three best 58.32
     best 60.08 %: 8,8,0,0|8,0,24,16|16,8,24,8
-    training 26 to 87 s; its correlation with multiply-accumulates 0.21, with the outputs of
-        convolutions 0.65
 
 Among cells that use up the limits, the first two scores tell good from bad as well as they do on
 NAS-Bench-201, and size alone tells nothing; the third, whose τ on NAS-Bench-201 is 0.64, tells
-little. The order by which `choose` hands over puts the three best cells first. Networks of as many
-multiply-accumulates differ threefold in the time of a training (other work ran beside it).
+little. The order by which `choose` hands over puts the three best cells first.
 """
 
 from __future__ import annotations
@@ -74,18 +71,6 @@ CHOICES = {
     "three and FLOPs, as choose": (*OBJECTIVES, "minus_flops"),
 }
 """Sums of high powers of ranks; the second is the order of `order_scored`."""
-
-
-def conv_outputs(problem: NASProblem, text: str) -> int:
-    """Numbers that the convolutions of the trained network return for one image."""
-    network = build_final(problem.search_space.parse(text), 3, problem=problem, seed=0).eval()
-    sizes: list[int] = []
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.register_forward_hook(lambda *arguments: sizes.append(arguments[2].numel()))
-    with torch.no_grad():
-        network(problem.probe.images[:1])
-    return sum(sizes)
 
 
 def grown_cells(problem: NASProblem, seed: int) -> Iterator[Genotype]:
@@ -183,13 +168,6 @@ def main() -> None:
         f"R = {arguments.inits}"
     )
     report(rows)
-    outputs = [conv_outputs(problem, text) for text in rows["genotype"]]
-    seconds = rows["training_seconds"]
-    print(
-        f"training {seconds.min():.0f} to {seconds.max():.0f} s; its correlation with multiply-"
-        f"accumulates {np.corrcoef(seconds, rows['flops'])[0, 1]:.2f}, with the outputs of "
-        f"convolutions {np.corrcoef(seconds, outputs)[0, 1]:.2f}"
-    )
 
 
 if __name__ == "__main__":

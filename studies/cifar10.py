@@ -68,7 +68,7 @@ from pymoo_nas.runs import RunFolder
 
 N_TRAINING = 40_000
 TOP = 3
-LIMITS = {"max_params": 560_000, "max_flops": 32_000_000, "max_acts": 205_000}
+LIMITS: dict[str, Any] = {"max_params": 560_000, "max_flops": 32_000_000, "max_acts": 205_000}
 """The last two keep the time of a training at that of ResNet-18, whatever the cell is made of."""
 
 SEARCH = {"generations": 15, "offspring": 20} | {k.replace("_", "-"): v for k, v in LIMITS.items()}
