@@ -156,7 +156,7 @@ def test_nothing_to_continue_from(cut: Path, tmp_path: Path) -> None:
 def test_other_format(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint of another format is refused, with both numbers."""
     monkeypatch.setattr(checkpoints, "FORMAT", checkpoints.FORMAT + 1)
-    with pytest.raises(RunError, match=r"format 1; .* continues format 2"):
+    with pytest.raises(RunError, match=r"format 2; .* continues format 3"):
         read_checkpoint(cut / CHECKPOINT)
 
 
