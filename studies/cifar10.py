@@ -72,7 +72,7 @@ LIMITS: dict[str, Any] = {"max_params": 560_000, "max_flops": 32_000_000, "max_a
 """The last two keep the time of a training at that of ResNet-18, whatever the cell is made of."""
 
 SEARCH = {"generations": 15, "offspring": 20} | {k.replace("_", "-"): v for k, v in LIMITS.items()}
-FULL = ("ours", "resnet20", "resnet18")
+FULL = ("ours", "random", "resnet20", "resnet18")
 
 
 def command(name: str, *arguments: str, **options: Any) -> None:
@@ -175,9 +175,12 @@ def main() -> None:
             described = trained(images, out, model, arguments.short, 0.1)
             short[kind].append({**described, "model": model})
             rows.append((f"{kind} {seed}", model, out))
-    best = max(short["ours"], key=lambda described: described["validation_accuracy"])["model"]
+    best = {
+        kind: max(found, key=lambda described: described["validation_accuracy"])["model"]
+        for kind, found in short.items()
+    }
     for name in arguments.full:
-        model = best if name == "ours" else name
+        model = best.get(name, name)
         out = work / f"{name}-full"
         trained(images, out, model, arguments.epochs, 0.0)
         rows.append((name, model, out))
