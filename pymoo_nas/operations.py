@@ -108,9 +108,8 @@ class MaxPooling(nn.MaxPool2d):
 class AveragePooling(nn.AvgPool2d):
     """3×3 average pooling of stride 1; where a gradient is wanted on the CPU, by a convolution.
 
-    The sum over each pixel's surroundings is a depthwise convolution with ones. Forward and
-    backward together, torch's CPU kernels for that take a fifth to a fifteenth of the time of those
-    for average pooling (see studies/search_speed.py).
+    The sum over each pixel's surroundings is a depthwise convolution with ones, for which oneDNN
+    has faster kernels than torch has for average pooling (see studies/search_speed.py).
     """
 
     def __init__(self, *, count_include_pad: bool = True) -> None:
@@ -118,7 +117,8 @@ class AveragePooling(nn.AvgPool2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
         """(N, C, H, W) → means, in the layout of the input."""
-        if not (torch.is_grad_enabled() and input.requires_grad and input.device.type == "cpu"):
+        trained = torch.is_grad_enabled() and input.requires_grad
+        if not (trained and input.device.type == "cpu" and torch.backends.mkldnn.is_available()):
             return super().forward(input)
         summed = F.conv2d(input, self._ones(input), padding=1, groups=input.shape[1])
         if self.count_include_pad:

@@ -132,7 +132,8 @@ def test_average_pooling_with_gradient(include: bool, memory_format: torch.memor
     images.requires_grad_(True)
     means = pooling(images)
     expected = nn.AvgPool2d(3, 1, 1, count_include_pad=include)(images)
-    assert "AvgPool" not in type(means.grad_fn).__name__
+    if torch.backends.mkldnn.is_available():
+        assert "AvgPool" not in type(means.grad_fn).__name__
     torch.testing.assert_close(means, expected)
     upstream = random_images(2, 3, 5, 4).double()
     (got,) = torch.autograd.grad(means, images, upstream)
