@@ -104,7 +104,7 @@ def test_hanging_and_dying_candidates(strange_problem: NASProblem, two_workers: 
     strange_problem.workers = two_workers
     found = scored(strange_problem, [*SOUND[:2], "0,8,0,0,0", "0,0,8,0,0", *SOUND[2:]])
     assert found[:2] + found[4:] == expected
-    for values, _, _, _, reason in found[2:4]:
+    for values, *_, reason in found[2:4]:
         assert values == strange_problem.worst
         assert "every worker that tried it died" in reason
         assert "longer than 6 s" in reason
