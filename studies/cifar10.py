@@ -40,8 +40,9 @@ with many poolings took twice as long as its size promised:
     ours, short schedule: 78.70 ± 1.89 %, n = 3
     random, short schedule: 78.28 ± 1.32 %, n = 3
 
-The scores find networks as accurate as ResNet-20 with 30 % fewer parameters, and five to six points
-better than ResNet-18, in about the same time; 91 %, and one point above ResNet-20, are not reached.
+The scores find networks as accurate as ResNet-20 with about 30 % fewer parameters, and five to six
+points better than ResNet-18, in about the same time; 91 %, and one point above ResNet-20, are not
+reached.
 The best of random candidates by these scores are as good as what an evolution by them ends with, or
 better: evolution goes on to lower scores where those do not tell good from better any more.
 """

@@ -8,8 +8,8 @@ and what average pooling takes by torch's kernels and by a convolution.
 Command:
     python studies/search_speed.py --cifar PATH/cifar10.npz
 
-The first three parts were run one by one (--parts) on an otherwise idle virtual machine, AMD EPYC; cifar
-and costs at a commit that had 20 candidates per generation by default, which they do not use:
+The first three parts were run one by one (--parts) on an otherwise idle virtual machine, AMD EPYC;
+cifar and costs at a commit that had 20 candidates per generation by default, which they do not use:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 2 threads, seed 0, n = 1
     digits search              56.6 s   1.20 GiB
