@@ -42,9 +42,9 @@ with many poolings took twice as long as its size promised:
 
 The scores find networks as accurate as ResNet-20 with about 30 % fewer parameters, and five to six
 points better than ResNet-18, in about the same time; 91 %, and one point above ResNet-20, are not
-reached.
-The best of random candidates by these scores are as good as what an evolution by them ends with, or
-better: evolution goes on to lower scores where those do not tell good from better any more.
+reached. The best of random candidates by these scores are as good as what an evolution by them ends
+with, or better: evolution goes on to lower scores where these do not tell good from better any
+more.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def test_a_genotype_over_the_limit_is_not_scored(two_workers: Workers) -> None:
     """Limits hold in the workers too."""
     problem = NASProblem("digits", n_images=16, max_params=100)
     problem.workers = two_workers
-    ((values, _, params, _, reason),) = scored(problem, ["8000"])
+    ((values, _, params, *_, reason),) = scored(problem, ["8000"])
     assert values == problem.worst
     assert params > 100
     assert "over the limit" in reason
