@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from pymoo_nas.counts import Counts, count_all, count_parameters
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, OperationError
-from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.scores import worst_scores
-from pymoo_nas.scoring import Counts, Probe, Scores, score_builds
+from pymoo_nas.scoring import Probe, Scores, score_builds
 from pymoo_nas.search_space import SearchSpace
 
 
@@ -91,10 +91,7 @@ class CandidateScorer:
             # Nothing more than the count was built: a huge candidate costs no memory.
             return self.not_scored("over the limit: not scored", Counts(params))
         first = self.build(genotype)
-        images = self.probe.images
-        counts = Counts(
-            count_parameters(first), count_flops(first, images), count_acts(first, images)
-        )
+        counts = count_all(first, self.probe.images)
         if any(getattr(counts, name) > limit for name, limit in self.limits.items()):
             return self.not_scored("over the limit: not scored", counts)
         others = [

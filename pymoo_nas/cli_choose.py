@@ -20,9 +20,9 @@ from pymoo_nas.cli_options import (
     Seed,
     terminal,
 )
+from pymoo_nas.counts import Counts
 from pymoo_nas.errors import SearchError
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.scoring import Counts
 
 COLUMNS = ("ntk", "activation", "correlation", "params", "flops", "acts")
 METHOD_COLUMNS = ("rank_sum", "distance", "accuracy")

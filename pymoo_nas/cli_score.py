@@ -23,9 +23,9 @@ from pymoo_nas.cli_options import (
     search_space_of,
     terminal,
 )
+from pymoo_nas.counts import count_parameters
 from pymoo_nas.errors import PymooNasError
 from pymoo_nas.models import build_model
-from pymoo_nas.networks import count_parameters
 from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS, build_operation
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder

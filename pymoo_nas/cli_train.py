@@ -19,11 +19,11 @@ from pymoo_nas.cli_options import (
     complain,
     terminal,
 )
+from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells
 from pymoo_nas.models import build_model
-from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.runs import FINAL, RunFolder
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network

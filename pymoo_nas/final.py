@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import SearchError
-from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from pymoo_nas.errors import NetworkError, OperationError
 from pymoo_nas.genotype import Genotype
@@ -20,13 +19,6 @@ from pymoo_nas.operations import Operation, build_operation, conv_bn_relu, opera
 
 MIN_SIZE = 4
 """Smallest height and width of an image, in pixels; larger maps are halved between cells."""
-
-MAP_MAKERS = (
-    torch.ops.aten.convolution,
-    torch.ops.aten.max_pool2d_with_indices,
-    torch.ops.aten.avg_pool2d,
-)
-"""Torch's operations whose outputs `count_acts` counts: two-dimensional maps, for the most part."""
 
 T = TypeVar("T")
 
@@ -276,58 +268,3 @@ def check_size(images: Tensor) -> None:
             f"images of shape {tuple(images.shape)}: too small for the network; expected "
             f"(N, C, H, W) with H and W of at least {MIN_SIZE}; resize them (image_size)"
         )
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Trainable parameters; one that is used twice counts once."""
-    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-
-
-def count_flops(network: nn.Module, images: Tensor) -> int:
-    """Multiply-accumulates of one image's forward pass, by torch's own counter.
-
-    Torch counts a multiplication and an addition as two; this is half of its number. Layers that it
-    does not count (pooling, normalisation, activation) are free.
-
-    Args:
-        network: put into eval mode for the count; every module's mode is given back.
-        images: (N, C, H, W), on the network's device; only the first is used.
-    """
-    return sum(_counted(network, images).values()) // 2
-
-
-def count_acts(network: nn.Module, images: Tensor) -> int:
-    """Numbers that the convolutions and poolings return for one image (acts; Radosavovic 2020).
-
-    The time of a training step follows them closer than multiply-accumulates, for which poolings
-    cost nothing (see studies/training_time.py).
-
-    Args:
-        network: as in `count_flops`.
-        images: as in `count_flops`.
-    """
-    counts = _counted(network, images, dict.fromkeys(MAP_MAKERS, _n_returned))
-    return sum(counts.get(operation, 0) for operation in MAP_MAKERS)
-
-
-def _n_returned(*shapes: Any, out_shape: Any, **others: Any) -> int:
-    """A rule for torch's counter: elements of the first tensor that an operation returns."""
-    del shapes, others
-    return math.prod(out_shape if isinstance(out_shape, torch.Size) else out_shape[0])
-
-
-def _counted(
-    network: nn.Module, images: Tensor, rules: Mapping[Any, Callable[..., int]] | None = None
-) -> dict[Any, int]:
-    """Torch's count for one image, by operation; `rules` add to torch's or replace them."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    counter = FlopCounterMode(display=False, custom_mapping=dict(rules or {}))
-    try:
-        with torch.no_grad(), counter:
-            network(images[:1])
-    finally:
-        for module, training in modes:
-            module.training = training
-    counts: dict[Any, int] = counter.get_flop_counts().get("Global", {})
-    return counts

@@ -11,18 +11,17 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pymoo_nas.calibration import is_out_of_memory, preserved
+from pymoo_nas.counts import Counts, count_all
 from pymoo_nas.datasets import Dataset, balanced_indices
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.kernels import check_images, measure_kernels
-from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.scores import (
     Matrix,
     activation_score,
@@ -74,20 +73,6 @@ def draw_probe(
         dataset.train_images, dataset.train_labels, n_images, rng, dataset.class_names
     )
     return Probe(dataset.normalized(dataset.train_images[indices]).to(device))
-
-
-class Counts(NamedTuple):
-    """The size of a network, in three measures; 0 where it was not counted.
-
-    Attributes:
-        params: trainable parameters.
-        flops: multiply-accumulates of one image.
-        acts: numbers that convolutions and poolings return for one image.
-    """
-
-    params: int = 0
-    flops: int = 0
-    acts: int = 0
 
 
 @dataclass(frozen=True)
@@ -205,11 +190,7 @@ def score_builds(
         raise ScoreError("no network to score; expected at least one initialisation")
     if counts is None:
         with preserved(network):
-            # A copy for each: the network may change its input in place.
-            flops, acts = (
-                count(network, probe.images[:1].clone()) for count in (count_flops, count_acts)
-            )
-            counts = Counts(count_parameters(network), flops, acts)
+            counts = count_all(network, probe.images)
     table = np.array(rows)
     ntk, activation, correlation, balanced_ntk = table.mean(0).tolist()
     return Scores(

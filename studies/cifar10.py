@@ -65,11 +65,11 @@ from rival_searches import by_log_ranks, sampled
 
 import pymoo_nas
 from pymoo_nas.choice import try_out
+from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.evaluation import evaluate
 from pymoo_nas.files import load_weights, write_json
 from pymoo_nas.models import build_model
-from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.choice import order_scored
+from pymoo_nas.counts import Counts
 from pymoo_nas.devices import seeded
 from pymoo_nas.nasbench201_genotype import (
     EDGES,
@@ -46,7 +47,7 @@ from pymoo_nas.operators import (
 )
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
-from pymoo_nas.scoring import Counts, score_builds
+from pymoo_nas.scoring import score_builds
 from pymoo_nas.survival import order_population
 from pymoo_nas.tournament import DartsTournament
 

@@ -58,10 +58,10 @@ import torch
 from torch import Tensor, nn
 
 import pymoo_nas
+from pymoo_nas.counts import Counts, count_flops, count_parameters
 from pymoo_nas.kernels import measure_kernels
 from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.networks import count_flops, count_parameters
-from pymoo_nas.scoring import Counts, Probe, score_builds
+from pymoo_nas.scoring import Probe, score_builds
 from pymoo_nas.search_space import CellSpace
 
 ARCHITECTURES = (

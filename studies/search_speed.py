@@ -50,8 +50,8 @@ import numpy as np
 import torch
 
 import pymoo_nas
+from pymoo_nas.counts import count_parameters
 from pymoo_nas.genotype import Genotype
-from pymoo_nas.networks import count_parameters
 from pymoo_nas.operations import AveragePooling
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import read_frame

@@ -42,9 +42,9 @@ from cell_accuracy import grown_cells
 from torch import nn
 
 import pymoo_nas
+from pymoo_nas.counts import count_all
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.models import build_model
-from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.problem import NASProblem
 
 COUNTS = {
@@ -79,9 +79,7 @@ def measured(network: nn.Module, dataset: Dataset, repeats: int) -> dict[str, An
     """Counts and time of one network."""
     image = dataset.normalized(dataset.train_images[:1])
     return {
-        "params": count_parameters(network),
-        "flops": count_flops(network, image),
-        "acts": count_acts(network, image),
+        **count_all(network, image)._asdict(),
         "seconds": step_seconds(network, dataset, repeats),
     }
 

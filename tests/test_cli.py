@@ -11,8 +11,8 @@ from command_line import ONE, TINY, Run
 from PIL import Image
 
 from pymoo_nas import runs
+from pymoo_nas.counts import count_parameters
 from pymoo_nas.final import build_final
-from pymoo_nas.networks import count_parameters
 from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.results import HISTORY_TYPES, read_frame
 from pymoo_nas.runs import RunFolder, space_from_settings, versions

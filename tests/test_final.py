@@ -5,9 +5,9 @@ import torch
 from pymoo.optimize import minimize
 
 from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.errors import GenotypeError, SearchError
 from pymoo_nas.final import build_final, choose_cells
-from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
 from pymoo_nas.training import train

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from strategies import genotypes
 from torch import nn
 
+from pymoo_nas.counts import count_parameters
 from pymoo_nas.errors import GenotypeError, PymooNasError
 from pymoo_nas.genotype import (
     MAX_CHANNELS,
@@ -20,7 +21,7 @@ from pymoo_nas.genotype import (
     n_nodes_of,
     repair,
 )
-from pymoo_nas.networks import CellNetwork, count_parameters
+from pymoo_nas.networks import CellNetwork
 from pymoo_nas.operations import ResidualBlock, average_pooling, operation_table
 from pymoo_nas.search_space import CellSpace
 

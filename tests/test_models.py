@@ -10,10 +10,11 @@ import torch
 import torchvision
 from torch import nn
 
+from pymoo_nas.counts import count_parameters
 from pymoo_nas.errors import GenotypeError, NetworkError, PymooNasError
 from pymoo_nas.models import build_model
 from pymoo_nas.nasbench201_networks import NASBench201Network
-from pymoo_nas.networks import CellNetwork, count_parameters
+from pymoo_nas.networks import CellNetwork
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.resnet import BasicBlock
 

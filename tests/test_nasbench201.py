@@ -25,10 +25,10 @@ from nasbench201_cells import (
 )
 from torch.utils.flop_counter import FlopCounterMode
 
+from pymoo_nas.counts import count_parameters
 from pymoo_nas.errors import DatasetError, OperationError, SearchError
 from pymoo_nas.nasbench201 import NASBench201Space, half_of, load_table
 from pymoo_nas.nasbench201_genotype import OPERATION_NAMES, NASBench201Genotype
-from pymoo_nas.networks import count_parameters
 from pymoo_nas.search_space import SearchSpace
 
 connected_genotypes = genotypes.filter(lambda genotype: genotype.is_connected)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import genotypes
@@ -22,14 +21,10 @@ from pymoo_nas.networks import (
     TournamentNetwork,
     check_size,
     concatenate,
-    count_acts,
-    count_flops,
-    count_parameters,
     halve,
     out_channels,
 )
 from pymoo_nas.operations import operation_table
-from pymoo_nas.resnet import CifarResNet
 
 PAPER = operation_table()
 
@@ -353,81 +348,6 @@ def test_slot_without_contenders(slots: list[list[float]]) -> None:
     """A tournament without slots, or with an empty one, is refused."""
     with pytest.raises(NetworkError, match="without contenders"):
         TournamentNetwork(slots, lambda n, c: Spy(c, n, 4), 3, 5)
-
-
-# Counts
-
-
-def test_flops_by_hand() -> None:
-    """Multiply-accumulates of a small network, counted by hand."""
-    # Cell 1 on 8×6 maps: convolution 3×3 from 2 to 4 channels: 8·6 · 4·2·9 = 3456.
-    # Cell 2 on 4×3 maps, of 4 + 2 channels: 4·3 · 4·6·9 = 2592. Linear layer: 4·3 = 12.
-    cells = [partial(Cell, Genotype.parse("4000"), PAPER)] * 2
-    network = CellNetwork(cells, in_channels=2, n_classes=3)
-    assert count_flops(network, random_images(5, 2, 8, 6)) == 3456 + 2592 + 12
-
-
-def test_flops_of_grouped_and_pooled() -> None:
-    """A depthwise convolution counts one channel per output; pooling counts nothing."""
-    # Depthwise 3×3 on 3 channels: 25 · 3·9 = 675; pointwise 3 to 4: 25 · 12 = 300; linear 4·2 = 8.
-    separable = CellNetwork(
-        [partial(Cell, Genotype.parse("40"), operation_table("separable3x3,avg_pool3x3"))], 3, 2
-    )
-    assert count_flops(separable, random_images(1, 3, 5, 5)) == 675 + 300 + 8
-    pooled = CellNetwork([partial(Cell, Genotype.parse("0003"), PAPER)], 3, 2)
-    assert count_flops(pooled, random_images(1, 3, 5, 5)) == 3 * 2
-
-
-def test_acts_by_hand() -> None:
-    """Numbers from convolutions and poolings, those between cells too, counted by hand."""
-    # Convolution to 4 channels on 8×6 maps: 192. Halved to 4×3, features and image of 2: 48 + 24.
-    # Convolution on 4×3 maps: 48.
-    cells = [partial(Cell, Genotype.parse("4000"), PAPER)] * 2
-    network = CellNetwork(cells, in_channels=2, n_classes=3)
-    assert count_acts(network, random_images(5, 2, 8, 6)) == 192 + 48 + 24 + 48
-    # On 5×5 maps of 3 channels: residual block to 2 channels, 3 convolutions of 50; poolings to 3
-    # channels, 75 each; linear layer none.
-    mixed = CellNetwork([partial(Cell, Genotype.parse("0233"), PAPER)], 3, 2)
-    assert count_acts(mixed, random_images(1, 3, 5, 5)) == 3 * 50 + 2 * 75
-    assert count_acts(nn.Flatten(), random_images(2, 3, 4, 4)) == 0
-
-
-@pytest.mark.parametrize("name", ["resnet18", "resnet20"])
-def test_acts_are_what_the_layers_return(name: str) -> None:
-    """On known networks: the outputs of all convolutions and poolings, as hooks see them."""
-    network = CifarResNet(3, 3, 10) if name == "resnet20" else torchvision.models.resnet18()
-    sizes: list[int] = []
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.MaxPool2d):
-            module.register_forward_hook(lambda *seen: sizes.append(seen[2].numel()))
-    images = random_images(1, 3, 32, 32)
-    with torch.no_grad():
-        network.eval()(images)
-    expected = sum(sizes)
-    assert expected > 0
-    assert count_acts(network, images) == expected
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("count_some", [count_flops, count_acts])
-def test_counting_leaves_the_network(count_some: Any, training: bool) -> None:
-    """Counting keeps the mode, the statistics and the gradients as they were."""
-    network = CellNetwork([partial(Cell, Genotype.parse("4000"), PAPER)], 3, 2).train(training)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    count_some(network, random_images(2, 3, 8, 8))
-    assert network.training == training
-    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-    assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_parameters_by_hand() -> None:
-    """Trainable parameters are counted once each; frozen ones and statistics not at all."""
-    cell = Cell(Genotype.parse("4000"), PAPER, 3)
-    assert count_parameters(cell) == 4 * 3 * 9 + 2 * 4
-    layer = nn.Linear(3, 2)
-    assert count_parameters(nn.Sequential(layer, layer)) == 3 * 2 + 2
-    layer.bias.requires_grad_(False)
-    assert count_parameters(layer) == 6
 
 
 def test_gradients_of_concatenated_parts_are_dense() -> None:

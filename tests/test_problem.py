@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import DatasetError, DeviceError, NetworkError, PymooNasError, SearchError
-from pymoo_nas.networks import count_acts, count_flops, count_parameters
 from pymoo_nas.operators import as_column
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import worst_scores

@@ -21,6 +21,7 @@ from scored_networks import (
 )
 from torch import Tensor, nn
 
+from pymoo_nas.counts import Counts
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, NetworkError, ScoreError
 from pymoo_nas.scores import (
@@ -30,7 +31,7 @@ from pymoo_nas.scores import (
     squared_distances,
     worst_scores,
 )
-from pymoo_nas.scoring import Counts, Probe, Scores, draw_probe, reinitialize, score, score_builds
+from pymoo_nas.scoring import Probe, Scores, draw_probe, reinitialize, score, score_builds
 
 IMAGES = images_of(6, 3, 8)
 
