@@ -161,12 +161,12 @@ def _within(rows: pd.DataFrame, limits: Mapping[str, float | None]) -> pd.DataFr
             "with higher limits"
         )
     kept = rows
-    for name, limit in limits.items():
-        if limit is not None:
-            kept = kept[kept[name] <= limit]
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    for name, limit in given.items():
+        kept = kept[kept[name] <= limit]
     if kept.empty:
         raise SearchError(
-            f"no architecture keeps {', '.join(f'max_{k}={v}' for k, v in limits.items())}; the "
+            f"no architecture keeps {', '.join(f'max_{k}={v}' for k, v in given.items())}; the "
             f"smallest has {rows['params'].min():,} parameters, the cheapest "
             f"{rows['flops'].min():,} multiply-accumulates, the least acts are "
             f"{rows['acts'].min():,}"
