@@ -46,6 +46,9 @@ def train(
     validation: Annotated[
         float, typer.Option(help="Share of the training images that chooses the best epoch.")
     ] = 0.1,
+    optimizer: Annotated[
+        str, typer.Option(help="muon; or sgd, which is cheaper for kernels of many channels.")
+    ] = "muon",
     precision: Precision = "float32",
     image_size: ImageSize = None,
     seed: Seed = 0,
@@ -87,6 +90,7 @@ def train(
             batch_size=batch_size,
             learning_rate=learning_rate,
             validation=validation,
+            optimizer=optimizer,
             precision=precision,
             seed=seed,
             device=device,

@@ -21,6 +21,12 @@ from pymoo_nas.devices import seeded
 from pymoo_nas.errors import DatasetError, NetworkError, PymooNasError, SearchError
 from pymoo_nas.evaluation import Evaluation, evaluate
 from pymoo_nas.files import copy_state
+from pymoo_nas.muon import Muon
+
+OPTIMIZERS = ("muon", "sgd")
+
+KERNEL_RATE = 0.1
+"""The peak of Muon's learning rate, as a share of that of SGD (see studies/recipe.py)."""
 
 PRECISIONS = ("float32", "bfloat16")
 """Number formats of the passes in training; weights and test are always float32."""
@@ -43,6 +49,7 @@ class Settings:
     validation: float
     seed: int
     precision: str = "float32"
+    optimizer: str = "muon"
 
     def __post_init__(self) -> None:
         for name, (kind, fits, expected) in _LIMITS.items():
@@ -58,6 +65,7 @@ _LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "weight_decay": (int | float, lambda x: 0 <= x <= 1e30, "a number from 0 to 1e30"),
     "label_smoothing": (int | float, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
     "validation": (int | float, lambda x: 0 <= x < 1, "a fraction from 0 to below 1"),
+    "optimizer": (str, OPTIMIZERS.__contains__, "muon or sgd"),
     "precision": (str, PRECISIONS.__contains__, "float32 or bfloat16"),
     "seed": (int, lambda x: 0 <= x < 2**63, "a whole number from 0 to 2^63 - 1"),
 }
@@ -84,13 +92,16 @@ class Trainer:
         self.batch_size = min(settings.batch_size, len(self.fitted))
         self.n_steps = len(self.fitted) // self.batch_size
         self.memory_format = self._check_network()
-        self.optimizer = _optimizer(network, settings)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer,
-            settings.learning_rate,
-            total_steps=max(2, settings.epochs * self.n_steps),  # one step has no cycle
-            cycle_momentum=False,
-        )
+        self.optimizers = _optimizers(network, settings)
+        self.schedules = [
+            torch.optim.lr_scheduler.OneCycleLR(
+                optimizer,
+                optimizer.defaults["lr"],
+                total_steps=max(2, settings.epochs * self.n_steps),  # one step has no cycle
+                cycle_momentum=False,
+            )
+            for optimizer in self.optimizers
+        ]
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
         self.best_score = (-math.inf, -math.inf)
@@ -139,7 +150,7 @@ class Trainer:
         n_correct = n_seen = 0
         self.network.train()
         for images, labels in self._batches():
-            rate = float(self.schedule.get_last_lr()[0])
+            rate = float(self.schedules[0].get_last_lr()[0])
             loss, correct = self._step(images, labels)
             if not math.isfinite(loss):
                 raise self._divergence(f"the loss became {loss}", epoch, rate)
@@ -182,15 +193,16 @@ class Trainer:
 
     def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
         """One update of the weights: the loss before it, and how many images were right."""
-        self.optimizer.zero_grad()
+        self.network.zero_grad()
         smoothing = self.settings.label_smoothing
         half = self.settings.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             logits = self.network(images)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         loss.backward()
-        self.optimizer.step()
-        self.schedule.step()
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         return loss.item(), int((logits.argmax(1) == labels).sum())
 
     def _divergence(self, what: str, epoch: int, rate: float) -> NetworkError:
@@ -271,14 +283,31 @@ def _check_images(dataset: Dataset, settings: Settings, n_held_out: int) -> None
         )
 
 
-def _optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """SGD that decays matrices and kernels, but no biases and no scales and shifts of norms."""
+def _optimizers(network: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
+    """SGD that decays matrices, but no biases and no scales and shifts of norms; Muon for kernels.
+
+    Muon takes the kernels of convolutions that mix all channels; SGD all where it is asked for.
+    """
+    mixing = {
+        id(layer.weight)
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d) and layer.groups == 1 and settings.optimizer == "muon"
+    }
     weights = [weight for weight in network.parameters() if weight.requires_grad]
+    kernels = [weight for weight in weights if id(weight) in mixing]
+    others = [weight for weight in weights if id(weight) not in mixing]
     groups = [
-        {"params": [w for w in weights if w.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
+        {"params": [w for w in others if w.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [w for w in others if w.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(groups, settings.learning_rate, momentum=0.9, nesterov=True)
+    rate = settings.learning_rate
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True)
+    ]
+    if kernels:
+        precision = getattr(torch, settings.precision)
+        optimizers.append(Muon(kernels, KERNEL_RATE * rate, precision=precision))
+    return optimizers
 
 
 def _progress_bar(*, enabled: bool) -> Progress:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 STATE_FILE = "training.state.safetensors"
 
-FORMAT = "1"
+FORMAT = "2"
 """Raised when a state of an older version cannot be continued any more."""
 
 SCHEDULED = ("last_epoch", "_step_count", "_last_lr")
@@ -47,7 +47,10 @@ def write_state(folder: Path, trainer: Trainer, seconds: float) -> None:
         "history": [_strict(row) for row in trainer.history],
         "best_epoch": trainer.best_epoch,
         "best_score": [repr(value) for value in trainer.best_score],
-        "schedule": {name: trainer.schedule.state_dict()[name] for name in SCHEDULED},
+        "schedules": [
+            {name: schedule.state_dict()[name] for name in SCHEDULED}
+            for schedule in trainer.schedules
+        ],
         "seconds": seconds,
     }
     metadata = {"format": FORMAT, "training": json.dumps(described, allow_nan=False)}
@@ -106,8 +109,8 @@ def _tensors(trainer: Trainer) -> dict[str, Tensor]:
     tensors = {f"network.{name}": tensor for name, tensor in network.items()}
     best = trainer.best_state or network
     tensors |= {f"best.{name}": tensor.clone() for name, tensor in best.items()}
-    for index, parameter in enumerate(_parameters(trainer)):
-        momentum = trainer.optimizer.state[parameter].get("momentum_buffer")
+    for index, (state, parameter) in enumerate(_momenta(trainer)):
+        momentum = state.get("momentum_buffer")
         kept = torch.zeros_like(parameter) if momentum is None else momentum
         tensors[f"momentum.{index}"] = kept.detach().to("cpu", copy=True).contiguous()
     tensors["random.order"] = trainer.generator.get_state()
@@ -129,21 +132,27 @@ def _put_back(
         {name: math.nan if value is None else value for name, value in row.items()}
         for row in described["history"]
     ]
-    for index, parameter in enumerate(_parameters(trainer)):
-        momentum = tensors[f"momentum.{index}"].to(parameter.device)
-        trainer.optimizer.state[parameter]["momentum_buffer"] = momentum
-    trainer.schedule.load_state_dict(described["schedule"])
-    rates = described["schedule"]["_last_lr"]
-    for group, rate in zip(trainer.optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+    for index, (state, parameter) in enumerate(_momenta(trainer)):
+        state["momentum_buffer"] = tensors[f"momentum.{index}"].to(parameter.device)
+    for schedule, stored in zip(trainer.schedules, described["schedules"], strict=True):
+        schedule.load_state_dict(stored)
+        groups = schedule.optimizer.param_groups
+        for group, rate in zip(groups, stored["_last_lr"], strict=True):
+            group["lr"] = rate
     trainer.generator.set_state(tensors["random.order"])
     torch.set_rng_state(tensors["random.torch"])
     if trainer.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.device)
 
 
-def _parameters(trainer: Trainer) -> list[torch.nn.Parameter]:
-    return [p for group in trainer.optimizer.param_groups for p in group["params"]]
+def _momenta(trainer: Trainer) -> list[tuple[dict[str, Tensor], torch.nn.Parameter]]:
+    """Each parameter that is trained, with the state that its optimizer keeps for it."""
+    return [
+        (optimizer.state[parameter], parameter)
+        for optimizer in trainer.optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -100,7 +100,7 @@ def measure(
     scores = problem.score_genotype(genotype)
     network = build_final(genotype, 3, problem=problem, seed=0)
     start = time.perf_counter()
-    training = train(network, part, epochs=epochs, precision="bfloat16", seed=0)
+    training = train(network, part, epochs=epochs, optimizer="sgd", precision="bfloat16", seed=0)
     return {
         "genotype": problem.search_space.format(genotype),
         **dict(zip(OBJECTIVES, scores.values, strict=True)),

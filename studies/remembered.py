@@ -97,6 +97,7 @@ class RememberedProblem(NASProblem):
                 epochs=3,
                 batch_size=64,
                 learning_rate=0.1,
+                optimizer="sgd",
                 precision="bfloat16",
             )
             known[text] = float(training.epochs["validation_accuracy"].iloc[-1])

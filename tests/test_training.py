@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,6 @@ import torch
 from sklearn.datasets import load_digits
 from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from pymoo_nas.datasets import Dataset, split_validation
 from pymoo_nas.evaluation import evaluate
@@ -278,53 +276,6 @@ def test_precision_of_the_passes(precision: str) -> None:
     assert seen[False] == {torch.float32}
     assert {weight.dtype for weight in network.parameters()} == {torch.float32}
     assert np.isfinite(training.epochs["loss"]).all()
-
-
-def recorded_groups(network: nn.Module, dataset: Dataset, **options: Any) -> list[list[Any]]:
-    """(rate, weight decay, momentum, nesterov, parameter ids) per group at every step."""
-    steps: list[list[Any]] = []
-
-    def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        steps.append(
-            [
-                (g["lr"], g["weight_decay"], g["momentum"], g["nesterov"], [*map(id, g["params"])])
-                for g in optimizer.param_groups
-            ]
-        )
-
-    handle = register_optimizer_step_pre_hook(note)
-    try:
-        train(network, dataset, validation=0.0, **options)
-    finally:
-        handle.remove()
-    return steps
-
-
-def test_learning_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
-    """The rate peaks at `learning_rate` after three tenths of the steps, momentum staying 0.9."""
-    steps = recorded_groups(
-        small_network(), small_dataset(40), epochs=4, batch_size=8, learning_rate=0.05
-    )
-    rates = [groups[0][0] for groups in steps]
-    assert len(rates) == 20
-    assert int(np.argmax(rates)) == 5
-    assert max(rates) == pytest.approx(0.05, rel=1e-12)
-    assert rates[:6] == sorted(rates[:6])
-    assert rates[5:] == sorted(rates[5:], reverse=True)
-    assert rates[-1] < 1e-4 * max(rates)
-    assert {group[2:4] for groups in steps for group in groups} == {(0.9, True)}
-
-
-def test_norms_and_biases_are_not_decayed() -> None:
-    """Weight decay acts on kernels and matrices only, and every parameter is in one group."""
-    network = small_network()
-    groups = recorded_groups(network, small_dataset(), epochs=1, weight_decay=0.01)[0]
-    decayed = {key for group in groups if group[1] == 0.01 for key in group[4]}
-    others = {key for group in groups if group[1] == 0 for key in group[4]}
-    layers = [m for m in network if isinstance(m, nn.Conv2d | nn.Linear)]
-    assert decayed == {id(layer.weight) for layer in layers}
-    assert decayed | others == {id(weight) for weight in network.parameters()}
-    assert not decayed & others
 
 
 def test_a_single_step_moves_the_weights() -> None:

@@ -76,6 +76,7 @@ def test_description_says_how_the_training_was_made(tmp_path: Path) -> None:
         "validation": 0.0,
         "seed": 5,
         "precision": "float32",
+        "optimizer": "muon",
     }
     assert values["test_accuracy"] == training.test_accuracy
     assert values["test_loss"] == training.test_loss

@@ -36,6 +36,7 @@ from pymoo_nas.training import train
         ("validation", math.nan),
         ("seed", -1),
         ("precision", "float16"),
+        ("optimizer", "adam"),
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path: Path, name: str, value: Any) -> None:

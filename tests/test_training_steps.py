@@ -1,0 +1,100 @@
+"""How a training moves its weights: which optimizer takes which, at what rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_training import small_dataset, small_network
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.training import train
+
+
+def recorded_groups(network: nn.Module, dataset: Dataset, **options: Any) -> list[dict[str, Any]]:
+    """Of every group of parameters at every step of an optimizer: its class, its settings."""
+    groups: list[dict[str, Any]] = []
+
+    def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for group in optimizer.param_groups:
+            ids = set(map(id, group["params"]))
+            groups.append({**group, "ids": ids, "optimizer": type(optimizer).__name__})
+
+    handle = register_optimizer_step_pre_hook(note)
+    try:
+        train(network, dataset, validation=0.0, **options)
+    finally:
+        handle.remove()
+    return groups
+
+
+def weights_of(network: nn.Module, *kinds: type[nn.Module]) -> set[int]:
+    return {id(layer.weight) for layer in network.modules() if isinstance(layer, kinds)}
+
+
+@pytest.mark.parametrize(("optimizer", "peak"), [("SGD", 0.05), ("Muon", 0.005)])
+def test_learning_rate_rises_to_its_peak_and_falls_to_nothing(optimizer: str, peak: float) -> None:
+    """The rate peaks after three tenths of the steps, Muon's at a tenth; momentum stays 0.9."""
+    groups = recorded_groups(
+        small_network(), small_dataset(40), epochs=4, batch_size=8, learning_rate=0.05
+    )
+    rates = [group["lr"] for group in groups if group["optimizer"] == optimizer]
+    rates = rates[:: len(rates) // 20]
+    assert len(rates) == 20
+    assert int(np.argmax(rates)) == 5
+    assert max(rates) == pytest.approx(peak, rel=1e-12)
+    assert rates[:6] == sorted(rates[:6])
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert rates[-1] < 1e-4 * max(rates)
+    assert {group["momentum"] for group in groups} == {0.9}
+    assert all(group["nesterov"] for group in groups if group["optimizer"] == "SGD")
+
+
+def test_norms_and_biases_are_not_decayed() -> None:
+    """With SGD, weight decay acts on kernels and matrices, and every parameter is in one group."""
+    network = small_network()
+    decayed, others = recorded_groups(
+        network, small_dataset(), epochs=1, weight_decay=0.01, optimizer="sgd"
+    )
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.01, 0)
+    assert decayed["ids"] == weights_of(network, nn.Conv2d, nn.Linear)
+    assert decayed["ids"] | others["ids"] == set(map(id, network.parameters()))
+    assert not decayed["ids"] & others["ids"]
+
+
+def test_muon_takes_the_kernels_that_mix_channels() -> None:
+    """Muon moves what convolutions over all channels hold, SGD the rest, depthwise ones too."""
+    network = small_network()
+    depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+    network.insert(3, depthwise)
+    groups = recorded_groups(network, small_dataset(), epochs=1)
+    by_muon = [group["ids"] for group in groups if group["optimizer"] == "Muon"]
+    assert by_muon == [weights_of(network, nn.Conv2d) - {id(depthwise.weight)}]
+    by_sgd = set().union(*(group["ids"] for group in groups if group["optimizer"] == "SGD"))
+    assert by_sgd == set(map(id, network.parameters())) - by_muon[0]
+
+
+def test_frozen_kernels_stay() -> None:
+    """A kernel that is not to be trained is in no group and does not move."""
+    network = small_network()
+    network[0].weight.requires_grad_(False)
+    before = network[0].weight.clone()
+    groups = recorded_groups(network, small_dataset(), epochs=2)
+    assert id(network[0].weight) not in set().union(*(group["ids"] for group in groups))
+    assert torch.equal(network[0].weight, before)
+
+
+def test_a_network_without_kernels_is_trained_by_sgd_alone() -> None:
+    """Without a convolution both optimizers are the same."""
+    states = []
+    for optimizer in ("muon", "sgd"):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+        groups = recorded_groups(network, small_dataset(), epochs=2, optimizer=optimizer)
+        assert {group["optimizer"] for group in groups} == {"SGD"}
+        states.append(network[1].weight.detach().clone())
+    assert torch.equal(*states)
