@@ -106,8 +106,12 @@ class Cell(nn.Module):
 class CellNetwork(nn.Module):
     """Cells in sequence (Fig. 3), global average pooling, one linear layer.
 
-    The image is concatenated to the input of each later cell. Between two cells, features and image
-    are halved by 2×2 average pooling while the map is larger than `MIN_SIZE`.
+    The image is concatenated to the input of each later cell. Between two cells the map is halved
+    while it is larger than `MIN_SIZE`: features by 2×2 max pooling, the image by averages.
+
+    With averages of the features instead, a cell that ends in a max pooling has less correlated
+    gradients than the same cell without, though it trains to a lower accuracy, and a search ends
+    every cell so (studies/reductions.py).
 
     Args:
         cells: factories ``in_channels -> cell``, in order; a cell keeps (H, W) and has
@@ -138,7 +142,7 @@ class CellNetwork(nn.Module):
         check_size(images)
         x = self.cells[0](images)
         for cell in self.cells[1:]:
-            x, images = halve(x), halve(images)
+            x, images = halve_features(x), halve(images)
             x = cell(torch.cat([x, images], dim=1))
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
@@ -204,7 +208,7 @@ class TournamentNetwork(nn.Module):
         check_size(images)
         x = self._slot(0, images)
         for depth in range(1, len(self.slots)):
-            x, images = halve(x), halve(images)
+            x, images = halve_features(x), halve(images)
             x = self._slot(depth, torch.cat([x, images], dim=1))
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
@@ -255,6 +259,11 @@ def out_channels(cell: nn.Module) -> int:
 def halve(x: Tensor) -> Tensor:
     """2×2 average pooling, rounded up, of maps larger than `MIN_SIZE`; others stay as they are."""
     return F.avg_pool2d(x, 2, ceil_mode=True) if min(x.shape[-2:]) > MIN_SIZE else x
+
+
+def halve_features(x: Tensor) -> Tensor:
+    """2×2 max pooling, rounded up, of maps larger than `MIN_SIZE`; others stay as they are."""
+    return F.max_pool2d(x, 2, ceil_mode=True) if min(x.shape[-2:]) > MIN_SIZE else x
 
 
 def check_size(images: Tensor) -> None:

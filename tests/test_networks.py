@@ -22,6 +22,7 @@ from pymoo_nas.networks import (
     check_size,
     concatenate,
     halve,
+    halve_features,
     out_channels,
 )
 from pymoo_nas.operations import operation_table
@@ -226,15 +227,18 @@ def test_cell_without_out_channels() -> None:
         out_channels(nn.Identity())
 
 
-def test_halve_against_loop() -> None:
-    """Halving takes the mean of the pixels that there are in every 2×2 window."""
+@pytest.mark.parametrize(
+    ("halved_by", "pooled"), [(halve, torch.mean), (halve_features, torch.amax)]
+)
+def test_halving_against_loop(halved_by: Any, pooled: Any) -> None:
+    """Of the pixels in every 2×2 window images keep the mean and features the largest."""
     images = random_images(1, 1, 7, 6)
-    halved = halve(images)
+    halved = halved_by(images)
     assert halved.shape == (1, 1, 4, 3)
     for row in range(4):
         for column in range(3):
             window = images[0, 0, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
-            torch.testing.assert_close(halved[0, 0, row, column], window.mean())
+            torch.testing.assert_close(halved[0, 0, row, column], pooled(window, dim=(0, 1)))
 
 
 # TournamentNetwork
@@ -251,7 +255,7 @@ def evaluate_tournament(network: TournamentNetwork, images: Tensor) -> Tensor:
     x = images
     for depth, slot in enumerate(network.slots):
         if depth:
-            x, images = halve(x), halve(images)
+            x, images = halve_features(x), halve(images)
             x = torch.cat([x, images], dim=1)
         assert isinstance(slot, nn.ModuleList)
         exponentials = [math.exp(alpha) for alpha in network.alphas[depth].tolist()]
