@@ -61,7 +61,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from rival_searches import by_log_ranks, sampled
+from rival_searches import by_choice, sampled
 
 import pymoo_nas
 from pymoo_nas.choice import try_out
@@ -118,7 +118,7 @@ def search_random(images: Path, work: Path, seed: int) -> str:
     if not path.exists():
         problem = NASProblem(images, **LIMITS, seed=seed)
         n = SEARCH["generations"] * SEARCH["offspring"]
-        best = by_log_ranks(sampled(problem, n, seed))[:TOP]
+        best = by_choice(problem, sampled(problem, n, seed))[:TOP]
         texts = [problem.search_space.format(individual.X[0]) for individual in best]
         front = pd.DataFrame({"genotype": texts})
         tried = try_out(front, problem, top=TOP, epochs=1, precision="bfloat16")
