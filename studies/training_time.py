@@ -9,7 +9,7 @@ Command:
     python studies/training_time.py --cifar PATH/cifar10.npz --n 24
 
 AMD EPYC virtual machine, beside other work of one thread, one run; ± is the standard deviation over
-cells:
+cells; at a commit that halved features by averages:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads, seed 0, n = 24,
         at most 560000 parameters and 45000000 multiply-accumulates
