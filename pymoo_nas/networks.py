@@ -109,9 +109,9 @@ class CellNetwork(nn.Module):
     The image is concatenated to the input of each later cell. Between two cells the map is halved
     while it is larger than `MIN_SIZE`: features by 2×2 max pooling, the image by averages.
 
-    With averages of the features instead, a cell that ends in a max pooling has less correlated
-    gradients than the same cell without, though it trains to a lower accuracy, and a search ends
-    every cell so (studies/reductions.py).
+    With averages of the features instead, the same cells train to a lower accuracy, and both
+    condition number and correlation prefer a cell with a max pooling behind its output, which is
+    worse; a search then ends every cell so (studies/reductions.py).
 
     Args:
         cells: factories ``in_channels -> cell``, in order; a cell keeps (H, W) and has
