@@ -43,7 +43,7 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=1)] = 20,
     batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 128,
     learning_rate: Annotated[
-        float, typer.Option(help="Peak of the one-cycle schedule; of Muon's, a tenth of it.")
+        float, typer.Option(help="Peak of the one-cycle schedule; Muon's is a tenth of it.")
     ] = 0.2,
     validation: Annotated[
         float, typer.Option(help="Share of the training images that chooses the best epoch.")

@@ -19,7 +19,7 @@ class Muon(torch.optim.Optimizer):
 
     All directions of a kernel then move equally far, so that rare ones are learned too; the length
     of a step is the learning rate alone, whatever the gradient's. `torch.optim.Muon` takes matrices
-    only, and multiplies in bfloat16, which takes ten times as long on processors without it.
+    only, and multiplies in bfloat16, which is slow on processors that do not compute with it.
 
     Args:
         kernels: tensors of two or more dimensions, each seen as a matrix (outputs, all the rest).
@@ -69,7 +69,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """About the nearest orthogonal matrix: the same singular vectors, singular values near 1.
 
     By `N_ITERATIONS` Newton-Schulz steps: singular values above a hundredth of the matrix's norm
-    come to 0.7 to 1.2, smaller ones less far; a matrix of zeros stays one.
+    come to 0.65 to 1.25, smaller ones less far; a matrix of zeros stays one.
 
     Args:
         matrix: (rows, columns).

@@ -111,7 +111,7 @@ class CellNetwork(nn.Module):
 
     With averages of the features instead, the same cells train to a lower accuracy, and both
     condition number and correlation prefer a cell with a max pooling behind its output, which is
-    worse; a search then ends every cell so (studies/reductions.py).
+    worse (studies/reductions.py).
 
     Args:
         cells: factories ``in_channels -> cell``, in order; a cell keeps (H, W) and has

@@ -28,8 +28,8 @@ On digits:
     resnet20  muon 0.1             98.18 ± 0.50 %, n = 5, 1 s per epoch
     resnet20  muon 0.4             95.41 ± 1.64 %, n = 5, 1 s per epoch
 
-Muon reaches more in few epochs in both networks and on both data sets, and its learning rate of a
-tenth of 0.2 is as good as its neighbours or better.
+Muon reaches more in few epochs, on CIFAR-10 and, in both networks, on digits; there the default
+learning rate is better than its double, and not worse than its half.
 """
 
 from __future__ import annotations
@@ -115,8 +115,7 @@ def main() -> None:
                 trained(
                     NETWORKS[network],
                     images,
-                    arguments.work
-                    / f"{network}-{recipe.replace(', ', '-').replace(' ', '-')}-{seed}",
+                    arguments.work / f"{network}-{recipe.replace(' ', '-')}-{seed}",
                     epochs=arguments.epochs,
                     seed=seed,
                     **RECIPES[recipe],
