@@ -100,7 +100,7 @@ def try_out(
     *,
     top: int = 5,
     epochs: int = 2,
-    n_cells: int = 3,
+    n_cells: int | None = None,
     precision: str = "float32",
     seed: int = 0,
     device: str = "cpu",
@@ -114,7 +114,8 @@ def try_out(
             images are not used.
         top: how many are trained.
         epochs: of each; the schedule runs its whole cycle in them.
-        n_cells: cells of the network that is trained: the architecture at every stage.
+        n_cells: cells of the network that is trained, the architecture at every stage; None for as
+            many as were scored.
         precision: see `train`.
         seed: of the weights and of the training.
         device: see `resolve_device`.

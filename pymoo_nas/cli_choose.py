@@ -13,6 +13,7 @@ from rich.table import Table
 from pymoo_nas.choice import METHODS, order_front, order_scored, try_out
 from pymoo_nas.cli_options import (
     Device,
+    FinalCells,
     MaxActs,
     MaxFlops,
     MaxParams,
@@ -51,7 +52,7 @@ def choose(
     max_acts: MaxActs = None,
     top: Annotated[int, typer.Option(help="For training: how many are tried.", min=1)] = 5,
     epochs: Annotated[int, typer.Option(help="For training: epochs of each.", min=1)] = 2,
-    cells: Annotated[int, typer.Option(help="For training: cells in sequence.", min=1)] = 3,
+    cells: FinalCells = None,
     precision: Precision = "float32",
     seed: Seed = 0,
     device: Device = "cpu",

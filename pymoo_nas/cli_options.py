@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from pymoo_nas.datasets import DATASET_NAMES
+from pymoo_nas.errors import SearchError
 from pymoo_nas.operations import PAPER_OPERATIONS, operation_table
 from pymoo_nas.runs import space_from_settings
 from pymoo_nas.search_space import CellSpace, SearchSpace
@@ -33,15 +34,27 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max
 Precision = Annotated[
     str, typer.Option(help="float32; or bfloat16: faster where the processor knows it.")
 ]
+FinalCells = Annotated[
+    int | None,
+    typer.Option("--cells", help="Cells in sequence; default: as many as were scored.", min=1),
+]
+ScoredCells = Annotated[
+    int, typer.Option("--cells", help="Cells in sequence, the map halved between two.", min=1)
+]
 Operations = Annotated[
     str, typer.Option(help="Comma-separated operations of a cell, in order; see `operations`.")
 ]
 
 
-def search_space_of(name: str, operations: str) -> SearchSpace[Any]:
-    """The search space of ``--space`` and ``--operations``."""
+def search_space_of(name: str, operations: str, cells: int) -> SearchSpace[Any]:
+    """The search space of ``--space``, ``--operations`` and ``--cells``."""
     if name == "cell":
-        return CellSpace(operation_table(operations))
+        return CellSpace(operation_table(operations), n_cells=cells)
+    if cells != SearchSpace.n_cells:
+        raise SearchError(
+            f"--cells {cells} with --space {name}: its network has {SearchSpace.n_cells} stages; "
+            "leave --cells out"
+        )
     return space_from_settings({"space": name})
 
 

@@ -18,6 +18,7 @@ from pymoo_nas.cli_options import (
     ImageSize,
     Inits,
     Operations,
+    ScoredCells,
     Seed,
     complain,
     search_space_of,
@@ -38,6 +39,7 @@ def score_models(
     ],
     dataset: Annotated[str, typer.Option(help="As for search.")] = "digits",
     operations: Operations = DEFAULT_OPERATIONS,
+    cells: ScoredCells = 3,
     images: Images = 64,
     inits: Inits = 3,
     image_size: ImageSize = None,
@@ -49,7 +51,7 @@ def score_models(
     """Score any networks without training: the three objectives, their spread, size and time."""
     problem = NASProblem(
         dataset,
-        search_space=search_space_of("cell", operations),
+        search_space=search_space_of("cell", operations, cells),
         n_images=images,
         image_size=image_size,
         device=device,

@@ -29,6 +29,7 @@ from pymoo_nas.cli_options import (
     MaxFlops,
     MaxParams,
     Operations,
+    ScoredCells,
     Seed,
     absolute_dataset,
     complain,
@@ -63,6 +64,7 @@ def search(
         int | None, typer.Option(help="Generations after which a parent dies.", min=1)
     ] = None,
     operations: Operations = DEFAULT_OPERATIONS,
+    cells: ScoredCells = 3,
     space: Annotated[str, typer.Option(help="Search space: cell or nasbench201.")] = "cell",
     images: Images = 64,
     inits: Inits = 1,
@@ -113,7 +115,7 @@ def search(
     settings = SearchSettings(
         generations, population, offspring, max_age, tournament_every, tournament_size, seed
     )
-    search_space = search_space_of(space, operations)
+    search_space = search_space_of(space, operations, cells)
     given = [name for name in ctx.params if _is_given(ctx, name)]
     if resume is not None and threads is None:
         threads = RunFolder(resume).config().get("threads")  # the last bits depend on it
@@ -179,7 +181,7 @@ def _refuse_changes(given: list[str], asked: dict[str, Any], folder: RunFolder) 
         kept |= config.get(part, {})
     differences = []
     for option in given:
-        key = {"images": "n_images", "inits": "n_inits"}.get(option, option)
+        key = {"images": "n_images", "inits": "n_inits", "cells": "n_cells"}.get(option, option)
         if option in ("out", "overwrite"):
             differences.append(f"--{option} makes a new run")
         elif key in asked and option != "generations" and asked[key] != kept.get(key):

@@ -13,6 +13,7 @@ from pymoo_nas.cli_options import (
     DataDir,
     Device,
     Download,
+    FinalCells,
     ImageSize,
     Precision,
     Seed,
@@ -25,6 +26,7 @@ from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells
 from pymoo_nas.models import build_model
 from pymoo_nas.runs import FINAL, RunFolder
+from pymoo_nas.search_space import CellSpace
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
 from pymoo_nas.training_state import STATE_FILE
@@ -39,7 +41,7 @@ def train(
         typer.Option(help="Train this instead: resnet20, a torchvision name, or a genotype."),
     ] = None,
     dataset: Annotated[str, typer.Option(help="For --model; as for search.")] = "digits",
-    cells: Annotated[int, typer.Option(help="Cells of the final network.", min=1)] = 3,
+    cells: FinalCells = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=1)] = 20,
     batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 128,
     learning_rate: Annotated[
@@ -75,7 +77,8 @@ def train(
         target = out if out is not None else run / FINAL
     else:
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
-        network = build_model(str(model), images, seed=seed)
+        space = CellSpace(n_cells=cells) if cells is not None else None
+        network = build_model(str(model), images, space=space, seed=seed)
         target = out if out is not None else Path("runs") / str(model)
     sample = images.normalized(images.train_images[:1])
     terminal().print(
@@ -113,7 +116,7 @@ def train(
     _report(trained, target)
 
 
-def final_of(run: Path, cells: int, seed: int) -> tuple[nn.Module, Dataset]:
+def final_of(run: Path, cells: int | None, seed: int) -> tuple[nn.Module, Dataset]:
     """The final network of a run folder, and its images.
 
     Raises:
@@ -127,7 +130,7 @@ def final_of(run: Path, cells: int, seed: int) -> tuple[nn.Module, Dataset]:
         if front.empty:
             raise RunError(f"{run}: the front is empty; search again with higher limits")
         genotypes = [problem.search_space.parse(text) for text in front["genotype"]]
-        chosen = choose_cells(genotypes, cells, problem)
+        chosen = choose_cells(genotypes, cells or problem.search_space.n_cells, problem)
     return build_final(chosen, cells, problem=problem, seed=seed), problem.dataset
 
 

@@ -25,7 +25,7 @@ MAX_CHOICES = 10_000
 
 def build_final(
     result_or_genotypes: Any,
-    n_cells: int = 3,
+    n_cells: int | None = None,
     *,
     problem: NASProblem | None = None,
     seed: int = 0,
@@ -37,7 +37,7 @@ def build_final(
 
     Args:
         result_or_genotypes: pymoo's ``Result``; or genotypes, or their texts, in order; or one.
-        n_cells: cells in sequence.
+        n_cells: cells in sequence; None for as many as the search space scores.
         problem: gives search space, channels and classes; needed with genotypes only.
         seed: of the initial weights.
 
@@ -47,7 +47,7 @@ def build_final(
     Raises:
         SearchError: an empty front, no genotype, n_cells below 1, or genotypes without a problem.
     """
-    if n_cells < 1:
+    if n_cells is not None and n_cells < 1:
         raise SearchError(f"n_cells={n_cells}; expected at least 1")
     from_result = hasattr(result_or_genotypes, "opt")
     problem = result_or_genotypes.problem if from_result else problem
@@ -58,6 +58,7 @@ def build_final(
         given = [given]
     texts = front_to_frame(given)["genotype"] if from_result else given
     space = problem.search_space
+    n_cells = space.n_cells if n_cells is None else n_cells
     genotypes = [space.parse(text) if isinstance(text, str) else text for text in texts]
     if from_result:
         genotypes = choose_cells(genotypes, n_cells, problem)
@@ -73,8 +74,8 @@ def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) ->
     """The best cells that fit together: the first choice whose network keeps the limits.
 
     Choices are tried by the sum of the cells' positions in the front, so the n best come first.
-    Each cell three times over is a network that was scored within the limits, so for three cells
-    there is always one. A front with fewer cells repeats its best.
+    Each cell by itself makes a network that was scored within the limits, so for as many cells as
+    were scored there is always one. A front with fewer cells repeats its best.
 
     Args:
         genotypes: of the front, best first.

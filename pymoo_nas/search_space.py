@@ -31,11 +31,13 @@ class SearchSpace(ABC, Generic[G]):
         operation_names: the candidate operations, in the order of the genotype.
         mutation_kinds: kind of mutation → its share before anything has been learned.
         placing_kinds: the kinds that put the operation they are given somewhere.
+        n_cells: cells in sequence of the network that is scored, and of the final one.
     """
 
     operation_names: tuple[str, ...]
     mutation_kinds: Mapping[str, float]
     placing_kinds: frozenset[str]
+    n_cells: int = 3
 
     @abstractmethod
     def parse(self, text: str) -> G:

@@ -113,6 +113,26 @@ def test_choose_and_train(run: Run, finished: Path) -> None:
     (finished / runs.CHOICE).unlink()
 
 
+def test_cells_of_search_and_train(run: Run) -> None:
+    """As many cells as are asked for are scored, and trained; `score` and names know them too."""
+    limits = ("--generations", "1", "--offspring", "2", "--population", "1", "--images", "20")
+    assert run("search", "digits", *limits, "--cells", "4", "--out", "four")[0] == 0
+    folder = runs.RunFolder("four")
+    row = folder.front().iloc[0]
+    code, out, _ = run("train", "four", "--epochs", "1")
+    assert code == 0
+    assert f"{row['params']:,} parameters" in out
+    code, out, _ = run(
+        "train", "--model", row["genotype"], "--cells", "4", "--epochs", "1", "--out", "named"
+    )
+    assert f"{row['params']:,} parameters" in out
+    code, out, _ = run("score", row["genotype"], "--cells", "4", "--inits", "1")
+    assert f"{row['params']:,}" in out
+    code, _, err = run("search", "--resume", "four", "--cells", "3")
+    assert code == 2
+    assert "the run has 4" in err
+
+
 def test_train_by_name(run: Run) -> None:
     """A network by name is trained by the same command, on a data set by name."""
     code, out, _ = run("train", "--model", "resnet20", "--epochs", "1", "--batch-size", "512")
@@ -180,6 +200,7 @@ def test_version(run: Run) -> None:
         (["search", "cifar10"], "--download"),
         (["search", "--operations", "conv3x3,nosuch"], "nosuch"),
         (["search", "--space", "nosuch"], "nasbench201"),
+        (["search", "--space", "nasbench201", "--cells", "4"], "3 stages"),
         (["search", "--device", "tpu"], "cpu"),
         (["search", "--images", "1500"], "fewer images|1500"),
         (["search", "--image-size", "2"], "too small"),

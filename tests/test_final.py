@@ -10,6 +10,7 @@ from pymoo_nas.errors import GenotypeError, SearchError
 from pymoo_nas.final import build_final, choose_cells
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
+from pymoo_nas.search_space import CellSpace
 from pymoo_nas.training import train
 
 
@@ -33,6 +34,15 @@ def test_one_genotype(problem: NASProblem) -> None:
     for one in ("8000|0000|0800", problem.search_space.parse("8000|0000|0800")):
         network: Any = build_final(one, 2, problem=problem)
         assert len(network.cells) == 2
+
+
+def test_as_many_cells_as_were_scored() -> None:
+    """Unless told otherwise the final network has the cells of the one that was scored."""
+    problem = NASProblem("digits", n_images=16, search_space=CellSpace(n_cells=4))
+    network: Any = build_final("8000", problem=problem)
+    assert len(network.cells) == 4
+    scored = problem.score_genotype(problem.search_space.parse("8000"))
+    assert count_parameters(network) == scored.params
 
 
 @pytest.mark.parametrize("n_cells", [7, 40, 100])
