@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,17 @@ from pymoo.mcdm.pseudo_weights import PseudoWeights
 
 from pymoo_nas.errors import SearchError
 from pymoo_nas.final import build_final
+from pymoo_nas.gradient_flow import Steadiness, steadiness
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.training import train
 
 Vector = npt.NDArray[np.float64]
 
-METHODS = ("ranks", "knee", "weights", "training")
+METHODS = ("ranks", "knee", "weights", "gradients", "training")
+
+STEADINESS = tuple(field.name for field in fields(Steadiness))
+"""Columns that `steady_first` adds."""
 
 RANK_POWER = 8
 """Of the ranks that are added: the larger, the more the worst rank decides. On NAS-Bench-201 the
@@ -55,9 +61,9 @@ def order_scored(
     usable = history[history["feasible"] & (history["degenerate"] == "")]
     limits = {"params": max_params, "flops": max_flops, "acts": max_acts}
     kept = _within(usable.drop_duplicates("genotype"), limits)
-    ranks = kept[list(OBJECTIVES)].assign(size=-kept["flops"]).rank(pct=True)
-    summed = (ranks**RANK_POWER).sum(axis=1)
-    return kept.assign(rank_sum=summed).sort_values("rank_sum", kind="stable", ignore_index=True)
+    return kept.assign(rank_sum=_rank_sum(kept, OBJECTIVES)).sort_values(
+        "rank_sum", kind="stable", ignore_index=True
+    )
 
 
 def order_front(
@@ -92,6 +98,54 @@ def order_front(
     scores = _scaled(kept[list(OBJECTIVES)].to_numpy(float))
     distance = _knee_distance(scores) if weights is None else _weight_distance(scores, weights)
     return kept.assign(distance=distance).sort_values("distance", kind="stable", ignore_index=True)
+
+
+def steady_first(
+    ordered: pd.DataFrame,
+    problem: NASProblem,
+    *,
+    top: int = 10,
+    seed: int = 0,
+    progress: Callable[[str, Steadiness], None] | None = None,
+) -> pd.DataFrame:
+    """Those to the front whose final network keeps its gradients as they are.
+
+    The scores see a network of few cells. Where it is trained with many more, as in NAS-Bench-201,
+    gradients explode in cells without a way around their layers, and blur where that way is a
+    pooling; what is steady trains to a higher accuracy (see studies/rivals.py). Among the steady
+    ones, which can be trained, what decides is how much they can express: the worst rank in
+    activation score and size (studies/steady_gradients.py).
+
+    Args:
+        ordered: see `order_scored`; the list is walked from its head.
+        problem: gives search space and probe.
+        top: how many steady ones are looked for.
+        seed: of the weights.
+        progress: called with each genotype and what was found.
+
+    Returns:
+        the rows with columns ``growth`` and ``smoothness`` (NaN where not measured): the steady
+        ones, then the others as they were; all as they were where none is steady.
+
+    Raises:
+        SearchError: an empty list, or top below 1.
+    """
+    if ordered.empty or top < 1:
+        raise SearchError(f"{len(ordered)} architectures, top={top}; expected at least one of each")
+    found: list[Steadiness] = []
+    for genotype in ordered["genotype"]:
+        if sum(one.steady for one in found) == top:
+            break
+        found.append(steadiness(genotype, problem, seed=seed))
+        if progress is not None:
+            progress(genotype, found[-1])
+    rest = [math.nan] * (len(ordered) - len(found))
+    columns = {name: [*(getattr(one, name) for one in found), *rest] for name in STEADINESS}
+    measured = ordered.assign(**columns)
+    steady = np.array([*(one.steady for one in found), *(False for _ in rest)])
+    first = measured[steady]
+    order = np.argsort(_rank_sum(first, ["activation"]), kind="stable")
+    return pd.concat([first.iloc[order], measured[~steady]], ignore_index=True)
 
 
 def try_out(
@@ -148,6 +202,12 @@ def try_out(
     return tried.assign(accuracy=accuracies).sort_values(
         "accuracy", ascending=False, kind="stable", ignore_index=True
     )
+
+
+def _rank_sum(rows: pd.DataFrame, objectives: Sequence[str]) -> pd.Series:
+    """About the worst rank of every row, among all, in these objectives and in size."""
+    ranks = rows[list(objectives)].assign(size=-rows["flops"]).rank(pct=True)
+    return (ranks**RANK_POWER).sum(axis=1)
 
 
 def _within(rows: pd.DataFrame, limits: Mapping[str, float | None]) -> pd.DataFrame:

@@ -10,7 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pymoo_nas.choice import METHODS, order_front, order_scored, try_out
+from pymoo_nas.choice import (
+    METHODS,
+    STEADINESS,
+    order_front,
+    order_scored,
+    steady_first,
+    try_out,
+)
 from pymoo_nas.cli_options import (
     Device,
     FinalCells,
@@ -26,7 +33,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.runs import RunFolder
 
 COLUMNS = ("ntk", "activation", "correlation", "params", "flops", "acts")
-METHOD_COLUMNS = ("rank_sum", "distance", "accuracy")
+METHOD_COLUMNS = ("rank_sum", "distance", *STEADINESS, "accuracy")
 """Columns of the printed table, after the genotype; and those that a method gives."""
 
 SHOWN = 10
@@ -41,7 +48,9 @@ def choose(
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option(help="ranks, knee, weights, or training; default ranks, or weights if given."),
+        typer.Option(
+            help="ranks, knee, weights, gradients, or training; default ranks, or weights if given."
+        ),
     ] = None,
     weights: Annotated[
         list[str] | None,
@@ -50,7 +59,14 @@ def choose(
     max_params: MaxParams = None,
     max_flops: MaxFlops = None,
     max_acts: MaxActs = None,
-    top: Annotated[int, typer.Option(help="For training: how many are tried.", min=1)] = 5,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            help="For training: how many are tried (5). For gradients: how many steady ones are "
+            "looked for (10).",
+            min=1,
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="For training: epochs of each.", min=1)] = 2,
     cells: FinalCells = None,
     precision: Precision = "float32",
@@ -60,7 +76,8 @@ def choose(
     """Choose an architecture; `train` then takes it for every stage.
 
     "ranks" takes the candidate whose worst rank is best, of all that were scored, among the three
-    scores and size; "training" trains the first --top of them for a short while. "knee" and
+    scores and size; "training" trains the first --top of them for a short while, "gradients" takes
+    the first ones whose gradients neither grow nor blur in the network that is trained. "knee" and
     "weights" choose from the front.
     """
     weights = [*(weights or []), *(more or [])]
@@ -72,16 +89,30 @@ def choose(
     console = terminal()
     folder = RunFolder(run)
     parsed = parse_weights(weights) if weights else None
+    most = {} if top is None else {"top": top}
     limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
     if method in ("knee", "weights"):
         ordered = order_front(folder.front(), weights=parsed, **limits)
     else:
         ordered = order_scored(folder.history(), **limits)
+    if method == "gradients":
+        ordered = steady_first(
+            ordered,
+            folder.problem(device="cpu"),
+            **most,
+            seed=seed,
+            progress=lambda genotype, found: console.print(
+                f"{genotype}: growth {found.growth:.2f}, smoothness {found.smoothness:.3f}"
+                f"{', steady' if found.steady else ''}",
+                highlight=False,
+                soft_wrap=True,
+            ),
+        )
     if method == "training":
         ordered = try_out(
             ordered,
             folder.problem(device="cpu"),
-            top=top,
+            **most,
             epochs=epochs,
             n_cells=cells,
             precision=precision,

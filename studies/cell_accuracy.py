@@ -57,6 +57,7 @@ from pymoo_nas.final import build_final
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.search_space import CellSpace
 from pymoo_nas.training import train
 
 MIXES = {
@@ -98,14 +99,15 @@ def measure(
 ) -> dict[str, object]:
     """Scores and short-training accuracy of one cell."""
     scores = problem.score_genotype(genotype)
-    network = build_final(genotype, 3, problem=problem, seed=0)
+    network = build_final(genotype, problem=problem, seed=0)
     start = time.perf_counter()
-    training = train(network, part, epochs=epochs, optimizer="sgd", precision="bfloat16", seed=0)
+    training = train(network, part, epochs=epochs, precision="bfloat16", seed=0)
     return {
         "genotype": problem.search_space.format(genotype),
         **dict(zip(OBJECTIVES, scores.values, strict=True)),
         "balanced_ntk": scores.balanced_ntk,
         "params": scores.params,
+        "acts": scores.acts,
         "flops": scores.flops,
         "minus_flops": -scores.flops,
         "accuracy": float(training.epochs["validation_accuracy"].iloc[-1]),
@@ -140,16 +142,18 @@ def main() -> None:
     parser.add_argument("--partial", type=Path, required=True)
     parser.add_argument("--max-params", type=int, default=560_000)
     parser.add_argument("--max-flops", type=int, default=45_000_000)
+    parser.add_argument("--max-acts", type=int, default=150_000)
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--size", type=int, default=16, help="pixels of the images trained on")
-    for name, default in (("n", 40), ("epochs", 4), ("inits", 2), ("seed", 0)):
+    parser.add_argument("--size", type=int, default=32, help="pixels of the images trained on")
+    for name, default in (("n", 30), ("cells", 4), ("epochs", 4), ("inits", 1), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.cifar)
-    limits = {"max_params": arguments.max_params, "max_flops": arguments.max_flops}
+    limits = {name: getattr(arguments, name) for name in ("max_params", "max_flops", "max_acts")}
+    space = CellSpace(n_cells=arguments.cells)
     # Growing asks only whether a cell keeps the limits and can be judged: eight images tell.
-    small = NASProblem(dataset, n_images=10, **limits)
-    problem = NASProblem(dataset, n_inits=arguments.inits, **limits)
+    small = NASProblem(dataset, search_space=space, n_images=10, **limits)
+    problem = NASProblem(dataset, search_space=space, n_inits=arguments.inits, **limits)
     part = part_of(load_dataset(arguments.cifar, image_size=arguments.size), arguments.images)
     rows = pd.read_csv(arguments.partial) if arguments.partial.exists() else pd.DataFrame()
     cells = grown_cells(small, arguments.seed)
@@ -163,9 +167,8 @@ def main() -> None:
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"{arguments.images} images of {arguments.size} pixels, {arguments.epochs} epochs, at most "
-        f"{arguments.max_params} parameters and {arguments.max_flops} multiply-accumulates, "
-        f"R = {arguments.inits}"
+        f"{arguments.images} images of {arguments.size} pixels, {arguments.epochs} epochs, "
+        f"{arguments.cells} cells, R = {arguments.inits}, limits {limits}"
     )
     report(rows)
 

@@ -26,7 +26,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.choice import order_scored
+from pymoo_nas.choice import order_scored, steady_first
 from pymoo_nas.counts import Counts
 from pymoo_nas.devices import seeded
 from pymoo_nas.nasbench201_genotype import (
@@ -241,6 +241,20 @@ def trained_choice(
     return Outcome([*tried, *found.order[top:]], found.front, found.n_scored)
 
 
+def steady_choice(
+    problem: RememberedProblem, n: int, seed: int, *, search: Callable[[Any, int, int], Outcome]
+) -> Outcome:
+    """A search that hands over those of its candidates first whose gradients stay as they are."""
+    found = search(problem, n, seed)
+    by_text = {problem.search_space.format(i.X[0]): i for i in found.order}
+    rows = pd.DataFrame(
+        {"genotype": text, "activation": i.F[1], "flops": i.get("flops")}
+        for text, i in by_text.items()
+    )
+    order = [by_text[text] for text in steady_first(rows, problem)["genotype"]]
+    return Outcome(order, found.front, found.n_scored)
+
+
 def ours_without(problem: RememberedProblem, n: int, seed: int, *, objective: int) -> Outcome:
     """This library's search with one objective left out."""
     blind = copy.copy(problem)
@@ -329,6 +343,8 @@ SEARCHES: dict[str, Callable[[Any, int, int], Outcome]] = {
     "regularised evolution": regularised_evolution,
     "te-nas": te_nas,
     "ours": ours,
+    "ours, steady gradients": partial(steady_choice, search=ours),
+    "random, steady gradients": partial(steady_choice, search=random_with_choice),
     "ours, short training": partial(trained_choice, search=ours),
     "random, short training": partial(trained_choice, search=random_with_choice),
     "ours, front's best": partial(ours, choice=False),

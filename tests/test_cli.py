@@ -110,6 +110,9 @@ def test_choose_and_train(run: Run, finished: Path) -> None:
     code, out, _ = run("choose", str(finished), "--by", "training", "--top", "1", "--epochs", "1")
     assert code == 0
     assert "of the held-out images" in out
+    code, out, _ = run("choose", str(finished), "--by", "gradients", "--top", "1")
+    assert code == 0
+    assert "growth 0.00, smoothness" in out
     (finished / runs.CHOICE).unlink()
 
 
@@ -215,7 +218,7 @@ def test_version(run: Run) -> None:
         (["train", "nosuch"], "holds no run"),
         (["plot", "nosuch"], "holds no run"),
         (["choose", "nosuch"], "no such file"),
-        (["choose", "nosuch", "--by", "luck"], "knee, weights, training"),
+        (["choose", "nosuch", "--by", "luck"], "knee, weights, gradients, training"),
         (["choose", "nosuch", "--by", "weights"], "weights"),
         (["choose", "nosuch", "--weights", "ntk"], "name=number"),
         (["train"], "run folder, or --model"),

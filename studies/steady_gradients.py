@@ -1,0 +1,131 @@
+"""Do gradients that stay as they are in the deep network tell which architecture trains best?
+
+Architectures of NAS-Bench-201 of more than 40 million multiply-accumulates (smaller ones are never
+handed over), of one half of the table, are scored as a search does, and their growth and smoothness
+are measured (gradient_flow.py). From random parts of them, each as large as two thirds, one is
+handed over: as `choose` does by ranks, or the best among the steady ones, by several limits and
+orders. Every architecture is written down as soon as it is done.
+
+Command:
+    python studies/steady_gradients.py --cifar PATH/cifar10.npz --table PATH/nasbench201_5000.csv \
+        --partial steady.csv --half tune --n 300
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from scipy.stats import kendalltau
+
+import pymoo_nas
+from pymoo_nas.choice import RANK_POWER
+from pymoo_nas.gradient_flow import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
+from pymoo_nas.nasbench201 import NASBench201Space, half_of, load_table
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.scores import OBJECTIVES
+
+LEAST_FLOPS = 40
+PARTS = 60
+"""Random parts, over which mean and standard deviation are taken."""
+
+LIMITS = (
+    *((growth, MOST_SMOOTHNESS) for growth in (0.6, 0.7, 0.8, 0.9, 1.0)),
+    *((MOST_GROWTH, smoothness) for smoothness in (-0.02, 0.02, 0.05, np.inf)),
+    (np.inf, MOST_SMOOTHNESS),
+)
+ORDERS = {
+    "three and size": (*OBJECTIVES, "size"),
+    "activation and size": ("activation", "size"),
+    "size": ("size",),
+}
+
+Vector: TypeAlias = npt.NDArray[np.float64]
+
+
+def measure(rows: pd.DataFrame, problem: NASProblem, partial: Path) -> pd.DataFrame:
+    """Score and look through what the partial file lacks; all of it."""
+    done = pd.read_csv(partial) if partial.exists() else pd.DataFrame({"arch": []})
+    for arch in rows["arch"]:
+        if arch in set(done["arch"]):
+            continue
+        scores = problem.score_genotype(problem.search_space.parse(arch))
+        flow = steadiness(arch, problem)
+        row = {"arch": arch, **dict(zip(OBJECTIVES, scores.values, strict=True))}
+        row |= {"size": -scores.flops, "growth": flow.growth, "smoothness": flow.smoothness}
+        header = not partial.exists()
+        pd.DataFrame([row]).to_csv(partial, mode="a", header=header, index=False)
+    return rows.merge(pd.read_csv(partial), on="arch")
+
+
+def rank_sum(rows: pd.DataFrame, names: tuple[str, ...]) -> Vector:
+    """The order of `order_scored`, in these columns."""
+    summed: Vector = (rows[list(names)].rank(pct=True) ** RANK_POWER).sum(axis=1).to_numpy()
+    return summed
+
+
+def handed_over(
+    rows: pd.DataFrame, growth: float, smoothness: float, names: tuple[str, ...]
+) -> tuple[float, float]:
+    """Accuracy of the first one, and of the first five; of all where none is steady."""
+    steady = rows[(rows["growth"] < growth) & (rows["smoothness"] < smoothness)]
+    steady = rows if steady.empty else steady
+    order = np.argsort(rank_sum(steady, names), kind="stable")
+    accuracy = steady["cifar10_test"].to_numpy(float)[order]
+    return float(accuracy[0]), float(accuracy[:5].mean())
+
+
+def report(rows: pd.DataFrame) -> None:
+    """Print correlations, and what is handed over."""
+    for name in ("growth", "smoothness"):
+        tau = kendalltau(rows[name], rows["cifar10_test"])[0]
+        print(f"{name}: τ with the accuracy {tau:.2f}")
+    rng = np.random.default_rng(0)
+    n = 2 * len(rows) // 3
+    parts = [rows.iloc[rng.choice(len(rows), n, replace=False)] for _ in range(PARTS)]
+    print("growth  smoothness  order                 handed over     first five")
+    settings = [(np.inf, np.inf, "three and size"), (np.inf, np.inf, "activation and size")]
+    settings += [(MOST_GROWTH, MOST_SMOOTHNESS, order) for order in ORDERS]
+    settings += [(*limits, "activation and size") for limits in LIMITS]
+    for growth, smoothness, order in dict.fromkeys(settings):
+        found = np.array([handed_over(p, growth, smoothness, ORDERS[order]) for p in parts])
+        cells = [
+            f"{mean:.2f} ± {spread:.2f}"
+            for mean, spread in zip(found.mean(0), found.std(0, ddof=1), strict=True)
+        ]
+        print(f"{growth:6.2f}  {smoothness:10.2f}  {order:20s}  {'   '.join(cells)}")
+
+
+def main() -> None:
+    """Measure, report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--half", choices=("tune", "report"), default="tune")
+    parser.add_argument("--partial", type=Path, required=True)
+    for name, default in (("n", 300), ("inits", 2)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    arguments = parser.parse_args()
+    problem = NASProblem(arguments.cifar, search_space=NASBench201Space(), n_inits=arguments.inits)
+    table = half_of(load_table(arguments.table), arguments.half)
+    rows = measure(
+        table[table["flops_m"] > LEAST_FLOPS].head(arguments.n), problem, arguments.partial
+    )
+    print(
+        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
+        f"half {arguments.half}, n = {len(rows)}, best {rows['cifar10_test'].max():.2f}, "
+        f"R = {arguments.inits}, {PARTS} parts"
+    )
+    report(rows)
+
+
+if __name__ == "__main__":
+    main()
