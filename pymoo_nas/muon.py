@@ -25,6 +25,7 @@ class Muon(torch.optim.Optimizer):
         kernels: tensors of two or more dimensions, each seen as a matrix (outputs, all the rest).
         lr: spectral norm of a step, times √(rows / columns) where there are more rows.
         momentum: share of the earlier gradients, in [0, 1).
+        weight_decay: share of the kernel that a step of length 1 takes away (Loshchilov 2019).
         precision: number format of the products; kernels and momenta keep theirs.
     """
 
@@ -34,9 +35,10 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         *,
         momentum: float = 0.9,
+        weight_decay: float = 0.0,
         precision: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__(kernels, {"lr": lr, "momentum": momentum})
+        super().__init__(kernels, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.precision = precision
 
     @torch.no_grad()
@@ -49,6 +51,7 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for kernel in group["params"]:
                 if kernel.grad is not None:
+                    kernel.mul_(1 - group["lr"] * group["weight_decay"])
                     self._move(kernel, group["lr"], group["momentum"])
         return loss
 

@@ -28,6 +28,9 @@ OPTIMIZERS = ("muon", "sgd")
 KERNEL_RATE = 0.1
 """The peak of Muon's learning rate, as a share of that of SGD (see studies/recipe.py)."""
 
+KERNEL_DECAY = 100
+"""Muon's weight decay, as a multiple of that of SGD (see studies/cifar10.py)."""
+
 PRECISIONS = ("float32", "bfloat16")
 """Number formats of the passes in training; weights and test are always float32."""
 
@@ -306,7 +309,10 @@ def _optimizers(network: nn.Module, settings: Settings) -> list[torch.optim.Opti
     ]
     if kernels:
         precision = getattr(torch, settings.precision)
-        optimizers.append(Muon(kernels, KERNEL_RATE * rate, precision=precision))
+        decay = KERNEL_DECAY * settings.weight_decay
+        optimizers.append(
+            Muon(kernels, KERNEL_RATE * rate, weight_decay=decay, precision=precision)
+        )
     return optimizers
 
 

@@ -78,8 +78,8 @@ def train(
     """Train a network on a data set's training images and test it on its test images.
 
     Cross-entropy, Muon (Jordan 2024) for the kernels of convolutions and SGD for the rest, both
-    with Nesterov momentum 0.9, one-cycle schedule (Smith 2018), no weight decay on batch norms,
-    biases and Muon's kernels. The epoch whose weights are kept is chosen by the accuracy on images
+    with Nesterov momentum 0.9, one-cycle schedule (Smith 2018), no weight decay on batch norms
+    and biases. The epoch whose weights are kept is chosen by the accuracy on images
     held out from the training set, where that is equal by the loss on them. The test images play no
     part in that: they are looked at once, at the end. `test_accuracy` therefore is an estimate for
     new images, as long as the user does not choose between trainings by it.
@@ -95,7 +95,7 @@ def train(
         batch_size: images per step; also of the test. An incomplete last batch is left out (a batch
             norm cannot take a batch of one); the images left out differ from epoch to epoch.
         learning_rate: peak of the schedule of SGD; that of Muon is a tenth of it.
-        weight_decay: of the other parameters.
+        weight_decay: of SGD; that of Muon is a hundred times as large, and its rate a tenth.
         label_smoothing: share of the target spread over all classes, in [0, 1].
         augment: flips and shifted crops, see `augment_images`; None does what the data set says.
         validation: fraction of each class of the training images that is held out, in [0, 1); 0

@@ -64,12 +64,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from rival_searches import by_choice, sampled
+from rival_searches import by_choice, by_gradients, sampled
 
 import pymoo_nas
-from pymoo_nas.choice import try_out
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.evaluation import evaluate
@@ -80,7 +78,6 @@ from pymoo_nas.runs import RunFolder
 from pymoo_nas.search_space import CellSpace
 
 N_TRAINING = 40_000
-TOP = 3
 LIMITS: dict[str, Any] = {"max_params": 560_000, "max_flops": 45_000_000, "max_acts": 150_000}
 """The last two keep the time of a training at that of ResNet-18, whatever the cell is made of."""
 
@@ -115,27 +112,24 @@ def split(cifar: Path, work: Path) -> Path:
 
 
 def search_ours(images: Path, work: Path, seed: int) -> str:
-    """The cell that a search and a short training of its front's best hand over."""
+    """The cell that a search hands over."""
     run = work / f"ours-{seed}"
     if not (run / "front.csv").exists():
         command("search", str(images), out=run, seed=seed, **SEARCH)
     if not (run / "choice.json").exists():
-        command("choose", str(run), by="training", top=TOP, epochs=1, precision="bfloat16")
+        command("choose", str(run), by="gradients")
     return str(RunFolder(run).choice()[0])
 
 
 def search_random(images: Path, work: Path, seed: int) -> str:
-    """The cell that random search hands over, by as many candidates and the same short training."""
+    """The cell that random search hands over, by as many candidates and the same choice."""
     path = work / f"random-{seed}.json"
     if not path.exists():
         space = CellSpace(n_cells=CELLS)
         problem = NASProblem(images, search_space=space, **LIMITS, seed=seed)
         n = SEARCH["generations"] * SEARCH["offspring"]
-        best = by_choice(problem, sampled(problem, n, seed))[:TOP]
-        texts = [problem.search_space.format(individual.X[0]) for individual in best]
-        front = pd.DataFrame({"genotype": texts})
-        tried = try_out(front, problem, top=TOP, epochs=1, precision="bfloat16")
-        write_json(path, {"genotype": tried["genotype"][0]})
+        best = by_gradients(problem, by_choice(problem, sampled(problem, n, seed)))[0]
+        write_json(path, {"genotype": space.format(best.X[0])})
     return str(json.loads(path.read_text("utf-8"))["genotype"])
 
 
@@ -180,7 +174,7 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--short", type=int, default=5, help="epochs of the short schedule")
+    parser.add_argument("--short", type=int, default=3, help="epochs of the short schedule")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--full", nargs="*", choices=FULL, default=FULL, help="on full schedule")
     arguments = parser.parse_args()

@@ -103,6 +103,16 @@ def by_choice(problem: NASProblem, individuals: Any) -> list[Any]:
     return [by_text[text] for text in order_scored(pd.DataFrame(rows))["genotype"]]
 
 
+def by_gradients(problem: NASProblem, order: list[Any]) -> list[Any]:
+    """In the order of `pymoo-nas choose --by gradients`, from that of `by_choice`."""
+    by_text = {problem.search_space.format(i.X[0]): i for i in order}
+    rows = pd.DataFrame(
+        {"genotype": text, "activation": i.F[1], "flops": i.get("flops")}
+        for text, i in by_text.items()
+    )
+    return [by_text[text] for text in steady_first(rows, problem)["genotype"]]
+
+
 def non_dominated(individuals: Any) -> list[Any]:
     """The first front, the best sum of ranks first."""
     ordered = order_population(Population(list(individuals)))
@@ -246,13 +256,7 @@ def steady_choice(
 ) -> Outcome:
     """A search that hands over those of its candidates first whose gradients stay as they are."""
     found = search(problem, n, seed)
-    by_text = {problem.search_space.format(i.X[0]): i for i in found.order}
-    rows = pd.DataFrame(
-        {"genotype": text, "activation": i.F[1], "flops": i.get("flops")}
-        for text, i in by_text.items()
-    )
-    order = [by_text[text] for text in steady_first(rows, problem)["genotype"]]
-    return Outcome(order, found.front, found.n_scored)
+    return Outcome(by_gradients(problem, found.order), found.front, found.n_scored)
 
 
 def ours_without(problem: RememberedProblem, n: int, seed: int, *, objective: int) -> Outcome:

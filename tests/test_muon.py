@@ -54,13 +54,14 @@ def test_steps_are_those_of_the_definition(shape: tuple[int, ...]) -> None:
     assert torch.allclose(kernel.detach().flatten(1), expected, atol=1e-6)
 
 
-def test_agrees_with_torch() -> None:
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_agrees_with_torch(decay: float) -> None:
     """On matrices, ten steps are those of torch's Muon but for its rounding to bfloat16."""
     if not hasattr(torch.optim, "Muon"):
         pytest.skip("torch has Muon from 2.9 on")
     ours, theirs = (nn.Parameter(random_matrix(6, 10)) for _ in range(2))
-    one = Muon([ours], lr=0.05, momentum=0.9, precision=torch.bfloat16)
-    other = torch.optim.Muon([theirs], lr=0.05, momentum=0.9, weight_decay=0.0)
+    one = Muon([ours], lr=0.05, weight_decay=decay, precision=torch.bfloat16)
+    other = torch.optim.Muon([theirs], lr=0.05, momentum=0.9, weight_decay=decay)
     for seed in range(10):
         ours.grad = theirs.grad = random_matrix(6, 10, seed)
         one.step()

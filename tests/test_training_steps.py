@@ -67,12 +67,13 @@ def test_norms_and_biases_are_not_decayed() -> None:
 
 
 def test_muon_takes_the_kernels_that_mix_channels() -> None:
-    """Muon moves what convolutions over all channels hold, SGD the rest, depthwise ones too."""
+    """Muon moves and decays what convolutions over all channels hold, SGD the rest."""
     network = small_network()
     depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
     network.insert(3, depthwise)
-    groups = recorded_groups(network, small_dataset(), epochs=1)
+    groups = recorded_groups(network, small_dataset(), epochs=1, weight_decay=0.001)
     by_muon = [group["ids"] for group in groups if group["optimizer"] == "Muon"]
+    assert [g["weight_decay"] for g in groups if g["optimizer"] == "Muon"] == [pytest.approx(0.1)]
     assert by_muon == [weights_of(network, nn.Conv2d) - {id(depthwise.weight)}]
     by_sgd = set().union(*(group["ids"] for group in groups if group["optimizer"] == "SGD"))
     assert by_sgd == set(map(id, network.parameters())) - by_muon[0]
