@@ -2,7 +2,7 @@
 
 Random cells are grown by random mutations until one step more would break the limits, so that they
 are about as large as those that a search ends with; each is scored, and trained for a short while
-on nine tenths of a part of the training images, halved in size, judged by the last tenth. Every
+on nine tenths of a part of the training images, judged by the last tenth. Every
 cell is written down as soon as it is done.
 
 Command:
@@ -10,7 +10,8 @@ Command:
         --max-flops 48000000
 
 The images were the first 40,000 of CIFAR-10, see cifar10.py; AMD EPYC virtual machine, one run with
-seed 0 (± is the standard deviation over cells), at a commit that halved features by averages:
+seed 0 (± is the standard deviation over cells), at a commit with three cells, halves of the size,
+SGD, and averages between cells:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads;
         10000 images of 16 pixels, 4 epochs,

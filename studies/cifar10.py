@@ -2,8 +2,8 @@
 
 Search and training see the first 40,000 of the 45,000 training images only; the last 5,000 and the
 1,000 test images are looked at once per network, in the end. Three searches of ours and three
-random ones with as many candidates, each of which hands over its best cell after a short training
-of the three best (`choose --by training`); the six are trained on a short schedule, then the best
+random ones with as many candidates, each of which hands over a cell by `choose --by gradients`; the
+six are trained on a short schedule, then the best
 of each kind, by the images held out of that training, a CIFAR ResNet-20 and torchvision's ResNet-18
 on the full one, all by the same command but for ResNet-18, which is trained by SGD: with Muon its
 kernels of 512 channels would take several times as long. What is there already is not done again.
@@ -12,7 +12,10 @@ Command:
     python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10
 
 AMD EPYC virtual machine, beside other work of one to two threads, which makes the minutes uneven;
-seeds 0 to 2, one training each (--full ours resnet20):
+seeds 0 to 2, one training each (--full ours resnet20), at a commit with three cells, limits of
+32,000,000 multiply-accumulates and 205,000 acts, 300 candidates, a choice among the three best by
+one epoch of training, and no decay of the kernels that Muon moves; not yet printed with those of
+today:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads;
         accuracy on the 5,000 withheld images, then on the 1,000 test images
@@ -32,8 +35,8 @@ The networks are, ours and random in turn:
     16,8,0,0|0,8,0,0|8,8,0,0                            8,16,0,0|8,0,0,0|0,8,8,0
     24,0,8,0|0,0,0,0|0,16,0,8                           0,8,0,0|0,16,0,0|16,0,0,0
 
-Before, all kernels were trained by SGD and features halved by averages between cells (first with a
-limit of 28,000,000 multiply-accumulates and none on acts, then with those of today):
+Before that, all kernels were trained by SGD and features halved by averages between cells (first
+with a limit of 28,000,000 multiply-accumulates and none on acts, then with the same):
 
     ours          20 epochs   191,522 parameters  25.9 MMACs   24.4 min  90.22 %  90.30 %
     resnet20      20 epochs   269,722 parameters  40.6 MMACs   27.5 min  90.02 %  89.90 %
