@@ -114,7 +114,7 @@ def steady_first(
     gradients explode in cells without a way around their layers, and blur where that way is a
     pooling; what is steady trains to a higher accuracy (see studies/rivals.py). Among the steady
     ones, which can be trained, what decides is how much they can express: the worst rank in
-    activation score and size (studies/steady_gradients.py).
+    activation score and size.
 
     Args:
         ordered: see `order_scored`; the list is walked from its head.

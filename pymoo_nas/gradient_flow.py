@@ -23,8 +23,7 @@ MOST_GROWTH = 0.8
 """Largest growth of a steady gradient (log10, so about six times)."""
 
 MOST_SMOOTHNESS = 0.0
-"""Largest smoothness of a steady gradient; both limits were chosen on the tuning half of
-NAS-Bench-201 (studies/steady_gradients.py)."""
+"""Largest smoothness of a steady gradient; studies/steady_gradients.py has other limits."""
 
 N_IMAGES = 20
 N_INITS = 4
