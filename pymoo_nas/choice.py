@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -61,9 +61,22 @@ def order_scored(
     usable = history[history["feasible"] & (history["degenerate"] == "")]
     limits = {"params": max_params, "flops": max_flops, "acts": max_acts}
     kept = _within(usable.drop_duplicates("genotype"), limits)
-    return kept.assign(rank_sum=_rank_sum(kept, OBJECTIVES)).sort_values(
+    columns = kept[list(OBJECTIVES)].assign(size=-kept["flops"])
+    return kept.assign(rank_sum=rank_sum(columns)).sort_values(
         "rank_sum", kind="stable", ignore_index=True
     )
+
+
+def rank_sum(columns: pd.DataFrame) -> pd.Series:
+    """About the worst rank of every row in any column: the sum of high powers of its ranks.
+
+    Args:
+        columns: what is ranked, smaller is better.
+
+    Returns:
+        one number per row, in [0, number of columns], smaller is better.
+    """
+    return (columns.rank(pct=True) ** RANK_POWER).sum(axis=1)
 
 
 def order_front(
@@ -140,11 +153,13 @@ def steady_first(
         if progress is not None:
             progress(genotype, found[-1])
     rest = [math.nan] * (len(ordered) - len(found))
-    columns = {name: [*(getattr(one, name) for one in found), *rest] for name in STEADINESS}
-    measured = ordered.assign(**columns)
+    measured = ordered.assign(
+        **{name: [*(getattr(one, name) for one in found), *rest] for name in STEADINESS}
+    )
     steady = np.array([*(one.steady for one in found), *(False for _ in rest)])
     first = measured[steady]
-    order = np.argsort(_rank_sum(first, ["activation"]), kind="stable")
+    columns = first[["activation"]].assign(size=-first["flops"])
+    order = np.argsort(rank_sum(columns), kind="stable")
     return pd.concat([first.iloc[order], measured[~steady]], ignore_index=True)
 
 
@@ -202,12 +217,6 @@ def try_out(
     return tried.assign(accuracy=accuracies).sort_values(
         "accuracy", ascending=False, kind="stable", ignore_index=True
     )
-
-
-def _rank_sum(rows: pd.DataFrame, objectives: Sequence[str]) -> pd.Series:
-    """About the worst rank of every row, among all, in these objectives and in size."""
-    ranks = rows[list(objectives)].assign(size=-rows["flops"]).rank(pct=True)
-    return (ranks**RANK_POWER).sum(axis=1)
 
 
 def _within(rows: pd.DataFrame, limits: Mapping[str, float | None]) -> pd.DataFrame:

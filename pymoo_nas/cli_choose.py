@@ -77,8 +77,8 @@ def choose(
 
     "ranks" takes the candidate whose worst rank is best, of all that were scored, among the three
     scores and size; "training" trains the first --top of them for a short while, "gradients" takes
-    the first ones whose gradients neither grow nor blur in the network that is trained. "knee" and
-    "weights" choose from the front.
+    the most expressive of the first --top whose gradients neither grow nor blur in the network that
+    is trained. "knee" and "weights" choose from the front.
     """
     weights = [*(weights or []), *(more or [])]
     method = by or ("weights" if weights else "ranks")

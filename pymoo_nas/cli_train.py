@@ -24,7 +24,7 @@ from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells
-from pymoo_nas.models import build_model
+from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.runs import FINAL, RunFolder
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.training import Training
@@ -77,8 +77,7 @@ def train(
         target = out if out is not None else run / FINAL
     else:
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
-        space = CellSpace(n_cells=cells) if cells is not None else None
-        network = build_model(str(model), images, space=space, seed=seed)
+        network = build_model(str(model), images, space=_space_of(str(model), cells), seed=seed)
         target = out if out is not None else Path("runs") / str(model)
     sample = images.normalized(images.train_images[:1])
     terminal().print(
@@ -114,6 +113,22 @@ def train(
         )
         raise typer.Exit(130) from None
     _report(trained, target)
+
+
+def _space_of(model: str, cells: int | None) -> CellSpace | None:
+    """The space of a genotype by name, with so many cells.
+
+    Raises:
+        SearchError: a number of cells for something that is not made of them.
+    """
+    if cells is None:
+        return None
+    if not is_cell(model):
+        raise SearchError(
+            f"--cells {cells} with --model {model}: expected a genotype such as 5000|0001|0800; "
+            "leave --cells out"
+        )
+    return CellSpace(n_cells=cells)
 
 
 def final_of(run: Path, cells: int | None, seed: int) -> tuple[nn.Module, Dataset]:

@@ -8,7 +8,6 @@ same cells many times over, does not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -103,22 +102,15 @@ def steadiness(genotype: str, problem: NASProblem, *, seed: int = 0) -> Steadine
         seed: of the first initialisation.
     """
     images = problem.probe.images[:N_IMAGES].cpu()
-
-    def scored(start: int) -> nn.Module:
-        return problem.build(problem.search_space.parse(genotype), start).cpu()
-
-    def final(start: int) -> nn.Module:
-        return build_final(genotype, problem=problem, seed=start)
-
-    def mean(build: Callable[[int], nn.Module], n: int) -> GradientFlow:
-        flows = [gradient_flow(build(seed + index), images) for index in range(n)]
-        return GradientFlow(
-            sum(flow.size for flow in flows) / n, sum(flow.smoothness for flow in flows) / n
-        )
-
-    for n in (1, N_INITS):
-        before, after = mean(scored, n), mean(final, n)
-        found = Steadiness(after.size - before.size, after.smoothness)
-        if not found.growth < MOST_GROWTH + MARGIN:
+    parsed = problem.search_space.parse(genotype)
+    found: list[Steadiness] = []
+    for start in range(seed, seed + N_INITS):
+        scored = gradient_flow(problem.build(parsed, start).cpu(), images)
+        final = gradient_flow(build_final(genotype, problem=problem, seed=start), images)
+        found.append(Steadiness(final.size - scored.size, final.smoothness))
+        if not found[0].growth < MOST_GROWTH + MARGIN:
             break
-    return found
+    return Steadiness(
+        sum(one.growth for one in found) / len(found),
+        sum(one.smoothness for one in found) / len(found),
+    )

@@ -47,7 +47,7 @@ def build_model(
     """
     with seeded(torch.device("cpu"), seed):
         if is_genotype(name):
-            spells: Any = NASBench201Space() if "~" in name else space or CellSpace()
+            spells: Any = space or CellSpace() if is_cell(name) else NASBench201Space()
             network: nn.Module = spells.build(
                 spells.parse(name), dataset.in_channels, dataset.n_classes
             )
@@ -64,6 +64,15 @@ def is_genotype(name: str) -> bool:
     (True, False)
     """
     return bool(set(name) & set("~|,")) or name[:1].isdigit()
+
+
+def is_cell(name: str) -> bool:
+    """Whether a name is meant as a genotype of the paper's space, not of NAS-Bench-201.
+
+    >>> is_cell("0804"), is_cell("|nor_conv_3x3~0|+|"), is_cell("resnet18")
+    (True, False, False)
+    """
+    return is_genotype(name) and "~" not in name
 
 
 def _torchvision_model(name: str, dataset: Dataset) -> nn.Module:

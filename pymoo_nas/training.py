@@ -78,11 +78,11 @@ def train(
     """Train a network on a data set's training images and test it on its test images.
 
     Cross-entropy, Muon (Jordan 2024) for the kernels of convolutions and SGD for the rest, both
-    with Nesterov momentum 0.9, one-cycle schedule (Smith 2018), no weight decay on batch norms
-    and biases. The epoch whose weights are kept is chosen by the accuracy on images
-    held out from the training set, where that is equal by the loss on them. The test images play no
-    part in that: they are looked at once, at the end. `test_accuracy` therefore is an estimate for
-    new images, as long as the user does not choose between trainings by it.
+    with Nesterov momentum 0.9, one-cycle schedule (Smith 2018), no weight decay on batch norms and
+    biases. The epoch whose weights are kept is chosen by the accuracy on images held out from the
+    training set, where that is equal by the loss on them. The test images play no part in that:
+    they are looked at once, at the end. `test_accuracy` therefore is an estimate for new images, as
+    long as the user does not choose between trainings by it.
 
     Equal seeds give equal weights to the bit on one CPU with the same number of threads; CUDA
     kernels may add in another order. Torch's global random state is left as it was.

@@ -52,7 +52,7 @@ from remembered import part_of
 from scipy.stats import kendalltau, rankdata
 
 import pymoo_nas
-from pymoo_nas.choice import RANK_POWER
+from pymoo_nas.choice import rank_sum
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.final import build_final
 from pymoo_nas.genotype import Genotype
@@ -125,7 +125,7 @@ def report(rows: pd.DataFrame) -> None:
     for name, names in MIXES.items():
         columns[name] = sum(np.log(rankdata(rows[part])) for part in names)
     for name, names in CHOICES.items():
-        columns[name] = (rows[list(names)].rank(pct=True) ** RANK_POWER).sum(axis=1)
+        columns[name] = rank_sum(rows[list(names)])
     for name, values in columns.items():
         order = np.argsort(values, kind="stable")[:3]
         print(

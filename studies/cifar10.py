@@ -75,7 +75,7 @@ from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.evaluation import evaluate
 from pymoo_nas.files import load_weights, write_json
-from pymoo_nas.models import build_model
+from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search_space import CellSpace
@@ -144,7 +144,7 @@ def trained(images: Path, out: Path, model: str, epochs: int, validation: float)
             "train",
             *(["--resume"] if interrupted else []),
             model=model,
-            cells=CELLS,
+            **({"cells": CELLS} if is_cell(model) else {}),
             dataset=images,
             epochs=epochs,
             validation=validation,

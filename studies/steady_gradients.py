@@ -43,16 +43,14 @@ import argparse
 import os
 import platform
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from scipy.stats import kendalltau
 
 import pymoo_nas
-from pymoo_nas.choice import RANK_POWER
+from pymoo_nas.choice import rank_sum
 from pymoo_nas.gradient_flow import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
 from pymoo_nas.nasbench201 import NASBench201Space, half_of, load_table
 from pymoo_nas.problem import NASProblem
@@ -73,8 +71,6 @@ ORDERS = {
     "size": ("size",),
 }
 
-Vector: TypeAlias = npt.NDArray[np.float64]
-
 
 def measure(rows: pd.DataFrame, problem: NASProblem, partial: Path) -> pd.DataFrame:
     """Score and look through what the partial file lacks; all of it."""
@@ -91,19 +87,13 @@ def measure(rows: pd.DataFrame, problem: NASProblem, partial: Path) -> pd.DataFr
     return rows.merge(pd.read_csv(partial), on="arch")
 
 
-def rank_sum(rows: pd.DataFrame, names: tuple[str, ...]) -> Vector:
-    """The order of `order_scored`, in these columns."""
-    summed: Vector = (rows[list(names)].rank(pct=True) ** RANK_POWER).sum(axis=1).to_numpy()
-    return summed
-
-
 def handed_over(
     rows: pd.DataFrame, growth: float, smoothness: float, names: tuple[str, ...]
 ) -> tuple[float, float]:
     """Accuracy of the first one, and of the first five; of all where none is steady."""
     steady = rows[(rows["growth"] < growth) & (rows["smoothness"] < smoothness)]
     steady = rows if steady.empty else steady
-    order = np.argsort(rank_sum(steady, names), kind="stable")
+    order = np.argsort(rank_sum(steady[list(names)]), kind="stable")
     accuracy = steady["cifar10_test"].to_numpy(float)[order]
     return float(accuracy[0]), float(accuracy[:5].mean())
 

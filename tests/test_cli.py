@@ -223,6 +223,8 @@ def test_version(run: Run) -> None:
         (["choose", "nosuch", "--weights", "ntk"], "name=number"),
         (["train"], "run folder, or --model"),
         (["train", "--model", "nosuch"], "resnet20.*resnet18"),
+        (["train", "--model", "resnet20", "--cells", "4"], "leave --cells out"),
+        (["train", "--model", "|none~0|+|", "--cells", "4"], "leave --cells out"),
         (["score", "5000|0001"], r"n\(n\+1\)/2"),
         (["score", "9000|000-1|0000"], "position 9"),
         (["score", "8,-4,0,0"], "position 3"),
