@@ -3,66 +3,71 @@
 Search and training see the first 40,000 of the 45,000 training images only; the last 5,000 and the
 1,000 test images are looked at once per network, in the end. Three searches of ours and three
 random ones with as many candidates, each of which hands over a cell by `choose --by gradients`; the
-six are trained on a short schedule, then the best
-of each kind, by the images held out of that training, a CIFAR ResNet-20 and torchvision's ResNet-18
-on the full one, all by the same command but for ResNet-18, which is trained by SGD: with Muon its
-kernels of 512 channels would take several times as long. What is there already is not done again.
+six are trained on a short schedule, then the best of each kind, by the images held out of that
+training, a CIFAR ResNet-20 and torchvision's ResNet-18 on the full one, all by the same command;
+ResNet-18 by SGD only, as a step of Muon takes it almost three times as long
+(training_time.py). What is there already is not done again.
 
-Command:
-    python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10
+Commands:
+    python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10 \
+        --full ours random resnet20 --optimizers muon
+    python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10 --full ours --optimizers sgd
 
-AMD EPYC virtual machine, beside other work of one to two threads, which makes the minutes uneven;
-seeds 0 to 2, one training each (--full ours resnet20), at a commit with three cells, limits of
-32,000,000 multiply-accumulates and 205,000 acts, 300 candidates, a choice among the three best by
-one epoch of training, and no decay of the kernels that Muon moves; not yet printed with those of
-today:
+AMD EPYC virtual machine, beside other work of one thread, which makes the minutes uneven; seeds 0
+to 2, one training each; ± is the standard deviation over seeds:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads;
         accuracy on the 5,000 withheld images, then on the 1,000 test images
-    ours 0         3 epochs   201,250 parameters  26.0 MMACs    5.2 min  82.98 %  82.10 %
-    random 0       3 epochs   155,378 parameters  20.5 MMACs    4.4 min  82.60 %  81.20 %
-    ours 1         3 epochs   194,554 parameters  25.6 MMACs    3.9 min  82.78 %  82.70 %
-    random 1       3 epochs   186,490 parameters  24.4 MMACs    3.5 min  82.96 %  82.20 %
-    ours 2         3 epochs   221,946 parameters  30.3 MMACs    3.6 min  82.86 %  83.00 %
-    random 2       3 epochs   169,034 parameters  21.5 MMACs    2.8 min  82.80 %  82.00 %
-    ours          20 epochs   221,946 parameters  30.3 MMACs   23.7 min  91.08 %  90.50 %
-    resnet20      20 epochs   269,722 parameters  40.6 MMACs   26.6 min  90.80 %  89.30 %
+    ours 0    muon   3 epochs    490,138 parameters  37.3 MMACs   4.5 min  85.02 %  83.90 %
+    ours 1    muon   3 epochs    526,898 parameters  40.0 MMACs   3.7 min  84.46 %  83.70 %
+    ours 2    muon   3 epochs    478,298 parameters  36.2 MMACs   3.5 min  84.78 %  83.80 %
+    random 0  muon   3 epochs    245,674 parameters  20.1 MMACs   2.5 min  81.04 %  80.70 %
+    random 1  muon   3 epochs    319,522 parameters  25.2 MMACs   2.7 min  82.86 %  83.00 %
+    random 2  muon   3 epochs    288,098 parameters  20.9 MMACs   3.0 min  83.46 %  82.30 %
+    ours      muon  20 epochs    478,298 parameters  36.2 MMACs  24.4 min  91.48 %  91.10 %
+    ours      sgd   20 epochs    478,298 parameters  36.2 MMACs  23.9 min  90.34 %  90.80 %
+    random    muon  20 epochs    288,098 parameters  20.9 MMACs  21.9 min  90.54 %  90.80 %
+    resnet20  muon  20 epochs    269,722 parameters  40.6 MMACs  29.3 min  91.48 %  90.90 %
+    ours, short schedule: 84.75 ± 0.28 %, n = 3
+    random, short schedule: 82.45 ± 1.26 %, n = 3
+
+The cells are:
+    ours    16,0,0,0|16,0,0,0|16,0,0,0|0,0,0,0|8,0,0,0|16,0,0,0
+            56,0,0,0|0,0,0,0|16,0,0,0
+            32,0,0,0|0,0,0,0|16,8,0,0
+    random  16,16,0,0|0,0,0,0|8,0,0,0
+            8,16,0,0|0,0,0,0|16,0,0,0
+            16,0,0,0|0,0,8,0|16,8,0,0
+
+At earlier commits, of ResNets by SGD (with which training has not changed):
+
+    resnet20     20 epochs   269,722 parameters  40.6 MMACs   27.5 min  90.02 %  89.90 %
+    resnet18     20 epochs 11,181,642 parameters  37.0 MMACs   26.6 min  84.20 %  84.30 %
+
+and before the decay of the kernels that Muon moves, with three cells, limits of 32,000,000 and
+205,000 acts, 300 candidates, and a choice among the three best by one epoch of training:
+
+    ours         20 epochs   221,946 parameters  30.3 MMACs   23.7 min  91.08 %  90.50 %
+    resnet20     20 epochs   269,722 parameters  40.6 MMACs   26.6 min  90.80 %  89.30 %
     ours, short schedule: 82.87 ± 0.10 %, n = 3
     random, short schedule: 82.79 ± 0.18 %, n = 3
 
-The networks are, ours and random in turn:
-    8,16,0,0|0,0,0,0|0,8,0,0|16,0,0,0|0,0,0,0|0,0,8,0   8,16,0,0|0,0,0,0|8,0,16,0
-    16,8,0,0|0,8,0,0|8,8,0,0                            8,16,0,0|8,0,0,0|0,8,8,0
-    24,0,8,0|0,0,0,0|0,16,0,8                           0,8,0,0|0,16,0,0|16,0,0,0
-
-Before that, all kernels were trained by SGD and features halved by averages between cells (first
-with a limit of 28,000,000 multiply-accumulates and none on acts, then with the same):
-
-    ours          20 epochs   191,522 parameters  25.9 MMACs   24.4 min  90.22 %  90.30 %
-    resnet20      20 epochs   269,722 parameters  40.6 MMACs   27.5 min  90.02 %  89.90 %
-    resnet18      20 epochs 11,181,642 parameters  37.0 MMACs   26.6 min  84.20 %  84.30 %
-    ours, short schedule: 78.70 ± 1.89 %, n = 3
-    random, short schedule: 78.28 ± 1.32 %, n = 3
-
-    ours          20 epochs   212,066 parameters  27.1 MMACs   26.1 min  89.60 %  90.30 %
-    random        20 epochs   186,490 parameters  24.4 MMACs   23.2 min  90.48 %  90.40 %
-    ours, short schedule: 76.59 ± 1.41 %, n = 3
-    random, short schedule: 77.85 ± 0.76 %, n = 3
-
-With Muon (recipe.py) and max pooling between cells (reductions.py) three epochs come to four to six
-points more, and the six networks lie within 0.4 points. What a search hands over is as good as the
-best of random candidates by the same choice, and larger. 91 % is reached, in less time than
-ResNet-18 takes by SGD; one point above ResNet-20 is not.
+In these limits a search hands over larger networks than random candidates by the same choice, and
+better ones, after three epochs and after twenty. 91 % is reached, in less time than ResNet-18
+takes; six points above ResNet-18, both by SGD. In the time of its training ours is as accurate as
+ResNet-20, whatever the optimizer.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,24 +84,78 @@ from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search_space import CellSpace
+from pymoo_nas.trainer import OPTIMIZERS
 
 N_TRAINING = 40_000
-LIMITS: dict[str, Any] = {"max_params": 560_000, "max_flops": 45_000_000, "max_acts": 150_000}
-"""The last two keep the time of a training at that of ResNet-18, whatever the cell is made of."""
-
-CELLS = 4
-"""One more than in Fig. 3: 32 pixels are halved three times before maps are as small as can be."""
-
-SEARCH = {"generations": 50, "offspring": 20, "cells": CELLS} | {
-    k.replace("_", "-"): v for k, v in LIMITS.items()
-}
+MAX_PARAMS = 560_000
+GENERATIONS, OFFSPRING = 50, 20
 FULL = ("ours", "random", "resnet20", "resnet18")
-OPTIMIZERS = {"resnet18": "sgd"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the networks of the two searches may be.
+
+    Limits on multiply-accumulates and acts bound the time of a training, whatever the cell is made
+    of (training_time.py).
+    """
+
+    cells: int
+    max_flops: int
+    max_acts: int
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Those of a problem."""
+        return {
+            "max_params": MAX_PARAMS,
+            "max_flops": self.max_flops,
+            "max_acts": self.max_acts,
+        }
+
+    @property
+    def space(self) -> CellSpace:
+        """What is searched."""
+        return CellSpace(n_cells=self.cells)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trained network of the table, and where it lies."""
+
+    name: str
+    model: str
+    out: Path
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the training says of itself."""
+        described: dict[str, Any] = json.loads((self.out / "training.json").read_text("utf-8"))
+        return described
+
+    def text(self, size: Size, dataset: Dataset, test: Dataset) -> str:
+        """One line of the table."""
+        described = self.described
+        network = build_model(self.model, dataset, space=size.space)
+        load_weights(network, self.out)
+        flops = count_flops(network, dataset.normalized(dataset.train_images[:1]))
+        second = evaluate(network, test.test_images, test.test_labels, dataset)
+        settings = described["settings"]
+        return (
+            f"{self.name:9s} {settings['optimizer']:4s} {settings['epochs']:3d} epochs "
+            f"{count_parameters(network):10,d} parameters {flops / 1e6:5.1f} MMACs "
+            f"{described['seconds'] / 60:5.1f} min {100 * described['test_accuracy']:6.2f} % "
+            f"{100 * second.accuracy:6.2f} %  {self.model}"
+        )
 
 
 def command(name: str, *arguments: str, **options: Any) -> None:
     """Run pymoo-nas as a user does."""
-    flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    flags = [
+        part
+        for key, value in options.items()
+        for part in (f"--{key.replace('_', '-')}", str(value))
+    ]
     start = [sys.executable, "-c", "from pymoo_nas.cli import main; main()"]
     subprocess.run([*start, name, *arguments, *flags], check=True)
 
@@ -114,106 +173,103 @@ def split(cifar: Path, work: Path) -> Path:
     return path
 
 
-def search_ours(images: Path, work: Path, seed: int) -> str:
+def search_ours(images: Path, work: Path, seed: int, size: Size) -> str:
     """The cell that a search hands over."""
     run = work / f"ours-{seed}"
     if not (run / "front.csv").exists():
-        command("search", str(images), out=run, seed=seed, **SEARCH)
+        effort = {"generations": GENERATIONS, "offspring": OFFSPRING, "seed": seed}
+        command("search", str(images), out=run, cells=size.cells, **effort, **size.limits)
     if not (run / "choice.json").exists():
         command("choose", str(run), by="gradients")
     return str(RunFolder(run).choice()[0])
 
 
-def search_random(images: Path, work: Path, seed: int) -> str:
+def search_random(images: Path, work: Path, seed: int, size: Size) -> str:
     """The cell that random search hands over, by as many candidates and the same choice."""
     path = work / f"random-{seed}.json"
     if not path.exists():
-        space = CellSpace(n_cells=CELLS)
-        problem = NASProblem(images, search_space=space, **LIMITS, seed=seed)
-        n = SEARCH["generations"] * SEARCH["offspring"]
-        best = by_gradients(problem, by_choice(problem, sampled(problem, n, seed)))[0]
-        write_json(path, {"genotype": space.format(best.X[0])})
+        problem = NASProblem(images, search_space=size.space, **size.limits, seed=seed)
+        scored = sampled(problem, GENERATIONS * OFFSPRING, seed)
+        best = by_gradients(problem, by_choice(problem, scored))[0]
+        write_json(path, {"genotype": size.space.format(best.X[0])})
     return str(json.loads(path.read_text("utf-8"))["genotype"])
 
 
-def trained(images: Path, out: Path, model: str, epochs: int, validation: float) -> dict[str, Any]:
-    """Train a network by the command line where it is not trained yet; its description."""
-    if not (out / "training.json").exists():
-        interrupted = (out / "training.state.safetensors").exists()
+SEARCHES = {"ours": search_ours, "random": search_random}
+
+
+def train(images: Path, row: Row, size: Size, **options: Any) -> Row:
+    """Train a network by the command line where it is not trained yet."""
+    if not (row.out / "training.json").exists():
+        interrupted = (row.out / "training.state.safetensors").exists()
         command(
             "train",
             *(["--resume"] if interrupted else []),
-            model=model,
-            **({"cells": CELLS} if is_cell(model) else {}),
+            model=row.model,
+            **({"cells": size.cells} if is_cell(row.model) else {}),
             dataset=images,
-            epochs=epochs,
-            validation=validation,
-            optimizer=OPTIMIZERS.get(model, "muon"),
             precision="bfloat16",
-            out=out,
+            out=row.out,
+            **options,
         )
-    described: dict[str, Any] = json.loads((out / "training.json").read_text("utf-8"))
-    return described
-
-
-def row(name: str, model: str, out: Path, dataset: Dataset, test: Dataset) -> str:
-    """One line of the table."""
-    described = json.loads((out / "training.json").read_text("utf-8"))
-    network = build_model(model, dataset, space=CellSpace(n_cells=CELLS))
-    load_weights(network, out)
-    sample = dataset.normalized(dataset.train_images[:1])
-    flops = count_flops(network, sample)
-    second = evaluate(network, test.test_images, test.test_labels, dataset)
-    return (
-        f"{name:12s} {described['settings']['epochs']:3d} epochs {count_parameters(network):9,d} "
-        f"parameters {flops / 1e6:5.1f} MMACs {described['seconds'] / 60:6.1f} min "
-        f"{100 * described['test_accuracy']:6.2f} % {100 * second.accuracy:6.2f} %  {model}"
-    )
+    return row
 
 
 def main() -> None:
     """Search, train, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cifar", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--short", type=int, default=3, help="epochs of the short schedule")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--full", nargs="*", choices=FULL, default=FULL, help="on full schedule")
-    arguments = parser.parse_args()
+    arguments = parsed()
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
     images = split(arguments.cifar, work)
-    dataset, test = load_dataset(images), load_dataset(arguments.cifar)
-    short: dict[str, list[dict[str, Any]]] = {"ours": [], "random": []}
-    rows: list[tuple[str, str, Path]] = []
-    for seed in range(arguments.seeds):
-        for kind, search in (("ours", search_ours), ("random", search_random)):
-            model = search(images, work, seed)
-            out = work / f"{kind}-{seed}-short"
-            described = trained(images, out, model, arguments.short, 0.1)
-            short[kind].append({**described, "model": model})
-            rows.append((f"{kind} {seed}", model, out))
+    size = Size(arguments.cells, arguments.max_flops, arguments.max_acts)
+    short: dict[str, list[Row]] = {kind: [] for kind in arguments.searches}
+    for seed, kind in itertools.product(range(arguments.seeds), arguments.searches):
+        model = SEARCHES[kind](images, work, seed, size)
+        row = Row(f"{kind} {seed}", model, work / f"{kind}-{seed}-short")
+        short[kind].append(train(images, row, size, epochs=arguments.short, validation=0.1))
     best = {
-        kind: max(found, key=lambda described: described["validation_accuracy"])["model"]
-        for kind, found in short.items()
+        kind: max(rows, key=lambda row: float(row.described["validation_accuracy"])).model
+        for kind, rows in short.items()
     }
-    for name in arguments.full:
-        model = best.get(name, name)
-        out = work / f"{name}-full"
-        trained(images, out, model, arguments.epochs, 0.0)
-        rows.append((name, model, out))
+    full = [
+        Row(name, best.get(name, name), work / f"{name}-full-{optimizer}")
+        for name, optimizer in itertools.product(arguments.full, arguments.optimizers)
+        if (name, optimizer) != ("resnet18", "muon") and (name in best or name not in SEARCHES)
+    ]
+    for row in full:
+        optimizer = row.out.name.rpartition("-")[-1]
+        train(images, row, size, epochs=arguments.epochs, validation=0.0, optimizer=optimizer)
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
         f"accuracy on the 5,000 withheld images, then on the 1,000 test images"
     )
-    for line in rows:
-        print(row(*line, dataset, test))
-    for kind, found in short.items():
-        values = 100 * np.array([described["test_accuracy"] for described in found])
-        print(f"{kind}, short schedule: {values.mean():.2f} ± {values.std(ddof=1):.2f} %, "
-              f"n = {len(values)}")  # fmt: skip
+    dataset, test = load_dataset(images), load_dataset(arguments.cifar)
+    for row in [*itertools.chain.from_iterable(short.values()), *full]:
+        print(row.text(size, dataset, test))
+    for kind, rows in short.items():
+        values = 100 * np.array([row.described["test_accuracy"] for row in rows])
+        spread = values.std(ddof=1) if len(values) > 1 else float("nan")
+        print(f"{kind}, short schedule: {values.mean():.2f} ± {spread:.2f} %, n = {len(values)}")
+
+
+def parsed() -> argparse.Namespace:
+    """The arguments of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=list(SEARCHES))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cells", type=int, default=4)
+    parser.add_argument("--max-flops", type=int, default=45_000_000)
+    parser.add_argument("--max-acts", type=int, default=150_000)
+    parser.add_argument("--short", type=int, default=3, help="epochs of the short schedule")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--full", nargs="*", choices=FULL, default=FULL, help="on full schedule")
+    parser.add_argument(
+        "--optimizers", nargs="+", choices=OPTIMIZERS, default=OPTIMIZERS, help="of the full one"
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
