@@ -12,6 +12,8 @@ Commands:
     python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10 \
         --full ours random resnet20 --optimizers muon
     python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10 --full ours --optimizers sgd
+    python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10-large --searches ours \
+        --seeds 1 --cells 3 --max-flops 90000000 --max-acts 300000 --full ours --optimizers muon
 
 AMD EPYC virtual machine, beside other work of one thread, which makes the minutes uneven; seeds 0
 to 2, one training each; ± is the standard deviation over seeds:
@@ -39,6 +41,13 @@ The cells are:
             8,16,0,0|0,0,0,0|16,0,0,0
             16,0,0,0|0,0,8,0|16,8,0,0
 
+and by the third command, with twice the limits (the last three epochs beside two other jobs):
+
+    ours 0    muon   3 epochs    532,554 parameters  74.4 MMACs   8.3 min  85.70 %  84.50 %
+    ours      muon  20 epochs    532,554 parameters  74.4 MMACs  58.0 min  92.24 %  93.10 %
+
+of 24,0,8,0|24,0,0,0|16,0,0,0|24,0,0,0|0,0,0,0|24,0,0,0|0,0,0,0|0,0,0,0|8,0,0,0|8,0,0,0.
+
 At earlier commits, of ResNets by SGD (with which training has not changed):
 
     resnet20     20 epochs   269,722 parameters  40.6 MMACs   27.5 min  90.02 %  89.90 %
@@ -55,7 +64,7 @@ and before the decay of the kernels that Muon moves, with three cells, limits of
 In these limits a search hands over larger networks than random candidates by the same choice, and
 better ones, after three epochs and after twenty. 91 % is reached, in less time than ResNet-18
 takes; six points above ResNet-18, both by SGD. In the time of its training ours is as accurate as
-ResNet-20, whatever the optimizer.
+ResNet-20 by Muon and 0.3 points better by SGD; in twice the time 0.8 points better by Muon.
 """
 
 from __future__ import annotations
