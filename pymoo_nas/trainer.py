@@ -29,7 +29,7 @@ KERNEL_RATE = 0.1
 """The peak of Muon's learning rate, as a share of that of SGD (see studies/recipe.py)."""
 
 KERNEL_DECAY = 100
-"""Muon's weight decay, as a multiple of that of SGD."""
+"""Muon's weight decay, as a multiple of that of SGD (see studies/cifar10.py)."""
 
 PRECISIONS = ("float32", "bfloat16")
 """Number formats of the passes in training; weights and test are always float32."""

@@ -94,6 +94,7 @@ from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.trainer import OPTIMIZERS
+from pymoo_nas.training_state import STATE_FILE
 
 N_TRAINING = 40_000
 MAX_PARAMS = 560_000
@@ -135,6 +136,7 @@ class Row:
     name: str
     model: str
     out: Path
+    optimizer: str = "muon"
 
     @property
     def described(self) -> dict[str, Any]:
@@ -149,9 +151,8 @@ class Row:
         load_weights(network, self.out)
         flops = count_flops(network, dataset.normalized(dataset.train_images[:1]))
         second = evaluate(network, test.test_images, test.test_labels, dataset)
-        settings = described["settings"]
         return (
-            f"{self.name:9s} {settings['optimizer']:4s} {settings['epochs']:3d} epochs "
+            f"{self.name:9s} {self.optimizer:4s} {described['settings']['epochs']:3d} epochs "
             f"{count_parameters(network):10,d} parameters {flops / 1e6:5.1f} MMACs "
             f"{described['seconds'] / 60:5.1f} min {100 * described['test_accuracy']:6.2f} % "
             f"{100 * second.accuracy:6.2f} %  {self.model}"
@@ -210,13 +211,14 @@ SEARCHES = {"ours": search_ours, "random": search_random}
 def train(images: Path, row: Row, size: Size, **options: Any) -> Row:
     """Train a network by the command line where it is not trained yet."""
     if not (row.out / "training.json").exists():
-        interrupted = (row.out / "training.state.safetensors").exists()
+        interrupted = (row.out / STATE_FILE).exists()
         command(
             "train",
             *(["--resume"] if interrupted else []),
             model=row.model,
             **({"cells": size.cells} if is_cell(row.model) else {}),
             dataset=images,
+            optimizer=row.optimizer,
             precision="bfloat16",
             out=row.out,
             **options,
@@ -241,19 +243,24 @@ def main() -> None:
         for kind, rows in short.items()
     }
     full = [
-        Row(name, best.get(name, name), work / f"{name}-full-{optimizer}")
+        Row(name, best.get(name, name), work / f"{name}-full-{optimizer}", optimizer)
         for name, optimizer in itertools.product(arguments.full, arguments.optimizers)
         if (name, optimizer) != ("resnet18", "muon") and (name in best or name not in SEARCHES)
     ]
     for row in full:
-        optimizer = row.out.name.rpartition("-")[-1]
-        train(images, row, size, epochs=arguments.epochs, validation=0.0, optimizer=optimizer)
+        train(images, row, size, epochs=arguments.epochs, validation=0.0)
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
         f"accuracy on the 5,000 withheld images, then on the 1,000 test images"
     )
-    dataset, test = load_dataset(images), load_dataset(arguments.cifar)
+    report(short, full, size, load_dataset(images), load_dataset(arguments.cifar))
+
+
+def report(
+    short: dict[str, list[Row]], full: list[Row], size: Size, dataset: Dataset, test: Dataset
+) -> None:
+    """Print every row, and mean ± standard deviation of the short schedule."""
     for row in [*itertools.chain.from_iterable(short.values()), *full]:
         print(row.text(size, dataset, test))
     for kind, rows in short.items():

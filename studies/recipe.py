@@ -54,6 +54,7 @@ import pymoo_nas
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.models import build_model
 from pymoo_nas.training import train
+from pymoo_nas.training_state import STATE_FILE
 
 N_IMAGES = 40_000
 HELD_OUT = 0.25
@@ -77,7 +78,7 @@ RECIPES: Mapping[str, dict[str, Any]] = {
 def trained(model: str, images: Dataset, out: Path, **options: Any) -> dict[str, Any]:
     """What a training came to, made where it is not there yet."""
     if not (out / "training.json").exists():
-        interrupted = (out / "training.state.safetensors").exists()
+        interrupted = (out / STATE_FILE).exists()
         train(
             build_model(model, images, seed=options["seed"]),
             images,
