@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -29,7 +29,8 @@ class CandidateScorer:
         n_classes: logits of a network.
         n_inits: initialisations that the scores are averaged over, R.
         seed: of the first initialisation; the same for every candidate.
-        limits: field of `Counts` → largest number; without an entry there is no limit.
+        limits: field of `Counts` → largest number, of the network whose size the space counts;
+            without an entry there is no limit.
         max_memory: see `score`.
     """
 
@@ -57,9 +58,7 @@ class CandidateScorer:
             genotype: of the search space.
             seed: of the initialisation; None takes the first that scoring takes.
         """
-        with seeded(torch.device("cpu"), self.seed if seed is None else seed):
-            network = self._network(genotype)
-        return network.to(self.probe.images.device)
+        return self._built(self.search_space.build, genotype, seed)
 
     def score(self, genotype: Any, *, check: bool = False) -> Scores:
         """Score one genotype, never raising for what the genotype spells.
@@ -90,15 +89,12 @@ class CandidateScorer:
         if params > self.limits.get("params", params):
             # Nothing more than the count was built: a huge candidate costs no memory.
             return self.not_scored("over the limit: not scored", Counts(params))
-        first = self.build(genotype)
-        counts = count_all(first, self.probe.images)
+        counted = self._built(self.search_space.build_counted, genotype)
+        counts = count_all(counted, self.probe.images)
         if any(getattr(counts, name) > limit for name, limit in self.limits.items()):
             return self.not_scored("over the limit: not scored", counts)
-        others = [
-            partial(self.build, genotype, self.seed + index) for index in range(1, self.n_inits)
-        ]
         return score_builds(
-            [lambda: first, *others],
+            [partial(self.build, genotype, self.seed + index) for index in range(self.n_inits)],
             self.probe,
             counts=counts,
             max_memory=self.max_memory,
@@ -110,8 +106,13 @@ class CandidateScorer:
         if "params" not in self.limits:
             return 0
         with torch.device("meta"):
-            return count_parameters(self._network(genotype))
+            counted = self.search_space.build_counted
+            return count_parameters(counted(genotype, self.probe.images.shape[1], self.n_classes))
 
-    def _network(self, genotype: Any) -> nn.Module:
-        channels = self.probe.images.shape[1]
-        return self.search_space.build(genotype, channels, self.n_classes)
+    def _built(
+        self, build: Callable[..., nn.Module], genotype: Any, seed: int | None = None
+    ) -> nn.Module:
+        images = self.probe.images
+        with seeded(torch.device("cpu"), self.seed if seed is None else seed):
+            network = build(genotype, images.shape[1], self.n_classes)
+        return network.to(images.device)

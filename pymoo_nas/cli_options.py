@@ -39,7 +39,7 @@ FinalCells = Annotated[
     typer.Option("--cells", help="Cells in sequence; default: as many as were scored.", min=1),
 ]
 ScoredCells = Annotated[
-    int, typer.Option("--cells", help="Cells in sequence, the map halved between two.", min=1)
+    int, typer.Option("--cells", help="Cells in sequence, each of which halves the map.", min=1)
 ]
 Operations = Annotated[
     str, typer.Option(help="Comma-separated operations of a cell, in order; see `operations`.")

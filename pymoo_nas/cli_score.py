@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ from pymoo_nas.cli_options import (
     search_space_of,
     terminal,
 )
-from pymoo_nas.counts import count_parameters
+from pymoo_nas.counts import count_all, count_parameters
 from pymoo_nas.errors import PymooNasError
 from pymoo_nas.models import build_model
 from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS, build_operation
@@ -67,9 +68,7 @@ def score_models(
     failed = False
     for name in models:
         try:
-            network = build_model(name, problem.dataset, space=problem.search_space, seed=seed)
-            network.to(problem.device)
-            scores = score(network, problem.probe.images, n_inits=inits, seed=seed)
+            scores = _scored(name, problem, inits, seed)
         except PymooNasError as error:
             failed = True
             complain(f"error: {name}: {error}")
@@ -79,6 +78,17 @@ def score_models(
         terminal().print(table)
     if failed:
         raise typer.Exit(2)
+
+
+def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
+    """The scores of a network by name, with the size of the one to train."""
+    network, trained = (
+        build_model(name, problem.dataset, space=problem.search_space, seed=seed, scored=scored)
+        for scored in (True, False)
+    )
+    images = problem.probe.images
+    scores = score(network.to(problem.device), images, n_inits=inits, seed=seed)
+    return replace(scores, **count_all(trained.to(problem.device), images)._asdict())
 
 
 def _cells(scores: Scores) -> list[str]:

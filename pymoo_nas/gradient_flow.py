@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pymoo_nas.calibration import calibrate, preserved
-from pymoo_nas.final import build_final
+from pymoo_nas.devices import seeded
 from pymoo_nas.kernels import check_images
 from pymoo_nas.problem import NASProblem
 
@@ -92,7 +92,7 @@ def gradient_flow(network: nn.Module, images: Tensor) -> GradientFlow:
 
 
 def steadiness(genotype: str, problem: NASProblem, *, seed: int = 0) -> Steadiness:
-    """The gradients of an architecture's final network, beside those of its scored one.
+    """The gradients of an architecture's final network (its body), beside those of its scored one.
 
     Mean over `N_INITS` initialisations; of one where that shows a growth far beyond the limit.
 
@@ -102,11 +102,15 @@ def steadiness(genotype: str, problem: NASProblem, *, seed: int = 0) -> Steadine
         seed: of the first initialisation.
     """
     images = problem.probe.images[:N_IMAGES].cpu()
-    parsed = problem.search_space.parse(genotype)
+    space, dataset = problem.search_space, problem.dataset
+    parsed = space.parse(genotype)
+    cells = [parsed] * space.n_cells
     found: list[Steadiness] = []
     for start in range(seed, seed + N_INITS):
         scored = gradient_flow(problem.build(parsed, start).cpu(), images)
-        final = gradient_flow(build_final(genotype, problem=problem, seed=start), images)
+        with seeded(torch.device("cpu"), start):
+            deep = space.build_body(cells, dataset.in_channels, dataset.n_classes)
+        final = gradient_flow(deep, images)
         found.append(Steadiness(final.size - scored.size, final.smoothness))
         if not found[0].growth < MOST_GROWTH + MARGIN:
             break

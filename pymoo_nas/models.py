@@ -25,7 +25,12 @@ class GreyToColour(nn.Module):
 
 
 def build_model(
-    name: str, dataset: Dataset, *, space: SearchSpace[Any] | None = None, seed: int = 0
+    name: str,
+    dataset: Dataset,
+    *,
+    space: SearchSpace[Any] | None = None,
+    seed: int = 0,
+    scored: bool = False,
 ) -> nn.Module:
     """Build a network from its name, untrained, for a data set.
 
@@ -37,6 +42,7 @@ def build_model(
             repeated for them.
         space: of the genotypes; default `CellSpace`.
         seed: of the initial weights.
+        scored: of a genotype, the network that is scored in place of the one to train.
 
     Returns:
         (N, C, H, W) → logits (N, n_classes), on the CPU.
@@ -48,9 +54,8 @@ def build_model(
     with seeded(torch.device("cpu"), seed):
         if is_genotype(name):
             spells: Any = space or CellSpace() if is_cell(name) else NASBench201Space()
-            network: nn.Module = spells.build(
-                spells.parse(name), dataset.in_channels, dataset.n_classes
-            )
+            build = spells.build if scored else spells.build_counted
+            network: nn.Module = build(spells.parse(name), dataset.in_channels, dataset.n_classes)
             return network
         if name in BLOCKS:
             return CifarResNet(BLOCKS[name], dataset.in_channels, dataset.n_classes)

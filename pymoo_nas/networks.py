@@ -18,7 +18,7 @@ from pymoo_nas.genotype import Genotype
 from pymoo_nas.operations import Operation, build_operation, conv_bn_relu, operation_table
 
 MIN_SIZE = 4
-"""Smallest height and width of an image, in pixels; larger maps are halved between cells."""
+"""Smallest height and width of an image, in pixels; larger maps are halved at every cell."""
 
 T = TypeVar("T")
 
@@ -32,6 +32,8 @@ class Cell(nn.Module):
         operations: name → factory, in the order of the genotype's counts.
         in_channels: channels of the input (node 0).
         width: factor of all channel counts.
+        reduces: halve the map, by 2×2 max pooling behind each operation that takes the input, while
+            it is larger than `MIN_SIZE`: a reduction cell (Liu 2018) with its operations unchanged.
 
     Attributes:
         out_channels: channels of the last node.
@@ -49,6 +51,8 @@ class Cell(nn.Module):
         operations: Mapping[str, Operation],
         in_channels: int,
         width: int = 1,
+        *,
+        reduces: bool = False,
     ) -> None:
         super().__init__()
         operations = operation_table(operations)
@@ -60,6 +64,7 @@ class Cell(nn.Module):
         live = genotype.live_nodes()
         if not live:
             raise NetworkError(f"genotype {genotype}: output not connected to the input")
+        self.reduces = reduces
         channels = {0: in_channels}
         self.inputs: dict[int, list[tuple[int, str]]] = {}
         self.counts: dict[str, int] = {}
@@ -84,15 +89,15 @@ class Cell(nn.Module):
         self.out_channels = channels[live[-1]]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) → (N, out_channels, H, W)."""
+        """(N, in_channels, H, W) → (N, out_channels, H, W), or half of both where it reduces."""
         nodes = {0: x}
         for target, flows in self.inputs.items():
-            parts = [self._flow(key, nodes[source]) for source, key in flows]
+            parts = [self._flow(source, key, nodes[source]) for source, key in flows]
             nodes[target] = parts[0] if len(parts) == 1 else concatenate(parts)
         return nodes[target]
 
-    def _flow(self, key: str, x: Tensor) -> Tensor:
-        """One operation's output, of the shape that the genotype promises."""
+    def _flow(self, source: int, key: str, x: Tensor) -> Tensor:
+        """One operation's output, of the shape that the genotype promises, halved if need be."""
         y: Tensor = self.operations[key](x)
         expected = (len(x), self.counts[key], *x.shape[2:])
         if tuple(y.shape) != expected:
@@ -100,37 +105,46 @@ class Cell(nn.Module):
                 f"operation {key!r}: returned {tuple(y.shape)} for {tuple(x.shape)}; "
                 f"expected {expected}: height and width kept, as many channels as asked for"
             )
-        return y
+        return halve_features(y) if self.reduces and source == 0 else y
 
 
 class CellNetwork(nn.Module):
-    """Cells in sequence (Fig. 3), global average pooling, one linear layer.
+    """A stem, cells in sequence (Fig. 3), global average pooling, one linear layer.
 
-    The image is concatenated to the input of each later cell. Between two cells the map is halved
-    while it is larger than `MIN_SIZE`: features by 2×2 max pooling, the image by averages.
+    The image is concatenated to the input of each later cell. From cell to cell the map is halved
+    while it is larger than `MIN_SIZE`: features by 2×2 max pooling, within a cell that reduces and
+    behind one that does not; the image by averages.
 
     With averages of the features instead, the same cells train to a lower accuracy, and both
     condition number and correlation prefer a cell with a max pooling behind its output, which is
     worse (studies/reductions.py).
 
     Args:
-        cells: factories ``in_channels -> cell``, in order; a cell keeps (H, W) and has
-            ``out_channels``.
+        cells: factories ``in_channels -> cell``, in order; a cell keeps (H, W) or halves it as
+            `Cell` does, and has ``out_channels``.
         in_channels: channels of the images.
         n_classes: number of logits.
+        stem: what the first cell sees of the images: keeps (H, W) and has ``out_channels``; None
+            for the images themselves.
 
     Raises:
         NetworkError: no cell.
     """
 
     def __init__(
-        self, cells: Sequence[Callable[[int], nn.Module]], in_channels: int, n_classes: int
+        self,
+        cells: Sequence[Callable[[int], nn.Module]],
+        in_channels: int,
+        n_classes: int,
+        *,
+        stem: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if not cells:
             raise NetworkError("network: no cells given; expected at least one")
+        self.stem = stem
         self.cells = nn.ModuleList()
-        channels = in_channels
+        channels = in_channels if stem is None else out_channels(stem)
         for build_cell in cells:
             cell = build_cell(channels)
             self.cells.append(cell)
@@ -140,9 +154,9 @@ class CellNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, in_channels, H, W) → logits (N, n_classes)."""
         check_size(images)
-        x = self.cells[0](images)
+        x = self.cells[0](images if self.stem is None else self.stem(images))
         for cell in self.cells[1:]:
-            x, images = halve_features(x), halve(images)
+            x, images = next_stage(x, images)
             x = cell(torch.cat([x, images], dim=1))
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
@@ -159,7 +173,8 @@ class TournamentNetwork(nn.Module):
 
     Args:
         slots: the contenders of every depth.
-        build_cell: ``(contender, in_channels) -> cell``; a cell keeps (H, W), has ``out_channels``.
+        build_cell: ``(contender, in_channels) -> cell``; a cell has ``out_channels``, and all of
+            a slot keep (H, W) or all halve it as `Cell` does.
         in_channels: channels of the images.
         n_classes: number of logits.
         noise: standard deviation of the Gaussian noise, in training mode only (torch's generator).
@@ -208,7 +223,7 @@ class TournamentNetwork(nn.Module):
         check_size(images)
         x = self._slot(0, images)
         for depth in range(1, len(self.slots)):
-            x, images = halve_features(x), halve(images)
+            x, images = next_stage(x, images)
             x = self._slot(depth, torch.cat([x, images], dim=1))
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
@@ -264,6 +279,17 @@ def halve(x: Tensor) -> Tensor:
 def halve_features(x: Tensor) -> Tensor:
     """2×2 max pooling, rounded up, of maps larger than `MIN_SIZE`; others stay as they are."""
     return F.max_pool2d(x, 2, ceil_mode=True) if min(x.shape[-2:]) > MIN_SIZE else x
+
+
+def next_stage(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and images for the next cell, both halved once since the last one.
+
+    Args:
+        x: (N, C, H, W), what a cell has made of the images, or half as large where it reduces.
+        images: (N, C, H, W).
+    """
+    kept = x.shape[2:] == images.shape[2:]
+    return halve_features(x) if kept else x, halve(images)
 
 
 def check_size(images: Tensor) -> None:

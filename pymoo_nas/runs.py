@@ -255,6 +255,9 @@ def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
     name = arguments.pop("space", None)
     if name not in SPACES:
         raise SearchError(f"search space {name!r} is unknown; expected one of {', '.join(SPACES)}")
+    if SPACES[name] is CellSpace:
+        # Runs from before there was a choice.
+        arguments = {"reduction": "between", "stem": False, **arguments}
     return SPACES[name](**arguments)
 
 

@@ -8,7 +8,7 @@ input, it lies within the limits) and canonical (equal networks are equal genoty
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -19,9 +19,14 @@ from pymoo_nas.errors import GenotypeError, OperationError, SearchError
 from pymoo_nas.genotype import MAX_CHANNELS, MAX_NODES, Block, Genotype, edges, n_nodes_of, repair
 from pymoo_nas.networks import Cell, CellNetwork
 from pymoo_nas.operations import Operation, operation_table
+from pymoo_nas.stem import PatchStem
 
 G = TypeVar("G", bound=Hashable)
 _Blocks: TypeAlias = list[list[int]]
+
+REDUCTIONS = ("inside", "between")
+"""Where cells halve the map. Inside, all but the first operations see a quarter of the pixels, so
+that a training takes less time (studies/stages.py)."""
 
 
 class SearchSpace(ABC, Generic[G]):
@@ -95,6 +100,10 @@ class SearchSpace(ABC, Generic[G]):
     def build(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
         """The network to score: (N, in_channels, H, W) → logits (N, n_classes)."""
 
+    def build_counted(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
+        """The network whose size is counted and limited: the scored one, if nothing else is."""
+        return self.build(genotype, in_channels, n_classes)
+
     @abstractmethod
     def build_cell(self, genotype: G, in_channels: int) -> nn.Module:
         """One cell that keeps (H, W), with an attribute ``out_channels``; for tournaments."""
@@ -102,6 +111,10 @@ class SearchSpace(ABC, Generic[G]):
     @abstractmethod
     def build_final(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:
         """The network to train: these cells in sequence (Fig. 3)."""
+
+    def build_body(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:
+        """The network to train without a stem: what comes of gradients in its cells is seen."""
+        return self.build_final(genotypes, in_channels, n_classes)
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -125,6 +138,10 @@ class CellSpace(SearchSpace[Genotype]):
             a third of it (see studies/search_speed.py).
         sample_nodes: largest number of nodes of a sampled cell; at most max_nodes is used.
         sample_operations: largest number of operations of a sampled block.
+        reduction: where the map is halved: "inside" the cell, behind what takes its input, or
+            "between" two cells (see `REDUCTIONS`).
+        stem: put a `PatchStem` before the first cell of the network to train (studies/stages.py).
+            The paper has none.
 
     Raises:
         OperationError: no, unknown or unusable operations.
@@ -151,9 +168,19 @@ class CellSpace(SearchSpace[Genotype]):
         widening: int = 2,
         sample_nodes: int = 3,
         sample_operations: int = 2,
+        reduction: str = "inside",
+        stem: bool = True,
     ) -> None:
         self.operations = operation_table(operations)
         self.operation_names = tuple(self.operations)
+        if reduction not in REDUCTIONS:
+            raise SearchError(
+                f"search space: reduction={reduction!r}; expected one of {', '.join(REDUCTIONS)}"
+            )
+        self.reduction = reduction
+        if not isinstance(stem, bool):
+            raise SearchError(f"search space: stem={stem!r}; expected true or false")
+        self.stem = stem
         _check_range("max_nodes", max_nodes, 1, MAX_NODES)
         _check_range("max_channels", max_channels, 1, MAX_CHANNELS)
         _check_range("channel_step", channel_step, 1, None)
@@ -240,27 +267,37 @@ class CellSpace(SearchSpace[Genotype]):
         return self._valid(Genotype(tuple(map(tuple, changed))), index)
 
     def build(self, genotype: Genotype, in_channels: int, n_classes: int) -> nn.Module:
-        """The `CellNetwork` that has this cell at every stage.
+        """The `CellNetwork` that has this cell at every stage, without a stem.
+
+        The gradients at the images tell a cell that blurs from one that does not, for `correlation`
+        and for `steadiness`; behind a stem that whitens they are rough whatever the cell is.
 
         Raises:
             NetworkError: the output is not connected to the input.
             OperationError: an operation cannot make the channel counts.
         """
+        return self.build_body([genotype] * self.n_cells, in_channels, n_classes)
+
+    def build_counted(self, genotype: Genotype, in_channels: int, n_classes: int) -> nn.Module:
+        """The network to train that has this cell at every stage."""
         return self.build_final([genotype] * self.n_cells, in_channels, n_classes)
 
     def build_cell(self, genotype: Genotype, in_channels: int) -> Cell:
         """The cell alone."""
-        return Cell(genotype, self.operations, in_channels)
+        return self._cell(genotype, in_channels)
 
     def build_final(
         self, genotypes: Sequence[Genotype], in_channels: int, n_classes: int
     ) -> nn.Module:
         """The `CellNetwork` of these cells, in this order, wider from stage to stage."""
-        cells = [
-            partial(Cell, genotype, self.operations, width=self.widening ** min(stage, 2))
-            for stage, genotype in enumerate(genotypes)
-        ]
-        return CellNetwork(cells, in_channels, n_classes)
+        stem = PatchStem(in_channels) if self.stem else None
+        return CellNetwork(self._stages(genotypes), in_channels, n_classes, stem=stem)
+
+    def build_body(
+        self, genotypes: Sequence[Genotype], in_channels: int, n_classes: int
+    ) -> nn.Module:
+        """As `build_final`, but that the first cell sees the images themselves."""
+        return CellNetwork(self._stages(genotypes), in_channels, n_classes)
 
     def settings(self) -> dict[str, Any]:
         """Plain values for `config.json`; operations by name."""
@@ -274,7 +311,19 @@ class CellSpace(SearchSpace[Genotype]):
             "widening": self.widening,
             "sample_nodes": self.sample_nodes,
             "sample_operations": self.sample_operations,
+            "reduction": self.reduction,
+            "stem": self.stem,
         }
+
+    def _stages(self, genotypes: Sequence[Genotype]) -> list[Callable[[int], Cell]]:
+        return [
+            partial(self._cell, genotype, width=self.widening ** min(stage, 2))
+            for stage, genotype in enumerate(genotypes)
+        ]
+
+    def _cell(self, genotype: Genotype, in_channels: int, width: int = 1) -> Cell:
+        reduces = self.reduction == "inside"
+        return Cell(genotype, self.operations, in_channels, width, reduces=reduces)
 
     def _valid(self, genotype: Genotype, fallback_operation: int) -> Genotype:
         return repair(genotype, fallback_operation, channels=self.channel_step)

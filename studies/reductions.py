@@ -54,6 +54,7 @@ from pymoo_nas.datasets import load_dataset
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.search_space import CellSpace
 
 LIMITS: dict[str, Any] = {"max_params": 560_000, "max_flops": 45_000_000}
 REDUCTIONS = {"average": networks.halve, "max": networks.halve_features}
@@ -100,9 +101,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.cifar)
-    small = NASProblem(dataset, n_images=10, **LIMITS)
+    space = CellSpace(reduction="between", stem=False)
+    small = NASProblem(dataset, search_space=space, n_images=10, **LIMITS)
     part = part_of(load_dataset(arguments.cifar, image_size=arguments.size), arguments.images)
-    max_pool = small.search_space.operation_names.index("max_pool3x3")
+    max_pool = space.operation_names.index("max_pool3x3")
     rows = pd.read_csv(arguments.partial) if arguments.partial.exists() else pd.DataFrame()
     cells = enumerate(islice(extensible(small, arguments.seed), arguments.n))
     todo = (
@@ -115,7 +117,7 @@ def main() -> None:
         if done < len(rows):
             continue
         with patch.object(networks, "halve_features", REDUCTIONS[reduction]):
-            fresh = NASProblem(dataset, n_inits=2)  # one problem scores no cell twice
+            fresh = NASProblem(dataset, search_space=space, n_inits=2)  # scores no cell twice
             measured = measure(fresh, part, genotype, arguments.epochs)
         row = {"cell": index, "reduction": reduction, "pooled": pooled, **measured}
         rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)

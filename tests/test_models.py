@@ -12,6 +12,7 @@ from torch import nn
 
 from pymoo_nas.counts import count_parameters
 from pymoo_nas.errors import GenotypeError, NetworkError, PymooNasError
+from pymoo_nas.final import build_final
 from pymoo_nas.models import build_model
 from pymoo_nas.nasbench201_networks import NASBench201Network
 from pymoo_nas.networks import CellNetwork
@@ -44,12 +45,15 @@ def test_genotypes_take_any_channels(channels: int, name: str, kind: type) -> No
     assert network(problem.probe.images).shape == (8, 4)
 
 
-def test_genotype_is_the_network_that_is_scored(colour: NASProblem) -> None:
-    """With the problem's seed the weights are those of the search."""
-    name = "8,0,0,0|0,8,0,0|0,12,0,4"
-    network = build_model(name, colour.dataset, space=colour.search_space, seed=colour.seed)
-    searched = colour.build(colour.search_space.parse(name))
-    pairs = zip(network.parameters(), searched.parameters(), strict=True)
+@pytest.mark.parametrize("scored", [True, False])
+def test_genotype_is_the_network_of_the_search(colour: NASProblem, scored: bool) -> None:
+    """With the problem's seed the weights are those of what is scored, or of what is trained."""
+    name, space, seed = "8,0,0,0|0,8,0,0|0,12,0,4", colour.search_space, colour.seed
+    network = build_model(name, colour.dataset, space=space, seed=seed, scored=scored)
+    expected = (
+        colour.build(space.parse(name)) if scored else build_final(name, problem=colour, seed=seed)
+    )
+    pairs = zip(network.parameters(), expected.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
 
 

@@ -70,7 +70,9 @@ def spied(network: nn.Module) -> list[Spy]:
 # Cell
 
 
-def evaluate(cell: Cell, genotype: Genotype, names: list[str], x: Tensor) -> Tensor:
+def evaluate(
+    cell: Cell, genotype: Genotype, names: list[str], x: Tensor, *, reduces: bool = False
+) -> Tensor:
     """The cell of Fig. 1, the obvious way: all nodes in order, each concatenating what it gets."""
     live = genotype.live_nodes()
     nodes = {0: x}
@@ -83,7 +85,7 @@ def evaluate(cell: Cell, genotype: Genotype, names: list[str], x: Tensor) -> Ten
                 if count > 0:
                     part = cell.operations[f"{source}->{target} {name}"](nodes[source])
                     assert part.shape[1] == count
-                    parts.append(part)
+                    parts.append(halve_features(part) if reduces and source == 0 else part)
         nodes[target] = torch.cat(parts, dim=1)
     return nodes[genotype.n_nodes]
 
@@ -106,6 +108,22 @@ def test_cell_against_obvious(genotype: Genotype, size: tuple[int, int], channel
     ]
     assert output.shape == (2, sum(map(sum, into_output)), *size)
     assert cell.out_channels == output.shape[1]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    genotype=genotypes(max_nodes=4, n_operations=4, max_channels=4),
+    size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
+)
+def test_reducing_cell_against_obvious(genotype: Genotype, size: tuple[int, int]) -> None:
+    """A cell that reduces halves what its input comes to, once, where the map is large enough."""
+    assume(genotype.is_connected)
+    cell = Cell(genotype, PAPER, 3, reduces=True).eval()
+    images = random_images(2, 3, *size)
+    output = cell(images)
+    assert torch.equal(output, evaluate(cell, genotype, list(PAPER), images, reduces=True))
+    halved = [-(-side // 2) for side in size] if min(size) > 4 else list(size)
+    assert list(output.shape[2:]) == halved
 
 
 def test_cell_fig1_written_out() -> None:
@@ -225,6 +243,26 @@ def test_cell_without_out_channels() -> None:
     """A cell that does not say its channels is refused by name."""
     with pytest.raises(NetworkError, match="cell Identity: out_channels is None"):
         out_channels(nn.Identity())
+
+
+@pytest.mark.parametrize("size", [(4, 4), (8, 8), (13, 10), (32, 32)])
+def test_reducing_cells_follow_each_other(size: tuple[int, int]) -> None:
+    """Each cell that reduces sees maps half as large as the one before it, and the image with."""
+    genotype = Genotype.parse("4000|0000|0040")
+    cells = [partial(Cell, genotype, PAPER, reduces=True)] * 3
+    network = CellNetwork(cells, 3, 5).eval()
+    seen: list[Tensor] = []
+    for cell in network.cells:
+        cell.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    images = random_images(2, 3, *size)
+    assert network(images).shape == (2, 5)
+    expected, x = images, images
+    for index, (cell, found) in enumerate(zip(network.cells, seen, strict=True)):
+        assert isinstance(cell, Cell)
+        if index:
+            expected = halve(expected)
+            assert torch.equal(found, torch.cat([x, expected], dim=1))
+        x = evaluate(cell, genotype, list(PAPER), found, reduces=True)
 
 
 @pytest.mark.parametrize(

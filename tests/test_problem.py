@@ -10,6 +10,7 @@ from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import DatasetError, DeviceError, NetworkError, PymooNasError, SearchError
+from pymoo_nas.final import build_final
 from pymoo_nas.operators import as_column
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import worst_scores
@@ -62,9 +63,9 @@ def test_repeats_are_averaged() -> None:
 
 
 def test_extra_outputs(problem: NASProblem) -> None:
-    """Parameters, operations, seconds and reasons come with F."""
+    """Parameters, operations and acts of the network to train come with F, seconds and reasons."""
     out = evaluate(problem, GENOTYPE)
-    network = problem.build(problem.search_space.parse(GENOTYPE))
+    network = build_final(GENOTYPE, problem=problem)
     assert out["params"][0] == count_parameters(network)
     assert out["flops"][0] == count_flops(network, problem.probe.images)
     assert out["acts"][0] == count_acts(network, problem.probe.images)
@@ -74,10 +75,10 @@ def test_extra_outputs(problem: NASProblem) -> None:
 
 def test_limits_become_constraints() -> None:
     """G is the excess as a share of the limit; a candidate over it is not scored."""
-    limited = NASProblem("digits", n_images=16, max_params=2000, max_flops=10**9)
+    limited = NASProblem("digits", n_images=16, max_params=3000, max_flops=10**9)
     assert limited.n_ieq_constr == 2
     out = evaluate(limited, "4000", GENOTYPE)
-    assert out["G"][0, 0] == pytest.approx((out["params"][0] - 2000) / 2000)
+    assert out["G"][0, 0] == pytest.approx((out["params"][0] - 3000) / 3000)
     assert out["G"][0, 0] < 0 < out["G"][1, 0]
     assert out["F"][1].tolist() == list(limited.worst)
     assert "not scored" in out["degenerate"][1]
@@ -113,7 +114,8 @@ def test_degenerate_candidates_are_finite_and_worst(
 
 def test_fewer_parameters_than_images() -> None:
     """A network with fewer parameters than images cannot win."""
-    tiny = NASProblem("digits", n_images=64, search_space=CellSpace(["conv3x3"], n_cells=1))
+    space = CellSpace(["conv3x3"], n_cells=1, stem=False)
+    tiny = NASProblem("digits", n_images=64, search_space=space)
     out = evaluate(tiny, "1")
     assert out["params"][0] < 64
     assert out["degenerate"][0]

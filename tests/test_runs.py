@@ -205,6 +205,14 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
         RunFolder(tmp_path).front()
 
 
+def test_runs_from_before_the_reduction() -> None:
+    """Settings that do not say where cells reduce are of a run whose cells kept the map."""
+    settings = CellSpace().settings()
+    assert space_from_settings(settings).settings()["reduction"] == "inside"
+    del settings["reduction"]
+    assert space_from_settings(settings).settings()["reduction"] == "between"
+
+
 def test_unknown_search_spaces() -> None:
     """A space or an operation that the package does not bring is refused."""
     with pytest.raises(SearchError, match="nasbench201"):

@@ -2,13 +2,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, genotypes_of, spaces
 
+from pymoo_nas.counts import count_flops
 from pymoo_nas.errors import GenotypeError, OperationError, SearchError
 from pymoo_nas.genotype import Genotype, edges
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.search_space import REDUCTIONS, CellSpace
 
 
 def check_valid(space: CellSpace, genotype: Genotype) -> None:
@@ -120,6 +122,7 @@ def test_limits_of_the_space_are_part_of_parsing() -> None:
         ({"n_cells": 0}, SearchError),
         ({"operations": ["nosuch"]}, OperationError),
         ({"operations": []}, OperationError),
+        ({"reduction": "nosuch"}, SearchError),
     ],
 )
 def test_settings_out_of_range_are_refused(arguments: Any, error: Any) -> None:
@@ -139,10 +142,25 @@ def test_unknown_kind_and_operation_are_refused() -> None:
 
 def test_settings_rebuild_the_space() -> None:
     """The plain values of a space make an equal one."""
-    space = CellSpace(["skip", "conv3x3"], max_channels=12, n_cells=2)
+    space = CellSpace(["skip", "conv3x3"], max_channels=12, n_cells=2, reduction="between")
     arguments = space.settings()
     assert arguments.pop("space") == "cell"
     assert CellSpace(**arguments).settings() == space.settings()
+
+
+def test_reduction_inside_and_between() -> None:
+    """Reduced inside, the second of two convolutions sees a quarter of the pixels."""
+    genotype = Genotype.parse("4,0,0,0|0,0,0,0|4,0,0,0")
+    images, flops = torch.zeros(1, 3, 16, 16), {}
+    for reduction in REDUCTIONS:
+        space = CellSpace(n_cells=1, reduction=reduction)
+        network = space.build(genotype, 3, 2)
+        flops[reduction] = count_flops(network, images)
+        cell = space.build_cell(genotype, 3)
+        assert cell(images).shape[2] == (8 if reduction == "inside" else 16)
+    first, second, classifier = 3 * 4 * 9, 4 * 4 * 9, 4 * 2
+    assert flops["between"] == (first + second) * 256 + classifier
+    assert flops["inside"] == first * 256 + second * 64 + classifier
 
 
 @given(spaces(), SEEDS)

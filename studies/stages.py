@@ -1,0 +1,109 @@
+"""Where should a network of cells halve the map, and what should its first cell see?
+
+Cells that earlier searches handed over on CIFAR-10 (see cifar10.py) are built into networks that
+halve the map between cells, inside them, and inside them behind a stem, and each is trained by the
+same recipe for a short while, judged by a tenth of the images that it was not trained on. What is
+there already is not done again.
+
+Command:
+    python studies/stages.py --cifar PATH/cifar10.npz --partial stages.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from remembered import part_of
+
+import pymoo_nas
+from pymoo_nas.counts import count_all
+from pymoo_nas.datasets import Dataset, load_dataset
+from pymoo_nas.models import build_model
+from pymoo_nas.search_space import CellSpace
+from pymoo_nas.training import train
+
+CELLS = (
+    "16,0,0,0|16,0,0,0|16,0,0,0|0,0,0,0|8,0,0,0|16,0,0,0",
+    "56,0,0,0|0,0,0,0|16,0,0,0",
+    "32,0,0,0|0,0,0,0|16,8,0,0",
+    "16,16,0,0|0,0,0,0|8,0,0,0",
+    "8,16,0,0|0,0,0,0|16,0,0,0",
+    "16,0,0,0|0,0,8,0|16,8,0,0",
+)
+"""Of three searches and of three times 1,000 random candidates."""
+
+SETTINGS: Mapping[str, dict[str, Any]] = {
+    "between": {"reduction": "between", "stem": False},
+    "inside": {"reduction": "inside", "stem": False},
+    "inside, stem": {"reduction": "inside", "stem": True},
+}
+
+
+def measured(genotype: str, setting: str, images: Dataset, epochs: int) -> dict[str, Any]:
+    """Size, accuracy and time of one network."""
+    space = CellSpace(**SETTINGS[setting])
+    network = build_model(genotype, images, space=space)
+    counts = count_all(network, images.normalized(images.train_images[:1]))
+    training = train(network, images, epochs=epochs, precision="bfloat16", seed=0)
+    return {
+        "setting": setting,
+        "genotype": genotype,
+        **counts._asdict(),
+        "accuracy": float(training.epochs["validation_accuracy"].iloc[-1]),
+        "seconds": float(training.epochs["seconds"].median()),
+    }
+
+
+def report(rows: pd.DataFrame) -> None:
+    """Each setting's accuracy, size and time, and how often it is better than the one before."""
+    tables = {name: rows[rows["setting"] == name].set_index("genotype") for name in SETTINGS}
+    before: pd.DataFrame | None = None
+    for name, table in tables.items():
+        accuracy = 100 * table["accuracy"]
+        line = (
+            f"{name:13s} {accuracy.mean():.2f} ± {accuracy.std():.2f} %, n = {len(table)}, "
+            f"{table['flops'].mean() / 1e6:.1f} MMACs, {table['acts'].mean() / 1e3:.0f} thousand "
+            f"acts, {table['seconds'].mean():.0f} s per epoch"
+        )
+        if before is not None:
+            change = accuracy - 100 * before["accuracy"].loc[table.index]
+            line += (
+                f"; {change.mean():+.2f} ± {change.std():.2f} points to the line above, "
+                f"higher in {(change > 0).sum()}"
+            )
+        print(line)
+        before = table
+
+
+def main() -> None:
+    """Train, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--partial", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--epochs", type=int, default=3)
+    arguments = parser.parse_args()
+    part = part_of(load_dataset(arguments.cifar), arguments.images)
+    rows = pd.read_csv(arguments.partial) if arguments.partial.exists() else pd.DataFrame()
+    todo = [(genotype, setting) for genotype in CELLS for setting in SETTINGS]
+    for genotype, setting in todo[len(rows) :]:
+        row = measured(genotype, setting, part, arguments.epochs)
+        rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
+        rows.to_csv(arguments.partial, index=False)
+    print(
+        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
+        f"{arguments.images} images, {arguments.epochs} epochs, seed 0"
+    )
+    report(rows)
+
+
+if __name__ == "__main__":
+    main()
