@@ -3,7 +3,9 @@
 Cells that earlier searches handed over on CIFAR-10 (see cifar10.py) are built into networks that
 halve the map between cells, inside them, and inside them behind a stem, and each is trained by the
 same recipe for a short while, judged by a tenth of the images that it was not trained on. What is
-there already is not done again.
+there already is not done again. Then each cell, and the cell with an average pooling behind its
+output, is scored as the body of a network and behind the stem: the gradients at the images should
+tell the two apart.
 
 Command:
     python studies/stages.py --cifar PATH/cifar10.npz --partial stages.csv
@@ -18,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from remembered import part_of
@@ -25,7 +28,11 @@ from remembered import part_of
 import pymoo_nas
 from pymoo_nas.counts import count_all
 from pymoo_nas.datasets import Dataset, load_dataset
+from pymoo_nas.genotype import Genotype
+from pymoo_nas.gradient_flow import gradient_flow
 from pymoo_nas.models import build_model
+from pymoo_nas.operations import PAPER_OPERATIONS
+from pymoo_nas.scoring import draw_probe, score
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.training import train
 
@@ -82,6 +89,33 @@ def report(rows: pd.DataFrame) -> None:
         before = table
 
 
+def with_blur(text: str, channels: int = 16) -> str:
+    """The cell with one more node behind its output, to which an average pooling leads."""
+    genotype = Genotype.parse(text, n_operations=len(PAPER_OPERATIONS))
+    nothing = ",".join("0" * genotype.n_operations)
+    blurred = ",".join(str(channels if name == "avg_pool3x3" else 0) for name in PAPER_OPERATIONS)
+    return "|".join([text, *[nothing] * genotype.n_nodes, blurred])
+
+
+def report_gradients(images: Dataset) -> None:
+    """Correlation and smoothness of the gradients, with a pooling and without, stem or not."""
+    probe = draw_probe(images).images
+    for scored, where in ((True, "without the stem"), (False, "behind the stem")):
+        values: dict[str, list[tuple[float, float]]] = {"as it is": [], "blurred": []}
+        for text in CELLS:
+            for name, genotype in (("as it is", text), ("blurred", with_blur(text))):
+                network = build_model(genotype, images, space=CellSpace(), scored=scored)
+                values[name].append(
+                    (score(network, probe).correlation, gradient_flow(network, probe).smoothness)
+                )
+        for name, pairs in values.items():
+            (correlation, smoothness), spread = np.mean(pairs, 0), np.std(pairs, 0, ddof=1)
+            print(
+                f"{where:16s}, {name:8s}: correlation {correlation:6.2f} ± {spread[0]:.2f}, "
+                f"smoothness {smoothness:6.3f} ± {spread[1]:.3f}"
+            )
+
+
 def main() -> None:
     """Train, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -103,6 +137,7 @@ def main() -> None:
         f"{arguments.images} images, {arguments.epochs} epochs, seed 0"
     )
     report(rows)
+    report_gradients(part)
 
 
 if __name__ == "__main__":

@@ -47,12 +47,16 @@ from torch import nn
 import pymoo_nas
 from pymoo_nas.counts import count_all
 from pymoo_nas.datasets import Dataset, load_dataset
+from pymoo_nas.final import build_final
 from pymoo_nas.models import build_model
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.training import train
 
 N_STEPS, BATCH_SIZE = 2, 128
 """Of an epoch."""
+
+MODELS = ("resnet20", "resnet18", "16,0,0,0|24,0,0,0|0,32,0,0")
+"""Timed one by one: two ResNets, and the cell of cifar10.py that was trained in full."""
 
 COUNTS = {
     "parameters": ["params"],
@@ -101,6 +105,7 @@ def main() -> None:
     limits = {"max-params": 560_000, "max-flops": 45_000_000}
     for name, default in (*limits.items(), ("n", 24), ("repeats", 5), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--models", nargs="+", default=MODELS, help="timed by both optimizers")
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.cifar)
     images = replace(
@@ -119,7 +124,7 @@ def main() -> None:
         f"seed {arguments.seed}, n = {arguments.n}, at most {arguments.max_params} parameters and "
         f"{arguments.max_flops} multiply-accumulates"
     )
-    for name in ("resnet20", "resnet18"):
+    for name in arguments.models:
         row = measured(build_model(name, dataset), images, arguments.repeats)
         by_sgd = step_seconds(build_model(name, dataset), images, arguments.repeats, "sgd")
         print(
@@ -127,7 +132,7 @@ def main() -> None:
             f"{row['acts']:,} acts, {row['seconds']:.3f} s per step, {by_sgd:.3f} by SGD"
         )
     cells = grown_cells(problem, arguments.seed)
-    found = [problem.build(next(cells)) for _ in range(arguments.n)]
+    found = [build_final(next(cells), problem=problem) for _ in range(arguments.n)]
     rows = pd.DataFrame([measured(network, images, arguments.repeats) for network in found])
     seconds = rows["seconds"].to_numpy(float)
     print(f"cells: {seconds.mean():.3f} ± {seconds.std(ddof=1):.3f} s per step, "
