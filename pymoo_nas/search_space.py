@@ -26,7 +26,7 @@ _Blocks: TypeAlias = list[list[int]]
 
 REDUCTIONS = ("inside", "between")
 """Where cells halve the map. Inside, all but the first operations see a quarter of the pixels, so
-that a training takes less time (studies/stages.py)."""
+that a training takes two thirds of the time (studies/stages.py)."""
 
 
 class SearchSpace(ABC, Generic[G]):

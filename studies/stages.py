@@ -9,11 +9,35 @@ tell the two apart.
 
 Command:
     python studies/stages.py --cifar PATH/cifar10.npz --partial stages.csv
+
+AMD EPYC virtual machine, beside other work of one thread, one run; ± is the standard deviation over
+cells, the difference is that to the first line:
+
+    pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; 20000 images, 3 epochs,
+        seed 0
+    between       76.60 ± 2.50 %, n = 6, +0.00 ± 0.00, higher in 0; 26.9 MMACs, 137 thousand acts,
+        31 s per epoch
+    between, stem 78.23 ± 1.56 %, n = 6, +1.63 ± 1.25, higher in 6; 33.3 MMACs, 150 thousand acts,
+        35 s per epoch
+    inside        75.65 ± 1.25 %, n = 6, -0.95 ± 1.46, higher in 1; 13.9 MMACs, 108 thousand acts,
+        20 s per epoch
+    inside, stem  77.58 ± 2.17 %, n = 6, +0.98 ± 0.63, higher in 6; 20.4 MMACs, 121 thousand acts,
+        23 s per epoch
+    without the stem, as it is: correlation   0.65 ± 0.06, smoothness -0.012 ± 0.010
+    without the stem, blurred : correlation   0.93 ± 0.18, smoothness  0.085 ± 0.031
+    behind the stem , as it is: correlation   1.89 ± 0.09, smoothness -0.407 ± 0.009
+    behind the stem , blurred : correlation   2.05 ± 0.21, smoothness -0.403 ± 0.015
+
+The stem makes every cell better, for an eighth more time. Halving inside the cell costs a point and
+saves a third of the time; with both, the same cells are better than with neither in three quarters
+of the time. What is saved is left for larger cells, which a search then finds (cifar10.py). Behind
+the stem the gradients at the images are rough whatever the cell is, so cells are scored without.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 from collections.abc import Mapping
@@ -48,6 +72,7 @@ CELLS = (
 
 SETTINGS: Mapping[str, dict[str, Any]] = {
     "between": {"reduction": "between", "stem": False},
+    "between, stem": {"reduction": "between", "stem": True},
     "inside": {"reduction": "inside", "stem": False},
     "inside, stem": {"reduction": "inside", "stem": True},
 }
@@ -69,24 +94,18 @@ def measured(genotype: str, setting: str, images: Dataset, epochs: int) -> dict[
 
 
 def report(rows: pd.DataFrame) -> None:
-    """Each setting's accuracy, size and time, and how often it is better than the one before."""
+    """Each setting's accuracy, size and time, and how it compares with the first."""
     tables = {name: rows[rows["setting"] == name].set_index("genotype") for name in SETTINGS}
-    before: pd.DataFrame | None = None
+    first = next(iter(tables.values()))
     for name, table in tables.items():
         accuracy = 100 * table["accuracy"]
-        line = (
+        change = accuracy - 100 * first["accuracy"].loc[table.index]
+        print(
             f"{name:13s} {accuracy.mean():.2f} ± {accuracy.std():.2f} %, n = {len(table)}, "
+            f"{change.mean():+.2f} ± {change.std():.2f}, higher in {(change > 0).sum()}; "
             f"{table['flops'].mean() / 1e6:.1f} MMACs, {table['acts'].mean() / 1e3:.0f} thousand "
             f"acts, {table['seconds'].mean():.0f} s per epoch"
         )
-        if before is not None:
-            change = accuracy - 100 * before["accuracy"].loc[table.index]
-            line += (
-                f"; {change.mean():+.2f} ± {change.std():.2f} points to the line above, "
-                f"higher in {(change > 0).sum()}"
-            )
-        print(line)
-        before = table
 
 
 def with_blur(text: str, channels: int = 16) -> str:
@@ -126,8 +145,10 @@ def main() -> None:
     arguments = parser.parse_args()
     part = part_of(load_dataset(arguments.cifar), arguments.images)
     rows = pd.read_csv(arguments.partial) if arguments.partial.exists() else pd.DataFrame()
-    todo = [(genotype, setting) for genotype in CELLS for setting in SETTINGS]
-    for genotype, setting in todo[len(rows) :]:
+    done = set(zip(rows["genotype"], rows["setting"], strict=True)) if len(rows) else set()
+    for genotype, setting in itertools.product(CELLS, SETTINGS):
+        if (genotype, setting) in done:
+            continue
         row = measured(genotype, setting, part, arguments.epochs)
         rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
         rows.to_csv(arguments.partial, index=False)
