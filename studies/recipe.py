@@ -11,7 +11,7 @@ Commands:
 
 AMD EPYC virtual machine, beside other work of one to two threads; ± is the standard deviation over
 seeds, of initial weights and order. On CIFAR-10, at a commit that did not decay the kernels that
-Muon moves:
+Muon moves; all at commits whose cells halved the map behind them:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; 4 epochs, seeds 0 to 1
     chain     sgd                  79.87 ± 0.24 %, n = 2, 81 s per epoch

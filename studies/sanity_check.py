@@ -7,7 +7,7 @@ axis scaled to [0, 1] between the 2nd and 98th percentile of all.
 Command:
     python studies/sanity_check.py --cifar PATH/cifar10.npz --out studies/figures/sanity_check.png
 
-AMD EPYC virtual machine:
+AMD EPYC virtual machine, at a commit whose cells halved the map behind them:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, seed 0, N = 64, R = 1
     random genotypes: n = 60, degenerate 14, distance to the origin 0.81 ± 0.25

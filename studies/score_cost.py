@@ -8,7 +8,7 @@ parameters and map size; (d) peak memory. Ratios are of medians taken in turn in
 Command:
     python studies/score_cost.py
 
-AMD EPYC virtual machine, otherwise idle:
+AMD EPYC virtual machine, otherwise idle, at a commit whose cells halved the map behind them:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, cpu, 2 cores, 2 threads, medians of 5
       params     MMACs   step s  scores s  ratio  TE-NAS/scores  one by one/scores

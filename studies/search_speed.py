@@ -9,7 +9,8 @@ Command:
     python studies/search_speed.py --cifar PATH/cifar10.npz
 
 The first three parts were run one by one (--parts) on an otherwise idle virtual machine, AMD EPYC;
-cifar and costs at a commit that had 20 candidates per generation by default, which they do not use:
+cifar and costs at a commit that had 20 candidates per generation by default, which they do not use;
+all at commits whose cells halved the map behind them:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 2 threads, seed 0, n = 1
     digits search              56.6 s   1.20 GiB

@@ -6,7 +6,7 @@ and child processes of the process that searches.
 Command:
     python studies/soak.py --candidates 2000
 
-AMD EPYC virtual machine, beside other work:
+AMD EPYC virtual machine, beside other work, at a commit whose cells halved the map behind them:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads, seed 0, digits, at most
         200000 parameters

@@ -12,7 +12,7 @@ Command:
 
 The 30 cells of cell_accuracy.py, AMD EPYC virtual machine, seeds from 0, beside other work; ± is
 the standard deviation over tournaments, differences in points of accuracy; at a commit that halved
-features by averages between slots:
+features by averages between slots, behind the cells:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; 30 cells,
         n = 8 tournaments of 5 slots
