@@ -11,12 +11,12 @@ AMD EPYC virtual machine, seed 0, beside other work; the pictures are studies/fi
 and offspring.png:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; {'generations': 30,
-        'offspring': 20, 'seed': 0, 'max-params': 560000, 'max-flops': 45000000}, 270 s
-    600 candidates, 324 within the limits and not degenerate
-    generation  1: best offspring ntk 2.174, activation -704.595, correlation 0.635
-    generation 10: best offspring ntk 2.579, activation -716.019, correlation 0.552
-    generation 20: best offspring ntk 2.486, activation -718.673, correlation 0.586
-    generation 30: best offspring ntk 2.587, activation -733.743, correlation 0.598
+        'offspring': 20, 'seed': 0, 'max-params': 560000, 'max-flops': 45000000}, 249 s
+    600 candidates, 319 within the limits and not degenerate
+    generation  1: best offspring ntk 1.722, activation -671.175, correlation 0.576
+    generation 10: best offspring ntk 2.398, activation -690.765, correlation 0.604
+    generation 20: best offspring ntk 2.218, activation -696.795, correlation 0.585
+    generation 30: best offspring ntk 2.087, activation -706.341, correlation 0.555
 
 Activation and correlation fall, and the best offspring move to the origin, as in the paper; the
 best condition number is that of the first generation. While features were halved by averages
