@@ -7,40 +7,40 @@ axis scaled to [0, 1] between the 2nd and 98th percentile of all.
 Command:
     python studies/sanity_check.py --cifar PATH/cifar10.npz --out studies/figures/sanity_check.png
 
-AMD EPYC virtual machine, at a commit whose cells halved the map behind them:
+AMD EPYC virtual machine:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, seed 0, N = 64, R = 1
-    random genotypes: n = 60, degenerate 14, distance to the origin 0.81 ± 0.25
-        ntk               3.12 ± 0.38
-        activation     -637.32 ± 46.87
-        correlation       1.92 ± 2.90
-    hand-made CNNs: n = 8, degenerate 0, distance to the origin 1.21 ± 0.22
+    random genotypes: n = 60, degenerate 14, distance to the origin 0.79 ± 0.23
+        ntk               2.86 ± 0.40
+        activation     -612.25 ± 47.27
+        correlation       1.27 ± 1.61
+    hand-made CNNs: n = 8, degenerate 0, distance to the origin 1.17 ± 0.21
         ntk               4.20 ± 0.50
         activation     -570.26 ± 43.67
         correlation       1.04 ± 0.48
-    popular networks: n = 7, degenerate 0, distance to the origin 0.30 ± 0.18
+    popular networks: n = 7, degenerate 0, distance to the origin 0.30 ± 0.16
         ntk               1.65 ± 0.54
         activation     -702.53 ± 47.37
         correlation       0.87 ± 0.30
             name  ntk  activation  correlation    params  distance
-            8-16 4.82     -517.92         0.97      1562      1.41
-         8-16 bn 4.57     -535.50         1.17      1610      1.41
-           16-32 4.52     -572.24         2.12      5418      1.29
-        16-32 bn 4.13     -583.21         0.81      5514      1.16
-         8-16-32 4.52     -534.06         0.76      6362      1.41
-      8-16-32 bn 3.60     -555.72         1.10      6474      1.15
-       32-64-128 4.06     -622.77         0.77     94538      1.03
-    32-64-128 bn 3.38     -640.63         0.61     94986      0.81
+            8-16 4.82     -517.92         0.97      1562      1.39
+         8-16 bn 4.57     -535.50         1.17      1610      1.35
+           16-32 4.52     -572.24         2.12      5418      1.28
+        16-32 bn 4.13     -583.21         0.81      5514      1.11
+         8-16-32 4.52     -534.06         0.76      6362      1.34
+      8-16-32 bn 3.60     -555.72         1.10      6474      1.08
+       32-64-128 4.06     -622.77         0.77     94538      0.99
+    32-64-128 bn 3.38     -640.63         0.61     94986      0.78
         resnet20 2.71     -723.21         0.77    269722      0.45
-        resnet18 1.22     -627.69         0.85  11181642      0.56
-        resnet34 1.11     -654.91         0.86  21289802      0.43
-        vgg11_bn 1.97     -704.65         0.63 128812810      0.29
+        resnet18 1.22     -627.69         0.85  11181642      0.50
+        resnet34 1.11     -654.91         0.86  21289802      0.38
+        vgg11_bn 1.97     -704.65         0.63 128812810      0.27
         vgg16_bn 1.51     -747.95         0.61 134309962      0.07
-     densenet121 1.58     -758.18         0.84   6964106      0.10
-    mobilenet_v2 1.45     -701.15         1.50   2236682      0.23
+     densenet121 1.58     -758.18         0.84   6964106      0.11
+    mobilenet_v2 1.45     -701.15         1.50   2236682      0.29
 
-The paper's claim holds: popular networks lie nearest to the origin (0.30 ± 0.18), random genotypes
-are far and spread (0.81 ± 0.25). Hand-made CNNs without depth are as far. Mean ± standard
+The paper's claim holds: popular networks lie nearest to the origin (0.30 ± 0.16), random genotypes
+are far and spread (0.79 ± 0.23). Hand-made CNNs without depth are as far. Mean ± standard
 deviation are over the sound ones; degenerate are cells of poolings alone, which have no ReLU.
 """
 
