@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ from pymoo_nas.cli_options import (
 )
 from pymoo_nas.counts import count_all, count_parameters
 from pymoo_nas.errors import PymooNasError
-from pymoo_nas.models import build_model
+from pymoo_nas.models import build_model, is_genotype
 from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS, build_operation
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
@@ -81,14 +82,13 @@ def score_models(
 
 
 def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
-    """The scores of a network by name, with the size of the one to train."""
-    network, trained = (
-        build_model(name, problem.dataset, space=problem.search_space, seed=seed, scored=scored)
-        for scored in (True, False)
-    )
+    """The scores of a network by name; of a genotype, with the size of the network to train."""
+    build = partial(build_model, name, problem.dataset, space=problem.search_space, seed=seed)
     images = problem.probe.images
-    scores = score(network.to(problem.device), images, n_inits=inits, seed=seed)
-    return replace(scores, **count_all(trained.to(problem.device), images)._asdict())
+    scores = score(build(scored=True).to(problem.device), images, n_inits=inits, seed=seed)
+    if not is_genotype(name):
+        return scores
+    return replace(scores, **count_all(build().to(problem.device), images)._asdict())
 
 
 def _cells(scores: Scores) -> list[str]:

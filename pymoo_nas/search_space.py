@@ -106,7 +106,7 @@ class SearchSpace(ABC, Generic[G]):
 
     @abstractmethod
     def build_cell(self, genotype: G, in_channels: int) -> nn.Module:
-        """One cell that keeps (H, W), with an attribute ``out_channels``; for tournaments."""
+        """One cell for a slot of `TournamentNetwork`, with an attribute ``out_channels``."""
 
     @abstractmethod
     def build_final(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:

@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+PATCH = 2
+"""Height and width of a patch, in pixels."""
+
 
 class PatchStem(nn.Module):
     """Each pixel's 2×2 patch in the basis of the cosine transform, whitened, split by sign.
@@ -38,12 +41,9 @@ class PatchStem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, in_channels, H, W) → (N, out_channels, H, W), at least 0; beyond the image is 0."""
-        whitened = self.norm(F.conv2d(F.pad(images, (1, 0, 1, 0)), self.basis))
+        before = (PATCH - 1, 0)
+        whitened = self.norm(F.conv2d(F.pad(images, before + before), self.basis))
         return F.relu(torch.cat([whitened, -whitened], dim=1))
-
-
-PATCH = 2
-"""Height and width of a patch, in pixels."""
 
 
 def _cosines(n: int) -> Tensor:

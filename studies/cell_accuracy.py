@@ -42,6 +42,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ import numpy as np
 import pandas as pd
 import torch
 from remembered import part_of
+from resumed import kept_rows
 from scipy.stats import kendalltau, rankdata
 
 import pymoo_nas
@@ -95,9 +97,7 @@ def grown_cells(problem: NASProblem, seed: int) -> Iterator[Genotype]:
         yield genotype
 
 
-def measure(
-    problem: NASProblem, part: Dataset, genotype: Genotype, epochs: int
-) -> dict[str, object]:
+def measure(problem: NASProblem, part: Dataset, genotype: Genotype, epochs: int) -> dict[str, Any]:
     """Scores and short-training accuracy of one cell."""
     scores = problem.score_genotype(genotype)
     network = build_final(genotype, problem=problem, seed=0)
@@ -156,15 +156,10 @@ def main() -> None:
     small = NASProblem(dataset, search_space=space, n_images=10, **limits)
     problem = NASProblem(dataset, search_space=space, n_inits=arguments.inits, **limits)
     part = part_of(load_dataset(arguments.cifar, image_size=arguments.size), arguments.images)
-    rows = pd.read_csv(arguments.partial) if arguments.partial.exists() else pd.DataFrame()
-    cells = grown_cells(small, arguments.seed)
-    for index in range(arguments.n):
-        genotype = next(cells)
-        if index < len(rows):
-            continue
-        row = measure(problem, part, genotype, arguments.epochs)
-        rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
-        rows.to_csv(arguments.partial, index=False)
+    cells = islice(grown_cells(small, arguments.seed), arguments.n)
+    rows = kept_rows(
+        arguments.partial, cells, lambda cell: measure(problem, part, cell, arguments.epochs)
+    )
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "

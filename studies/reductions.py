@@ -47,6 +47,7 @@ import pandas as pd
 import torch
 from cell_accuracy import grown_cells, measure
 from remembered import part_of
+from resumed import kept_rows
 
 import pymoo_nas
 from pymoo_nas import networks
@@ -105,7 +106,6 @@ def main() -> None:
     small = NASProblem(dataset, search_space=space, n_images=10, **LIMITS)
     part = part_of(load_dataset(arguments.cifar, image_size=arguments.size), arguments.images)
     max_pool = space.operation_names.index("max_pool3x3")
-    rows = pd.read_csv(arguments.partial) if arguments.partial.exists() else pd.DataFrame()
     cells = enumerate(islice(extensible(small, arguments.seed), arguments.n))
     todo = (
         (index, reduction, pooled, with_pooling(cell, max_pool) if pooled else cell)
@@ -113,15 +113,15 @@ def main() -> None:
         for reduction in REDUCTIONS
         for pooled in (False, True)
     )
-    for done, (index, reduction, pooled, genotype) in enumerate(todo):
-        if done < len(rows):
-            continue
+
+    def measured(task: tuple[int, str, bool, Genotype]) -> dict[str, Any]:
+        index, reduction, pooled, genotype = task
         with patch.object(networks, "halve_features", REDUCTIONS[reduction]):
             fresh = NASProblem(dataset, search_space=space, n_inits=2)  # scores no cell twice
-            measured = measure(fresh, part, genotype, arguments.epochs)
-        row = {"cell": index, "reduction": reduction, "pooled": pooled, **measured}
-        rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
-        rows.to_csv(arguments.partial, index=False)
+            values = measure(fresh, part, genotype, arguments.epochs)
+        return {"cell": index, "reduction": reduction, "pooled": pooled, **values}
+
+    rows = kept_rows(arguments.partial, todo, measured)
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "

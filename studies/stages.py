@@ -48,6 +48,7 @@ import numpy as np
 import pandas as pd
 import torch
 from remembered import part_of
+from resumed import kept_rows
 
 import pymoo_nas
 from pymoo_nas.counts import count_all
@@ -144,14 +145,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     arguments = parser.parse_args()
     part = part_of(load_dataset(arguments.cifar), arguments.images)
-    rows = pd.read_csv(arguments.partial) if arguments.partial.exists() else pd.DataFrame()
-    done = set(zip(rows["genotype"], rows["setting"], strict=True)) if len(rows) else set()
-    for genotype, setting in itertools.product(CELLS, SETTINGS):
-        if (genotype, setting) in done:
-            continue
-        row = measured(genotype, setting, part, arguments.epochs)
-        rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
-        rows.to_csv(arguments.partial, index=False)
+    rows = kept_rows(
+        arguments.partial,
+        itertools.product(CELLS, SETTINGS),
+        lambda task: measured(*task, part, arguments.epochs),
+    )
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "

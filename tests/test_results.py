@@ -95,11 +95,12 @@ def test_reasons_stand_on_one_line(tmp_path: Path) -> None:
     def failing(c_in: int, c_out: int) -> nn.Module:
         raise ValueError(f"cannot\rmake {c_in}\r\n,\n{c_out}")
 
-    problem = NASProblem("digits", n_images=16, search_space=CellSpace({"failing": failing}))
+    space = CellSpace({"failing": failing}, stem=False)
+    problem = NASProblem("digits", n_images=16, search_space=space)
     with pytest.warns(UserWarning, match="judged"):
         result = minimize(problem, EvolutiveNAS(2, 4), ("n_gen", 1), seed=1)
     history = history_to_frame(result)
-    assert history["degenerate"].str.contains(r"cannot make \d+ , ").all()
+    assert history["degenerate"].str.contains("cannot make 1 , ").all()
     write_frame(history, tmp_path / "history.csv")
     assert read_frame(tmp_path / "history.csv").equals(history)
 

@@ -205,12 +205,13 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
         RunFolder(tmp_path).front()
 
 
-def test_runs_from_before_the_reduction() -> None:
+def test_runs_from_before_reduction_and_stem() -> None:
     """Settings that do not say where cells reduce are of a run whose cells kept the map."""
     settings = CellSpace().settings()
-    assert space_from_settings(settings).settings()["reduction"] == "inside"
-    del settings["reduction"]
-    assert space_from_settings(settings).settings()["reduction"] == "between"
+    assert space_from_settings(settings).settings() == settings
+    before = {"reduction": "between", "stem": False}
+    older = {name: value for name, value in settings.items() if name not in before}
+    assert space_from_settings(older).settings() == {**settings, **before}
 
 
 def test_unknown_search_spaces() -> None:

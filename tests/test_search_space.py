@@ -123,6 +123,7 @@ def test_limits_of_the_space_are_part_of_parsing() -> None:
         ({"operations": ["nosuch"]}, OperationError),
         ({"operations": []}, OperationError),
         ({"reduction": "nosuch"}, SearchError),
+        ({"stem": 1}, SearchError),
     ],
 )
 def test_settings_out_of_range_are_refused(arguments: Any, error: Any) -> None:
