@@ -12,7 +12,7 @@ from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import SearchError
 from pymoo_nas.operations import PAPER_OPERATIONS, operation_table
 from pymoo_nas.runs import space_from_settings
-from pymoo_nas.search_space import CellSpace, SearchSpace
+from pymoo_nas.search_space import REDUCTIONS, CellSpace, SearchSpace
 
 DEFAULT_OPERATIONS = ",".join(PAPER_OPERATIONS)
 
@@ -41,19 +41,30 @@ FinalCells = Annotated[
 ScoredCells = Annotated[
     int, typer.Option("--cells", help="Cells in sequence, each of which halves the map.", min=1)
 ]
+Reduction = Annotated[
+    str,
+    typer.Option(
+        help="Where cells halve the map: inside; or between: more accurate, and slower to train."
+    ),
+]
 Operations = Annotated[
     str, typer.Option(help="Comma-separated operations of a cell, in order; see `operations`.")
 ]
 
 
-def search_space_of(name: str, operations: str, cells: int) -> SearchSpace[Any]:
-    """The search space of ``--space``, ``--operations`` and ``--cells``."""
+def search_space_of(name: str, operations: str, cells: int, reduction: str) -> SearchSpace[Any]:
+    """The search space of ``--space``, ``--operations``, ``--cells`` and ``--reduction``."""
     if name == "cell":
-        return CellSpace(operation_table(operations), n_cells=cells)
+        return CellSpace(operation_table(operations), n_cells=cells, reduction=reduction)
     if cells != SearchSpace.n_cells:
         raise SearchError(
             f"--cells {cells} with --space {name}: its network has {SearchSpace.n_cells} stages; "
             "leave --cells out"
+        )
+    if reduction != REDUCTIONS[0]:
+        raise SearchError(
+            f"--reduction {reduction} with --space {name}: its network has reductions of its own; "
+            "leave --reduction out"
         )
     return space_from_settings({"space": name})
 

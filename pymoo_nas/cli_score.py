@@ -20,6 +20,7 @@ from pymoo_nas.cli_options import (
     ImageSize,
     Inits,
     Operations,
+    Reduction,
     ScoredCells,
     Seed,
     complain,
@@ -33,6 +34,7 @@ from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS, build_operation
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.scoring import Scores, score
+from pymoo_nas.search_space import REDUCTIONS
 
 
 def score_models(
@@ -42,6 +44,7 @@ def score_models(
     dataset: Annotated[str, typer.Option(help="As for search.")] = "digits",
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
+    reduction: Reduction = REDUCTIONS[0],
     images: Images = 64,
     inits: Inits = 3,
     image_size: ImageSize = None,
@@ -53,7 +56,7 @@ def score_models(
     """Score any networks without training: the three objectives, their spread, size and time."""
     problem = NASProblem(
         dataset,
-        search_space=search_space_of("cell", operations, cells),
+        search_space=search_space_of("cell", operations, cells, reduction),
         n_images=images,
         image_size=image_size,
         device=device,

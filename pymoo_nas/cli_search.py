@@ -29,6 +29,7 @@ from pymoo_nas.cli_options import (
     MaxFlops,
     MaxParams,
     Operations,
+    Reduction,
     ScoredCells,
     Seed,
     absolute_dataset,
@@ -42,6 +43,7 @@ from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import front_to_frame
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search import Search, SearchSettings
+from pymoo_nas.search_space import REDUCTIONS
 from pymoo_nas.workers import Workers
 
 
@@ -65,6 +67,7 @@ def search(
     ] = None,
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
+    reduction: Reduction = REDUCTIONS[0],
     space: Annotated[str, typer.Option(help="Search space: cell or nasbench201.")] = "cell",
     images: Images = 64,
     inits: Inits = 1,
@@ -115,7 +118,7 @@ def search(
     settings = SearchSettings(
         generations, population, offspring, max_age, tournament_every, tournament_size, seed
     )
-    search_space = search_space_of(space, operations, cells)
+    search_space = search_space_of(space, operations, cells, reduction)
     given = [name for name in ctx.params if _is_given(ctx, name)]
     if resume is not None and threads is None:
         threads = RunFolder(resume).config().get("threads")  # the last bits depend on it

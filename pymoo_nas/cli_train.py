@@ -26,7 +26,7 @@ from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells
 from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.runs import FINAL, RunFolder
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
 from pymoo_nas.training_state import STATE_FILE
@@ -42,6 +42,9 @@ def train(
     ] = None,
     dataset: Annotated[str, typer.Option(help="For --model; as for search.")] = "digits",
     cells: FinalCells = None,
+    reduction: Annotated[
+        str | None, typer.Option(help="For a genotype by name: inside (the default) or between.")
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=1)] = 20,
     batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 128,
     learning_rate: Annotated[
@@ -73,11 +76,16 @@ def train(
     if (run is None) == (model is None):
         raise SearchError("train what? expected either a run folder, or --model and --dataset")
     if run is not None:
+        if reduction is not None:
+            raise SearchError(
+                f"--reduction {reduction} with a run, which knows its own; leave it out"
+            )
         network, images = final_of(run, cells, seed)
         target = out if out is not None else run / FINAL
     else:
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
-        network = build_model(str(model), images, space=_space_of(str(model), cells), seed=seed)
+        space = _space_of(str(model), cells, reduction)
+        network = build_model(str(model), images, space=space, seed=seed)
         target = out if out is not None else Path("runs") / str(model)
     sample = images.normalized(images.train_images[:1])
     terminal().print(
@@ -115,20 +123,24 @@ def train(
     _report(trained, target)
 
 
-def _space_of(model: str, cells: int | None) -> CellSpace | None:
-    """The space of a genotype by name, with so many cells.
+def _space_of(model: str, cells: int | None, reduction: str | None) -> CellSpace | None:
+    """The space of a genotype by name, with so many cells that halve the map there.
 
     Raises:
-        SearchError: a number of cells for something that is not made of them.
+        SearchError: one of the two for something that is not made of cells.
     """
-    if cells is None:
-        return None
-    if not is_cell(model):
+    options = {"cells": cells, "reduction": reduction}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and not is_cell(model):
+        name, value = next(iter(given.items()))
         raise SearchError(
-            f"--cells {cells} with --model {model}: expected a genotype such as 5000|0001|0800; "
-            "leave --cells out"
+            f"--{name} {value} with --model {model}: expected a genotype such as 5000|0001|0800; "
+            f"leave --{name} out"
         )
-    return CellSpace(n_cells=cells)
+    return CellSpace(
+        n_cells=CellSpace.n_cells if cells is None else cells,
+        reduction=REDUCTIONS[0] if reduction is None else reduction,
+    )
 
 
 def final_of(run: Path, cells: int | None, seed: int) -> tuple[nn.Module, Dataset]:

@@ -11,11 +11,12 @@ from command_line import ONE, TINY, Run
 from PIL import Image
 
 from pymoo_nas import runs
-from pymoo_nas.counts import count_parameters
+from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.final import build_final
 from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.results import HISTORY_TYPES, read_frame
 from pymoo_nas.runs import RunFolder, space_from_settings, versions
+from pymoo_nas.search_space import CellSpace
 
 
 def test_run_folder(finished: Path) -> None:
@@ -136,6 +137,30 @@ def test_cells_of_search_and_train(run: Run) -> None:
     assert "the run has 4" in err
 
 
+def test_reduction_of_search_and_train(run: Run) -> None:
+    """Cells halve the map where it is asked for, in a search, in a training, by name and scored."""
+    limits = ("--generations", "1", "--offspring", "2", "--population", "1", "--images", "20")
+    between, cell = ("--reduction", "between"), "8,0,0,0|0,0,0,0|0,8,0,0"
+
+    def flops(genotype: str, reduction: str) -> int:
+        space = CellSpace(reduction=reduction)
+        network = space.build_counted(space.parse(genotype), 1, 10)
+        return count_flops(network, torch.zeros(1, 1, 8, 8))
+
+    assert run("search", "digits", *limits, *between, "--out", "kept")[0] == 0
+    row = runs.RunFolder("kept").front().iloc[0]
+    assert row["flops"] == flops(row["genotype"], "between")
+    assert f"{row['flops']:,} multiply" in run("train", "kept", "--epochs", "1")[1]
+    expected = f"{flops(cell, 'between'):,}"
+    assert flops(cell, "between") > flops(cell, "inside")
+    assert f"{expected} multiply" in run("train", "--model", cell, *between, "--epochs", "1")[1]
+    assert expected in run("score", cell, *between, "--inits", "1")[1]
+    code, _, err = run("search", "--resume", "kept", "--reduction", "inside")
+    assert (code, "the run has 'between'" in err) == (2, True)
+    code, _, err = run("train", "kept", *between, "--out", "again")
+    assert (code, "leave it out" in err) == (2, True)
+
+
 def test_train_by_name(run: Run) -> None:
     """A network by name is trained by the same command, on a data set by name."""
     code, out, _ = run("train", "--model", "resnet20", "--epochs", "1", "--batch-size", "512")
@@ -204,6 +229,8 @@ def test_version(run: Run) -> None:
         (["search", "--operations", "conv3x3,nosuch"], "nosuch"),
         (["search", "--space", "nosuch"], "nasbench201"),
         (["search", "--space", "nasbench201", "--cells", "4"], "3 stages"),
+        (["search", "--space", "nasbench201", "--reduction", "between"], "leave --reduction out"),
+        (["search", "--reduction", "outside"], "inside, between"),
         (["search", "--device", "tpu"], "cpu"),
         (["search", "--images", "1500"], "fewer images|1500"),
         (["search", "--image-size", "2"], "too small"),
@@ -225,6 +252,7 @@ def test_version(run: Run) -> None:
         (["train", "--model", "nosuch"], "resnet20.*resnet18"),
         (["train", "--model", "resnet20", "--cells", "4"], "leave --cells out"),
         (["train", "--model", "|none~0|+|", "--cells", "4"], "leave --cells out"),
+        (["train", "--model", "resnet20", "--reduction", "inside"], "leave --reduction out"),
         (["score", "5000|0001"], r"n\(n\+1\)/2"),
         (["score", "9000|000-1|0000"], "position 9"),
         (["score", "8,-4,0,0"], "position 3"),
