@@ -177,7 +177,7 @@ def command(name: str, *arguments: str, **options: Any) -> None:
         for key, value in options.items()
         for part in (f"--{key.replace('_', '-')}", str(value))
     ]
-    start = [sys.executable, "-c", "from pymoo_nas.cli import main; main()"]
+    start = [sys.executable, "-m", "pymoo_nas"]
     subprocess.run([*start, name, *arguments, *flags], check=True)
 
 

@@ -63,7 +63,7 @@ def main() -> None:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        command = [sys.executable, "-c", "from pymoo_nas.cli import main; main()", "search"]
+        command = [sys.executable, "-m", "pymoo_nas", "search"]
         subprocess.run([*command, arguments.cifar, "--out", run, *flags], check=True)
         for name, kept in PICTURES.items():
             shutil.copy(run / name, arguments.out / kept)

@@ -69,7 +69,7 @@ def timed(*arguments: str) -> tuple[float, float]:
     """Run ``pymoo-nas`` with arguments; (wall seconds, peak memory in GiB)."""
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", "from pymoo_nas.cli import main; main()", *arguments],
+        [sys.executable, "-m", "pymoo_nas", *arguments],
         stdout=subprocess.PIPE,
         text=True,
     )

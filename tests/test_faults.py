@@ -28,7 +28,7 @@ from pymoo_nas.runs import PICTURES, RunFolder
 from pymoo_nas.search import resume
 from pymoo_nas.workers import Workers
 
-COMMAND = [sys.executable, "-c", "from pymoo_nas.cli import main; main()", "search"]
+COMMAND = [sys.executable, "-m", "pymoo_nas", "search"]
 SEARCH = ["--generations", "12", "--offspring", "8", "--population", "2", "--images", "16",
           "--tournament-every", "2", "--tournament-size", "2", "--seed", "7"]  # fmt: skip
 KILLS = 25

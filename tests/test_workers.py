@@ -144,7 +144,7 @@ def test_lost_scheduler(strange_problem: NASProblem, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_interrupted_search_with_workers(tmp_path: Path) -> None:
     """Ctrl-C ends a search with workers cleanly and leaves no process behind."""
-    start = [sys.executable, "-c", "from pymoo_nas.cli import main; main()", "search", *TINY]
+    start = [sys.executable, "-m", "pymoo_nas", "search", *TINY]
     command = [*start, "--generations", "500", "--workers", "2", "--out", str(tmp_path / "kept")]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
