@@ -96,6 +96,10 @@ class Cell(nn.Module):
             nodes[target] = parts[0] if len(parts) == 1 else concatenate(parts)
         return nodes[target]
 
+    def extra_repr(self) -> str:
+        """What of a cell no layer shows; a training is not continued with another network."""
+        return f"reduces={self.reduces}"
+
     def _flow(self, source: int, key: str, x: Tensor) -> Tensor:
         """One operation's output, of the shape that the genotype promises, halved if need be."""
         y: Tensor = self.operations[key](x)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import WEIGHTS_FILE, copy_state
+from pymoo_nas.models import build_model
+from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.training import Training, train
 from pymoo_nas.training_state import STATE_FILE
 
@@ -121,6 +123,20 @@ def test_another_layer_without_weights_is_refused(tmp_path: Path) -> None:
     network[2] = nn.GELU()
     with pytest.raises(RunError, match="started otherwise"):
         train(network, small_dataset(), out=tmp_path, resume=True, **OPTIONS)
+
+
+def test_cells_that_halve_elsewhere_are_refused(tmp_path: Path) -> None:
+    """Cells with the same layers that halve the map elsewhere make another network."""
+    cell = "8,0,0,0|0,0,0,0|0,8,0,0"
+    inside, between = (
+        build_model(cell, small_dataset(), space=CellSpace(reduction=reduction))
+        for reduction in REDUCTIONS
+    )
+    stop_after(inside, 1 + STEPS)
+    with pytest.raises(KeyboardInterrupt):
+        train(inside, small_dataset(), out=tmp_path, **OPTIONS)
+    with pytest.raises(RunError, match="started otherwise"):
+        train(between, small_dataset(), out=tmp_path, resume=True, **OPTIONS)
 
 
 def test_begun_anew_forgets_the_interrupted_one(tmp_path: Path) -> None:
