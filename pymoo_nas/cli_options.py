@@ -42,9 +42,10 @@ ScoredCells = Annotated[
     int, typer.Option("--cells", help="Cells in sequence, each of which halves the map.", min=1)
 ]
 Reduction = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="Where cells halve the map: inside; or between: more accurate, and slower to train."
+        help="Where cells halve the map: inside (the default); or between: slightly more accurate, "
+        "half again as slow to train."
     ),
 ]
 Operations = Annotated[
@@ -52,21 +53,25 @@ Operations = Annotated[
 ]
 
 
-def search_space_of(name: str, operations: str, cells: int, reduction: str) -> SearchSpace[Any]:
+def search_space_of(
+    name: str, operations: str, cells: int, reduction: str | None
+) -> SearchSpace[Any]:
     """The search space of ``--space``, ``--operations``, ``--cells`` and ``--reduction``."""
     if name == "cell":
-        return CellSpace(operation_table(operations), n_cells=cells, reduction=reduction)
+        where = REDUCTIONS[0] if reduction is None else reduction
+        return CellSpace(operation_table(operations), n_cells=cells, reduction=where)
+    space = space_from_settings({"space": name})
     if cells != SearchSpace.n_cells:
         raise SearchError(
             f"--cells {cells} with --space {name}: its network has {SearchSpace.n_cells} stages; "
             "leave --cells out"
         )
-    if reduction != REDUCTIONS[0]:
+    if reduction is not None:
         raise SearchError(
             f"--reduction {reduction} with --space {name}: its network has reductions of its own; "
             "leave --reduction out"
         )
-    return space_from_settings({"space": name})
+    return space
 
 
 def terminal() -> Console:

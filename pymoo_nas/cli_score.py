@@ -28,13 +28,12 @@ from pymoo_nas.cli_options import (
     terminal,
 )
 from pymoo_nas.counts import count_all, count_parameters
-from pymoo_nas.errors import PymooNasError
-from pymoo_nas.models import build_model, is_genotype
+from pymoo_nas.errors import PymooNasError, SearchError
+from pymoo_nas.models import build_model, is_cell, is_genotype
 from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS, build_operation
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.scoring import Scores, score
-from pymoo_nas.search_space import REDUCTIONS
 
 
 def score_models(
@@ -44,7 +43,7 @@ def score_models(
     dataset: Annotated[str, typer.Option(help="As for search.")] = "digits",
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
-    reduction: Reduction = REDUCTIONS[0],
+    reduction: Reduction = None,
     images: Images = 64,
     inits: Inits = 3,
     image_size: ImageSize = None,
@@ -54,6 +53,11 @@ def score_models(
     download: Download = False,
 ) -> None:
     """Score any networks without training: the three objectives, their spread, size and time."""
+    if reduction is not None and not any(map(is_cell, models)):
+        raise SearchError(
+            f"--reduction {reduction} with {', '.join(models)}: expected a genotype such as "
+            "5000|0001|0800; leave --reduction out"
+        )
     problem = NASProblem(
         dataset,
         search_space=search_space_of("cell", operations, cells, reduction),

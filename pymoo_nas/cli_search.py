@@ -41,9 +41,8 @@ from pymoo_nas.errors import SearchError, WorkerError
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import front_to_frame
-from pymoo_nas.runs import RunFolder
+from pymoo_nas.runs import RunFolder, space_from_settings
 from pymoo_nas.search import Search, SearchSettings
-from pymoo_nas.search_space import REDUCTIONS
 from pymoo_nas.workers import Workers
 
 
@@ -67,7 +66,7 @@ def search(
     ] = None,
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
-    reduction: Reduction = REDUCTIONS[0],
+    reduction: Reduction = None,
     space: Annotated[str, typer.Option(help="Search space: cell or nasbench201.")] = "cell",
     images: Images = 64,
     inits: Inits = 1,
@@ -179,8 +178,8 @@ def _refuse_changes(given: list[str], asked: dict[str, Any], folder: RunFolder) 
         SearchError: names the options that stand on the command line and differ from the run's.
     """
     config = folder.config()
-    kept: dict[str, Any] = {}
-    for part in ("search_space", "problem", "algorithm"):
+    kept = space_from_settings(config.get("search_space", {})).settings()
+    for part in ("problem", "algorithm"):
         kept |= config.get(part, {})
     differences = []
     for option in given:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -16,6 +16,7 @@ from pymoo_nas.cli_options import (
     FinalCells,
     ImageSize,
     Precision,
+    Reduction,
     Seed,
     complain,
     terminal,
@@ -26,7 +27,7 @@ from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells
 from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.runs import FINAL, RunFolder
-from pymoo_nas.search_space import REDUCTIONS, CellSpace
+from pymoo_nas.search_space import CellSpace
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
 from pymoo_nas.training_state import STATE_FILE
@@ -42,9 +43,7 @@ def train(
     ] = None,
     dataset: Annotated[str, typer.Option(help="For --model; as for search.")] = "digits",
     cells: FinalCells = None,
-    reduction: Annotated[
-        str | None, typer.Option(help="For a genotype by name: inside (the default) or between.")
-    ] = None,
+    reduction: Reduction = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=1)] = 20,
     batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 128,
     learning_rate: Annotated[
@@ -78,7 +77,7 @@ def train(
     if run is not None:
         if reduction is not None:
             raise SearchError(
-                f"--reduction {reduction} with a run, which knows its own; leave it out"
+                f"--reduction {reduction} with {run}, a run that knows its own; leave it out"
             )
         network, images = final_of(run, cells, seed)
         target = out if out is not None else run / FINAL
@@ -123,24 +122,21 @@ def train(
     _report(trained, target)
 
 
-def _space_of(model: str, cells: int | None, reduction: str | None) -> CellSpace | None:
+def _space_of(model: str, cells: int | None, reduction: str | None) -> CellSpace:
     """The space of a genotype by name, with so many cells that halve the map there.
 
     Raises:
         SearchError: one of the two for something that is not made of cells.
     """
-    options = {"cells": cells, "reduction": reduction}
+    options: dict[str, Any] = {"n_cells": cells, "reduction": reduction}
     given = {name: value for name, value in options.items() if value is not None}
     if given and not is_cell(model):
-        name, value = next(iter(given.items()))
+        flags = " and ".join(f"--{name.removeprefix('n_')}" for name in given)
         raise SearchError(
-            f"--{name} {value} with --model {model}: expected a genotype such as 5000|0001|0800; "
-            f"leave --{name} out"
+            f"{flags} with --model {model}: expected a genotype such as 5000|0001|0800; "
+            f"leave {flags} out"
         )
-    return CellSpace(
-        n_cells=CellSpace.n_cells if cells is None else cells,
-        reduction=REDUCTIONS[0] if reduction is None else reduction,
-    )
+    return CellSpace(**given)
 
 
 def final_of(run: Path, cells: int | None, seed: int) -> tuple[nn.Module, Dataset]:

@@ -155,6 +155,10 @@ def test_reduction_of_search_and_train(run: Run) -> None:
     assert flops(cell, "between") > flops(cell, "inside")
     assert f"{expected} multiply" in run("train", "--model", cell, *between, "--epochs", "1")[1]
     assert expected in run("score", cell, *between, "--inits", "1")[1]
+    path = Path("kept/config.json")
+    config = json.loads(path.read_text("utf-8"))
+    del config["search_space"]["reduction"]  # as in runs of before there was a choice
+    path.write_text(json.dumps(config), "utf-8")
     code, _, err = run("search", "--resume", "kept", "--reduction", "inside")
     assert (code, "the run has 'between'" in err) == (2, True)
     code, _, err = run("train", "kept", *between, "--out", "again")
@@ -230,6 +234,8 @@ def test_version(run: Run) -> None:
         (["search", "--space", "nosuch"], "nasbench201"),
         (["search", "--space", "nasbench201", "--cells", "4"], "3 stages"),
         (["search", "--space", "nasbench201", "--reduction", "between"], "leave --reduction out"),
+        (["search", "--space", "nasbench201", "--reduction", "inside"], "leave --reduction out"),
+        (["search", "--space", "nosuch", "--reduction", "between"], "nasbench201"),
         (["search", "--reduction", "outside"], "inside, between"),
         (["search", "--device", "tpu"], "cpu"),
         (["search", "--images", "1500"], "fewer images|1500"),
@@ -253,6 +259,11 @@ def test_version(run: Run) -> None:
         (["train", "--model", "resnet20", "--cells", "4"], "leave --cells out"),
         (["train", "--model", "|none~0|+|", "--cells", "4"], "leave --cells out"),
         (["train", "--model", "resnet20", "--reduction", "inside"], "leave --reduction out"),
+        (
+            ["train", "--model", "resnet20", "--cells", "4", "--reduction", "between"],
+            "leave --cells and --reduction out",
+        ),
+        (["score", "resnet20", "--reduction", "between"], "leave --reduction out"),
         (["score", "5000|0001"], r"n\(n\+1\)/2"),
         (["score", "9000|000-1|0000"], "position 9"),
         (["score", "8,-4,0,0"], "position 3"),
