@@ -1,23 +1,55 @@
 """What do the networks that a search hands over come to on CIFAR-10, beside ResNets?
 
 Search and training see the first 40,000 of the 45,000 training images only; the last 5,000 and the
-1,000 test images are looked at once per network, in the end. Three searches of ours and three
+1,000 test images are looked at once per training, at its end. Three searches of ours and three
 random ones with as many candidates, each of which hands over a cell by `choose --by gradients`; the
 six are trained on a short schedule, then the best of each kind, by the images held out of that
-training, a CIFAR ResNet-20 and torchvision's ResNet-18 on the full one, all by the same command;
-ResNet-18 by SGD only, as a step of Muon takes it almost three times as long
-(training_time.py). What is there already is not done again.
+training, a CIFAR ResNet-20 and torchvision's ResNet-18 on the full one, all by the same command.
+What is there already is not done again.
 
 Command:
-    python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10 \
-        --full ours random resnet20 --optimizers muon
+    python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10 --optimizers muon \
+        --full ours resnet20 --full-seeds 2
+    python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10 --optimizers muon \
+        --full random resnet18
 
-AMD EPYC virtual machine, beside other work of one thread, which makes the minutes uneven (in the
-same minutes a step of ours takes less time than one of ResNet-18 by SGD, see training_time.py);
-seeds 0 to 2, one training each; ± is the standard deviation over seeds:
+AMD EPYC virtual machine, beside other work, of ResNet-18, ResNet-20 0 and ours 1 for a while of two
+threads, which makes the minutes uneven. On the short schedule the seed is that of the search (the
+training has 0), on the full one that of the training; ± is the standard deviation over them:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads;
         accuracy on the 5,000 withheld images, then on the 1,000 test images
+    ours     0 muon   3 epochs    543,242 parameters  80.7 MMACs   4.2 min  87.22 %  88.50 %
+    ours     1 muon   3 epochs    540,746 parameters  80.9 MMACs   3.8 min  86.82 %  85.90 %
+    ours     2 muon   3 epochs    551,898 parameters  81.5 MMACs   4.6 min  87.36 %  88.20 %
+    random   0 muon   3 epochs    320,554 parameters  50.1 MMACs   3.4 min  85.68 %  84.10 %
+    random   1 muon   3 epochs    283,002 parameters  43.2 MMACs   3.6 min  85.68 %  84.30 %
+    random   2 muon   3 epochs    384,762 parameters  59.0 MMACs   3.7 min  86.42 %  86.00 %
+    ours     0 muon  20 epochs    551,898 parameters  81.5 MMACs  33.6 min  93.24 %  92.70 %
+    ours     1 muon  20 epochs    551,898 parameters  81.5 MMACs  41.8 min  93.14 %  93.10 %
+    random   0 muon  20 epochs    384,762 parameters  59.0 MMACs  25.8 min  92.08 %  92.80 %
+    resnet20 0 muon  20 epochs    269,722 parameters  40.6 MMACs  22.8 min  91.48 %  90.90 %
+    resnet20 1 muon  20 epochs    269,722 parameters  40.6 MMACs  16.6 min  91.56 %  91.10 %
+    resnet18 0 muon  20 epochs 11,181,642 parameters  37.0 MMACs  44.7 min  86.72 %  86.70 %
+    ours, muon, short schedule: 87.13 ± 0.28 %, n = 3
+    random, muon, short schedule: 85.93 ± 0.43 %, n = 3
+    ours, muon, full schedule: 93.19 ± 0.07 %, n = 2
+    resnet20, muon, full schedule: 91.52 ± 0.06 %, n = 2
+
+The cells are these, of which the third of each was trained in full:
+    ours    8,24,0,0|0,0,0,0|8,24,0,0
+            16,24,0,0|0,0,0,0|16,0,0,0|0,0,0,0|16,0,0,0|16,0,0,0
+            32,8,0,0|0,0,0,0|24,0,0,0|0,0,0,0|0,8,0,0|24,0,8,0
+    random  16,16,0,0|16,8,0,0|0,8,0,0
+            0,16,0,0|16,0,8,0|0,0,0,0|0,0,8,0|8,8,0,0|0,8,0,0
+            16,16,0,0|8,8,0,0|0,16,0,0
+
+By Muon a step of ours takes less time than one of ResNet-18, and twice that of ResNet-20 (0.31,
+0.40 and 0.15 s); by SGD almost twice that of ResNet-18 (0.30, 0.17 and 0.14 s: training_time.py).
+
+With half these limits, and cells that halve the map inside (`--reduction inside --max-flops
+45000000 --max-acts 150000`; at an earlier commit, on a slower machine):
+
     ours 0    muon   3 epochs    435,242 parameters  40.2 MMACs   4.5 min  85.12 %  83.90 %
     ours 1    muon   3 epochs    550,058 parameters  41.0 MMACs   4.3 min  84.98 %  84.70 %
     ours 2    muon   3 epochs    521,930 parameters  41.5 MMACs   3.9 min  85.40 %  85.10 %
@@ -29,53 +61,25 @@ seeds 0 to 2, one training each; ± is the standard deviation over seeds:
     ours, short schedule: 85.17 ± 0.21 %, n = 3
     random, short schedule: 82.27 ± 1.15 %, n = 3
 
-The cells are:
-    ours    24,0,0,0|0,0,0,0|8,0,0,0|0,0,0,0|8,0,0,0|0,0,0,0|16,0,0,0|0,8,0,0|16,0,0,0|24,0,0,0
-            16,0,0,0|0,0,0,0|0,8,0,0|16,0,0,0|0,0,0,0|0,0,0,0|0,0,0,0|8,0,0,0|32,0,0,0|8,24,0,0
-            16,0,0,0|24,0,0,0|0,32,0,0
-    random  8,16,0,0|0,0,0,0|16,8,0,0
-            16,0,0,0|0,16,0,0|0,0,8,0
-            16,16,0,0|0,0,0,0|8,0,0,0
+The cell that was trained in full is 16,0,0,0|24,0,0,0|0,32,0,0; its step takes no more time than
+one of ResNet-18 by SGD either.
 
-At the commit before, with four cells, the map halved between them, and no stem (ResNet-20, whose
-row has not changed since, was trained by that commit):
+At earlier commits, in this order: ours without a stem, four cells that halve the map behind them,
+at most 45,000,000 multiply-accumulates and 150,000 acts, by Muon and by SGD; ResNet-20 by Muon;
+ours without a stem, three cells, at most 90,000,000 and 300,000; ResNet-20 before the decay of the
+kernels that Muon moves; both ResNets by SGD, with which training has not changed:
 
-    ours 0    muon   3 epochs    490,138 parameters  37.3 MMACs   4.5 min  85.02 %  83.90 %
-    ours 1    muon   3 epochs    526,898 parameters  40.0 MMACs   3.7 min  84.46 %  83.70 %
-    ours 2    muon   3 epochs    478,298 parameters  36.2 MMACs   3.5 min  84.78 %  83.80 %
-    random 0  muon   3 epochs    245,674 parameters  20.1 MMACs   2.5 min  81.04 %  80.70 %
-    random 1  muon   3 epochs    319,522 parameters  25.2 MMACs   2.7 min  82.86 %  83.00 %
-    random 2  muon   3 epochs    288,098 parameters  20.9 MMACs   3.0 min  83.46 %  82.30 %
     ours      muon  20 epochs    478,298 parameters  36.2 MMACs  24.4 min  91.48 %  91.10 %
     ours      sgd   20 epochs    478,298 parameters  36.2 MMACs  23.9 min  90.34 %  90.80 %
-    random    muon  20 epochs    288,098 parameters  20.9 MMACs  21.9 min  90.54 %  90.80 %
     resnet20  muon  20 epochs    269,722 parameters  40.6 MMACs  29.3 min  91.48 %  90.90 %
-    ours, short schedule: 84.75 ± 0.28 %, n = 3
-    random, short schedule: 82.45 ± 1.26 %, n = 3
-
-and there with twice the limits, of one search (`--searches ours --seeds 1 --max-flops 90000000
---max-acts 300000`, three cells; the last three epochs beside two other jobs):
-
-    ours 0    muon   3 epochs    532,554 parameters  74.4 MMACs   8.3 min  85.70 %  84.50 %
     ours      muon  20 epochs    532,554 parameters  74.4 MMACs  58.0 min  92.24 %  93.10 %
+    resnet20  muon  20 epochs    269,722 parameters  40.6 MMACs  26.6 min  90.80 %  89.30 %
+    resnet20  sgd   20 epochs    269,722 parameters  40.6 MMACs  27.5 min  90.02 %  89.90 %
+    resnet18  sgd   20 epochs 11,181,642 parameters  37.0 MMACs  26.6 min  84.20 %  84.30 %
 
-At earlier commits, of ResNets by SGD (with which training has not changed):
-
-    resnet20     20 epochs   269,722 parameters  40.6 MMACs   27.5 min  90.02 %  89.90 %
-    resnet18     20 epochs 11,181,642 parameters  37.0 MMACs   26.6 min  84.20 %  84.30 %
-
-and before the decay of the kernels that Muon moves, with three cells, limits of 32,000,000 and
-205,000 acts, 300 candidates, and a choice among the three best by one epoch of training:
-
-    ours         20 epochs   221,946 parameters  30.3 MMACs   23.7 min  91.08 %  90.50 %
-    resnet20     20 epochs   269,722 parameters  40.6 MMACs   26.6 min  90.80 %  89.30 %
-    ours, short schedule: 82.87 ± 0.10 %, n = 3
-    random, short schedule: 82.79 ± 0.18 %, n = 3
-
-In these limits a search hands over larger networks than random candidates by the same choice, and
-better ones, after three epochs and after twenty. 91 % is reached, by steps that take no longer than
-those of ResNet-18; ours of before is six points above it, both by SGD. Ours is 0.3 points more
-accurate than ResNet-20, by SGD as by Muon, of one training each; in twice the time 0.8 by Muon.
+A search hands over larger networks than random candidates by the same choice, and better ones,
+after three epochs and after twenty. Ours is 1.7 points more accurate than ResNet-20 and
+6.5 more than ResNet-18, by the same command.
 """
 
 from __future__ import annotations
@@ -87,7 +91,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +107,7 @@ from pymoo_nas.files import load_weights, write_json
 from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.trainer import OPTIMIZERS
 from pymoo_nas.training_state import STATE_FILE
 
@@ -122,6 +126,7 @@ class Size:
     """
 
     cells: int
+    reduction: str
     max_flops: int
     max_acts: int
 
@@ -137,16 +142,22 @@ class Size:
     @property
     def space(self) -> CellSpace:
         """What is searched."""
-        return CellSpace(n_cells=self.cells)
+        return CellSpace(n_cells=self.cells, reduction=self.reduction)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The space, on a command line."""
+        return {"cells": self.cells, "reduction": self.reduction}
 
 
 @dataclass(frozen=True)
 class Row:
     """A trained network of the table, and where it lies."""
 
-    name: str
+    kind: str
     model: str
     out: Path
+    seed: int
     optimizer: str = "muon"
 
     @property
@@ -154,6 +165,11 @@ class Row:
         """What the training says of itself."""
         described: dict[str, Any] = json.loads((self.out / "training.json").read_text("utf-8"))
         return described
+
+    @property
+    def epochs(self) -> int:
+        """Of the training."""
+        return int(self.described["settings"]["epochs"])
 
     def text(self, size: Size, dataset: Dataset, test: Dataset) -> str:
         """One line of the table."""
@@ -163,7 +179,7 @@ class Row:
         flops = count_flops(network, dataset.normalized(dataset.train_images[:1]))
         second = evaluate(network, test.test_images, test.test_labels, dataset)
         return (
-            f"{self.name:9s} {self.optimizer:4s} {described['settings']['epochs']:3d} epochs "
+            f"{self.kind:8s} {self.seed} {self.optimizer:4s} {self.epochs:3d} epochs "
             f"{count_parameters(network):10,d} parameters {flops / 1e6:5.1f} MMACs "
             f"{described['seconds'] / 60:5.1f} min {100 * described['test_accuracy']:6.2f} % "
             f"{100 * second.accuracy:6.2f} %  {self.model}"
@@ -194,12 +210,21 @@ def split(cifar: Path, work: Path) -> Path:
     return path
 
 
+def keep_size(path: Path, size: Size) -> None:
+    """Networks of other sizes do not stand in one table."""
+    if not path.exists():
+        write_json(path, asdict(size))
+    kept = Size(**json.loads(path.read_text("utf-8")))
+    if kept != size:
+        raise SystemExit(f"{path.parent} holds networks of {kept}; take another --work for {size}")
+
+
 def search_ours(images: Path, work: Path, seed: int, size: Size) -> str:
     """The cell that a search hands over."""
     run = work / f"ours-{seed}"
     if not (run / "front.csv").exists():
         effort = {"generations": GENERATIONS, "offspring": OFFSPRING, "seed": seed}
-        command("search", str(images), out=run, cells=size.cells, **effort, **size.limits)
+        command("search", str(images), out=run, **size.options, **effort, **size.limits)
     if not (run / "choice.json").exists():
         command("choose", str(run), by="gradients")
     return str(RunFolder(run).choice()[0])
@@ -227,7 +252,7 @@ def train(images: Path, row: Row, size: Size, **options: Any) -> Row:
             "train",
             *(["--resume"] if interrupted else []),
             model=row.model,
-            **({"cells": size.cells} if is_cell(row.model) else {}),
+            **(size.options if is_cell(row.model) else {}),
             dataset=images,
             optimizer=row.optimizer,
             precision="bfloat16",
@@ -243,41 +268,47 @@ def main() -> None:
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
     images = split(arguments.cifar, work)
-    size = Size(arguments.cells, arguments.max_flops, arguments.max_acts)
+    size = Size(arguments.cells, arguments.reduction, arguments.max_flops, arguments.max_acts)
+    keep_size(work / "size.json", size)
     short: dict[str, list[Row]] = {kind: [] for kind in arguments.searches}
     for seed, kind in itertools.product(range(arguments.seeds), arguments.searches):
         model = SEARCHES[kind](images, work, seed, size)
-        row = Row(f"{kind} {seed}", model, work / f"{kind}-{seed}-short")
+        row = Row(kind, model, work / f"{kind}-{seed}-short", seed)
         short[kind].append(train(images, row, size, epochs=arguments.short, validation=0.1))
     best = {
         kind: max(rows, key=lambda row: float(row.described["validation_accuracy"])).model
         for kind, rows in short.items()
     }
     full = [
-        Row(name, best.get(name, name), work / f"{name}-full-{optimizer}", optimizer)
-        for name, optimizer in itertools.product(arguments.full, arguments.optimizers)
-        if (name, optimizer) != ("resnet18", "muon") and (name in best or name not in SEARCHES)
+        Row(name, best.get(name, name), work / f"{name}-full-{optimizer}-{seed}", seed, optimizer)
+        for seed, name, optimizer in itertools.product(
+            range(arguments.full_seeds), arguments.full, arguments.optimizers
+        )
+        if name in best or name not in SEARCHES
     ]
     for row in full:
-        train(images, row, size, epochs=arguments.epochs, validation=0.0)
+        train(images, row, size, epochs=arguments.epochs, validation=0.0, seed=row.seed)
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
         f"accuracy on the 5,000 withheld images, then on the 1,000 test images"
     )
-    report(short, full, size, load_dataset(images), load_dataset(arguments.cifar))
+    rows = [*itertools.chain.from_iterable(short.values()), *full]
+    report(rows, size, load_dataset(images), load_dataset(arguments.cifar))
 
 
-def report(
-    short: dict[str, list[Row]], full: list[Row], size: Size, dataset: Dataset, test: Dataset
-) -> None:
-    """Print every row, and mean ± standard deviation of the short schedule."""
-    for row in [*itertools.chain.from_iterable(short.values()), *full]:
+def report(rows: list[Row], size: Size, dataset: Dataset, test: Dataset) -> None:
+    """Print every row; of those that differ by a search or by a seed, mean ± standard deviation."""
+    alike: dict[str, list[float]] = {}
+    for row in rows:
         print(row.text(size, dataset, test))
-    for kind, rows in short.items():
-        values = 100 * np.array([row.described["test_accuracy"] for row in rows])
-        spread = values.std(ddof=1) if len(values) > 1 else float("nan")
-        print(f"{kind}, short schedule: {values.mean():.2f} ± {spread:.2f} %, n = {len(values)}")
+        schedule = "short" if row.out.name.endswith("short") else "full"
+        group = f"{row.kind}, {row.optimizer}, {schedule} schedule"
+        alike.setdefault(group, []).append(100 * row.described["test_accuracy"])
+    for group, values in alike.items():
+        if len(values) > 1:
+            spread = np.std(values, ddof=1)
+            print(f"{group}: {np.mean(values):.2f} ± {spread:.2f} %, n = {len(values)}")
 
 
 def parsed() -> argparse.Namespace:
@@ -288,11 +319,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=list(SEARCHES))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=3)
-    parser.add_argument("--max-flops", type=int, default=45_000_000)
-    parser.add_argument("--max-acts", type=int, default=150_000)
+    parser.add_argument("--reduction", choices=REDUCTIONS, default="between")
+    parser.add_argument("--max-flops", type=int, default=90_000_000)
+    parser.add_argument("--max-acts", type=int, default=300_000)
     parser.add_argument("--short", type=int, default=3, help="epochs of the short schedule")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--full", nargs="*", choices=FULL, default=FULL, help="on full schedule")
+    parser.add_argument("--full-seeds", type=int, default=1, help="trainings of each of these")
     parser.add_argument(
         "--optimizers", nargs="+", choices=OPTIMIZERS, default=OPTIMIZERS, help="of the full one"
     )
