@@ -2,11 +2,10 @@
 
 Search and training see the first 40,000 of the 45,000 training images only, by which reduction and
 limits were chosen too; the last 5,000 and the 1,000 test images are looked at once per training, at
-its end. Three searches of ours and three
-random ones with as many candidates, each of which hands over a cell by `choose --by gradients`; the
-six are trained on a short schedule, then the best of each kind, by the images held out of that
-training, a CIFAR ResNet-20 and torchvision's ResNet-18 on the full one, all by the same command.
-What is there already is not done again.
+its end. Three searches of ours and three random ones with as many candidates, each of which hands
+over a cell by `choose --by gradients`; the six are trained on a short schedule, then the best of
+each kind, by the images held out of that training, a CIFAR ResNet-20 and torchvision's ResNet-18 on
+the full one, all by the same command. What is there already is not done again.
 
 Command:
     python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10 --optimizers muon \
