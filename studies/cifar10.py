@@ -160,6 +160,7 @@ class Row:
     """A trained network of the table, and where it lies."""
 
     kind: str
+    schedule: str
     model: str
     out: Path
     seed: int
@@ -171,11 +172,6 @@ class Row:
         described: dict[str, Any] = json.loads((self.out / "training.json").read_text("utf-8"))
         return described
 
-    @property
-    def epochs(self) -> int:
-        """Of the training."""
-        return int(self.described["settings"]["epochs"])
-
     def text(self, size: Size, dataset: Dataset, test: Dataset) -> str:
         """One line of the table."""
         described = self.described
@@ -184,7 +180,8 @@ class Row:
         flops = count_flops(network, dataset.normalized(dataset.train_images[:1]))
         second = evaluate(network, test.test_images, test.test_labels, dataset)
         return (
-            f"{self.kind:8s} {self.seed} {self.optimizer:4s} {self.epochs:3d} epochs "
+            f"{self.kind:8s} {self.seed} {self.optimizer:4s} "
+            f"{described['settings']['epochs']:3d} epochs "
             f"{count_parameters(network):10,d} parameters {flops / 1e6:5.1f} MMACs "
             f"{described['seconds'] / 60:5.1f} min {100 * described['test_accuracy']:6.2f} % "
             f"{100 * second.accuracy:6.2f} %  {self.model}"
@@ -278,14 +275,21 @@ def main() -> None:
     short: dict[str, list[Row]] = {kind: [] for kind in arguments.searches}
     for seed, kind in itertools.product(range(arguments.seeds), arguments.searches):
         model = SEARCHES[kind](images, work, seed, size)
-        row = Row(kind, model, work / f"{kind}-{seed}-short", seed)
+        row = Row(kind, "short", model, work / f"{kind}-{seed}-short", seed)
         short[kind].append(train(images, row, size, epochs=arguments.short, validation=0.1))
     best = {
         kind: max(rows, key=lambda row: float(row.described["validation_accuracy"])).model
         for kind, rows in short.items()
     }
     full = [
-        Row(name, best.get(name, name), work / f"{name}-full-{optimizer}-{seed}", seed, optimizer)
+        Row(
+            name,
+            "full",
+            best.get(name, name),
+            work / f"{name}-full-{optimizer}-{seed}",
+            seed,
+            optimizer,
+        )
         for seed, name, optimizer in itertools.product(
             range(arguments.full_seeds), arguments.full, arguments.optimizers
         )
@@ -307,8 +311,7 @@ def report(rows: list[Row], size: Size, dataset: Dataset, test: Dataset) -> None
     alike: dict[str, list[float]] = {}
     for row in rows:
         print(row.text(size, dataset, test))
-        schedule = "short" if row.out.name.endswith("short") else "full"
-        group = f"{row.kind}, {row.optimizer}, {schedule} schedule"
+        group = f"{row.kind}, {row.optimizer}, {row.schedule} schedule"
         alike.setdefault(group, []).append(100 * row.described["test_accuracy"])
     for group, values in alike.items():
         if len(values) > 1:
