@@ -63,7 +63,7 @@ import pandas as pd
 import torch
 from pymoo.indicators.hv import Hypervolume
 from remembered import RememberedProblem
-from rival_searches import SEARCHES, Outcome
+from rival_searches import SEARCHES, Outcome, sampled
 
 import pymoo_nas
 from pymoo_nas.nasbench201 import NASBench201Space, load_table
@@ -156,6 +156,8 @@ def main() -> None:
         max_flops=arguments.max_flops,
     )
     accuracies = class_accuracies(arguments.table, space)
+    if not problem.known:
+        sampled(problem, arguments.candidates, seed=0)  # the box needs scores
     box = box_of(problem)
     rows = pd.read_csv(arguments.out) if arguments.out.exists() else pd.DataFrame()
     done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
