@@ -11,8 +11,8 @@ from rich.console import Console
 from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import SearchError
 from pymoo_nas.operations import PAPER_OPERATIONS, operation_table
-from pymoo_nas.runs import space_from_settings
 from pymoo_nas.search_space import REDUCTIONS, CellSpace, SearchSpace
+from pymoo_nas.spaces import space_from_settings
 
 DEFAULT_OPERATIONS = ",".join(PAPER_OPERATIONS)
 

@@ -41,8 +41,9 @@ from pymoo_nas.errors import SearchError, WorkerError
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import front_to_frame
-from pymoo_nas.runs import RunFolder, space_from_settings
+from pymoo_nas.runs import RunFolder
 from pymoo_nas.search import Search, SearchSettings
+from pymoo_nas.spaces import space_from_settings
 from pymoo_nas.workers import Workers
 
 

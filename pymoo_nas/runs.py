@@ -23,14 +23,13 @@ from filelock import FileLock, Timeout
 
 from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
-from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.errors import RunError
 from pymoo_nas.files import write_json
 from pymoo_nas.genotype import Genotype
-from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, save_figure
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, write_frame
-from pymoo_nas.search_space import CellSpace, SearchSpace
+from pymoo_nas.spaces import space_from_settings
 from pymoo_nas.tournament import tournaments_in
 
 CONFIG = "config.json"
@@ -42,8 +41,6 @@ LOCK = ".lock"
 TABLES = (CONFIG, CHECKPOINT, FRONT, HISTORY, TOURNAMENTS)
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
-
-SPACES: Mapping[str, type[SearchSpace[Any]]] = {"cell": CellSpace, "nasbench201": NASBench201Space}
 
 
 class RunFolder:
@@ -242,23 +239,6 @@ class RunFolder:
         for name, figure in figures.items():
             save_figure(figure, self.path / name)
         return [self.path / name for name in figures]
-
-
-def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
-    """A search space from what its `settings` returned.
-
-    Raises:
-        SearchError: an unknown space.
-        OperationError: an operation that the package does not bring.
-    """
-    arguments = dict(settings)
-    name = arguments.pop("space", None)
-    if name not in SPACES:
-        raise SearchError(f"search space {name!r} is unknown; expected one of {', '.join(SPACES)}")
-    if SPACES[name] is CellSpace:
-        # Runs from before there was a choice.
-        arguments = {"reduction": "between", "stem": False, **arguments}
-    return SPACES[name](**arguments)
 
 
 def versions() -> dict[str, str]:

@@ -15,8 +15,9 @@ from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.final import build_final
 from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.results import HISTORY_TYPES, read_frame
-from pymoo_nas.runs import RunFolder, space_from_settings, versions
+from pymoo_nas.runs import RunFolder, versions
 from pymoo_nas.search_space import CellSpace
+from pymoo_nas.spaces import space_from_settings
 
 
 def test_run_folder(finished: Path) -> None:

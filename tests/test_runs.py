@@ -16,8 +16,9 @@ from pymoo_nas.errors import DeviceError, GenotypeError, OperationError, RunErro
 from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame
-from pymoo_nas.runs import RunFolder, space_from_settings, versions
+from pymoo_nas.runs import RunFolder, versions
 from pymoo_nas.search_space import CellSpace, SearchSpace
+from pymoo_nas.spaces import space_from_settings
 from pymoo_nas.tournament import DartsTournament
 
 TABLES = ("config.json", "front.csv", "history.csv", "tournaments.json")

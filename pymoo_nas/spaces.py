@@ -1,0 +1,29 @@
+"""The search spaces by name, and from the plain values that run folders keep of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymoo_nas.errors import SearchError
+from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.search_space import CellSpace, SearchSpace
+
+SPACES: Mapping[str, type[SearchSpace[Any]]] = {"cell": CellSpace, "nasbench201": NASBench201Space}
+
+
+def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
+    """A search space from what its `settings` returned.
+
+    Raises:
+        SearchError: an unknown space.
+        OperationError: an operation that the package does not bring.
+    """
+    arguments = dict(settings)
+    name = arguments.pop("space", None)
+    if name not in SPACES:
+        raise SearchError(f"search space {name!r} is unknown; expected one of {', '.join(SPACES)}")
+    if SPACES[name] is CellSpace:
+        # Runs from before there was a choice.
+        arguments = {"reduction": "between", "stem": False, **arguments}
+    return SPACES[name](**arguments)
