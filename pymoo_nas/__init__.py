@@ -35,6 +35,7 @@ from pymoo_nas.search import Search, SearchSettings, resume
 from pymoo_nas.search_space import CellSpace, SearchSpace
 from pymoo_nas.survival import RankSumSurvival
 from pymoo_nas.tournament import CallbackChain, DartsTournament
+from pymoo_nas.trained import TrainedNetwork, load_trained
 from pymoo_nas.training import Training, train
 from pymoo_nas.workers import Workers
 
@@ -73,6 +74,7 @@ __all__ = [
     "SearchSettings",
     "SearchSpace",
     "TournamentNetwork",
+    "TrainedNetwork",
     "Training",
     "WorkerError",
     "Workers",
@@ -81,6 +83,7 @@ __all__ = [
     "front_to_frame",
     "history_to_frame",
     "load_dataset",
+    "load_trained",
     "load_weights",
     "plot_cell",
     "plot_evolution",

@@ -1,4 +1,4 @@
-"""The command line: ``pymoo-nas search | choose | train | score | plot | operations``."""
+"""The command line: ``pymoo-nas search | choose | train | predict | score | plot | operations``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 import pymoo_nas
 from pymoo_nas.cli_choose import choose
 from pymoo_nas.cli_options import complain, show_warning, terminal
+from pymoo_nas.cli_predict import predict
 from pymoo_nas.cli_score import operations, plot, score_models
 from pymoo_nas.cli_search import search
 from pymoo_nas.cli_train import train
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(search)
 app.command()(choose)
 app.command()(train)
+app.command()(predict)
 app.command(name="score")(score_models)
 app.command()(plot)
 app.command()(operations)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.table import Table
 from torch import nn
@@ -120,6 +121,10 @@ def train(
         )
         raise typer.Exit(130) from None
     _report(trained, target)
+    if images.train_images.dtype == np.uint8:
+        terminal().print(
+            f"next: pymoo-nas predict {target} IMAGES", highlight=False, soft_wrap=True
+        )
 
 
 def _space_of(model: str, cells: int | None, reduction: str | None) -> CellSpace:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torch import Tensor
@@ -118,15 +117,7 @@ class Dataset:
                 f"data set {self.name!r}: cannot normalise {images.dtype} images of shape "
                 f"{images.shape}; expected {expected} of shape (n, H, W, {self.in_channels})"
             )
-        scale = 255.0 if images.dtype == np.uint8 else 1.0
-        n, height, width, channels = images.shape
-        normalized = np.empty((n, channels, height, width), dtype=np.float32)
-        for channel in range(channels):
-            plane = normalized[:, channel]
-            shift = np.float32(scale * self.mean[channel])
-            np.subtract(images[..., channel], shift, out=plane, dtype=np.float32)
-            plane /= np.float32(scale * self.std[channel])
-        return torch.from_numpy(normalized)
+        return image_arrays.normalize(images, self.mean, self.std)
 
 
 DatasetSource: TypeAlias = str | Path | Dataset | tuple[Any, Any] | tuple[Any, Any, Any, Any]

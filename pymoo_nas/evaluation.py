@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,14 +65,14 @@ def evaluate(
             f"data set {dataset.name!r}: got {len(images)} images and {len(labels)} labels to "
             "evaluate; expected one label for each image and at least one"
         )
-    target = resolve_device(device)
-    network.to(target).eval()
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(images), batch_size):
-            batch = dataset.normalized(images[start : start + batch_size])
-            parts.append(network(batch.to(target, memory_format=memory_format)).float().cpu())
-    logits = torch.cat(parts)
+    logits = logits_of(
+        network,
+        images,
+        dataset.normalized,
+        batch_size=batch_size,
+        device=resolve_device(device),
+        memory_format=memory_format,
+    )
     truth = torch.from_numpy(np.array(labels, dtype=np.int64))
     predictions = logits.argmax(1)
     return Evaluation(
@@ -80,6 +81,34 @@ def evaluate(
         accuracy=(predictions == truth).double().mean().item(),
         loss=F.cross_entropy(logits, truth).item(),
     )
+
+
+def logits_of(
+    network: nn.Module,
+    images: np.ndarray,
+    normalized: Callable[[np.ndarray], Tensor],
+    *,
+    batch_size: int,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Tensor:
+    """What a network makes of images, batch by batch: float32 (n, n_classes), on the CPU.
+
+    Args:
+        network: moved to `device` and left in eval mode.
+        images: (n, H, W, C), at least one.
+        normalized: some of the images → what the network takes, (b, C, H, W).
+        batch_size: images at a time.
+        device: where to.
+        memory_format: of the batches.
+    """
+    network.to(device).eval()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(images), batch_size):
+            batch = normalized(images[start : start + batch_size])
+            parts.append(network(batch.to(device, memory_format=memory_format)).float().cpu())
+    return torch.cat(parts)
 
 
 def class_results(

@@ -13,6 +13,7 @@ from torch import nn
 from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import SearchError
+from pymoo_nas.origin import note_cells
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
 
@@ -66,8 +67,11 @@ def build_final(
         raise SearchError("no genotypes given; expected at least one")
     else:
         genotypes = list(itertools.islice(itertools.cycle(genotypes), n_cells))
+    dataset = problem.dataset
     with seeded(torch.device("cpu"), seed):
-        return space.build_final(genotypes, problem.dataset.in_channels, problem.dataset.n_classes)
+        network = space.build_final(genotypes, dataset.in_channels, dataset.n_classes)
+    note_cells(network, [space.format(genotype) for genotype in genotypes], space)
+    return network
 
 
 def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) -> list[Any]:

@@ -98,6 +98,25 @@ def integer_labels(labels: Any, n_images: int, where: str) -> NDArray[np.int64]:
     return array.astype(np.int64, copy=False)
 
 
+def normalize(images: NDArray[Any], mean: NDArray[Any], std: NDArray[Any]) -> Tensor:
+    """(n, H, W, C) → float32 (n, C, H, W), (x - mean) / std by channel.
+
+    Args:
+        images: uint8, of which 0..255 counts as 0..1, or float32 as they are.
+        mean: (C,).
+        std: (C,), not zero.
+    """
+    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    n, height, width, channels = images.shape
+    normalized = np.empty((n, channels, height, width), dtype=np.float32)
+    for channel in range(channels):
+        plane = normalized[:, channel]
+        shift = np.float32(scale * mean[channel])
+        np.subtract(images[..., channel], shift, out=plane, dtype=np.float32)
+        plane /= np.float32(scale * std[channel])
+    return torch.from_numpy(normalized)
+
+
 def resize(images: NDArray[Any], size: tuple[int, int], chunk: int = 1024) -> NDArray[Any]:
     """Uint8 or float32 (n, H, W, C) → (n, *size, C) of the same type, bilinear with antialiasing.
 

@@ -50,6 +50,9 @@ UNREADABLE = (
     Image.DecompressionBombWarning,
 )
 
+MODES = {1: "L", 3: "RGB"}
+"""Channels → PIL's name for them, of 8 bits each."""
+
 N_NAMED = 5
 """How many skipped files a message names."""
 
@@ -119,22 +122,79 @@ def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
             f"{folder}/{{train,test}}/<class>/*, with image files ({EXTENSIONS})"
         )
     files = list(_image_files(parts, names))
-    images, skipped = _read_all(folder, files, size)
+    pixels, skipped = read_images([file.path for file in files], size, within=folder)
+    images = {file: pixels[file.path] for file in files if file.path in pixels}
     notice = _notice(folder, skipped, len(files))
     for part, path in parts.items():
         _require_images(path, [file.label for file in images if file.part == part], names, notice)
     if notice:
         warnings.warn(notice, stacklevel=4)
 
-    grey = all(pixels.ndim == 2 for pixels in images.values())
+    grey = all(image.ndim == 2 for image in images.values())
     arrays: dict[str, Any] = {}
     for part in parts:
-        chosen = {file: pixels for file, pixels in images.items() if file.part == part}
+        chosen = {file: image for file, image in images.items() if file.part == part}
         arrays[f"{part}_labels"] = np.array([file.label for file in chosen])
         arrays[f"{part}_images"] = np.stack(
             [p if grey or p.ndim == 3 else np.dstack([p, p, p]) for p in chosen.values()]
         )
     return Splits(**arrays, class_names=names)
+
+
+def find_images(path: Path) -> list[Path]:
+    """A file itself, or the image files in a folder and below, sorted, without hidden ones.
+
+    Raises:
+        DatasetError: nothing there, or a folder without image files.
+    """
+    if not path.exists():
+        raise DatasetError(f"image {path}: no such file or folder; expected one or the other")
+    if not path.is_dir():
+        return [path]
+    files = list(_files_below(path))
+    if not files:
+        raise DatasetError(
+            f"image folder {path}: no image files in it; expected some ({EXTENSIONS})"
+        )
+    return files
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for path in _visible(folder):
+        if path.is_dir() and not path.is_symlink():  # a link may lead back
+            yield from _files_below(path)
+        elif path.suffix.lower() in EXTENSIONS.split() and not path.is_dir():
+            yield path
+
+
+def read_images(
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    *,
+    channels: int | None = None,
+    within: Path | None = None,
+) -> tuple[dict[Path, NDArray[np.uint8]], dict[Path, str]]:
+    """The pixels of each readable file, and for each other file why it was skipped.
+
+    Args:
+        paths: image files.
+        size: (H, W) that each is resized to.
+        channels: 1 for (H, W), 3 for (H, W, 3); None for (H, W) where an image is grey, else the
+            other.
+        within: folder that links must not leave; None lets them.
+    """
+    images = {}
+    skipped = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for path in paths:
+            try:
+                images[path] = _pixels(path, size, channels, within)
+            except UnidentifiedImageError:
+                skipped[path] = "no image"
+            except UNREADABLE as error:
+                skipped[path] = str(error) or type(error).__name__
+    return images, skipped
 
 
 def read_npz(path: Path) -> Splits:
@@ -243,36 +303,24 @@ def _image_files(parts: dict[str, Path], names: Sequence[str]) -> Iterator[_Imag
                     yield _ImageFile(path, part, labels[class_folder.name])
 
 
-def _read_all(
-    folder: Path, files: Sequence[_ImageFile], size: tuple[int, int]
-) -> tuple[dict[_ImageFile, NDArray[np.uint8]], dict[Path, str]]:
-    """The pixels of each readable file, and for each other file why it was skipped."""
-    real_folder = os.path.realpath(folder)
-    images = {}
-    skipped = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for file in files:
-            real = Path(os.path.realpath(file.path))
-            if not real.is_relative_to(real_folder):
-                skipped[file.path] = "a link that leaves the folder"
-            elif not real.is_file():
-                # A named pipe, for instance, would block for ever.
-                skipped[file.path] = "a broken link, or no regular file"
-            else:
-                try:
-                    images[file] = _read_image(real, size)
-                except UnidentifiedImageError:
-                    skipped[file.path] = "no image"
-                except UNREADABLE as error:
-                    skipped[file.path] = str(error) or type(error).__name__
-    return images, skipped
+def _pixels(
+    path: Path, size: tuple[int, int], channels: int | None, within: Path | None
+) -> NDArray[np.uint8]:
+    """(H, W) for a grey image, else (H, W, 3); or of so many channels.
 
-
-def _read_image(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W) for a grey image, else (H, W, 3)."""
-    with Image.open(path, formats=FORMATS) as opened:
+    Raises:
+        ValueError: no regular file, or a link that leaves the folder; the others of `UNREADABLE`.
+    """
+    real = Path(os.path.realpath(path))
+    if within is not None and not real.is_relative_to(os.path.realpath(within)):
+        raise ValueError("a link that leaves the folder")
+    if not real.is_file():
+        # A named pipe, for instance, would block for ever.
+        raise ValueError("a broken link, or no regular file")
+    with Image.open(real, formats=FORMATS) as opened:
         image = _grey_or_rgb(ImageOps.exif_transpose(opened))
+    if channels is not None:
+        image = image.convert(MODES[channels])
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 

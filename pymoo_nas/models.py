@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError
 from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.origin import note_model
 from pymoo_nas.resnet import BLOCKS, CifarResNet
 from pymoo_nas.search_space import CellSpace, SearchSpace
+
+
+class Images(Protocol):
+    """What a network is built for; a `Dataset` is one."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
 
 
 class GreyToColour(nn.Module):
@@ -26,7 +42,7 @@ class GreyToColour(nn.Module):
 
 def build_model(
     name: str,
-    dataset: Dataset,
+    dataset: Images,
     *,
     space: SearchSpace[Any] | None = None,
     seed: int = 0,
@@ -56,10 +72,15 @@ def build_model(
             spells: Any = space or CellSpace() if is_cell(name) else NASBench201Space()
             build = spells.build if scored else spells.build_counted
             network: nn.Module = build(spells.parse(name), dataset.in_channels, dataset.n_classes)
+            if not scored:
+                note_model(network, name, spells)
             return network
         if name in BLOCKS:
-            return CifarResNet(BLOCKS[name], dataset.in_channels, dataset.n_classes)
-        return _torchvision_model(name, dataset)
+            network = CifarResNet(BLOCKS[name], dataset.in_channels, dataset.n_classes)
+        else:
+            network = _torchvision_model(name, dataset)
+    note_model(network, name)
+    return network
 
 
 def is_genotype(name: str) -> bool:
@@ -80,7 +101,7 @@ def is_cell(name: str) -> bool:
     return is_genotype(name) and "~" not in name
 
 
-def _torchvision_model(name: str, dataset: Dataset) -> nn.Module:
+def _torchvision_model(name: str, dataset: Images) -> nn.Module:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise NetworkError(

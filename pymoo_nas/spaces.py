@@ -7,9 +7,23 @@ from typing import Any
 
 from pymoo_nas.errors import SearchError
 from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.search_space import CellSpace, SearchSpace
 
 SPACES: Mapping[str, type[SearchSpace[Any]]] = {"cell": CellSpace, "nasbench201": NASBench201Space}
+
+
+def space_description(space: SearchSpace[Any]) -> dict[str, Any] | None:
+    """Plain values from which `space_from_settings` makes the same space.
+
+    None where there are none: for a space of another class, or with operations that the package
+    does not bring, whatever their names.
+    """
+    if type(space) not in SPACES.values():
+        return None
+    operations = space.operations if isinstance(space, CellSpace) else {}
+    brought = all(OPERATIONS.get(name) is factory for name, factory in operations.items())
+    return space.settings() if brought else None
 
 
 def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:

@@ -22,10 +22,12 @@ from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
 from pymoo_nas.files import WEIGHTS_FILE, save_weights, write_csv, write_json
+from pymoo_nas.origin import origin_of
+from pymoo_nas.trained import DESCRIPTION, describe_images
 from pymoo_nas.trainer import Settings, Trainer
 from pymoo_nas.training_state import STATE_FILE, restore_state, write_state
 
-RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", "training.json")
+RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", DESCRIPTION)
 """What a training leaves in its folder beside the weights."""
 
 
@@ -109,7 +111,8 @@ def train(
         device: see `resolve_device`.
         out: folder for ``weights.safetensors`` (written at each improvement, so that an interrupt
             leaves the best so far), ``training.csv`` (each epoch), ``recall.csv``,
-            ``confusion.csv`` and ``training.json``; until the end also the state to continue from.
+            ``confusion.csv`` and ``training.json``, from which `load_trained` builds the network
+            again; until the end also the state to continue from.
         overwrite: replace the files of an earlier training in `out`.
         resume: continue the training that was interrupted in `out`, after its last whole epoch; it
             ends as it would have without the interruption, to the bit where equal seeds do.
@@ -203,7 +206,7 @@ def _make_folder(folder: Path) -> None:
 def _write_results(folder: Path, training: Training, trainer: Trainer) -> None:
     write_csv(folder / "recall.csv", training.recall)
     write_csv(folder / "confusion.csv", training.confusion, index=True)
-    write_json(folder / "training.json", _description(training, trainer))
+    write_json(folder / DESCRIPTION, _description(training, trainer))
     (folder / STATE_FILE).unlink()
 
 
@@ -213,9 +216,8 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
     best = training.epochs.iloc[training.best_epoch - 1]
     return {
         "dataset": dataset.name,
-        "class_names": list(dataset.class_names),
-        "in_channels": dataset.in_channels,
-        "image_size": list(dataset.image_size),
+        **describe_images(dataset),
+        "network": origin_of(trainer.network),
         "parameters": count_parameters(trainer.network),
         "settings": asdict(trainer.settings),
         "best_epoch": training.best_epoch,

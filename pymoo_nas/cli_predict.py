@@ -1,0 +1,96 @@
+"""``pymoo-nas predict``: a trained network names the classes of image files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from pymoo_nas.cli_options import Device, complain, terminal
+from pymoo_nas.errors import DatasetError, RunError
+from pymoo_nas.files import write_csv
+from pymoo_nas.image_files import find_images, read_images
+from pymoo_nas.trained import TrainedNetwork, load_trained
+
+AT_A_TIME = 256
+"""Files that are read before the network sees them."""
+
+
+def predict(
+    trained: Annotated[
+        Path, typer.Argument(help="Folder of a training, or of a run that was trained.")
+    ],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, and folders of them.", metavar="IMAGES…")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Name the class of every image, with its probability as the network sees it.
+
+    Files are read as those of an image folder are; of a folder, all in it and below. Networks that
+    were trained on floats (digits, some arrays) take no files: see `load_trained` in Python.
+    """
+    network = load_trained(trained, device=device)
+    channels = len(network.mean)
+    if network.pixels != "uint8" or channels not in (1, 3):
+        raise DatasetError(
+            f"{trained}: trained on {network.pixels} pixels of {channels} channels; image files "
+            "hold uint8 of 1 or 3; use load_trained(...).probabilities(images) in Python"
+        )
+    paths = list(dict.fromkeys(path for given in images for path in find_images(given)))
+    rows = [row for part in _parts(paths) for row in _named(network, part)]
+    if not rows:
+        raise DatasetError(
+            f"none of {len(paths)} image files can be read; expected image files, or folders of "
+            "them, as arguments"
+        )
+    table = pd.DataFrame(rows)
+    _show(table)
+    if out is not None:
+        try:
+            write_csv(out, table)
+        except OSError as error:
+            raise RunError(f"{out} cannot be written ({error}); choose another --out") from error
+        terminal().print(f"wrote {out}", highlight=False, soft_wrap=True)
+
+
+def _parts(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    console = terminal()
+    parts = [paths[start : start + AT_A_TIME] for start in range(0, len(paths), AT_A_TIME)]
+    yield from track(
+        parts, "images", console=console, transient=True, disable=not console.is_terminal
+    )
+
+
+def _named(network: TrainedNetwork, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """A row for each file that can be read, a warning for each that cannot."""
+    pixels, skipped = read_images(paths, network.image_size, channels=len(network.mean))
+    for path, why in skipped.items():
+        complain(f"warning: {path}: skipped ({why})")
+    if not pixels:
+        return
+    probabilities = network.probabilities(list(pixels.values()))
+    for path, shares in zip(pixels, probabilities, strict=True):
+        best = int(shares.argmax())
+        yield {
+            "image": str(path),
+            "class": network.class_names[best],
+            "probability": float(shares[best]),
+        }
+
+
+def _show(rows: pd.DataFrame) -> None:
+    table = Table()
+    for name in rows.columns:
+        table.add_column(
+            name, overflow="fold", justify="right" if name == "probability" else "left"
+        )
+    for image, label, probability in rows.itertuples(index=False):
+        table.add_row(image, label, f"{probability:.3f}")
+    terminal().print(table)

@@ -1,0 +1,38 @@
+"""What a network was built from: plain values that travel with it, so that it can be built again.
+
+They are kept in ``training.json`` beside the weights, from which `load_trained` rebuilds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from pymoo_nas.search_space import SearchSpace
+from pymoo_nas.spaces import space_description
+
+_ATTRIBUTE = "pymoo_nas_origin"
+
+
+def note_model(network: nn.Module, model: str, space: SearchSpace[Any] | None = None) -> None:
+    """Note on a network the name that it was built from, and for a genotype its space."""
+    _note(network, {"model": model}, space)
+
+
+def note_cells(network: nn.Module, genotypes: list[str], space: SearchSpace[Any]) -> None:
+    """Note on a network the genotypes that it was built from, and their space."""
+    _note(network, {"genotypes": genotypes}, space)
+
+
+def origin_of(network: nn.Module) -> dict[str, Any] | None:
+    """What was noted: "model" or "genotypes", and "search_space"; None on a user's own network."""
+    origin: dict[str, Any] | None = vars(network).get(_ATTRIBUTE)
+    return origin
+
+
+def _note(network: nn.Module, origin: Mapping[str, Any], space: SearchSpace[Any] | None) -> None:
+    settings = None if space is None else space_description(space)
+    if space is None or settings is not None:
+        vars(network)[_ATTRIBUTE] = {**origin, "search_space": settings}

@@ -1,0 +1,197 @@
+"""Networks that `train` has left in a folder, ready for new images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.devices import resolve_device, seeded
+from pymoo_nas.errors import DatasetError, PymooNasError, RunError
+from pymoo_nas.evaluation import logits_of
+from pymoo_nas.files import load_weights
+from pymoo_nas.image_arrays import channels_last, normalize, resize
+from pymoo_nas.models import build_model
+from pymoo_nas.runs import FINAL
+from pymoo_nas.spaces import space_from_settings
+
+DESCRIPTION = "training.json"
+"""The file of a finished training that tells what the network is and what it takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A trained network with what it takes to use it.
+
+    Attributes:
+        network: normalised images (N, C, H, W) → logits (N, n_classes); in eval mode.
+        class_names: of logit 0, 1, ….
+        image_size: (H, W) in pixels that it was trained on.
+        mean: (C,), of the training pixels; 0..255 counts as 0..1, floats as they were.
+        std: (C,), on the same scale.
+        pixels: "uint8", or "float32" where the training images were floats on a scale of their own.
+        device: where the network is.
+    """
+
+    network: nn.Module
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    pixels: str
+    device: torch.device
+
+    def probabilities(self, images: Any, *, batch_size: int = 256) -> NDArray[np.float32]:
+        """The softmax of the logits: (n, n_classes), rows sum to 1.
+
+        Args:
+            images: numpy (n, H, W, C) or (n, H, W), or torch (n, C, H, W) or (n, H, W), with the
+                pixels and channels of the training images; another size is resized.
+            batch_size: images at a time; changes nothing but memory and speed.
+
+        Raises:
+            DatasetError: pixels of another type, or another number of channels.
+        """
+        array = self._as_trained(channels_last(images, "images"))
+        logits = logits_of(
+            self.network,
+            resize(array, self.image_size),
+            lambda batch: normalize(batch, self.mean, self.std),
+            batch_size=batch_size,
+            device=self.device,
+        )
+        return torch.softmax(logits, dim=1).numpy()
+
+    def _as_trained(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Images of the type of the training images, by the rule by which those were brought to it.
+
+        Raises:
+            DatasetError: they cannot be, or have other channels.
+        """
+        expected = self.pixels
+        if expected == "uint8":
+            expected = "uint8 from 0 to 255"
+            fits = images.dtype.kind in "ui" and images.min() >= 0 and images.max() <= 255
+        else:
+            fits = images.dtype != np.uint8
+        if not fits or images.shape[3] != len(self.mean):
+            raise DatasetError(
+                f"images: got {images.dtype} from {images.min()} to {images.max()}, channels: "
+                f"{images.shape[3]}; the network was trained on {expected}, channels: "
+                f"{len(self.mean)}; convert them"
+            )
+        return images.astype(self.pixels, copy=False)
+
+
+def describe_images(dataset: Dataset) -> dict[str, Any]:
+    """What a network that was trained on a data set takes, as plain values for `DESCRIPTION`."""
+    return {
+        "class_names": list(dataset.class_names),
+        "in_channels": dataset.in_channels,
+        "image_size": list(dataset.image_size),
+        "pixels": str(dataset.train_images.dtype),
+        "mean": dataset.mean.tolist(),
+        "std": dataset.std.tolist(),
+    }
+
+
+def load_trained(
+    folder: str | Path, *, network: nn.Module | None = None, device: str | torch.device = "cpu"
+) -> TrainedNetwork:
+    """The network that a training left, with its weights.
+
+    Args:
+        folder: of the training, or of a run whose final network was trained.
+        network: of the same design, where it was one of a user's own, or made of operations of a
+            user's own; takes the weights in place. None builds it again.
+        device: see `resolve_device`.
+
+    Raises:
+        RunError: no finished training there, damaged files, weights that do not fit, or a network
+            that only its user can build.
+        DeviceError: an unknown or absent device.
+    """
+    target = resolve_device(device)
+    folder = Path(folder)
+    if not (folder / DESCRIPTION).exists() and (folder / FINAL / DESCRIPTION).exists():
+        folder = folder / FINAL
+    described = _read(folder)
+    try:
+        built = _rebuild(folder, described) if network is None else network
+        trained = TrainedNetwork(
+            network=built,
+            class_names=tuple(map(str, described["class_names"])),
+            image_size=(int(described["image_size"][0]), int(described["image_size"][1])),
+            mean=np.array(described["mean"], dtype=np.float64),
+            std=np.array(described["std"], dtype=np.float64),
+            pixels=str(described["pixels"]),
+            device=target,
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise RunError(
+            f"{folder / DESCRIPTION}: damaged, or of a version that kept less ({error!r}); train "
+            "again, or build the network and use load_weights"
+        ) from error
+    load_weights(built, folder)
+    built.to(target).eval()
+    return trained
+
+
+class _Images(NamedTuple):
+    """What a network is built for."""
+
+    name: str
+    in_channels: int
+    n_classes: int
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise RunError(
+            f"folder {folder} holds no finished training ({DESCRIPTION} is missing); expected what "
+            "pymoo-nas train writes; one that was interrupted is continued by train --resume"
+        )
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}); train again") from error
+    if not isinstance(described, dict):
+        raise RunError(f"{path}: damaged (no JSON object); train again")
+    return described
+
+
+def _rebuild(folder: Path, described: Mapping[str, Any]) -> nn.Module:
+    """Build a network from its origin; the weights are drawn anew."""
+    origin = described["network"]
+    if origin is None:
+        raise RunError(
+            f"{folder}: the network, or an operation of it, was the user's own; build it in "
+            "Python and give it: load_trained(folder, network=...)"
+        )
+    images = _Images(folder.name, int(described["in_channels"]), len(described["class_names"]))
+    settings = origin["search_space"]
+    try:
+        space = None if settings is None else space_from_settings(settings)
+        if "model" in origin:
+            return build_model(origin["model"], images, space=space)
+        if space is None:
+            raise TypeError("genotypes without a search space")
+        with seeded(torch.device("cpu"), 0):
+            return space.build_final(
+                [space.parse(text) for text in origin["genotypes"]],
+                images.in_channels,
+                images.n_classes,
+            )
+    except PymooNasError as error:
+        raise RunError(
+            f"{folder / DESCRIPTION}: the network cannot be built again ({error}); train again"
+        ) from error

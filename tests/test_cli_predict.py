@@ -1,0 +1,92 @@
+"""``pymoo-nas predict``: image files in, classes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import Run
+from made_images import random_images
+from PIL import Image
+
+from pymoo_nas import cli_predict
+from pymoo_nas.datasets import load_dataset
+from pymoo_nas.evaluation import evaluate
+from pymoo_nas.models import build_model
+from pymoo_nas.training import train
+
+
+def write_classes(root: Path, n: int, mode: str) -> None:
+    """Two classes of different brightness, so many images each, 20×24 pixels."""
+    for label, name in enumerate(("dark", "light")):
+        (root / name).mkdir(parents=True)
+        for index, pixels in enumerate(random_images(n, 20, 24, 3, seed=label)):
+            image = Image.fromarray(pixels // 2 + np.uint8(120 * label))
+            image.convert(mode).save(root / name / f"{index}.png")
+
+
+def train_on_folder(mode: str) -> list[str]:
+    """Train on ``photos`` into ``run/final``; the classes it gives the test images, in order."""
+    write_classes(Path("photos/train"), 8, mode)
+    write_classes(Path("photos/test"), 3, mode)
+    data = load_dataset("photos")
+    network = build_model("8000", data)
+    train(network, data, epochs=2, batch_size=8, out=Path("run/final"))
+    tested = evaluate(network, data.test_images, data.test_labels, data)
+    return [data.class_names[label] for label in tested.predictions]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("at_a_time", [256, 4])
+def test_classes_are_those_of_the_test(
+    run: Run, monkeypatch: pytest.MonkeyPatch, mode: str, at_a_time: int
+) -> None:
+    """The test images get the classes that they got in the test, however many are read at once."""
+    monkeypatch.setattr(cli_predict, "AT_A_TIME", at_a_time)
+    tested = train_on_folder(mode)
+    code, out, err = run("predict", "run", "photos/test", "--out", "classes.csv")
+    assert (code, err) == (0, "")
+    assert "photos/test/dark/0.png" in out
+    assert "wrote classes.csv" in out
+    table = pd.read_csv("classes.csv")
+    assert table["class"].tolist() == tested
+    assert table["probability"].between(0.5, 1).all()
+    paths = [f"photos/test/{name}/{index}.png" for name in ("dark", "light") for index in range(3)]
+    assert table["image"].tolist() == paths
+
+
+def test_other_colours_and_unreadable_files(run: Run) -> None:
+    """Grey files are for a network of colours too; what is no image is named and left out."""
+    train_on_folder("RGB")
+    write_classes(Path("grey"), 1, "L")
+    Path("grey/dark/text.png").write_text("no image", "utf-8")
+    code, _, err = run("predict", "run/final", "grey", "grey/dark/0.png", "--out", "classes.csv")
+    assert code == 0
+    assert err == "warning: grey/dark/text.png: skipped (no image)\n"
+    assert pd.read_csv("classes.csv")["image"].tolist() == ["grey/dark/0.png", "grey/light/0.png"]
+
+
+def test_what_cannot_be_predicted(run: Run) -> None:
+    """Nothing readable, no training, nowhere to write: one line and exit code 2."""
+    train_on_folder("L")
+    Path("text.png").write_text("no image", "utf-8")
+    code, _, err = run("predict", "run", "text.png")
+    assert (code, err.count("\n")) == (2, 2)
+    assert "none of 1 image files can be read" in err
+    code, _, err = run("predict", "photos", "text.png")
+    assert (code, "holds no finished training" in err) == (2, True)
+    code, _, err = run("predict", "run", "nosuch")
+    assert (code, "no such file or folder" in err) == (2, True)
+    code, _, err = run("predict", "run", "photos/test", "--out", "nosuch/classes.csv")
+    assert (code, "cannot be written" in err) == (2, True)
+
+
+def test_network_of_floats_takes_no_files(run: Run, finished: Path) -> None:
+    """Digits are floats of 0 to 1, whose scale a file does not tell: refused, with the way out."""
+    assert run("train", str(finished), "--epochs", "1", "--out", "digits")[0] == 0
+    code, _, err = run("predict", "digits", "nosuch.png")
+    assert code == 2
+    assert "trained on float32 pixels of 1 channels" in err
+    assert "probabilities(images)" in err

@@ -1,0 +1,180 @@
+"""Trained networks are built again from their folder and give what they gave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_training import small_dataset, small_network
+from torch import nn
+
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.errors import DatasetError, RunError
+from pymoo_nas.evaluation import evaluate
+from pymoo_nas.final import build_final
+from pymoo_nas.models import build_model
+from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.operations import OPERATIONS
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.search_space import CellSpace
+from pymoo_nas.trained import TrainedNetwork, load_trained
+from pymoo_nas.training import train
+
+NB201 = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+DATA = small_dataset()
+
+
+def cells(*genotypes: str, **settings: Any) -> Callable[[], nn.Module]:
+    """Builds the final network of genotypes in a space of its own."""
+    problem = NASProblem(DATA, search_space=CellSpace(**settings), n_images=6)
+    return lambda: build_final(genotypes, problem=problem)
+
+
+BUILDERS: dict[str, Callable[[], nn.Module]] = {
+    "cells": cells("5000|0001|0800", "4000"),
+    "cells of other settings": cells(
+        "8|4|8", operations=["separable5x5"], reduction="between", stem=False, widening=1, n_cells=2
+    ),
+    "genotype": lambda: build_model("5000|0001|0800", DATA, space=CellSpace(reduction="between")),
+    "NAS-Bench-201 by name": lambda: build_model(NB201, DATA),
+    "NAS-Bench-201": lambda: build_final(
+        [NB201],
+        problem=NASProblem(
+            DATA, search_space=NASBench201Space(final_width=4, final_cells_per_stage=1), n_images=6
+        ),
+    ),
+    "resnet20": lambda: build_model("resnet20", DATA),
+    "torchvision": lambda: build_model("squeezenet1_1", small_dataset(size=(24, 24))),
+}
+
+
+def expected(network: nn.Module, data: Dataset) -> np.ndarray:
+    """The probabilities of the test images, the long way."""
+    logits = evaluate(network, data.test_images, data.test_labels, data).logits
+    return torch.softmax(logits, dim=1).numpy()
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_network_is_built_again(tmp_path: Path, name: str) -> None:
+    """A folder gives the network that was trained: its probabilities are equal to the bit."""
+    data = small_dataset(size=(24, 24)) if name == "torchvision" else DATA
+    network = BUILDERS[name]()
+    train(network, data, epochs=1, batch_size=8, out=tmp_path)
+    trained = load_trained(tmp_path)
+    assert not trained.network.training
+    assert trained.class_names == ("a", "b", "c")
+    assert (trained.probabilities(data.test_images) == expected(network, data)).all()
+
+
+def test_users_own_network_is_given(tmp_path: Path) -> None:
+    """A network that only its user can build is refused without, and filled where it is given."""
+    network = small_network()
+    train(network, DATA, epochs=1, out=tmp_path)
+    with pytest.raises(RunError, match=r"load_trained\(folder, network=...\)"):
+        load_trained(tmp_path)
+    trained = load_trained(tmp_path, network=small_network())
+    assert (trained.probabilities(DATA.test_images) == expected(network, DATA)).all()
+    with pytest.raises(RunError, match="do not fit"):
+        load_trained(tmp_path, network=small_network(width=4))
+
+
+def test_operation_of_a_known_name_is_not_taken_for_it(tmp_path: Path) -> None:
+    """An operation of one's own that has a brought one's name and shapes is not replaced by it."""
+
+    def dropping(c_in: int, c_out: int) -> nn.Module:
+        return OPERATIONS["conv3x3"](c_in, c_out).append(nn.Dropout())
+
+    space = CellSpace({"conv3x3": dropping})
+    network = build_final(["8"], problem=NASProblem(DATA, search_space=space, n_images=6))
+    train(network, DATA, epochs=1, out=tmp_path)
+    with pytest.raises(RunError, match="user's own"):
+        load_trained(tmp_path)
+
+
+def test_scored_network_is_no_trained_one() -> None:
+    """The network that is scored keeps no name, since by its name another one is trained."""
+    scored = build_model("8000", DATA, scored=True)
+    assert not any("origin" in name for name in vars(scored))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a training of ResNet-20."""
+    path = tmp_path_factory.mktemp("trained")
+    train(build_model("resnet20", DATA), DATA, epochs=1, out=path)
+    return path
+
+
+@pytest.fixture
+def trained(folder: Path) -> TrainedNetwork:
+    return load_trained(folder)
+
+
+def test_images_in_other_forms(trained: TrainedNetwork) -> None:
+    """Without a channel, as a torch tensor, in other batches, resized: the same classes."""
+    images = DATA.test_images
+    asked = trained.probabilities(images)
+    assert asked.sum(1) == pytest.approx(1)
+    assert (trained.probabilities(images[..., 0]) == asked).all()
+    assert (trained.probabilities(images.astype(np.int64)) == asked).all()
+    assert (trained.probabilities(torch.from_numpy(images).permute(0, 3, 1, 2)) == asked).all()
+    assert trained.probabilities(images, batch_size=4) == pytest.approx(asked, abs=1e-6)
+    assert trained.probabilities(images.repeat(2, 1).repeat(2, 2)).shape == asked.shape
+
+
+def test_images_of_another_kind_are_refused(trained: TrainedNetwork) -> None:
+    """Floats and colours that the network was not trained on are refused, not scaled."""
+    images = DATA.test_images
+    for strange in (images / 255, images * np.int64(-1), np.repeat(images, 3, axis=3)):
+        with pytest.raises(DatasetError, match="trained on uint8 from 0 to 255, channels: 1;"):
+            trained.probabilities(strange)
+
+
+def test_floats_for_a_network_of_floats(tmp_path: Path) -> None:
+    """A network that was trained on floats takes them in any precision, and no integers."""
+    data = small_dataset(dtype=np.float32)
+    network = build_model("resnet20", data)
+    train(network, data, epochs=1, out=tmp_path)
+    trained = load_trained(tmp_path)
+    asked = trained.probabilities(data.test_images.astype(np.float64))
+    assert (asked == expected(network, data)).all()
+    with pytest.raises(DatasetError, match="trained on float32"):
+        trained.probabilities(DATA.test_images)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda values: values.pop("mean"), "of a version that kept less"),
+        (lambda values: values.update(class_names=None), "of a version that kept less"),
+        (lambda values: values.pop("network"), "of a version that kept less"),
+        (lambda values: values["network"].update(model="nosuch"), "cannot be built again"),
+        (lambda values: values.update(class_names=["a", "b"]), "do not fit"),
+    ],
+    ids=["no mean", "no names", "no network", "unknown network", "fewer classes"],
+)
+def test_damaged_description(
+    folder: Path, tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    """A description that lacks something, or tells of another network, is named as such."""
+    values = json.loads((folder / "training.json").read_text("utf-8"))
+    change(values)
+    (tmp_path / "training.json").write_text(json.dumps(values), "utf-8")
+    (tmp_path / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
+    with pytest.raises(RunError, match=message):
+        load_trained(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "damaged"), ("[]", "no JSON object")])
+def test_no_description(tmp_path: Path, text: str, message: str) -> None:
+    """A folder without a finished training, and a file that is none, are errors with the path."""
+    with pytest.raises(RunError, match="holds no finished training"):
+        load_trained(tmp_path)
+    (tmp_path / "training.json").write_text(text, "utf-8")
+    with pytest.raises(RunError, match=message):
+        load_trained(tmp_path)
