@@ -41,7 +41,7 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ from pymoo_nas.final import build_final
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.training import train
 
 MIXES = {
@@ -95,6 +95,15 @@ def grown_cells(problem: NASProblem, seed: int) -> Iterator[Genotype]:
             kept = not problem.score_genotype(larger).degenerate
             genotype, tries = (larger, tries) if kept else (genotype, tries + 1)
         yield genotype
+
+
+def distinct(cells: Iterable[Genotype]) -> Iterator[Genotype]:
+    """Those that spell another network than all before: small limits leave few ways to grow."""
+    known = set()
+    for genotype in cells:
+        if genotype.canonical() not in known:
+            known.add(genotype.canonical())
+            yield genotype
 
 
 def measure(problem: NASProblem, part: Dataset, genotype: Genotype, epochs: int) -> dict[str, Any]:
@@ -146,17 +155,18 @@ def main() -> None:
     parser.add_argument("--max-acts", type=int, default=150_000)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=32, help="pixels of the images trained on")
-    for name, default in (("n", 30), ("cells", 4), ("epochs", 4), ("inits", 1), ("seed", 0)):
+    parser.add_argument("--reduction", choices=REDUCTIONS, default=REDUCTIONS[0])
+    for name, default in (("n", 30), ("cells", 3), ("epochs", 4), ("inits", 1), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.cifar)
     limits = {name: getattr(arguments, name) for name in ("max_params", "max_flops", "max_acts")}
-    space = CellSpace(n_cells=arguments.cells)
+    space = CellSpace(n_cells=arguments.cells, reduction=arguments.reduction)
     # Growing asks only whether a cell keeps the limits and can be judged: eight images tell.
     small = NASProblem(dataset, search_space=space, n_images=10, **limits)
     problem = NASProblem(dataset, search_space=space, n_inits=arguments.inits, **limits)
     part = part_of(load_dataset(arguments.cifar, image_size=arguments.size), arguments.images)
-    cells = islice(grown_cells(small, arguments.seed), arguments.n)
+    cells = islice(distinct(grown_cells(small, arguments.seed)), arguments.n)
     rows = kept_rows(
         arguments.partial, cells, lambda cell: measure(problem, part, cell, arguments.epochs)
     )
@@ -164,7 +174,8 @@ def main() -> None:
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
         f"{arguments.images} images of {arguments.size} pixels, {arguments.epochs} epochs, "
-        f"{arguments.cells} cells, R = {arguments.inits}, limits {limits}"
+        f"{arguments.cells} cells, reduction {arguments.reduction}, R = {arguments.inits}, "
+        f"limits {limits}"
     )
     report(rows)
 

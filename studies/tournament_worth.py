@@ -56,6 +56,7 @@ import pymoo_nas
 from pymoo_nas.operators import as_column
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.tournament import DartsTournament, deal
 
 Vector = npt.NDArray[np.float64]
@@ -133,15 +134,18 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, required=True)
     parser.add_argument("--cells", type=Path, required=True)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--reduction", choices=REDUCTIONS, default=REDUCTIONS[0])
     for name, default in (("tournaments", 6), ("slots", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
-    problem = NASProblem(arguments.cifar)
+    space = CellSpace(reduction=arguments.reduction)
+    problem = NASProblem(arguments.cifar, search_space=space)
     cells = pd.read_csv(arguments.cells)
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"{len(cells)} cells, n = {arguments.tournaments} tournaments of {arguments.slots} slots"
+        f"{len(cells)} cells, reduction {arguments.reduction}, n = {arguments.tournaments} "
+        f"tournaments of {arguments.slots} slots"
     )
     for name in arguments.settings:
         rows = pd.DataFrame(
