@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -40,6 +41,26 @@ def resolve_device(name: str | torch.device) -> torch.device:
             f"device {text!r} is not there; available here: {available}; take one of these, or auto"
         )
     return torch.device(text)
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """No TF32 within: by default cuDNN rounds what it convolves to ten bits of mantissa.
+
+    What users have set is put back afterwards.
+    """
+    cudnn: Any = torch.backends.cudnn
+    # Since torch 2.9 asking for the older switch raises where the newer one has been set.
+    newer = hasattr(cudnn, "conv")
+    settings, switch, exact = (
+        (cudnn.conv, "fp32_precision", "ieee") if newer else (cudnn, "allow_tf32", False)
+    )
+    before = getattr(settings, switch)
+    setattr(settings, switch, exact)
+    try:
+        yield
+    finally:
+        setattr(settings, switch, before)
 
 
 @contextmanager

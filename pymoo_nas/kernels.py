@@ -22,6 +22,7 @@ from pymoo_nas.calibration import (
     network_errors,
     preserved,
 )
+from pymoo_nas.devices import exact_convolutions
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.layer_plan import LayerPlan, plan_layers
 from pymoo_nas.memory import free_memory
@@ -78,7 +79,7 @@ def measure_kernels(
         NetworkError: the network cannot take the images, or returns no (N, n_classes).
     """
     check_images(network, images)
-    with preserved(network):
+    with preserved(network), exact_convolutions():
         few = images[:PLANNED]
 
         def forward() -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
-from pymoo_nas.devices import resolve_device, seeded
+from pymoo_nas.devices import exact_convolutions, resolve_device, seeded
 from pymoo_nas.errors import DeviceError
+from pymoo_nas.kernels import measure_kernels
 
 
 def fake_cuda(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -65,3 +69,32 @@ def test_seeded_restores_the_global_generator() -> None:
         raise RuntimeError
     assert torch.equal(*draws)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("before", ["tf32", "ieee"])
+def test_convolutions_are_exact_within(before: str) -> None:
+    """No rounding to TF32 while a network is measured; what was set comes back."""
+    settings: Any = torch.backends.cudnn
+    found = settings.conv.fp32_precision
+    settings.conv.fp32_precision = before
+    try:
+        with exact_convolutions():
+            assert settings.conv.fp32_precision == "ieee"
+        assert settings.conv.fp32_precision == before
+    finally:
+        settings.conv.fp32_precision = found
+
+
+def test_networks_are_measured_exactly() -> None:
+    """Scoring runs its passes with exact convolutions."""
+    seen: list[str] = []
+
+    class Asking(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            settings: Any = torch.backends.cudnn
+            seen.append(settings.conv.fp32_precision)
+            return super().forward(x)
+
+    network = nn.Sequential(Asking(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    measure_kernels(network, torch.randn(5, 1, 4, 4))
+    assert set(seen) == {"ieee"}
