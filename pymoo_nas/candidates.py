@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from pymoo_nas.calibration import is_out_of_memory
 from pymoo_nas.counts import Counts, count_all, count_parameters
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, OperationError
 from pymoo_nas.scores import worst_scores
-from pymoo_nas.scoring import Probe, Scores, score_builds
+from pymoo_nas.scoring import NO_MEMORY, Probe, Scores, score_builds
 from pymoo_nas.search_space import SearchSpace
 
 
@@ -78,6 +79,10 @@ class CandidateScorer:
             scores = self._score(genotype, check)
         except (NetworkError, OperationError) as error:
             scores = self.not_scored(str(error))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            scores = self.not_scored(NO_MEMORY)
         return replace(scores, seconds=time.perf_counter() - start)
 
     def not_scored(self, reason: str, counts: Counts | None = None) -> Scores:

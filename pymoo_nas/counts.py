@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pymoo_nas.calibration import network_errors
+
 MAP_MAKERS = (
     torch.ops.aten.convolution,
     torch.ops.aten.max_pool2d_with_indices,
@@ -46,6 +48,9 @@ def count_flops(network: nn.Module, images: Tensor) -> int:
     Args:
         network: put into eval mode for the count; every module's mode is given back.
         images: (N, C, H, W), on the network's device; only the first is used.
+
+    Raises:
+        NetworkError: the network cannot take the images.
     """
     return sum(_counted(network, images).values()) // 2
 
@@ -59,6 +64,9 @@ def count_acts(network: nn.Module, images: Tensor) -> int:
     Args:
         network: as in `count_flops`.
         images: as in `count_flops`.
+
+    Raises:
+        NetworkError: the network cannot take the images.
     """
     counts = _counted(network, images, dict.fromkeys(MAP_MAKERS, _n_returned))
     return sum(counts.get(operation, 0) for operation in MAP_MAKERS)
@@ -85,7 +93,7 @@ def _counted(
     network.eval()
     counter = FlopCounterMode(display=False, custom_mapping=dict(rules or {}))
     try:
-        with torch.no_grad(), counter:
+        with torch.no_grad(), counter, network_errors(images):
             network(images[:1].clone())  # it may change its input in place
     finally:
         for module, training in modes:

@@ -31,6 +31,9 @@ from pymoo_nas.scores import (
     worst_scores,
 )
 
+NO_MEMORY = "does not fit in memory"
+"""Why a network that is too large for this machine is degenerate."""
+
 
 @dataclass(frozen=True, eq=False)
 class Probe:
@@ -216,7 +219,7 @@ def _judge(
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        return worst, "does not fit in memory"
+        return worst, NO_MEMORY
     if not bool(torch.isfinite(kernels.logits).all()):
         return worst, "NaN or overflow in the output"
     gradients = kernels.input_gradients.double().cpu().numpy()
@@ -239,7 +242,9 @@ def reinitialize(network: nn.Module, seed: int) -> None:
 
     Parameters of modules without that method keep their values.
     """
-    with seeded(next(network.parameters()).device, seed):
+    # Without parameters there is nothing to draw; that it cannot be scored is said later.
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    with seeded(device, seed):
         for module in network.modules():
             # Attention, alone among torch's layers, has it with an underscore.
             reset = getattr(module, "reset_parameters", None)

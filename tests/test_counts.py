@@ -10,6 +10,7 @@ from scored_networks import images_of
 from torch import nn
 
 from pymoo_nas.counts import count_acts, count_flops, count_parameters
+from pymoo_nas.errors import NetworkError
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.networks import Cell, CellNetwork
 from pymoo_nas.operations import operation_table
@@ -25,6 +26,13 @@ def test_flops_by_hand() -> None:
     cells = [partial(Cell, Genotype.parse("4000"), PAPER)] * 2
     network = CellNetwork(cells, in_channels=2, n_classes=3)
     assert count_flops(network, images_of(5, 2, (8, 6))) == 3456 + 2592 + 12
+
+
+def test_images_that_a_network_cannot_take() -> None:
+    """A network's bare error becomes one that names the images."""
+    network = torchvision.models.alexnet(num_classes=10)
+    with pytest.raises(NetworkError, match=r"cannot take images of shape \(1, 3, 8, 8\)"):
+        count_flops(network, images_of(1, 3, 8))
 
 
 def test_flops_of_grouped_and_pooled() -> None:

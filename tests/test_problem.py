@@ -122,6 +122,33 @@ def test_fewer_parameters_than_images() -> None:
     assert out["F"][0].tolist() == list(tiny.worst)
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("no kernel for this"), "no kernel for this"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "does not fit in memory"),
+        (MemoryError(), "does not fit in memory"),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 16])
+def test_errors_of_an_operation_cost_one_candidate(
+    error: Exception, reason: str, batch: int
+) -> None:
+    """What an operation raises while it is counted or scored is a reason, not the search's end."""
+
+    class Raising(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if len(x) == batch:
+                raise error
+            return torch.relu(super().forward(x))
+
+    space = CellSpace({"raising": lambda c_in, c_out: Raising(c_in, c_out, 1)})
+    problem = NASProblem("digits", n_images=16, search_space=space)
+    scores = problem.score_genotype(space.parse("8"))
+    assert reason in scores.degenerate
+    assert scores.values == problem.worst
+
+
 def overflowing(c_in: int, c_out: int) -> nn.Module:
     """An operation whose output is not finite."""
 

@@ -332,6 +332,13 @@ def test_number_of_initialisations(n_inits: int) -> None:
         score_builds([], Probe(IMAGES))
 
 
+def test_network_without_parameters() -> None:
+    """Nothing to draw anew is nothing to score, however many initialisations are asked for."""
+    for n_inits in (1, 2):
+        with pytest.raises(ScoreError, match="no trainable parameters"):
+            score(torch.nn.Flatten(), IMAGES, n_inits=n_inits)
+
+
 def test_half_precision() -> None:
     """A network in bfloat16 is scored in float64 products, without an exception."""
     scores = score(network().bfloat16(), IMAGES.bfloat16())
