@@ -63,7 +63,7 @@ class RankSumSurvival(Survival):
 
     Args:
         max_age: generations after which a parent dies, whatever its scores; None lets it live. It
-            stays where otherwise nobody feasible would be left.
+            stays where otherwise nobody would be left that is feasible and not degenerate.
 
     Raises:
         SearchError: max_age below 1.
@@ -87,10 +87,7 @@ class RankSumSurvival(Survival):
     ) -> Any:
         """The survivors in order, best first."""
         del problem, args, random_state, kwargs
-        young = self._young(pop, algorithm)
-        order = order_population(young)
-        if len(order) == 0:
-            order = order_population(pop)
+        order = order_population(self._young(pop, algorithm))
         return order[: len(pop) if n_survive is None else n_survive]
 
     def _young(self, pop: Any, algorithm: Any) -> Any:
@@ -101,7 +98,8 @@ class RankSumSurvival(Survival):
         young = np.array(
             [birth is None or now - birth < self.max_age for birth in births], dtype=bool
         )
-        return pop[young] if np.any([ind.FEAS[0] for ind in pop[young]]) else pop
+        good = [ind.FEAS[0] and not ind.get("degenerate") for ind in pop[young]]
+        return pop[young] if any(good) else pop
 
 
 def order_population(pop: Any) -> Any:

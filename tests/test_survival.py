@@ -100,6 +100,19 @@ def test_max_age_lets_old_parents_die() -> None:
     assert len(RankSumSurvival().do(None, pop, n_survive=2, algorithm=Now())) == 2
 
 
+@pytest.mark.parametrize(("reason", "left"), [("", [1]), ("no ReLU", [0])])
+def test_old_parents_outlive_worthless_children(reason: str, left: list[int]) -> None:
+    """A parent that is too old dies for a child that can be judged, not for a degenerate one."""
+
+    class Now:
+        n_iter = 4
+
+    pop = population([[0, 0], [5, 5]], births=[1, 4])
+    pop[1].set("degenerate", reason)
+    survivors = RankSumSurvival(max_age=3).do(None, pop, n_survive=1, algorithm=Now())
+    assert [i.X[0] for i in survivors] == left
+
+
 def test_max_age_below_one_is_refused() -> None:
     """Nothing could survive its own birth."""
     with pytest.raises(SearchError, match="max_age"):
