@@ -107,6 +107,8 @@ def state_of(algorithm: Any) -> dict[str, Any]:
         "scored": [_row(individual, form) for individual in algorithm.scored],
         "population": [place[id(individual)] for individual in algorithm.pop],
         "tournaments": [t.data["tournaments"] for t in tournaments_in(algorithm.callback)],
+        # Nothing new could be bred any more.
+        "exhausted": bool(algorithm.termination.force_termination),
     }
 
 
@@ -130,6 +132,7 @@ def restore(algorithm: Any, state: Mapping[str, Any]) -> None:
         algorithm.evaluator.n_eval = int(state["n_eval"])
         algorithm.start_time = time.time() - float(state["seconds"])
         held = list(state["tournaments"])
+        algorithm.termination.force_termination = bool(state.get("exhausted", False))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise RunError(f"the checkpoint does not fit the run ({error}); search again") from error
     for tournament, rows in zip(tournaments_in(algorithm.callback), held, strict=False):

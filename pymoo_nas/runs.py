@@ -57,10 +57,16 @@ class RunFolder:
         """Make the folder, or refuse one that holds a run.
 
         Raises:
-            RunError: it holds a run and `overwrite` is not set, or it cannot be made.
+            RunError: it holds a run and `overwrite` is not set, or the training of one in any case;
+                or it cannot be made.
         """
         if not overwrite:
             self.check_free()
+        if (self.path / FINAL).exists():
+            raise RunError(
+                f"folder {self.path / FINAL} holds what was trained from the run to be replaced; "
+                "move or remove it, or choose another --out"
+            )
         self._make()
         # Pictures too: those of another run must not stand beside this one's tables.
         for name in (*TABLES, PREVIOUS, CHOICE, *PICTURES):
@@ -103,10 +109,18 @@ class RunFolder:
                 f"folder {self.path} is in use by another process; wait for it, or choose another "
                 "folder"
             ) from error
+        except OSError as error:
+            raise self._unwritable(error) from error
         try:
             yield
         finally:
             lock.release()
+
+    def _unwritable(self, error: OSError) -> RunError:
+        return RunError(
+            f"folder {self.path} cannot be written to ({error}); make room, get the rights, or "
+            "copy it to where you have them"
+        )
 
     def save(self, algorithm: Any, config: Mapping[str, Any]) -> None:
         """Write the checkpoint, all tables and the configuration, after any generation.
@@ -115,18 +129,27 @@ class RunFolder:
             algorithm: an `EvolutiveNAS` between two generations, or at its end.
             config: plain values that `config.json` keeps, besides counters and versions.
         """
-        state = {
-            "generations_done": max(0, (algorithm.n_iter or 1) - 1),
-            "candidates": algorithm.evaluator.n_eval,
-            "seconds": round(time.time() - algorithm.start_time, 3),
-            "versions": versions(),
-            "threads": torch.get_num_threads(),
-        }
         write_checkpoint(self.path, algorithm)
+        self.save_tables(algorithm, config)
+
+    def save_tables(self, algorithm: Any, config: Mapping[str, Any]) -> None:
+        """As `save`, without a checkpoint: for one that is there already."""
         write_frame(history_to_frame(algorithm), self.path / HISTORY)
         write_frame(front_to_frame(algorithm), self.path / FRONT)
         held = [row for t in tournaments_in(algorithm.callback) for row in t.data["tournaments"]]
         write_json(self.path / TOURNAMENTS, {"tournaments": held})
+        self.save_config(algorithm, config)
+
+    def save_config(self, algorithm: Any, config: Mapping[str, Any]) -> None:
+        """Write the configuration alone, before the first generation."""
+        started = algorithm.start_time  # pymoo's, from the first generation on
+        state = {
+            "generations_done": max(0, (algorithm.n_iter or 1) - 1),
+            "candidates": algorithm.evaluator.n_eval,
+            "seconds": 0.0 if started is None else round(time.time() - started, 3),
+            "versions": versions(),
+            "threads": torch.get_num_threads(),
+        }
         write_json(self.path / CONFIG, {**config, **state})
 
     def config(self) -> dict[str, Any]:
@@ -173,8 +196,15 @@ class RunFolder:
             raise RunError(f"{path}: damaged ({error}); remove it, or search again") from error
 
     def choose(self, genotypes: Sequence[str], how: Mapping[str, Any]) -> None:
-        """Keep a choice of architectures: texts, in the order of the stages; plain values."""
-        write_json(self.path / CHOICE, {"genotypes": list(genotypes), **how})
+        """Keep a choice of architectures: texts, in the order of the stages; plain values.
+
+        Raises:
+            RunError: the folder cannot be written to.
+        """
+        try:
+            write_json(self.path / CHOICE, {"genotypes": list(genotypes), **how})
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def choice(self) -> list[str]:
         """The architectures that `choose` kept; empty where nothing has been chosen.

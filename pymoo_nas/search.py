@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from pymoo.core.callback import Callback
 from pymoo.core.result import Result
 from pymoo.termination.max_gen import MaximumGenerationTermination
 
 from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.checkpoint import last_good, restore
+from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, last_good, restore
 from pymoo_nas.errors import RunError
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
@@ -118,8 +120,8 @@ class Search:
             raise RunError(
                 f"{folder.path}: damaged configuration ({error}); search again"
             ) from error
-        state = last_good(folder.path)
-        done = int(state["n_iter"]) - 1
+        state = last_good(folder.path) if _has_begun(folder, config) else None
+        done = 0 if state is None else int(state["n_iter"]) - 1
         if generations is not None:
             settings = replace(settings, generations=generations)
         if settings.generations < done:
@@ -130,7 +132,8 @@ class Search:
         problem = problem if problem is not None else folder.problem()
         _check_same("images", config.get("data"), problem.dataset.fingerprint, folder)
         search = cls(folder, problem, settings, config)
-        restore(search.algorithm, state)
+        if state is not None:
+            restore(search.algorithm, state)
         return search
 
     def run(self, callback: Callback | None = None) -> Result:
@@ -151,6 +154,12 @@ class Search:
             algorithm.callback = CallbackChain(*self._chain, callback)
         unsaved = False
         try:
+            if not algorithm.is_initialized:
+                # What is interrupted in its first generation can be resumed too.
+                self.folder.save_config(algorithm, self.config)
+            elif not algorithm.has_next():
+                # Killed between the last checkpoint and the tables that belong to it.
+                self.folder.save_tables(algorithm, self.config)
             while algorithm.has_next():
                 algorithm.next()
                 unsaved = True
@@ -166,7 +175,9 @@ class Search:
                 f"folder {self.folder.path} cannot be written to ({error}); its checkpoint is "
                 "whole: make room and resume"
             ) from error
-        return algorithm.result()
+        result = algorithm.result()
+        result.algorithm = algorithm  # as pymoo's minimize does
+        return result
 
     @property
     def generations_done(self) -> int:
@@ -194,14 +205,31 @@ def resume(
         RunError: see `Search.continued`; or another process works on the folder.
     """
     folder = RunFolder(path)
-    folder.config()
-    with folder.locked():
+    threads = folder.config().get("threads")  # the last bits depend on it
+    with folder.locked(), threads_set(threads):
         search = Search.continued(folder, generations=generations, problem=problem)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="none of .* candidates ")
             result = search.run()
         folder.draw()
     return result
+
+
+def _has_begun(folder: RunFolder, config: Mapping[str, Any]) -> bool:
+    """Whether a generation was kept, or should have been."""
+    kept = any((folder.path / name).exists() for name in (CHECKPOINT, PREVIOUS))
+    return kept or config.get("generations_done", 1) != 0
+
+
+@contextmanager
+def threads_set(threads: int | None) -> Iterator[None]:
+    """So many threads of torch's within, None as many as there are; then as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_same(what: str, expected: Any, found: Any, folder: RunFolder) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pymoo.optimize import minimize
 
+from pymoo_nas import runs
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.checkpoint import CHECKPOINT
 from pymoo_nas.errors import DeviceError, GenotypeError, OperationError, RunError, SearchError
@@ -89,14 +90,35 @@ def test_a_folder_with_any_table_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_overwriting_leaves_what_is_not_the_runs(folder: RunFolder) -> None:
-    """Tables and pictures of the old run go; a stranger's file and a training stay."""
+    """Tables and pictures of the old run go, a stranger's file stays."""
     folder.draw()
-    for name in ("notes.txt", "final/weights.safetensors"):
-        (folder.path / name).parent.mkdir(exist_ok=True)
-        (folder.path / name).write_text("mine", encoding="utf-8")
+    (folder.path / "notes.txt").write_text("mine", encoding="utf-8")
     folder.create(overwrite=True)
-    assert {path.name for path in folder.path.iterdir()} == {"notes.txt", "final"}
-    assert (folder.path / "final/weights.safetensors").is_file()
+    assert {path.name for path in folder.path.iterdir()} == {"notes.txt"}
+
+
+def test_trained_run_is_not_overwritten(folder: RunFolder) -> None:
+    """What was trained from a run would be taken for the new one's: it has to be moved first."""
+    before = {path: path.read_bytes() for path in folder.path.iterdir()}
+    (folder.path / "final").mkdir()
+    with pytest.raises(RunError, match=r"final holds what was trained.*move or remove it"):
+        folder.create(overwrite=True)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_read_only_folder(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that cannot be written to is refused in words, by the lock and by a choice."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(runs.FileLock, "acquire", refuse)
+    message = r"cannot be written to .*Permission denied"
+    with pytest.raises(RunError, match=message), folder.locked():
+        pass
+    monkeypatch.setattr(runs, "write_json", refuse)
+    with pytest.raises(RunError, match=message):
+        folder.choose(["8000"], {})
 
 
 def test_folders_of_other_content_are_taken(tmp_path: Path) -> None:
@@ -223,3 +245,5 @@ def test_unknown_search_spaces() -> None:
         space_from_settings({})
     with pytest.raises(OperationError, match="nosuch"):
         space_from_settings({"space": "cell", "operations": ["nosuch"]})
+    with pytest.raises(SearchError, match="settings that it does not take"):
+        space_from_settings({"space": "cell", "colour": "red"})

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pymoo.core.callback import Callback
 
 from pymoo_nas import CellSpace, NASProblem, RunError, Search, SearchSettings, resume
 from pymoo_nas import checkpoint as checkpoints
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, last_good, read_checkpoint
+from pymoo_nas.results import history_to_frame
 from pymoo_nas.runs import RunFolder
 
 PROBLEM = {"dataset": "digits", "n_images": 16, "max_params": 60_000}
@@ -84,6 +86,80 @@ def test_continued_search_is_the_same(tmp_path: Path, undisturbed: Path, stopped
     result = resume(tmp_path / "run")
     assert_same(tmp_path / "run", undisturbed)
     assert sorted(result.F[:, 0]) == sorted(RunFolder(undisturbed).front()["ntk"])
+
+
+def test_interrupted_first_generation(
+    tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that is cut off before anything is kept begins anew when it is continued."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NASProblem, "score_genotype", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path / "run").run()
+    monkeypatch.undo()
+    assert RunFolder(tmp_path / "run").config()["generations_done"] == 0
+    resume(tmp_path / "run")
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_killed_before_the_last_tables(
+    tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search killed between its last checkpoint and its tables writes them when resumed."""
+    original = RunFolder.save_tables
+
+    def killed(self: RunFolder, algorithm: Any, config: Any) -> None:
+        if algorithm.n_iter > SETTINGS.generations:
+            raise SystemExit
+        original(self, algorithm, config)
+
+    monkeypatch.setattr(RunFolder, "save_tables", killed)
+    with pytest.raises(SystemExit):
+        begin(tmp_path / "run").run()
+    monkeypatch.undo()
+    assert RunFolder(tmp_path / "run").history()["generation"].max() == SETTINGS.generations - 1
+    result = resume(tmp_path / "run")
+    assert_same(tmp_path / "run", undisturbed)
+    assert RunFolder(tmp_path / "run").config()["generations_done"] == SETTINGS.generations
+    assert len(history_to_frame(result)) == len(RunFolder(undisturbed).history())
+
+
+def test_exhausted_search_stays_ended(tmp_path: Path) -> None:
+    """Where nothing new can be bred, continuing adds no generation and no tournament."""
+    space = CellSpace(["conv3x3"], max_nodes=1, max_channels=32)
+    arguments = {"dataset": "digits", "n_images": 16}
+    search = Search(
+        RunFolder(tmp_path),
+        NASProblem(**arguments, search_space=space),
+        SearchSettings(9, 2, 3, tournament_every=2, tournament_size=2),
+        {"problem": arguments, "search_space": space.settings()},
+    )
+    search.folder.create()
+    search.run()
+    before = RunFolder(tmp_path).config()["generations_done"]
+    assert before < 9
+    held = (tmp_path / "tournaments.json").read_bytes()
+    for _ in range(2):
+        resume(tmp_path)
+    assert RunFolder(tmp_path).config()["generations_done"] == before
+    assert (tmp_path / "tournaments.json").read_bytes() == held
+
+
+def test_threads_of_the_run(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is continued with the threads that it was begun with; then they are as before."""
+    path = cut / "config.json"
+    path.write_text(json.dumps({**RunFolder(cut).config(), "threads": 3}), "utf-8")
+    seen: list[int] = []
+    monkeypatch.setattr(
+        Search, "run", lambda self: seen.append(torch.get_num_threads()) or self.algorithm
+    )
+    before = torch.get_num_threads()
+    resume(cut)
+    assert seen == [3]
+    assert torch.get_num_threads() == before
 
 
 def test_finished_search_goes_on(tmp_path: Path, undisturbed: Path) -> None:
