@@ -81,10 +81,19 @@ def copy_state(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write what `copy_state` returned as safetensors."""
+def save_weights(
+    state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write what `copy_state` returned, or other tensors by name, as safetensors.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     with atomic_write(path) as temporary:
-        safetensors.torch.save_file(dict(state), temporary)
+        try:
+            safetensors.torch.save_file(dict(state), temporary, dict(metadata or {}) or None)
+        except safetensors.SafetensorError as error:  # its own error, for a full disk too
+            raise OSError(str(error)) from error
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -121,8 +124,8 @@ def train(
     Raises:
         SearchError: a setting that is out of range.
         DeviceError: an unknown or absent device.
-        RunError: `out` holds weights already, or cannot be made; or `resume` without an interrupted
-            training there, or with another network, data set or settings.
+        RunError: `out` holds weights already, or cannot be made or written to; or `resume` without
+            an interrupted training there, or with another network, data set or settings.
         DatasetError: too few images per class to hold some out, or no test images.
         NetworkError: a network that cannot take these images or gives another number of classes;
             or a loss that became infinite or NaN.
@@ -171,13 +174,14 @@ def _keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) 
     """After an epoch: the best weights, the table, and the state from which to continue."""
     if folder is None:
         return
-    if len(trainer.history) == 1:  # results of an earlier training do not belong to these weights
-        for name in RESULT_FILES:
-            (folder / name).unlink(missing_ok=True)
-    if is_best:
-        save_weights(trainer.best_state, folder / WEIGHTS_FILE)
-    write_csv(folder / "training.csv", pd.DataFrame(trainer.history))
-    write_state(folder, trainer, time.perf_counter() - started)
+    with _written_to(folder):
+        if len(trainer.history) == 1:  # results of an earlier one do not belong to these weights
+            for name in RESULT_FILES:
+                (folder / name).unlink(missing_ok=True)
+        if is_best:
+            save_weights(trainer.best_state, folder / WEIGHTS_FILE)
+        write_csv(folder / "training.csv", pd.DataFrame(trainer.history))
+        write_state(folder, trainer, time.perf_counter() - started)
 
 
 def _checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) -> Path | None:
@@ -199,15 +203,32 @@ def _checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) ->
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # better refused now than after the first epoch
     except OSError as error:
-        raise RunError(f"folder {str(folder)!r} cannot be made ({error}); take another") from error
+        raise RunError(
+            f"folder {str(folder)!r} cannot be made, or not be written to ({error}); take another"
+        ) from error
 
 
 def _write_results(folder: Path, training: Training, trainer: Trainer) -> None:
-    write_csv(folder / "recall.csv", training.recall)
-    write_csv(folder / "confusion.csv", training.confusion, index=True)
-    write_json(folder / DESCRIPTION, _description(training, trainer))
-    (folder / STATE_FILE).unlink()
+    with _written_to(folder):
+        write_csv(folder / "recall.csv", training.recall)
+        write_csv(folder / "confusion.csv", training.confusion, index=True)
+        write_json(folder / DESCRIPTION, _description(training, trainer))
+        (folder / STATE_FILE).unlink()
+
+
+@contextmanager
+def _written_to(folder: Path) -> Iterator[None]:
+    """Within, a full disk is a mistake that the user can mend."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"folder {str(folder)!r} cannot be written to ({error}); make room and continue with "
+            "--resume (resume=True)"
+        ) from error
 
 
 def _description(training: Training, trainer: Trainer) -> dict[str, Any]:

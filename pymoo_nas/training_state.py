@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from pymoo_nas.errors import RunError
-from pymoo_nas.files import atomic_write, copy_state, misfits
+from pymoo_nas.files import copy_state, misfits, save_weights
 
 if TYPE_CHECKING:
     from pymoo_nas.trainer import Trainer
@@ -54,8 +53,7 @@ def write_state(folder: Path, trainer: Trainer, seconds: float) -> None:
         "seconds": seconds,
     }
     metadata = {"format": FORMAT, "training": json.dumps(described, allow_nan=False)}
-    with atomic_write(folder / STATE_FILE) as temporary:
-        safetensors.torch.save_file(_tensors(trainer), temporary, metadata)
+    save_weights(_tensors(trainer), folder / STATE_FILE, metadata)
 
 
 def restore_state(folder: Path, trainer: Trainer) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors
 import safetensors.torch
 import torch
 from small_training import same_state, small_dataset, small_network
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import WEIGHTS_FILE, copy_state, load_weights
+from pymoo_nas.trainer import Trainer
 from pymoo_nas.training import train
 from pymoo_nas.training_state import STATE_FILE
 
@@ -37,6 +39,26 @@ class InterruptedNetwork(nn.Module):
                 raise KeyboardInterrupt
         logits: Tensor = self.inner(x)
         return logits
+
+
+def test_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only folder is refused before the first epoch, a full disk is named after it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.TemporaryFile", refuse)
+        patched.setattr(Trainer, "run", lambda *_, **__: pytest.fail("trained"))
+        with pytest.raises(RunError, match=r"not be written to .*Permission denied"):
+            train(small_network(), small_dataset(), epochs=1, out=tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise safetensors.SafetensorError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(RunError, match=r"cannot be written to .*No space left.*--resume"):
+        train(small_network(), small_dataset(), epochs=1, out=tmp_path)
 
 
 def test_folder_holds_the_whole_training(tmp_path: Path) -> None:
