@@ -14,7 +14,7 @@ from pymoo.decomposition.asf import ASF
 from pymoo.mcdm.pseudo_weights import PseudoWeights
 
 from pymoo_nas.errors import SearchError
-from pymoo_nas.final import build_final
+from pymoo_nas.final import build_final, check_n_cells, keeps_limits
 from pymoo_nas.gradient_flow import Steadiness, steadiness
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
@@ -195,11 +195,13 @@ def try_out(
         epoch), descending.
 
     Raises:
-        SearchError: an empty front, or numbers below 1.
+        SearchError: an empty front, numbers below 1, or none that keeps the limits with so many
+            cells.
     """
     if front.empty or top < 1:
         raise SearchError(f"{len(front)} architectures, top={top}; expected at least one to try")
-    tried = front.head(top)
+    check_n_cells(problem.search_space, n_cells)
+    tried = front[_keeping(front["genotype"], n_cells, problem, top)]
     accuracies = []
     for genotype in tried["genotype"]:
         network = build_final(genotype, n_cells, problem=problem, seed=seed)
@@ -217,6 +219,27 @@ def try_out(
     return tried.assign(accuracy=accuracies).sort_values(
         "accuracy", ascending=False, kind="stable", ignore_index=True
     )
+
+
+def _keeping(
+    genotypes: pd.Series, n_cells: int | None, problem: NASProblem, top: int
+) -> npt.NDArray[np.bool_]:
+    """Which are the first `top` whose network of so many cells is within the problem's limits.
+
+    Raises:
+        SearchError: there are none.
+    """
+    n_cells = n_cells or problem.search_space.n_cells
+    kept = np.zeros(len(genotypes), dtype=bool)
+    for index, text in enumerate(genotypes):
+        cells = [problem.search_space.parse(text)] * n_cells
+        kept[index] = kept.sum() < top and keeps_limits(cells, problem)
+    if not kept.any():
+        raise SearchError(
+            f"no architecture keeps the limits {dict(problem.limits)} with {n_cells} cells; use "
+            "fewer, or search with higher limits"
+        )
+    return kept
 
 
 def _within(rows: pd.DataFrame, limits: Mapping[str, float | None]) -> pd.DataFrame:

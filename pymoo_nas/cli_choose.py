@@ -26,6 +26,7 @@ from pymoo_nas.cli_options import (
     MaxParams,
     Precision,
     Seed,
+    refuse_given,
     terminal,
 )
 from pymoo_nas.counts import Counts
@@ -40,7 +41,15 @@ SHOWN = 10
 """Rows of the printed table."""
 
 
+OPTIONS_OF = {
+    "gradients": ("top", "seed"),
+    "training": ("top", "epochs", "cells", "precision", "seed", "device"),
+}
+"""Options that only these methods take."""
+
+
 def choose(
+    ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run folder of a search.")],
     more: Annotated[
         list[str] | None,
@@ -84,6 +93,8 @@ def choose(
     method = by or ("weights" if weights else "ranks")
     if method not in METHODS:
         raise SearchError(f"--by {method!r}; expected one of {', '.join(METHODS)}")
+    used = OPTIONS_OF.get(method, ())
+    refuse_given(ctx, [n for n in OPTIONS_OF["training"] if n not in used], f"with --by {method}")
     if bool(weights) != (method == "weights"):
         raise SearchError(f"--by {method}, weights {weights}; weights go with --by weights only")
     console = terminal()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,25 +55,51 @@ Operations = Annotated[
 ]
 
 
+OF_CELLS = ("operations", "cells", "reduction")
+"""Options that say what a cell is made of and where it stands."""
+
+
+NO_CELLS = "which is not made of cells, as a genotype such as 5000|0001|0800 is"
+"""Why those are refused with other networks."""
+
+
 def search_space_of(
-    name: str, operations: str, cells: int, reduction: str | None
+    ctx: typer.Context, name: str, operations: str, cells: int, reduction: str | None
 ) -> SearchSpace[Any]:
-    """The search space of ``--space``, ``--operations``, ``--cells`` and ``--reduction``."""
+    """The search space of ``--space`` and of `OF_CELLS`.
+
+    Raises:
+        SearchError: an unknown one, or options that say nothing of it.
+    """
     if name == "cell":
         where = REDUCTIONS[0] if reduction is None else reduction
         return CellSpace(operation_table(operations), n_cells=cells, reduction=where)
     space = space_from_settings({"space": name})
-    if cells != SearchSpace.n_cells:
-        raise SearchError(
-            f"--cells {cells} with --space {name}: its network has {SearchSpace.n_cells} stages; "
-            "leave --cells out"
-        )
-    if reduction is not None:
-        raise SearchError(
-            f"--reduction {reduction} with --space {name}: its network has reductions of its own; "
-            "leave --reduction out"
-        )
+    refuse_given(
+        ctx,
+        OF_CELLS,
+        f"with --space {name}, whose networks have {space.n_cells} stages, operations and "
+        "reductions of their own",
+    )
     return space
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        SearchError: names those that stand on the command line.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in names if is_given(ctx, name)]
+    flags = " and ".join(given)
+    if given:
+        raise SearchError(f"{flags} {why}; leave {flags} out")
 
 
 def terminal() -> Console:
@@ -85,7 +113,7 @@ def absolute_dataset(dataset: str) -> str:
     """Paths are kept absolute, so that a run can be continued from anywhere."""
     if dataset.lower() in DATASET_NAMES:  # a name goes before a path
         return dataset
-    return str(Path(dataset).resolve()) if Path(dataset).exists() else dataset
+    return str(Path(dataset).resolve()) if os.path.exists(dataset) else dataset
 
 
 def show_warning(message: Any, *_: Any, **__: Any) -> None:

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from pymoo_nas.cli_options import (
     DEFAULT_OPERATIONS,
+    NO_CELLS,
+    OF_CELLS,
     DataDir,
     Device,
     Download,
@@ -24,11 +26,12 @@ from pymoo_nas.cli_options import (
     ScoredCells,
     Seed,
     complain,
+    refuse_given,
     search_space_of,
     terminal,
 )
 from pymoo_nas.counts import count_all, count_parameters
-from pymoo_nas.errors import PymooNasError, SearchError
+from pymoo_nas.errors import PymooNasError
 from pymoo_nas.models import build_model, is_cell, is_genotype
 from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS, build_operation
 from pymoo_nas.problem import NASProblem
@@ -37,6 +40,7 @@ from pymoo_nas.scoring import Scores, score
 
 
 def score_models(
+    ctx: typer.Context,
     models: Annotated[
         list[str], typer.Argument(help="torchvision names or genotypes.", metavar="MODEL…")
     ],
@@ -53,14 +57,11 @@ def score_models(
     download: Download = False,
 ) -> None:
     """Score any networks without training: the three objectives, their spread, size and time."""
-    if reduction is not None and not any(map(is_cell, models)):
-        raise SearchError(
-            f"--reduction {reduction} with {', '.join(models)}: expected a genotype such as "
-            "5000|0001|0800; leave --reduction out"
-        )
+    if not any(map(is_cell, models)):
+        refuse_given(ctx, OF_CELLS, f"with {', '.join(models)}, {NO_CELLS}")
     problem = NASProblem(
         dataset,
-        search_space=search_space_of("cell", operations, cells, reduction),
+        search_space=search_space_of(ctx, "cell", operations, cells, reduction),
         n_images=images,
         image_size=image_size,
         device=device,

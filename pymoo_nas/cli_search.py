@@ -34,6 +34,7 @@ from pymoo_nas.cli_options import (
     Seed,
     absolute_dataset,
     complain,
+    is_given,
     search_space_of,
     terminal,
 )
@@ -118,8 +119,8 @@ def search(
     settings = SearchSettings(
         generations, population, offspring, max_age, tournament_every, tournament_size, seed
     )
-    search_space = search_space_of(space, operations, cells, reduction)
-    given = [name for name in ctx.params if _is_given(ctx, name)]
+    search_space = search_space_of(ctx, space, operations, cells, reduction)
+    given = [name for name in ctx.params if is_given(ctx, name)]
     if resume is not None and threads is None:
         threads = RunFolder(resume).config().get("threads")  # the last bits depend on it
     scoring = _workers(workers, dask, threads, candidate_seconds)
@@ -129,7 +130,8 @@ def search(
         with folder.locked():
             asked = generations if "generations" in given else None
             with scoring as helpers:
-                _run(Search.continued(folder, generations=asked), helpers)
+                problem = folder.problem(download=True) if download else None
+                _run(Search.continued(folder, generations=asked, problem=problem), helpers)
         return
     folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
     problem = NASProblem(**arguments, search_space=search_space, download=download)
@@ -164,12 +166,6 @@ def _workers(
             )
         return nullcontext()
     return Workers(n, address=address, threads=threads or 1, seconds=seconds)
-
-
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _refuse_changes(given: list[str], asked: dict[str, Any], folder: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from torch import nn
 
 from pymoo_nas.cli_options import (
+    NO_CELLS,
     DataDir,
     Device,
     Download,
@@ -20,12 +22,13 @@ from pymoo_nas.cli_options import (
     Reduction,
     Seed,
     complain,
+    refuse_given,
     terminal,
 )
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
-from pymoo_nas.final import build_final, choose_cells
+from pymoo_nas.final import build_final, check_limits, check_n_cells, choose_cells
 from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.runs import FINAL, RunFolder
 from pymoo_nas.search_space import CellSpace
@@ -33,8 +36,12 @@ from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
 from pymoo_nas.training_state import STATE_FILE
 
+OF_MODEL = ("dataset", "reduction", "image_size", "data_dir", "download")
+"""Options that go with --model."""
+
 
 def train(
+    ctx: typer.Context,
     run: Annotated[
         Path | None, typer.Argument(help="Run folder of a search; none with --model.")
     ] = None,
@@ -75,16 +82,18 @@ def train(
     """
     if (run is None) == (model is None):
         raise SearchError("train what? expected either a run folder, or --model and --dataset")
+    if resume and overwrite:
+        raise SearchError("--resume and --overwrite; expected one of them")
     if run is not None:
-        if reduction is not None:
-            raise SearchError(
-                f"--reduction {reduction} with {run}, a run that knows its own; leave it out"
-            )
+        refuse_given(ctx, OF_MODEL, f"with {run}, a run that knows its own")
         network, images = final_of(run, cells, seed)
         target = out if out is not None else run / FINAL
     else:
+        if not is_cell(str(model)):
+            refuse_given(ctx, ("cells", "reduction"), f"with --model {model}, {NO_CELLS}")
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
-        space = _space_of(str(model), cells, reduction)
+        options: dict[str, Any] = {"n_cells": cells, "reduction": reduction}
+        space = CellSpace(**{name: value for name, value in options.items() if value is not None})
         network = build_model(str(model), images, space=space, seed=seed)
         target = out if out is not None else Path("runs") / str(model)
     sample = images.normalized(images.train_images[:1])
@@ -127,39 +136,28 @@ def train(
         )
 
 
-def _space_of(model: str, cells: int | None, reduction: str | None) -> CellSpace:
-    """The space of a genotype by name, with so many cells that halve the map there.
-
-    Raises:
-        SearchError: one of the two for something that is not made of cells.
-    """
-    options: dict[str, Any] = {"n_cells": cells, "reduction": reduction}
-    given = {name: value for name, value in options.items() if value is not None}
-    if given and not is_cell(model):
-        flags = " and ".join(f"--{name.removeprefix('n_')}" for name in given)
-        raise SearchError(
-            f"{flags} with --model {model}: expected a genotype such as 5000|0001|0800; "
-            f"leave {flags} out"
-        )
-    return CellSpace(**given)
-
-
 def final_of(run: Path, cells: int | None, seed: int) -> tuple[nn.Module, Dataset]:
     """The final network of a run folder, and its images.
 
     Raises:
         RunError: no run there, or an empty front.
+        SearchError: so many cells cannot be had, or break the run's limits.
     """
     folder = RunFolder(run)
     problem = folder.problem(device="cpu")
-    chosen = folder.choice()
-    if not chosen:
+    space = problem.search_space
+    check_n_cells(space, cells)
+    n_cells = cells or space.n_cells
+    chosen = [space.parse(text) for text in folder.choice()]
+    if chosen:
+        chosen = list(islice(cycle(chosen), n_cells))
+        check_limits(chosen, problem)
+    else:
         front = folder.front()
         if front.empty:
             raise RunError(f"{run}: the front is empty; search again with higher limits")
-        genotypes = [problem.search_space.parse(text) for text in front["genotype"]]
-        chosen = choose_cells(genotypes, cells or problem.search_space.n_cells, problem)
-    return build_final(chosen, cells, problem=problem, seed=seed), problem.dataset
+        chosen = choose_cells([space.parse(text) for text in front["genotype"]], n_cells, problem)
+    return build_final(chosen, n_cells, problem=problem, seed=seed), problem.dataset
 
 
 def _report(trained: Training, target: Path) -> None:

@@ -16,6 +16,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.origin import note_cells
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
+from pymoo_nas.search_space import SearchSpace
 
 MAX_CANDIDATES = 6
 """How many of the front's best are considered for the final network."""
@@ -108,7 +109,7 @@ def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) ->
     choices = itertools.combinations_with_replacement(range(len(candidates)), n_cells)
     for choice in sorted(choices, key=cost):
         chosen = [candidates[index] for index in choice]
-        if _fits(chosen, problem):
+        if keeps_limits(chosen, problem):
             return chosen
     raise SearchError(
         f"no {n_cells} cells of the front keep the limits {problem.limits} together; "
@@ -116,8 +117,39 @@ def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) ->
     )
 
 
-def _fits(genotypes: Sequence[Any], problem: NASProblem) -> bool:
-    if not problem.limits:
+def check_n_cells(space: SearchSpace[Any], n_cells: int | None) -> None:
+    """Refuse another number of cells where a space's networks have always as many.
+
+    Raises:
+        SearchError: it is another.
+    """
+    if n_cells not in (None, space.n_cells) and not space.any_n_cells:
+        raise SearchError(
+            f"{n_cells} cells: networks of this search space have {space.n_cells} stages; leave "
+            "--cells (n_cells) out"
+        )
+
+
+def check_limits(genotypes: Sequence[Any], problem: NASProblem) -> None:
+    """Refuse a final network that is larger than the problem's limits.
+
+    Args:
+        genotypes: of its cells, in order.
+        problem: the limits, and how large a network is.
+
+    Raises:
+        SearchError: it is.
+    """
+    if not keeps_limits(genotypes, problem):
+        raise SearchError(
+            f"{len(genotypes)} cells of the choice together break the limits "
+            f"{dict(problem.limits)}; use fewer cells, or choose a smaller one"
+        )
+
+
+def keeps_limits(genotypes: Sequence[Any], problem: NASProblem) -> bool:
+    """Whether the final network of these cells, in order, is within the problem's limits."""
+    if not problem.limits or not problem.search_space.limits_final:
         return True
     dataset = problem.dataset
     with torch.device("meta"):

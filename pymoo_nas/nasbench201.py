@@ -53,6 +53,8 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
         SearchError: a setting that is no positive integer.
     """
 
+    any_n_cells = False
+    limits_final = False
     operation_names = OPERATION_NAMES
     mutation_kinds: Mapping[str, float] = {"change": 0.8, "swap": 0.2}
     placing_kinds = frozenset({"change"})

@@ -37,8 +37,13 @@ class SearchSpace(ABC, Generic[G]):
         mutation_kinds: kind of mutation → its share before anything has been learned.
         placing_kinds: the kinds that put the operation they are given somewhere.
         n_cells: cells in sequence of the network that is scored, and of the final one.
+        any_n_cells: whether the final network may have more or fewer.
+        limits_final: whether limits are those of the final network. Else they are those of the
+            scored one, and what mixes cells that keep them keeps them too.
     """
 
+    any_n_cells: bool = True
+    limits_final: bool = True
     operation_names: tuple[str, ...]
     mutation_kinds: Mapping[str, float]
     placing_kinds: frozenset[str]

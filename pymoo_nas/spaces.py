@@ -30,7 +30,7 @@ def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
     """A search space from what its `settings` returned.
 
     Raises:
-        SearchError: an unknown space.
+        SearchError: an unknown space, or settings that it does not take.
         OperationError: an operation that the package does not bring.
     """
     arguments = dict(settings)
@@ -40,4 +40,10 @@ def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
     if SPACES[name] is CellSpace:
         # Runs from before there was a choice.
         arguments = {"reduction": "between", "stem": False, **arguments}
-    return SPACES[name](**arguments)
+    try:
+        return SPACES[name](**arguments)
+    except TypeError as error:
+        raise SearchError(
+            f"search space {name!r}: settings that it does not take ({error}); search again, or "
+            "use the version that wrote them"
+        ) from error

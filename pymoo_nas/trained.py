@@ -135,7 +135,9 @@ def load_trained(
             pixels=str(described["pixels"]),
             device=target,
         )
-    except (KeyError, TypeError, IndexError) as error:
+    except PymooNasError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise RunError(
             f"{folder / DESCRIPTION}: damaged, or of a version that kept less ({error!r}); train "
             "again, or build the network and use load_weights"

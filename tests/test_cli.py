@@ -163,7 +163,30 @@ def test_reduction_of_search_and_train(run: Run) -> None:
     code, _, err = run("search", "--resume", "kept", "--reduction", "inside")
     assert (code, "the run has 'between'" in err) == (2, True)
     code, _, err = run("train", "kept", *between, "--out", "again")
-    assert (code, "leave it out" in err) == (2, True)
+    assert (code, "leave --reduction out" in err) == (2, True)
+
+
+def test_more_cells_than_the_limits_allow(run: Run) -> None:
+    """A choice is not trained with more cells than keep the limits of its run, nor chosen so."""
+    limits = ("--generations", "1", "--offspring", "9", "--population", "2", "--images", "16")
+    assert run("search", *limits, "--max-params", "100000", "--out", "small")[0] == 0
+    assert run("choose", "small")[0] == 0
+    code, _, err = run("train", "small", "--cells", "40", "--epochs", "1")
+    assert (code, "break the limits {'params': 100000}" in err) == (2, True)
+    code, _, err = run("choose", "small", "--by", "training", "--cells", "40")
+    assert (code, "no architecture keeps the limits" in err) == (2, True)
+    assert run("train", "small", "--epochs", "1")[0] == 0
+
+
+def test_stages_of_nasbench201(run: Run) -> None:
+    """Its final network is larger than the one that limits bound, and has always three stages."""
+    search = ("search", "--space", "nasbench201", "--generations", "1", "--images", "16")
+    few = ("--offspring", "2", "--population", "1", "--max-params", "100000", "--out", "nb")
+    assert run(*search, *few)[0] == 0
+    for command in (("train", "nb"), ("choose", "nb", "--by", "training")):
+        code, _, err = run(*command, "--cells", "4", "--epochs", "1")
+        assert (code, "4 cells: networks of this search space have 3 stages" in err) == (2, True)
+    assert run("train", "nb", "--epochs", "1", "--batch-size", "700")[0] == 0
 
 
 def test_train_by_name(run: Run) -> None:
@@ -265,6 +288,18 @@ def test_version(run: Run) -> None:
             "leave --cells and --reduction out",
         ),
         (["score", "resnet20", "--reduction", "between"], "leave --reduction out"),
+        (["score", "resnet20", "--cells", "4"], "leave --cells out"),
+        (["score", "resnet20", "--operations", "gate"], "leave --operations out"),
+        (["search", "--space", "nasbench201", "--operations", "gate"], "leave --operations out"),
+        (["search", "--space", "nasbench201", "--cells", "2"], "leave --cells out"),
+        (["search", "x" * 300], "x" * 300),
+        (["choose", "nosuch", "--top", "3"], "--top with --by ranks"),
+        (["choose", "nosuch", "--by", "knee", "--device", "cuda"], "leave --device out"),
+        (["choose", "nosuch", "--by", "gradients", "--epochs", "2"], "leave --epochs out"),
+        (["train", "nosuch", "--dataset", "cifar10"], "leave --dataset out"),
+        (["train", "nosuch", "--image-size", "9"], "leave --image-size out"),
+        (["train", "nosuch", "--resume", "--overwrite"], "expected one of them"),
+        (["train", "--model", "alexnet"], "cannot take images"),
         (["score", "5000|0001"], r"n\(n\+1\)/2"),
         (["score", "9000|000-1|0000"], "position 9"),
         (["score", "8,-4,0,0"], "position 3"),
