@@ -137,7 +137,7 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def plot_front(history_or_front: pd.DataFrame) -> Figure:
+def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None) -> Figure:
     """The non-dominated candidates in three projections, coloured by their parameters.
 
     A frame with a column survived is a history: all that it scored is drawn in grey behind. Axes
@@ -146,6 +146,8 @@ def plot_front(history_or_front: pd.DataFrame) -> Figure:
     Args:
         history_or_front: rows with the columns ntk, activation, correlation and params; degenerate
             and feasible are heeded where they exist.
+        kept: the front that the search ended with; ringed. Tournaments may have dropped some of the
+            non-dominated for others.
 
     Raises:
         SearchError: a column is missing, or holds no numbers where it should.
@@ -156,7 +158,8 @@ def plot_front(history_or_front: pd.DataFrame) -> Figure:
     params, best = _numbers(history_or_front, "params")[front], scores[front]
     scored = scores[_sound(history_or_front, scores)]
     scored = scored if "survived" in history_or_front.columns else scored[:0]
-    low, high = _front_limits(scored, best)
+    ringed = scores[:0] if kept is None else np.column_stack([_numbers(kept, s) for s in _SCORES])
+    low, high = _front_limits(scored, np.vstack([best, ringed]))
     beyond = int((scored > high).any(axis=1).sum())
 
     figure = Figure(figsize=(11.5, 4.2), layout="constrained")
@@ -166,11 +169,14 @@ def plot_front(history_or_front: pd.DataFrame) -> Figure:
     for axes, (x, y) in zip(panels, itertools.combinations(range(3), 2), strict=True):
         axes.scatter(scored[:, x], scored[:, y], s=9, color=_GREY)
         drawn = axes.scatter(best[:, x], best[:, y], s=42, edgecolors="k", **colours)
+        axes.scatter(ringed[:, x], ringed[:, y], s=110, facecolors="none", edgecolors="r")
         axes.set(xlabel=_LABELS[x], ylabel=_LABELS[y])
         axes.set(xlim=(low[x], high[x]), ylim=(low[y], high[y]))
     grey = f"; grey: {len(scored)} candidates, {beyond} of them beyond the axes"
     title = f"Pareto front (lower is better on every axis): {len(best)} in colour"
-    figure.suptitle(title + grey * (len(scored) > 0), fontsize=10)
+    ring = f"; ringed: the {len(ringed)} that were kept"
+    title += ring * (len(ringed) > 0) + grey * (len(scored) > 0)
+    figure.suptitle(title, fontsize=10)
     if len(best):
         log = isinstance(drawn.norm, LogNorm)
         ticks = LogLocator(subs=(1, 2, 5)) if log else MaxNLocator(integer=True, min_n_ticks=1)

@@ -224,6 +224,19 @@ def test_front_lies_inside_the_axes() -> None:
     assert f"{beyond} of them beyond" in texts(figure)
 
 
+def test_front_that_was_kept_is_ringed() -> None:
+    """Rows that the search kept are ringed in every projection, inside the axes, and counted."""
+    frame = make_history().assign(feasible=True)
+    kept = frame[frame["degenerate"] == ""].nlargest(3, "correlation")
+    figure = plot_front(frame, kept)
+    for panel, (x, y) in zip(figure.axes, itertools.combinations(SCORES, 2), strict=False):
+        ringed = np.asarray(panel.collections[2].get_offsets())
+        assert (ringed == kept[[x, y]].to_numpy()).all()
+        assert (ringed < [panel.get_xlim()[1], panel.get_ylim()[1]]).all()
+    assert "ringed: the 3 that were kept" in texts(figure)
+    assert "ringed" not in texts(plot_front(frame))
+
+
 def test_front_of_one_point() -> None:
     """A front of one point is drawn, with its parameters on the colour bar."""
     figure = plot_front(make_history(1, 1).assign(degenerate="", feasible=True, params=1234))
