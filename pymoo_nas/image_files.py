@@ -53,6 +53,9 @@ UNREADABLE = (
 MODES = {1: "L", 3: "RGB"}
 """Channels → PIL's name for them, of 8 bits each."""
 
+TEST_FOLDERS = ("test", "val", "valid", "validation")
+"""Beside ``train``: the first of these that there is holds the test images."""
+
 N_NAMED = 5
 """How many skipped files a message names."""
 
@@ -96,7 +99,8 @@ class _ImageFile(NamedTuple):
 def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
     """Read ``<folder>/<class>/*`` or ``<folder>/{train,test}/<class>/*``.
 
-    The second layout is taken where ``train`` holds folders. Images are uint8, grey where every
+    The second layout is taken where ``train`` holds folders; without ``test``, ``val`` takes its
+    place (see `TEST_FOLDERS`). Images are uint8, grey where every
     file is grey, else RGB: 16 bits per channel become 8, a transparent image loses its alpha
     channel, a photograph is turned as its EXIF entry says. Hidden files, files without an image's
     ending and folders inside a class are left out.
@@ -112,9 +116,12 @@ def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
     Raises:
         DatasetError: there are no class folders, or a class has no readable image.
     """
-    split = (folder / "train").is_dir() and bool(_class_folders(folder / "train"))
-    parts = {"train": folder / "train", "test": folder / "test"} if split else {"train": folder}
-    parts = {part: path for part, path in parts.items() if path.is_dir()}
+    parts = {"train": folder}
+    if (folder / "train").is_dir() and _class_folders(folder / "train"):
+        parts = {"train": folder / "train"}
+        held_out = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
+        if held_out:
+            parts["test"] = held_out[0]
     names = [path.name for path in _class_folders(parts["train"])]
     if not names:
         raise DatasetError(

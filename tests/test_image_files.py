@@ -258,6 +258,17 @@ def test_train_and_test_folders(tmp_path: Path) -> None:
     assert dataset.train_images.shape == (15, 32, 32, 3)
 
 
+@pytest.mark.parametrize("beside", [("val",), ("validation", "valid"), ("test", "val")])
+def test_folders_in_place_of_test(tmp_path: Path, beside: tuple[str, ...]) -> None:
+    """Where there is no test/, the first of val/, valid/, validation/ holds the test images."""
+    make_folder(tmp_path / "train")
+    for n, name in enumerate(sorted(beside), start=2):
+        make_folder(tmp_path / name, n=n)
+    dataset = load_dataset(tmp_path)
+    assert len(dataset.train_labels) == 10
+    assert len(dataset.test_labels) == 2 * 2
+
+
 def test_only_train_folder(tmp_path: Path) -> None:
     """train/ without test/ is split like any other folder."""
     make_folder(tmp_path / "train")
