@@ -300,7 +300,10 @@ def balanced_indices(
         DatasetError: n is below 1 or above m, or a class has too few distinct images.
     """
     if not 1 <= n <= len(labels):
-        raise DatasetError(f"{n} images asked for; expected 1 to {len(labels)}, all there are")
+        raise DatasetError(
+            f"{n} images for the probe; expected 1 to {len(labels)}, all there are (--images, "
+            "n_images)"
+        )
     classes = np.unique(labels).tolist()
     waiting = {c: iter(rng.permutation(np.flatnonzero(labels == c)).tolist()) for c in classes}
     drawn: dict[bytes, int] = {}

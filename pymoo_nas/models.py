@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, Protocol
 
 import torch
@@ -104,8 +105,10 @@ def is_cell(name: str) -> bool:
 def _torchvision_model(name: str, dataset: Images) -> nn.Module:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
+        near = difflib.get_close_matches(name, [*BLOCKS, *known], n=1)
+        meant = f", did you mean {near[0]}?" if near else ""
         raise NetworkError(
-            f"model {name!r} is unknown; expected a genotype such as 5000|0001|0800, "
+            f"model {name!r} is unknown{meant}; expected a genotype such as 5000|0001|0800, "
             f"{', '.join(BLOCKS)}, or one of torchvision's: {', '.join(known)}"
         )
     if dataset.in_channels not in (1, 3):

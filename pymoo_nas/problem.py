@@ -16,7 +16,7 @@ from torch import nn
 from pymoo_nas.candidates import CandidateScorer
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.devices import resolve_device
-from pymoo_nas.errors import NetworkError, SearchError
+from pymoo_nas.errors import GenotypeError, NetworkError, SearchError
 from pymoo_nas.memory import release_freed_memory
 from pymoo_nas.networks import MIN_SIZE
 from pymoo_nas.scores import OBJECTIVES
@@ -104,6 +104,11 @@ class NASProblem(Problem):
                 f"at least {MIN_SIZE} in height and width; resize them (image_size)"
             )
         self.search_space = search_space if search_space is not None else CellSpace()
+        if not isinstance(self.search_space, SearchSpace):
+            raise SearchError(
+                f"search_space={search_space!r}; expected a SearchSpace, such as CellSpace() or "
+                "NASBench201Space()"
+            )
         self.balanced_ntk = balanced_ntk
         self.seed = seed
         self.scorer = CandidateScorer(
@@ -150,23 +155,45 @@ class NASProblem(Problem):
         return self.scorer.build(genotype, seed)
 
     def score_genotype(self, genotype: Any) -> Scores:
-        """See `CandidateScorer.score`; the first few of a problem are checked with autograd."""
-        scores = self.scorer.score(genotype, check=self.n_scored < CHECKED)
+        """See `CandidateScorer.score`; the first few of a problem are checked with autograd.
+
+        Args:
+            genotype: of the search space, or its text.
+
+        Raises:
+            GenotypeError: something else.
+        """
+        scores = self.scorer.score(self._genotype(genotype), check=self.n_scored < CHECKED)
         if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
             release_freed_memory()
         self._count_one()
         return scores
 
     def score_genotypes(self, genotypes: Sequence[Any]) -> list[Scores]:
-        """The scores of several genotypes, by the workers where there are any."""
+        """The scores of several genotypes, or their texts, by the workers where there are any."""
         if self.workers is None:
             return [self.score_genotype(genotype) for genotype in genotypes]
+        genotypes = [self._genotype(genotype) for genotype in genotypes]
         rows: dict[int, Scores] = {}
         texts = [self.search_space.format(genotype) for genotype in genotypes]
         for index, scores in self.workers.score(self.scorer, texts, CHECKED - self.n_scored):
             rows[index] = scores
             self._count_one()
         return [rows[index] for index in range(len(genotypes))]
+
+    def _genotype(self, given: Any) -> Any:
+        """A genotype from itself or its text.
+
+        Raises:
+            GenotypeError: a text that spells none, or a number.
+        """
+        if isinstance(given, float | int):
+            raise GenotypeError(
+                f"got {given!r} for a genotype; give the algorithm operators that know them: "
+                "sampling=GenotypeSampling(), crossover=GenotypeCrossover(), "
+                "mutation=GenotypeMutation(), eliminate_duplicates=GenotypeDuplicates()"
+            )
+        return self.search_space.parse(given) if isinstance(given, str) else given
 
     def _count_one(self) -> None:
         self.n_scored += 1
@@ -184,9 +211,7 @@ class NASProblem(Problem):
     ) -> None:
         """Score a batch: X (n, 1) of genotypes, or of their texts, → F (n, 3), G (n, limits)."""
         del args, kwargs
-        rows = self.score_genotypes(
-            [self.search_space.parse(g) if isinstance(g, str) else g for (g,) in x]
-        )
+        rows = self.score_genotypes([genotype for (genotype,) in x])
         out["F"] = np.array([self._objectives(row) for row in rows])
         if self.limits:
             out["G"] = np.column_stack(

@@ -110,6 +110,7 @@ def test_residual_shortcut() -> None:
 @pytest.mark.parametrize(
     ("name", "error", "match"),
     [
+        ("resnt18", NetworkError, r"did you mean resnet18\?; expected"),
         ("resnet19", NetworkError, r"unknown.*5000\|0001\|0800.*resnet18"),
         ("ResNet18", NetworkError, "unknown"),
         ("", NetworkError, "unknown"),

@@ -4,12 +4,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.optimize import minimize
 from torch import nn
 
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.datasets import Dataset
-from pymoo_nas.errors import DatasetError, DeviceError, NetworkError, PymooNasError, SearchError
+from pymoo_nas.errors import (
+    DatasetError,
+    DeviceError,
+    GenotypeError,
+    NetworkError,
+    PymooNasError,
+    SearchError,
+)
 from pymoo_nas.final import build_final
 from pymoo_nas.operators import as_column
 from pymoo_nas.problem import NASProblem
@@ -120,6 +129,17 @@ def test_fewer_parameters_than_images() -> None:
     assert out["params"][0] < 64
     assert out["degenerate"][0]
     assert out["F"][0].tolist() == list(tiny.worst)
+
+
+def test_what_is_no_genotype_or_space() -> None:
+    """Texts are read; pymoo's random numbers, and a space's name, are refused with the way out."""
+    problem = NASProblem("digits", n_images=16)
+    parsed = problem.search_space.parse(GENOTYPE)
+    assert problem.score_genotype(GENOTYPE).values == problem.score_genotype(parsed).values
+    with pytest.raises(GenotypeError, match=r"sampling=GenotypeSampling\(\)"):
+        minimize(problem, NSGA2(pop_size=2), ("n_gen", 1), seed=1)
+    with pytest.raises(SearchError, match=r"expected a SearchSpace, such as CellSpace\(\)"):
+        NASProblem("digits", search_space="nasbench201")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
