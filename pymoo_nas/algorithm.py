@@ -163,26 +163,34 @@ def nothing_found(algorithm: EvolutiveNAS) -> str:
     reasons = Counter(individual.get("degenerate") for individual in feasible)
     if not all(reasons):
         return ""
+    found = [f"{n} × {reason}" for reason, n in reasons.most_common()]
+    over = [individual for individual in algorithm.scored if not individual.FEAS[0]]
+    if over:
+        found.append(f"{len(over)} over the limits, {_closest(algorithm.problem, over)}")
     return (
-        f"none of {len(algorithm.scored)} candidates is left that could be judged ("
-        f"{', '.join(f'{n} × {reason}' for reason, n in reasons.most_common())}); raise the "
-        "limits (max_params, max_flops, max_acts), search another space, or score on fewer images"
+        f"none of {len(algorithm.scored)} candidates is left that could be judged "
+        f"({', '.join(found)}); raise the limits (max_params, max_flops, max_acts), search another "
+        "space, or score on fewer images"
     )
 
 
 def _nothing_feasible(problem: Any, scored: Any) -> str:
-    """What to say when no candidate kept the limits: how close the best came, and what to do."""
-    closest = min(scored, key=lambda individual: float(individual.CV[0]))
+    """What to say when no candidate kept the limits."""
+    return (
+        f"none of {len(scored)} candidates keeps the limits; {_closest(problem, scored)}; "
+        "raise the limits (max_params, max_flops, max_acts), or search a smaller space"
+    )
+
+
+def _closest(problem: Any, over: Any) -> str:
+    """Which of the candidates over the limits is least so, and by how much."""
+    closest = min(over, key=lambda individual: float(individual.CV[0]))
     counts = ", ".join(
         f"{int(closest.get(name)):,} {name} (limit {limit:,})"
         for (name, limit), excess in zip(problem.limits.items(), closest.G, strict=True)
         if excess > 0
     )
-    return (
-        f"none of {len(scored)} candidates keeps the limits; the closest, "
-        f"{problem.search_space.format(closest.X[0])}, has {counts}; "
-        "raise the limits (max_params, max_flops, max_acts), or search a smaller space"
-    )
+    return f"the closest, {problem.search_space.format(closest.X[0])}, has {counts}"
 
 
 class NASOutput(Output):

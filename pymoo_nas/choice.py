@@ -105,9 +105,11 @@ def order_front(
         the rows with a column ``distance``, ascending.
 
     Raises:
-        SearchError: an empty front, limits that nothing keeps, or senseless weights.
+        SearchError: a front without any that can be judged, limits that nothing keeps, or
+            senseless weights.
     """
-    kept = _within(front, {"params": max_params, "flops": max_flops, "acts": max_acts})
+    judged = front[front["degenerate"] == ""] if "degenerate" in front else front
+    kept = _within(judged, {"params": max_params, "flops": max_flops, "acts": max_acts})
     scores = _scaled(kept[list(OBJECTIVES)].to_numpy(float))
     distance = _knee_distance(scores) if weights is None else _weight_distance(scores, weights)
     return kept.assign(distance=distance).sort_values("distance", kind="stable", ignore_index=True)
@@ -137,8 +139,9 @@ def steady_first(
         progress: called with each genotype and what was found.
 
     Returns:
-        the rows with columns ``growth`` and ``smoothness`` (NaN where not measured): the steady
-        ones, then the others as they were; all as they were where none is steady.
+        the rows with columns ``growth`` and ``smoothness`` (NaN where not measured) and ``steady``
+        (false too where not measured): the steady ones, then the others as they were; all as they
+        were where none is steady.
 
     Raises:
         SearchError: an empty list, or top below 1.
@@ -157,6 +160,7 @@ def steady_first(
         **{name: [*(getattr(one, name) for one in found), *rest] for name in STEADINESS}
     )
     steady = np.array([*(one.steady for one in found), *(False for _ in rest)])
+    measured["steady"] = steady
     first = measured[steady]
     columns = first[["activation"]].assign(size=-first["flops"])
     order = np.argsort(rank_sum(columns), kind="stable")

@@ -31,10 +31,10 @@ from pymoo_nas.cli_options import (
 )
 from pymoo_nas.counts import Counts
 from pymoo_nas.errors import SearchError
-from pymoo_nas.runs import RunFolder
+from pymoo_nas.runs import Choice, RunFolder
 
 COLUMNS = ("ntk", "activation", "correlation", "params", "flops", "acts")
-METHOD_COLUMNS = ("rank_sum", "distance", *STEADINESS, "accuracy")
+METHOD_COLUMNS = ("rank_sum", "distance", *STEADINESS, "steady", "accuracy")
 """Columns of the printed table, after the genotype; and those that a method gives."""
 
 SHOWN = 10
@@ -85,9 +85,11 @@ def choose(
     """Choose an architecture; `train` then takes it for every stage.
 
     "ranks" takes the candidate whose worst rank is best, of all that were scored, among the three
-    scores and size; "training" trains the first --top of them for a short while, "gradients" takes
-    the most expressive of the first --top whose gradients neither grow nor blur in the network that
-    is trained. "knee" and "weights" choose from the front.
+    scores and size: the smallest rank_sum of the table, a sum of high powers of the four ranks.
+    "training" trains the first --top of them for a short while, "gradients" takes the most
+    expressive (activation score and size) of the first --top whose gradients are steady: neither
+    grow nor blur in the network that is trained. "knee" and "weights" choose from front.csv, what
+    the search kept.
     """
     weights = [*(weights or []), *(more or [])]
     method = by or ("weights" if weights else "ranks")
@@ -95,8 +97,10 @@ def choose(
         raise SearchError(f"--by {method!r}; expected one of {', '.join(METHODS)}")
     used = OPTIONS_OF.get(method, ())
     refuse_given(ctx, [n for n in OPTIONS_OF["training"] if n not in used], f"with --by {method}")
-    if bool(weights) != (method == "weights"):
-        raise SearchError(f"--by {method}, weights {weights}; weights go with --by weights only")
+    if method == "weights" and not weights:
+        raise SearchError("--by weights needs --weights, such as ntk=2 activation=1")
+    if weights and method != "weights":
+        raise SearchError(f"--weights {' '.join(weights)} with --by {method}; leave one out")
     console = terminal()
     folder = RunFolder(run)
     parsed = parse_weights(weights) if weights else None
@@ -136,7 +140,8 @@ def choose(
             ),
         )
     chosen = str(ordered["genotype"].iloc[0])
-    folder.choose([chosen], {"by": method, "weights": parsed, "seed": seed})
+    made = Choice([chosen], method, cells, folder.config().get("generations_done"))
+    folder.choose(made, weights=parsed, seed=seed)
     _show(console, ordered, method)
     console.print(f"chosen: {chosen}", highlight=False, soft_wrap=True)
     console.print(f"next: pymoo-nas train {run}", highlight=False, soft_wrap=True)

@@ -29,7 +29,13 @@ MaxActs = Annotated[
     typer.Option(help="Largest number of values that convolutions and poolings make per image."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, or auto.")]
-ImageSize = Annotated[int | None, typer.Option(help="Resize images to this many pixels.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Height and width in pixels that images are resized to; default: as they are, those "
+        "of a folder 32."
+    ),
+]
 DataDir = Annotated[Path, typer.Option(help="Folder of torchvision's data sets.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch an absent torchvision data set.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=2**32 - 1)]
@@ -103,10 +109,10 @@ def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
 
 
 def terminal() -> Console:
-    """The terminal; a file or a pipe gets lines of 140 columns, so that tables are not cut."""
+    """The terminal; a file or a pipe gets lines as long as they come: genotypes stay whole."""
     # Without markup: brackets in a path or a reason are no instructions.
     console = Console(markup=False)
-    return console if console.is_terminal else Console(markup=False, width=140)
+    return console if console.is_terminal else Console(markup=False, width=1000)
 
 
 def absolute_dataset(dataset: str) -> str:

@@ -42,7 +42,11 @@ from pymoo_nas.scoring import Scores, score
 def score_models(
     ctx: typer.Context,
     models: Annotated[
-        list[str], typer.Argument(help="torchvision names or genotypes.", metavar="MODEL…")
+        list[str],
+        typer.Argument(
+            help="Genotypes (5000|0001|0800), NAS-Bench-201 cells, resnet20, or torchvision names.",
+            metavar="MODEL…",
+        ),
     ],
     dataset: Annotated[str, typer.Option(help="As for search.")] = "digits",
     operations: Operations = DEFAULT_OPERATIONS,

@@ -47,6 +47,9 @@ from pymoo_nas.search import Search, SearchSettings
 from pymoo_nas.spaces import space_from_settings
 from pymoo_nas.workers import Workers
 
+MOVABLE = ("dataset", "data_dir")
+"""What may be another when a run is continued: where its images are."""
+
 
 def search(
     ctx: typer.Context,
@@ -102,7 +105,13 @@ def search(
         typer.Option(help="Continue the run in this folder; with --generations, up to so many."),
     ] = None,
 ) -> None:
-    """Search architectures for a data set; writes a run folder with tables and pictures."""
+    """Search architectures for a data set; writes a run folder with tables and pictures.
+
+    Candidates are judged untrained by three scores, all minimised: ntk (how unevenly the network
+    would learn), activation (how alike it sees different images) and correlation (how alike its
+    gradients at different images are). A genotype such as 5000|0001|0800 gives the channels of each
+    operation between each two nodes of a cell.
+    """
     arguments: dict[str, Any] = {
         "dataset": absolute_dataset(dataset),
         "n_images": images,
@@ -130,8 +139,11 @@ def search(
         with folder.locked():
             asked = generations if "generations" in given else None
             with scoring as helpers:
-                problem = folder.problem(download=True) if download else None
-                _run(Search.continued(folder, generations=asked, problem=problem), helpers)
+                moved = {name: arguments[name] for name in MOVABLE if name in given}
+                problem = folder.problem(download=download, **moved)
+                search = Search.continued(folder, generations=asked, problem=problem)
+                search.config["problem"] |= moved
+                _run(search, helpers)
         return
     folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
     problem = NASProblem(**arguments, search_space=search_space, download=download)
@@ -181,6 +193,8 @@ def _refuse_changes(given: list[str], asked: dict[str, Any], folder: RunFolder) 
     differences = []
     for option in given:
         key = {"images": "n_images", "inits": "n_inits", "cells": "n_cells"}.get(option, option)
+        if option in MOVABLE:
+            continue  # the images have to be the same, wherever they are
         if option in ("out", "overwrite"):
             differences.append(f"--{option} makes a new run")
         elif key in asked and option != "generations" and asked[key] != kept.get(key):
@@ -237,10 +251,12 @@ def stopping_between_candidates(progress: SearchProgress) -> Iterator[None]:
 def _describe(console: Console, problem: NASProblem, folder: RunFolder) -> None:
     dataset = problem.dataset
     height, width = dataset.image_size
+    n_train, n_test = len(dataset.train_labels), len(dataset.test_labels)
     console.print(
-        f"{dataset.name}: {len(dataset.train_labels)} training images {dataset.in_channels}×"
+        f"{dataset.name}: {n_train} training and {n_test} test images {dataset.in_channels}×"
         f"{height}×{width}, {dataset.n_classes} classes; scored on {len(problem.probe.images)} "
-        f"of them, {problem.device}, {torch.get_num_threads()} threads; run folder {folder.path}",
+        f"of the former, {problem.device}, {torch.get_num_threads()} threads; run folder "
+        f"{folder.path}",
         highlight=False,
         soft_wrap=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,16 +13,20 @@ from rich.table import Table
 from torch import nn
 
 from pymoo_nas.cli_options import (
+    DEFAULT_OPERATIONS,
     NO_CELLS,
+    OF_CELLS,
     DataDir,
     Device,
     Download,
     FinalCells,
     ImageSize,
+    Operations,
     Precision,
     Reduction,
     Seed,
     complain,
+    is_given,
     refuse_given,
     terminal,
 )
@@ -30,14 +35,19 @@ from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, check_limits, check_n_cells, choose_cells
 from pymoo_nas.models import build_model, is_cell
+from pymoo_nas.operations import operation_table
+from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import FINAL, RunFolder
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.search_space import REDUCTIONS, CellSpace, SearchSpace
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
 from pymoo_nas.training_state import STATE_FILE
 
-OF_MODEL = ("dataset", "reduction", "image_size", "data_dir", "download")
+OF_MODEL = ("operations", "reduction")
 """Options that go with --model."""
+
+IN_FOLDERS = str.maketrans("|~", "_-")
+"""What of a genotype stands in a folder's name in place of what not every system takes."""
 
 
 def train(
@@ -49,7 +59,10 @@ def train(
         str | None,
         typer.Option(help="Train this instead: resnet20, a torchvision name, or a genotype."),
     ] = None,
-    dataset: Annotated[str, typer.Option(help="For --model; as for search.")] = "digits",
+    dataset: Annotated[
+        str, typer.Option(help="As for search; a run is trained on its own unless this is given.")
+    ] = "digits",
+    operations: Operations = DEFAULT_OPERATIONS,
     cells: FinalCells = None,
     reduction: Reduction = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=1)] = 20,
@@ -69,7 +82,9 @@ def train(
     device: Device = "cpu",
     data_dir: DataDir = Path("data"),
     download: Download = False,
-    out: Annotated[Path | None, typer.Option(help="Folder; default RUN/final.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default RUN/final, or runs/MODEL.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a training.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue after the last whole epoch in the folder.")
@@ -86,19 +101,25 @@ def train(
         raise SearchError("--resume and --overwrite; expected one of them")
     if run is not None:
         refuse_given(ctx, OF_MODEL, f"with {run}, a run that knows its own")
-        network, images = final_of(run, cells, seed)
+        places = {"dataset": dataset, "image_size": image_size, "data_dir": data_dir}
+        others = {name: value for name, value in places.items() if is_given(ctx, name)}
+        network, images, title = final_of(run, cells, seed, download=download, **others)
         target = out if out is not None else run / FINAL
     else:
-        if not is_cell(str(model)):
-            refuse_given(ctx, ("cells", "reduction"), f"with --model {model}, {NO_CELLS}")
+        title = str(model)
+        if not is_cell(title):
+            refuse_given(ctx, OF_CELLS, f"with --model {title}, {NO_CELLS}")
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
-        options: dict[str, Any] = {"n_cells": cells, "reduction": reduction}
-        space = CellSpace(**{name: value for name, value in options.items() if value is not None})
-        network = build_model(str(model), images, space=space, seed=seed)
-        target = out if out is not None else Path("runs") / str(model)
+        space = CellSpace(
+            operation_table(operations),
+            n_cells=SearchSpace.n_cells if cells is None else cells,
+            reduction=REDUCTIONS[0] if reduction is None else reduction,
+        )
+        network = build_model(title, images, space=space, seed=seed)
+        target = out if out is not None else Path("runs") / title.translate(IN_FOLDERS)
     sample = images.normalized(images.train_images[:1])
     terminal().print(
-        f"{model or 'final network'}: {count_parameters(network):,} parameters, "
+        f"{title}: {count_parameters(network):,} parameters, "
         f"{count_flops(network, sample):,} multiply-accumulates per image",
         highlight=False,
         soft_wrap=True,
@@ -136,28 +157,67 @@ def train(
         )
 
 
-def final_of(run: Path, cells: int | None, seed: int) -> tuple[nn.Module, Dataset]:
-    """The final network of a run folder, and its images.
+def final_of(
+    run: Path, cells: int | None, seed: int, **places: Any
+) -> tuple[nn.Module, Dataset, str]:
+    """The final network of a run folder, the images to train it on, and what it is, in words.
+
+    Args:
+        run: the folder.
+        cells: in sequence; None for as many as were meant.
+        seed: of the initial weights.
+        **places: arguments of `NASProblem` that tell of the images, to train on others.
 
     Raises:
-        RunError: no run there, or an empty front.
+        RunError: no run there, or no architecture that can be judged.
         SearchError: so many cells cannot be had, or break the run's limits.
+
+    Warns:
+        UserWarning: other images than those of the search, unasked; or a choice that is older than
+            the search.
     """
     folder = RunFolder(run)
-    problem = folder.problem(device="cpu")
+    problem = folder.problem(device="cpu", n_images=2, **places)  # nothing is scored
+    config = folder.config()
+    if "dataset" not in places and config.get("data") != problem.dataset.fingerprint:
+        warnings.warn(
+            f"{run}: the images are not those of the search: {problem.dataset.fingerprint} now, "
+            f"{config.get('data')} then",
+            stacklevel=2,
+        )
     space = problem.search_space
+    chosen, source = _cells_of(folder, problem, cells)
+    network = build_final(chosen, len(chosen), problem=problem, seed=seed)
+    texts = [space.format(genotype) for genotype in chosen]
+    in_words = f"{texts[0]} × {len(texts)}" if len(set(texts)) == 1 else " → ".join(texts)
+    return network, problem.dataset, f"final network, {source}: {in_words}"
+
+
+def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tuple[list[Any], str]:
+    """The genotypes of the final network, one per cell, and where they are from, in words."""
+    space, choice = problem.search_space, folder.choice()
     check_n_cells(space, cells)
-    n_cells = cells or space.n_cells
-    chosen = [space.parse(text) for text in folder.choice()]
-    if chosen:
-        chosen = list(islice(cycle(chosen), n_cells))
-        check_limits(chosen, problem)
-    else:
+    if choice is None:
         front = folder.front()
+        front = front[front["degenerate"] == ""]
         if front.empty:
-            raise RunError(f"{run}: the front is empty; search again with higher limits")
-        chosen = choose_cells([space.parse(text) for text in front["genotype"]], n_cells, problem)
-    return build_final(chosen, n_cells, problem=problem, seed=seed), problem.dataset
+            raise RunError(
+                f"{folder.path}: no architecture in the front that can be judged; search again "
+                "with higher limits"
+            )
+        genotypes = [space.parse(text) for text in front["genotype"]]
+        return choose_cells(genotypes, cells or space.n_cells, problem), "of the front"
+    done = folder.config().get("generations_done")
+    if choice.generations not in (None, done):
+        warnings.warn(
+            f"{folder.path}: chosen after {choice.generations} of {done} generations; choose again "
+            "to take the later ones in",
+            stacklevel=3,
+        )
+    given = map(space.parse, choice.genotypes)
+    chosen = list(islice(cycle(given), cells or choice.n_cells or space.n_cells))
+    check_limits(chosen, problem)
+    return chosen, f"chosen by {choice.by}" if choice.by else "chosen"
 
 
 def _report(trained: Training, target: Path) -> None:

@@ -99,15 +99,17 @@ class SearchProgress(Callback):
         done = algorithm.n_iter
         elapsed = time.perf_counter() - self.start
         left = elapsed / (done - self.before) * (self.n_generations - done)
-        scores = [individual.F for individual in algorithm.pop]
+        judged = [i.F for i in algorithm.pop if i.FEAS[0] and not i.get("degenerate")]
         best = ", ".join(
-            f"{name} {min(float(row[index]) for row in scores):.4g}"
+            f"{name} {min(float(row[index]) for row in judged):.4g}"
             for index, name in enumerate(OBJECTIVES)
+            if judged
         )
         rows = [] if self.tournament is None else self.tournament.data["tournaments"]
         held = bool(rows) and rows[-1]["generation"] == done
         self.console.print(
-            f"generation {done}/{self.n_generations}: {best} | "
+            f"generation {done}/{self.n_generations}: "
+            f"{best or 'no candidate yet that keeps the limits and can be judged'} | "
             f"{self._speed(self.problem.n_scored)} | "
             f"{left:.0f} s left{' | tournament' if held else ''}",
             highlight=False,

@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
-from pymoo_nas.errors import RunError
+from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.files import write_json
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, save_figure
@@ -41,6 +41,22 @@ LOCK = ".lock"
 TABLES = (CONFIG, CHECKPOINT, FRONT, HISTORY, TOURNAMENTS)
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
+
+
+class Choice(NamedTuple):
+    """Which architectures of a run are to be trained.
+
+    Attributes:
+        genotypes: texts, in the order of the stages; repeated in turn.
+        by: the method, one of `METHODS`.
+        n_cells: of the network that was meant; None for as many as were scored.
+        generations: that the search had done; None where that is not known.
+    """
+
+    genotypes: list[str]
+    by: str = ""
+    n_cells: int | None = None
+    generations: int | None = None
 
 
 class RunFolder:
@@ -195,32 +211,36 @@ class RunFolder:
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path}: damaged ({error}); remove it, or search again") from error
 
-    def choose(self, genotypes: Sequence[str], how: Mapping[str, Any]) -> None:
-        """Keep a choice of architectures: texts, in the order of the stages; plain values.
+    def choose(self, choice: Choice, **how: Any) -> None:
+        """Keep a choice of architectures, with plain values that tell how it was made.
 
         Raises:
             RunError: the folder cannot be written to.
         """
         try:
-            write_json(self.path / CHOICE, {"genotypes": list(genotypes), **how})
+            write_json(self.path / CHOICE, {**choice._asdict(), **how})
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def choice(self) -> list[str]:
-        """The architectures that `choose` kept; empty where nothing has been chosen.
+    def choice(self) -> Choice | None:
+        """What `choose` kept; None where nothing has been chosen.
 
         Raises:
             RunError: a damaged file.
         """
         path = self.path / CHOICE
         if not path.is_file():
-            return []
+            return None
         try:
-            genotypes = list(json.loads(path.read_text(encoding="utf-8"))["genotypes"])
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            genotypes = list(kept["genotypes"])
             if not genotypes or not all(isinstance(text, str) for text in genotypes):
                 raise TypeError("genotypes are no texts")
-            return genotypes
-        except (ValueError, KeyError, TypeError) as error:
+            numbers = {name: kept.get(name) for name in ("n_cells", "generations")}
+            if any(type(value) not in (int, type(None)) for value in numbers.values()):
+                raise TypeError(f"numbers are none: {numbers}")
+            return Choice(genotypes, str(kept.get("by", "")), **numbers)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path}: damaged ({error}); choose again, or remove it") from error
 
     def problem(self, **changes: Any) -> NASProblem:
@@ -231,6 +251,7 @@ class RunFolder:
 
         Raises:
             RunError: settings are missing, or the run had operations of a user's own.
+            DatasetError: the run's images are not where they were.
         """
         config = self.config()
         try:
@@ -243,6 +264,13 @@ class RunFolder:
             ) from error
         try:
             return NASProblem(**{**arguments, "search_space": space, **changes})
+        except DatasetError as error:
+            if "dataset" in changes:
+                raise
+            raise DatasetError(
+                f"{error}; where the images of {self.path} have moved to PATH: pymoo-nas search "
+                f"PATH --resume {self.path}, or train --dataset PATH"
+            ) from error
         except TypeError as error:
             raise RunError(
                 f"{self.path / CONFIG}: settings that NASProblem does not take ({error}); "
@@ -258,7 +286,7 @@ class RunFolder:
         config = self.config()
         history, front = self.history(), self.front()
         figures = {
-            "front.png": plot_front(history),
+            "front.png": plot_front(history, front),
             "evolution.png": plot_evolution(history, self.tournaments()),
             "offspring.png": plot_offspring(history),
         }

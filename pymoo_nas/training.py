@@ -192,6 +192,11 @@ def _checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) ->
     folder = Path(out)
     if resume:
         return folder
+    if (folder / STATE_FILE).exists() and not overwrite:
+        raise RunError(
+            f"folder {str(folder)!r} holds a training that was interrupted; continue it with "
+            "--resume (resume=True), or begin anew with --overwrite (overwrite=True)"
+        )
     if (folder / WEIGHTS_FILE).exists() and not overwrite:
         raise RunError(
             f"folder {str(folder)!r} holds {WEIGHTS_FILE} of an earlier training; take another "

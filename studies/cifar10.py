@@ -229,7 +229,9 @@ def search_ours(images: Path, work: Path, seed: int, size: Size) -> str:
         command("search", str(images), out=run, **size.options, **effort, **size.limits)
     if not (run / "choice.json").exists():
         command("choose", str(run), by="gradients")
-    return str(RunFolder(run).choice()[0])
+    choice = RunFolder(run).choice()
+    assert choice is not None
+    return choice.genotypes[0]
 
 
 def search_random(images: Path, work: Path, seed: int, size: Size) -> str:

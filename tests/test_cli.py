@@ -62,6 +62,14 @@ def test_same_seed_same_tables(run: Run, finished: Path) -> None:
         assert one.drop(columns="seconds").equals(two.drop(columns="seconds"))
 
 
+def test_long_genotypes_stay_whole(run: Run) -> None:
+    """In files and pipes a table has each genotype on one line, to be copied."""
+    cell = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_1x1~2|"
+    code, out, _ = run("score", cell, "--inits", "1", "--images", "16")
+    assert code == 0
+    assert cell in out
+
+
 def test_search_shows_progress(run: Run) -> None:
     """A line per generation: best of each score, candidates per second, time left; then paths."""
     code, out, err = run("search", *TINY, "--tournament-every", "2", "--seed", "1")
@@ -101,7 +109,9 @@ def test_choose_and_train(run: Run, finished: Path) -> None:
     folder = runs.RunFolder(finished)
     code, out, _ = run("choose", str(finished), "--weights", "ntk=2", "activation=1")
     assert code == 0
-    (chosen,) = folder.choice()
+    choice = folder.choice()
+    assert choice is not None
+    (chosen,) = choice.genotypes
     assert f"chosen: {chosen}" in out
     assert chosen in set(folder.front()["genotype"])
     code, out, _ = run("train", str(finished), "--epochs", "1", "--cells", "2", "--out", "chosen")
@@ -187,6 +197,19 @@ def test_stages_of_nasbench201(run: Run) -> None:
         code, _, err = run(*command, "--cells", "4", "--epochs", "1")
         assert (code, "4 cells: networks of this search space have 3 stages" in err) == (2, True)
     assert run("train", "nb", "--epochs", "1", "--batch-size", "700")[0] == 0
+
+
+def test_operations_of_train(run: Run) -> None:
+    """A cell of other operations is trained by its text, in a folder that every system can have."""
+    cell = "8,0|0,4|8,0"
+    code, out, _ = run(
+        "train", "--model", cell, "--operations", "conv3x3,skip", "--epochs", "1", "--cells", "1"
+    )
+    assert code == 0
+    assert "wrote runs/8,0_0,4_8,0" in out
+    space = CellSpace(["conv3x3", "skip"], n_cells=1)
+    network = space.build_counted(space.parse(cell), 1, 10)
+    assert f"{cell}: {count_parameters(network):,} parameters" in out
 
 
 def test_train_by_name(run: Run) -> None:
@@ -276,7 +299,8 @@ def test_version(run: Run) -> None:
         (["plot", "nosuch"], "holds no run"),
         (["choose", "nosuch"], "no such file"),
         (["choose", "nosuch", "--by", "luck"], "knee, weights, gradients, training"),
-        (["choose", "nosuch", "--by", "weights"], "weights"),
+        (["choose", "nosuch", "--by", "weights"], "needs --weights"),
+        (["choose", "nosuch", "--by", "knee", "--weights", "ntk=1"], "leave one out"),
         (["choose", "nosuch", "--weights", "ntk"], "name=number"),
         (["train"], "run folder, or --model"),
         (["train", "--model", "nosuch"], "resnet20.*resnet18"),
@@ -296,8 +320,8 @@ def test_version(run: Run) -> None:
         (["choose", "nosuch", "--top", "3"], "--top with --by ranks"),
         (["choose", "nosuch", "--by", "knee", "--device", "cuda"], "leave --device out"),
         (["choose", "nosuch", "--by", "gradients", "--epochs", "2"], "leave --epochs out"),
-        (["train", "nosuch", "--dataset", "cifar10"], "leave --dataset out"),
-        (["train", "nosuch", "--image-size", "9"], "leave --image-size out"),
+        (["train", "nosuch", "--operations", "gate"], "leave --operations out"),
+        (["train", "nosuch", "--dataset", "digits"], "holds no run"),
         (["train", "nosuch", "--resume", "--overwrite"], "expected one of them"),
         (["train", "--model", "alexnet"], "cannot take images"),
         (["score", "5000|0001"], r"n\(n\+1\)/2"),

@@ -17,7 +17,7 @@ from pymoo_nas.errors import DeviceError, GenotypeError, OperationError, RunErro
 from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame
-from pymoo_nas.runs import RunFolder, versions
+from pymoo_nas.runs import Choice, RunFolder, versions
 from pymoo_nas.search_space import CellSpace, SearchSpace
 from pymoo_nas.spaces import space_from_settings
 from pymoo_nas.tournament import DartsTournament
@@ -118,7 +118,7 @@ def test_read_only_folder(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) ->
         pass
     monkeypatch.setattr(runs, "write_json", refuse)
     with pytest.raises(RunError, match=message):
-        folder.choose(["8000"], {})
+        folder.choose(Choice(["8000"]))
 
 
 def test_folders_of_other_content_are_taken(tmp_path: Path) -> None:

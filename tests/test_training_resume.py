@@ -79,6 +79,13 @@ def test_without_validation(tmp_path: Path) -> None:
     assert found.best_epoch == OPTIONS["epochs"]
 
 
+def test_interrupted_training_is_not_begun_anew_unasked(tmp_path: Path) -> None:
+    """The folder of an interrupted training is not called that of a finished one."""
+    interrupted(tmp_path, 1 + STEPS)
+    with pytest.raises(RunError, match=r"was interrupted; continue it with --resume"):
+        train(small_network(), small_dataset(), epochs=1, out=tmp_path)
+
+
 def test_interrupted_twice(tmp_path: Path) -> None:
     """A continued training can be interrupted and continued again; its seconds add up."""
     whole = small_network(dropout=0.5)
