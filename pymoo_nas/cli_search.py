@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import warnings
@@ -100,6 +101,9 @@ def search(
     candidate_seconds: Annotated[
         float | None, typer.Option(help="With workers: longest time for one candidate.")
     ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Begin no generation after so long; --resume goes on.")
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(help="Continue the run in this folder; with --generations, up to so many."),
@@ -125,6 +129,8 @@ def search(
         "seed": seed,
         "data_dir": str(data_dir.expanduser().resolve()),
     }
+    if minutes is not None and not minutes > 0:
+        raise SearchError(f"--minutes {minutes:g}; expected more than 0")
     settings = SearchSettings(
         generations, population, offspring, max_age, tournament_every, tournament_size, seed
     )
@@ -143,7 +149,7 @@ def search(
                 problem = folder.problem(download=download, **moved)
                 search = Search.continued(folder, generations=asked, problem=problem)
                 search.config["problem"] |= moved
-                _run(search, helpers)
+                _run(search, helpers, minutes)
         return
     folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
     problem = NASProblem(**arguments, search_space=search_space, download=download)
@@ -153,7 +159,7 @@ def search(
     with folder.locked(), scoring as helpers:
         folder.create(overwrite=overwrite)
         config = {"problem": arguments, "search_space": search_space.settings()}
-        _run(Search(folder, problem, settings, config), helpers)
+        _run(Search(folder, problem, settings, config), helpers, minutes)
 
 
 def _workers(
@@ -206,7 +212,7 @@ def _refuse_changes(given: list[str], asked: dict[str, Any], folder: RunFolder) 
         )
 
 
-def _run(search: Search, workers: Workers | None) -> None:
+def _run(search: Search, workers: Workers | None, minutes: float | None) -> None:
     """Run a search with live progress, and report what it came to."""
     search.problem.workers = workers
     console = terminal()
@@ -216,7 +222,7 @@ def _run(search: Search, workers: Workers | None) -> None:
         # The report says the same, as an error.
         warnings.filterwarnings("ignore", message="none of .* candidates ")
         try:
-            search.run(progress)
+            search.run(progress, seconds=math.inf if minutes is None else 60 * minutes)
         except KeyboardInterrupt:
             path = search.folder.path
             complain(
@@ -224,6 +230,14 @@ def _run(search: Search, workers: Workers | None) -> None:
                 f"with: pymoo-nas search --resume {path}"
             )
             raise typer.Exit(130) from None
+    if search.algorithm.has_next():
+        console.print(
+            f"{minutes:g} minutes have passed: {search.generations_done} of "
+            f"{search.settings.generations} generations; continue with: pymoo-nas search --resume "
+            f"{search.folder.path}",
+            highlight=False,
+            soft_wrap=True,
+        )
     _report(console, search.algorithm, search.folder)
 
 

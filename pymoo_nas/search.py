@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -136,11 +138,12 @@ class Search:
             restore(search.algorithm, state)
         return search
 
-    def run(self, callback: Callback | None = None) -> Result:
+    def run(self, callback: Callback | None = None, *, seconds: float = math.inf) -> Result:
         """Generation by generation, each kept when it is done.
 
         Args:
             callback: called after each, after the tournament.
+            seconds: no generation begins when so many have passed; the run can be resumed.
 
         Returns:
             pymoo's result.
@@ -160,7 +163,8 @@ class Search:
             elif not algorithm.has_next():
                 # Killed between the last checkpoint and the tables that belong to it.
                 self.folder.save_tables(algorithm, self.config)
-            while algorithm.has_next():
+            started = time.perf_counter()
+            while algorithm.has_next() and time.perf_counter() - started < seconds:
                 algorithm.next()
                 unsaved = True
                 self.folder.save(algorithm, self.config)

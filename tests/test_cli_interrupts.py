@@ -64,6 +64,21 @@ def test_interrupted_run_is_resumed(
     assert (finished / "front.png").read_bytes() == Path("cut/front.png").read_bytes()
 
 
+def test_time_is_up(run: Run, finished: Path) -> None:
+    """No generation begins after the given time; the rest ends as if nothing had happened."""
+    code, out, err = run("search", *TINY, "--minutes", "0.00001", "--out", "short")
+    assert (code, err) == (0, "")
+    assert "1 of 3 generations; continue with: pymoo-nas search --resume short" in out
+    assert "wrote short/front.png" in out
+    assert RunFolder("short").config()["generations_done"] == 1
+    code, out, _ = run("search", "--resume", "short", "--minutes", "60")
+    assert (code, "minutes have passed" in out) == (0, False)
+    assert (finished / "evolution.png").read_bytes() == Path("short/evolution.png").read_bytes()
+    for minutes in ("0", "-1", "nan"):
+        code, _, err = run("search", "--minutes", minutes)
+        assert (code, "expected more than 0" in err) == (2, True)
+
+
 def test_interrupt_keeps_finished_generations(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the third generation keeps two, and says where."""
     original = NASProblem.score_genotype
