@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 
 def random_images(n: int = 20, h: int = 6, w: int = 5, c: int = 3, seed: int = 0) -> Any:
@@ -13,3 +15,16 @@ def random_images(n: int = 20, h: int = 6, w: int = 5, c: int = 3, seed: int = 0
 
 def alternating(n: int = 20, n_classes: int = 2) -> Any:
     return np.arange(n) % n_classes
+
+
+def write(path: Path, pixels: Any, mode: str | None = None, **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    image.convert(mode or image.mode).save(path, **options)
+
+
+def make_folder(root: Path, n: int = 5, classes: str = "ab", c: int = 1) -> Path:
+    for label, name in enumerate(classes):
+        for i, pixels in enumerate(random_images(n, 9, 11, c, seed=label)):
+            write(root / name / f"{i}.png", pixels.squeeze())
+    return root

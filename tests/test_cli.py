@@ -10,13 +10,9 @@ import torch
 from command_line import ONE, TINY, Run
 from PIL import Image
 
-from pymoo_nas import runs
-from pymoo_nas.counts import count_flops, count_parameters
-from pymoo_nas.final import build_final
 from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.results import HISTORY_TYPES, read_frame
 from pymoo_nas.runs import RunFolder, versions
-from pymoo_nas.search_space import CellSpace
 from pymoo_nas.spaces import space_from_settings
 
 
@@ -80,144 +76,6 @@ def test_search_shows_progress(run: Run) -> None:
     assert "s left | tournament" in out
     assert "next: pymoo-nas train runs/digits" in out
     assert not Path("runs/digits/final").exists()
-
-
-def test_train_and_its_files(run: Run, finished: Path) -> None:
-    """The final network is trained; weights, recall and confusion are written; a second refused."""
-    code, out, _ = run("train", str(finished), "--epochs", "2", "--out", "final")
-    assert code == 0
-    assert "epoch 2/2" in out
-    assert "test accuracy" in out
-    assert {path.name for path in Path("final").iterdir()} >= {
-        *("weights.safetensors", "training.csv", "recall.csv", "confusion.csv", "training.json")
-    }
-    assert read_table("final/confusion.csv") == 10
-    before = Path("final/weights.safetensors").read_bytes()
-    code, _, err = run("train", str(finished), "--epochs", "1", "--out", "final")
-    assert code == 2
-    assert "overwrite" in err
-    assert Path("final/weights.safetensors").read_bytes() == before
-
-
-def read_table(path: str) -> int:
-    """Rows of a CSV below its header."""
-    return len(Path(path).read_text("utf-8").strip().splitlines()) - 1
-
-
-def test_choose_and_train(run: Run, finished: Path) -> None:
-    """A choice is kept in the run folder, and stands at every stage of the final network."""
-    folder = runs.RunFolder(finished)
-    code, out, _ = run("choose", str(finished), "--weights", "ntk=2", "activation=1")
-    assert code == 0
-    choice = folder.choice()
-    assert choice is not None
-    (chosen,) = choice.genotypes
-    assert f"chosen: {chosen}" in out
-    assert chosen in set(folder.front()["genotype"])
-    code, out, _ = run("train", str(finished), "--epochs", "1", "--cells", "2", "--out", "chosen")
-    assert code == 0
-    problem = folder.problem()
-    network = build_final(chosen, 2, problem=problem)
-    assert f"{count_parameters(network):,} parameters" in out
-    code, out, _ = run("choose", str(finished), "--by", "training", "--top", "1", "--epochs", "1")
-    assert code == 0
-    assert "of the held-out images" in out
-    code, out, _ = run("choose", str(finished), "--by", "gradients", "--top", "1")
-    assert code == 0
-    assert "growth 0.00, smoothness" in out
-    (finished / runs.CHOICE).unlink()
-
-
-def test_cells_of_search_and_train(run: Run) -> None:
-    """As many cells as are asked for are scored, and trained; `score` and names know them too."""
-    limits = ("--generations", "1", "--offspring", "2", "--population", "1", "--images", "20")
-    assert run("search", "digits", *limits, "--cells", "4", "--out", "four")[0] == 0
-    folder = runs.RunFolder("four")
-    row = folder.front().iloc[0]
-    code, out, _ = run("train", "four", "--epochs", "1")
-    assert code == 0
-    assert f"{row['params']:,} parameters" in out
-    code, out, _ = run(
-        "train", "--model", row["genotype"], "--cells", "4", "--epochs", "1", "--out", "named"
-    )
-    assert f"{row['params']:,} parameters" in out
-    code, out, _ = run("score", row["genotype"], "--cells", "4", "--inits", "1")
-    assert f"{row['params']:,}" in out
-    code, _, err = run("search", "--resume", "four", "--cells", "3")
-    assert code == 2
-    assert "the run has 4" in err
-
-
-def test_reduction_of_search_and_train(run: Run) -> None:
-    """Cells halve the map where it is asked for, in a search, in a training, by name and scored."""
-    limits = ("--generations", "1", "--offspring", "2", "--population", "1", "--images", "20")
-    between, cell = ("--reduction", "between"), "8,0,0,0|0,0,0,0|0,8,0,0"
-
-    def flops(genotype: str, reduction: str) -> int:
-        space = CellSpace(reduction=reduction)
-        network = space.build_counted(space.parse(genotype), 1, 10)
-        return count_flops(network, torch.zeros(1, 1, 8, 8))
-
-    assert run("search", "digits", *limits, *between, "--out", "kept")[0] == 0
-    row = runs.RunFolder("kept").front().iloc[0]
-    assert row["flops"] == flops(row["genotype"], "between")
-    assert f"{row['flops']:,} multiply" in run("train", "kept", "--epochs", "1")[1]
-    expected = f"{flops(cell, 'between'):,}"
-    assert flops(cell, "between") > flops(cell, "inside")
-    assert f"{expected} multiply" in run("train", "--model", cell, *between, "--epochs", "1")[1]
-    assert expected in run("score", cell, *between, "--inits", "1")[1]
-    path = Path("kept/config.json")
-    config = json.loads(path.read_text("utf-8"))
-    del config["search_space"]["reduction"]  # as in runs of before there was a choice
-    path.write_text(json.dumps(config), "utf-8")
-    code, _, err = run("search", "--resume", "kept", "--reduction", "inside")
-    assert (code, "the run has 'between'" in err) == (2, True)
-    code, _, err = run("train", "kept", *between, "--out", "again")
-    assert (code, "leave --reduction out" in err) == (2, True)
-
-
-def test_more_cells_than_the_limits_allow(run: Run) -> None:
-    """A choice is not trained with more cells than keep the limits of its run, nor chosen so."""
-    limits = ("--generations", "1", "--offspring", "9", "--population", "2", "--images", "16")
-    assert run("search", *limits, "--max-params", "100000", "--out", "small")[0] == 0
-    assert run("choose", "small")[0] == 0
-    code, _, err = run("train", "small", "--cells", "40", "--epochs", "1")
-    assert (code, "break the limits {'params': 100000}" in err) == (2, True)
-    code, _, err = run("choose", "small", "--by", "training", "--cells", "40")
-    assert (code, "no architecture keeps the limits" in err) == (2, True)
-    assert run("train", "small", "--epochs", "1")[0] == 0
-
-
-def test_stages_of_nasbench201(run: Run) -> None:
-    """Its final network is larger than the one that limits bound, and has always three stages."""
-    search = ("search", "--space", "nasbench201", "--generations", "1", "--images", "16")
-    few = ("--offspring", "2", "--population", "1", "--max-params", "100000", "--out", "nb")
-    assert run(*search, *few)[0] == 0
-    for command in (("train", "nb"), ("choose", "nb", "--by", "training")):
-        code, _, err = run(*command, "--cells", "4", "--epochs", "1")
-        assert (code, "4 cells: networks of this search space have 3 stages" in err) == (2, True)
-    assert run("train", "nb", "--epochs", "1", "--batch-size", "700")[0] == 0
-
-
-def test_operations_of_train(run: Run) -> None:
-    """A cell of other operations is trained by its text, in a folder that every system can have."""
-    cell = "8,0|0,4|8,0"
-    code, out, _ = run(
-        "train", "--model", cell, "--operations", "conv3x3,skip", "--epochs", "1", "--cells", "1"
-    )
-    assert code == 0
-    assert "wrote runs/8,0_0,4_8,0" in out
-    space = CellSpace(["conv3x3", "skip"], n_cells=1)
-    network = space.build_counted(space.parse(cell), 1, 10)
-    assert f"{cell}: {count_parameters(network):,} parameters" in out
-
-
-def test_train_by_name(run: Run) -> None:
-    """A network by name is trained by the same command, on a data set by name."""
-    code, out, _ = run("train", "--model", "resnet20", "--epochs", "1", "--batch-size", "512")
-    assert code == 0
-    assert "resnet20: 269,434 parameters" in out
-    assert Path("runs/resnet20/weights.safetensors").is_file()
 
 
 def test_score_table(run: Run) -> None:
@@ -317,6 +175,14 @@ def test_version(run: Run) -> None:
         (["search", "--space", "nasbench201", "--operations", "gate"], "leave --operations out"),
         (["search", "--space", "nasbench201", "--cells", "2"], "leave --cells out"),
         (["search", "x" * 300], "x" * 300),
+        (["search", "--out", "x" * 300], "x" * 300),
+        (["plot", "x" * 300], "x" * 300),
+        (["predict", "x" * 300, "y.png"], "holds no finished training"),
+        (
+            ["search", "--tournament-every", "0", "--tournament-size", "3"],
+            "leave --tournament-size",
+        ),
+        (["train", "--model", "|none~0|+|", "--operations", "gate"], "leave --operations out"),
         (["choose", "nosuch", "--top", "3"], "--top with --by ranks"),
         (["choose", "nosuch", "--by", "knee", "--device", "cuda"], "leave --device out"),
         (["choose", "nosuch", "--by", "gradients", "--epochs", "2"], "leave --epochs out"),

@@ -13,27 +13,14 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from made_images import alternating, random_images
+from made_images import alternating, make_folder, random_images, write
 from PIL import Image
 
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.errors import DatasetError
-from pymoo_nas.image_files import UNREADABLE, find_images, read_images
+from pymoo_nas.image_files import UNREADABLE, read_images
 
 SHARED = Path(__file__).parents[2] / "shared"
-
-
-def write(path: Path, pixels: Any, mode: str | None = None, **options: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(pixels)
-    image.convert(mode or image.mode).save(path, **options)
-
-
-def make_folder(root: Path, n: int = 5, classes: str = "ab", c: int = 1) -> Path:
-    for label, name in enumerate(classes):
-        for i, pixels in enumerate(random_images(n, 9, 11, c, seed=label)):
-            write(root / name / f"{i}.png", pixels.squeeze())
-    return root
 
 
 # .npz files
@@ -205,37 +192,6 @@ def test_modes_keep_brightness(tmp_path: Path) -> None:
     assert np.array_equal(read_one(tmp_path / "rgb.png", (8, 9)), random_images(1, 8, 9, 3)[0])
 
 
-def test_channels_as_asked(tmp_path: Path) -> None:
-    """Colour is read as grey with the weights of Rec. 601, and grey as three equal channels."""
-    rgb = random_images(1, 8, 9, 3)[0]
-    write(tmp_path / "rgb.png", rgb)
-    write(tmp_path / "grey.png", rgb[..., 0])
-    paths = [tmp_path / "rgb.png", tmp_path / "grey.png"]
-    as_grey, _ = read_images(paths, (8, 9), channels=1)
-    assert np.abs(as_grey[paths[0]] - rgb @ [0.299, 0.587, 0.114]).max() <= 1
-    assert np.array_equal(as_grey[paths[1]], rgb[..., 0])
-    as_colour, _ = read_images(paths, (8, 9), channels=3)
-    assert np.array_equal(as_colour[paths[0]], rgb)
-    assert np.array_equal(as_colour[paths[1]], np.dstack([rgb[..., 0]] * 3))
-
-
-def test_images_below_a_folder_are_found(tmp_path: Path) -> None:
-    """A folder gives all visible image files in it and below, a file itself; links do not loop."""
-    make_folder(tmp_path, n=1)
-    write(tmp_path / "z.PNG", random_images(1)[0])
-    (tmp_path / "a" / "again").symlink_to(tmp_path)
-    (tmp_path / "a" / "notes.txt").write_text("no image")
-    (tmp_path / ".hidden.png").write_text("no image")
-    found = [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)]
-    assert found == ["a/0.png", "b/0.png", "z.PNG"]
-    assert find_images(tmp_path / "a" / "notes.txt") == [tmp_path / "a" / "notes.txt"]
-    with pytest.raises(DatasetError, match="no such file"):
-        find_images(tmp_path / "absent")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match="no image files in it"):
-        find_images(tmp_path / "empty")
-
-
 def test_photograph_is_turned(tmp_path: Path) -> None:
     """An image that its EXIF entry calls rotated is read upright."""
     pixels = np.zeros((10, 20), np.uint8)
@@ -267,6 +223,17 @@ def test_folders_in_place_of_test(tmp_path: Path, beside: tuple[str, ...]) -> No
     dataset = load_dataset(tmp_path)
     assert len(dataset.train_labels) == 10
     assert len(dataset.test_labels) == 2 * 2
+
+
+def test_test_images_without_classes(tmp_path: Path) -> None:
+    """A test folder of loose images is named and left out; one with classes is taken before it."""
+    make_folder(tmp_path / "train")
+    write(tmp_path / "test" / "0.png", random_images(1)[0])
+    with pytest.warns(UserWarning, match=r"test: no class folders in it.*held out"):
+        dataset = load_dataset(tmp_path)
+    assert (len(dataset.train_labels), len(dataset.test_labels)) == (8, 2)
+    make_folder(tmp_path / "val", n=3)
+    assert len(load_dataset(tmp_path).test_labels) == 6
 
 
 def test_only_train_folder(tmp_path: Path) -> None:
