@@ -44,18 +44,24 @@ def resolve_device(name: str | torch.device) -> torch.device:
 
 
 @contextmanager
-def exact_convolutions() -> Iterator[None]:
-    """No TF32 within: by default cuDNN rounds what it convolves to ten bits of mantissa.
+def exact_convolutions(device: torch.device) -> Iterator[None]:
+    """On CUDA no TF32 within: by default cuDNN rounds what it convolves to ten bits of mantissa.
 
-    What users have set is put back afterwards.
+    Args:
+        device: where it computes; nothing happens on others than CUDA.
     """
-    cudnn: Any = torch.backends.cudnn
-    # Since torch 2.9 asking for the older switch raises where the newer one has been set.
-    newer = hasattr(cudnn, "conv")
-    settings, switch, exact = (
-        (cudnn.conv, "fp32_precision", "ieee") if newer else (cudnn, "allow_tf32", False)
-    )
-    before = getattr(settings, switch)
+    if device.type != "cuda":
+        yield
+        return
+    settings: Any = torch.backends.cudnn
+    switch: str = "allow_tf32"
+    exact: bool | str = False
+    try:
+        before = settings.allow_tf32
+    except RuntimeError:
+        # Torch does not tell where a user has set the newer switch, of convolutions alone.
+        settings, switch, exact = settings.conv, "fp32_precision", "ieee"
+        before = settings.fp32_precision
     setattr(settings, switch, exact)
     try:
         yield

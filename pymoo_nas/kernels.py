@@ -79,7 +79,7 @@ def measure_kernels(
         NetworkError: the network cannot take the images, or returns no (N, n_classes).
     """
     check_images(network, images)
-    with preserved(network), exact_convolutions():
+    with preserved(network), exact_convolutions(images.device):
         few = images[:PLANNED]
 
         def forward() -> Tensor:

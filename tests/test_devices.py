@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from pymoo_nas.devices import exact_convolutions, resolve_device, seeded
 from pymoo_nas.errors import DeviceError
-from pymoo_nas.kernels import measure_kernels
+from pymoo_nas.problem import NASProblem
 
 
 def fake_cuda(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -71,30 +70,38 @@ def test_seeded_restores_the_global_generator() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("before", ["tf32", "ieee"])
-def test_convolutions_are_exact_within(before: str) -> None:
-    """No rounding to TF32 while a network is measured; what was set comes back."""
-    settings: Any = torch.backends.cudnn
-    found = settings.conv.fp32_precision
-    settings.conv.fp32_precision = before
+def test_convolutions_are_exact_within() -> None:
+    """No rounding to TF32 on CUDA, whatever a cell sets besides; it all comes back."""
+    cudnn: Any = torch.backends.cudnn
+    assert cudnn.allow_tf32
+    with exact_convolutions(torch.device("cuda")):
+        assert not cudnn.allow_tf32
+        with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            assert not cudnn.allow_tf32
+    assert cudnn.allow_tf32
+    with exact_convolutions(torch.device("cpu")):
+        assert cudnn.allow_tf32
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch before 2.9")
+@pytest.mark.parametrize("chosen", ["ieee", "tf32"])
+def test_switch_of_convolutions_alone(chosen: str) -> None:
+    """Where a user has set the newer switch, that one is turned, and comes back."""
+    cudnn: Any = torch.backends.cudnn
+    found = cudnn.conv.fp32_precision
+    cudnn.conv.fp32_precision = chosen
     try:
-        with exact_convolutions():
-            assert settings.conv.fp32_precision == "ieee"
-        assert settings.conv.fp32_precision == before
+        with exact_convolutions(torch.device("cuda")):
+            assert cudnn.conv.fp32_precision in ("ieee", "none")
+        assert cudnn.conv.fp32_precision == chosen
     finally:
-        settings.conv.fp32_precision = found
+        cudnn.conv.fp32_precision = found
 
 
-def test_networks_are_measured_exactly() -> None:
-    """Scoring runs its passes with exact convolutions."""
-    seen: list[str] = []
-
-    class Asking(nn.Conv2d):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            settings: Any = torch.backends.cudnn
-            seen.append(settings.conv.fp32_precision)
-            return super().forward(x)
-
-    network = nn.Sequential(Asking(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
-    measure_kernels(network, torch.randn(5, 1, 4, 4))
-    assert set(seen) == {"ieee"}
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_scores_on_cuda_are_those_on_the_cpu() -> None:
+    """Six digits agree, which they would not with TF32."""
+    here, there = (NASProblem("digits", device=name) for name in ("cpu", "cuda"))
+    for text in ("8,0,0,0", "5000|0001|0800", "8,16,0,0|0,0,8,0|0,16,0,8"):
+        one, other = (problem.score_genotype(text).values for problem in (here, there))
+        assert other == pytest.approx(one, rel=1e-5)
