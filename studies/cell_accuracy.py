@@ -98,10 +98,17 @@ def grown_cells(problem: NASProblem, seed: int) -> Iterator[Genotype]:
 
 
 def distinct(cells: Iterable[Genotype]) -> Iterator[Genotype]:
-    """Those that spell another network than all before: small limits leave few ways to grow."""
-    known = set()
+    """Those that spell another network than all before: small limits leave few ways to grow.
+
+    After a hundred repeats in a row there are taken to be no more.
+    """
+    known: set[Genotype] = set()
+    repeats = 0
     for genotype in cells:
-        if genotype.canonical() not in known:
+        repeats = repeats + 1 if genotype.canonical() in known else 0
+        if repeats == 100:
+            return
+        if repeats == 0:
             known.add(genotype.canonical())
             yield genotype
 
