@@ -137,7 +137,7 @@ def network_errors(
         yield
     except PymooNasError:
         raise
-    except (RuntimeError, ValueError, IndexError, AssertionError, TypeError) as error:
+    except Exception as error:
         if is_out_of_memory(error):
             raise
         raise NetworkError(

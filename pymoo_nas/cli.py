@@ -41,6 +41,14 @@ def main() -> None:
         except PymooNasError as error:
             complain(f"error: {error}")
             sys.exit(2)
+        except OSError as error:
+            if error.filename is None:  # no file's fault
+                raise
+            complain(
+                f"error: {error.filename}: {error.strerror}; expected a name that can be read and "
+                "written here; check it, and its rights"
+            )
+            sys.exit(2)
 
 
 @app.callback(invoke_without_command=True)

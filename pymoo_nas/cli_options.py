@@ -44,7 +44,11 @@ Precision = Annotated[
 ]
 FinalCells = Annotated[
     int | None,
-    typer.Option("--cells", help="Cells in sequence; default: as many as were scored.", min=1),
+    typer.Option(
+        "--cells",
+        help="Cells in sequence; default: as many as were chosen for, or scored.",
+        min=1,
+    ),
 ]
 ScoredCells = Annotated[
     int, typer.Option("--cells", help="Cells in sequence, each of which halves the map.", min=1)
@@ -65,8 +69,17 @@ OF_CELLS = ("operations", "cells", "reduction")
 """Options that say what a cell is made of and where it stands."""
 
 
-NO_CELLS = "which is not made of cells, as a genotype such as 5000|0001|0800 is"
+NO_CELLS = "which is no cell such as 5000|0001|0800"
 """Why those are refused with other networks."""
+
+
+def cell_space(operations: str, cells: int | None, reduction: str | None) -> CellSpace:
+    """The paper's space with `OF_CELLS`; None takes the default."""
+    return CellSpace(
+        operation_table(operations),
+        n_cells=SearchSpace.n_cells if cells is None else cells,
+        reduction=REDUCTIONS[0] if reduction is None else reduction,
+    )
 
 
 def search_space_of(
@@ -78,8 +91,7 @@ def search_space_of(
         SearchError: an unknown one, or options that say nothing of it.
     """
     if name == "cell":
-        where = REDUCTIONS[0] if reduction is None else reduction
-        return CellSpace(operation_table(operations), n_cells=cells, reduction=where)
+        return cell_space(operations, cells, reduction)
     space = space_from_settings({"space": name})
     refuse_given(
         ctx,

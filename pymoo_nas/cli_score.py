@@ -25,9 +25,9 @@ from pymoo_nas.cli_options import (
     Reduction,
     ScoredCells,
     Seed,
+    cell_space,
     complain,
     refuse_given,
-    search_space_of,
     terminal,
 )
 from pymoo_nas.counts import count_all, count_parameters
@@ -65,7 +65,7 @@ def score_models(
         refuse_given(ctx, OF_CELLS, f"with {', '.join(models)}, {NO_CELLS}")
     problem = NASProblem(
         dataset,
-        search_space=search_space_of(ctx, "cell", operations, cells, reduction),
+        search_space=cell_space(operations, cells, reduction),
         n_images=images,
         image_size=image_size,
         device=device,

@@ -36,6 +36,7 @@ from pymoo_nas.cli_options import (
     absolute_dataset,
     complain,
     is_given,
+    refuse_given,
     search_space_of,
     terminal,
 )
@@ -102,7 +103,8 @@ def search(
         float | None, typer.Option(help="With workers: longest time for one candidate.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Begin no generation after so long; --resume goes on.")
+        float | None,
+        typer.Option(help="Begin no further generation after so long; --resume goes on."),
     ] = None,
     resume: Annotated[
         Path | None,
@@ -129,6 +131,8 @@ def search(
         "seed": seed,
         "data_dir": str(data_dir.expanduser().resolve()),
     }
+    if tournament_every == 0:
+        refuse_given(ctx, ["tournament_size"], "with --tournament-every 0")
     if minutes is not None and not minutes > 0:
         raise SearchError(f"--minutes {minutes:g}; expected more than 0")
     settings = SearchSettings(
@@ -238,6 +242,8 @@ def _run(search: Search, workers: Workers | None, minutes: float | None) -> None
             highlight=False,
             soft_wrap=True,
         )
+        if nothing_found(search.algorithm):
+            return
     _report(console, search.algorithm, search.folder)
 
 

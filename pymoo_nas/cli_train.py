@@ -25,6 +25,7 @@ from pymoo_nas.cli_options import (
     Precision,
     Reduction,
     Seed,
+    cell_space,
     complain,
     is_given,
     refuse_given,
@@ -35,10 +36,8 @@ from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, check_limits, check_n_cells, choose_cells
 from pymoo_nas.models import build_model, is_cell
-from pymoo_nas.operations import operation_table
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import FINAL, RunFolder
-from pymoo_nas.search_space import REDUCTIONS, CellSpace, SearchSpace
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
 from pymoo_nas.training_state import STATE_FILE
@@ -99,24 +98,20 @@ def train(
         raise SearchError("train what? expected either a run folder, or --model and --dataset")
     if resume and overwrite:
         raise SearchError("--resume and --overwrite; expected one of them")
+    places = {"dataset": dataset, "image_size": image_size, "data_dir": data_dir}
+    places["download"] = download
     if run is not None:
         refuse_given(ctx, OF_MODEL, f"with {run}, a run that knows its own")
-        places = {"dataset": dataset, "image_size": image_size, "data_dir": data_dir}
-        others = {name: value for name, value in places.items() if is_given(ctx, name)}
-        network, images, title = final_of(run, cells, seed, download=download, **others)
-        target = out if out is not None else run / FINAL
+        asked = {name: value for name, value in places.items() if is_given(ctx, name)}
+        network, images, title = final_of(run, cells, seed, **asked)
     else:
         title = str(model)
         if not is_cell(title):
             refuse_given(ctx, OF_CELLS, f"with --model {title}, {NO_CELLS}")
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
-        space = CellSpace(
-            operation_table(operations),
-            n_cells=SearchSpace.n_cells if cells is None else cells,
-            reduction=REDUCTIONS[0] if reduction is None else reduction,
-        )
+        space = cell_space(operations, cells, reduction)
         network = build_model(title, images, space=space, seed=seed)
-        target = out if out is not None else Path("runs") / title.translate(IN_FOLDERS)
+    target = out if out is not None else _default_folder(run, title)
     sample = images.normalized(images.train_images[:1])
     terminal().print(
         f"{title}: {count_parameters(network):,} parameters, "
@@ -142,19 +137,24 @@ def train(
             progress=True,
         )
     except KeyboardInterrupt:
-        kept = (target / STATE_FILE).exists()
-        complain(
-            f"interrupted; {target} holds the last whole epoch; continue with the same command and "
-            "--resume (without --overwrite)"
-            if kept
-            else "interrupted before the end of the first epoch; nothing is kept"
-        )
+        _interrupted(target)
         raise typer.Exit(130) from None
-    _report(trained, target)
-    if images.train_images.dtype == np.uint8:
-        terminal().print(
-            f"next: pymoo-nas predict {target} IMAGES", highlight=False, soft_wrap=True
-        )
+    _report(trained, target, images)
+
+
+def _interrupted(target: Path) -> None:
+    """What is kept, and how to continue."""
+    kept = (target / STATE_FILE).exists()
+    complain(
+        f"interrupted; {target} holds the last whole epoch; continue with the same command and "
+        "--resume (without --overwrite)"
+        if kept
+        else "interrupted before the end of the first epoch; nothing is kept"
+    )
+
+
+def _default_folder(run: Path | None, model: str) -> Path:
+    return Path("runs") / model.translate(IN_FOLDERS) if run is None else run / FINAL
 
 
 def final_of(
@@ -177,12 +177,13 @@ def final_of(
             the search.
     """
     folder = RunFolder(run)
+    others = {"dataset", "image_size"} & set(places)
+    if others:  # the limits are those of the network for the run's own images
+        places |= dict.fromkeys(("max_params", "max_flops", "max_acts"))
     problem = folder.problem(device="cpu", n_images=2, **places)  # nothing is scored
-    config = folder.config()
-    if "dataset" not in places and config.get("data") != problem.dataset.fingerprint:
+    if not others and folder.config().get("data") != problem.dataset.fingerprint:
         warnings.warn(
-            f"{run}: the images are not those of the search: {problem.dataset.fingerprint} now, "
-            f"{config.get('data')} then",
+            f"{run}: the images in {problem.dataset.name} are not those of the search any more",
             stacklevel=2,
         )
     space = problem.search_space
@@ -220,7 +221,7 @@ def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tupl
     return chosen, f"chosen by {choice.by}" if choice.by else "chosen"
 
 
-def _report(trained: Training, target: Path) -> None:
+def _report(trained: Training, target: Path, images: Dataset) -> None:
     console = terminal()
     table = Table(title="recall by class")
     for name in trained.recall.columns:
@@ -234,3 +235,5 @@ def _report(trained: Training, target: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if images.train_images.dtype == np.uint8:  # files hold no other pixels
+        console.print(f"next: pymoo-nas predict {target} IMAGES", highlight=False, soft_wrap=True)

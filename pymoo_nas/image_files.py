@@ -54,7 +54,7 @@ MODES = {1: "L", 3: "RGB"}
 """Channels → PIL's name for them, of 8 bits each."""
 
 TEST_FOLDERS = ("test", "val", "valid", "validation")
-"""Beside ``train``: the first of these that there is holds the test images."""
+"""Beside ``train``: the first of these that holds class folders has the test images."""
 
 N_NAMED = 5
 """How many skipped files a message names."""
@@ -111,17 +111,12 @@ def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
 
     Warns:
         UserWarning: files that cannot be read, or that are links to somewhere outside `folder`,
-            with their count and the first names; they are skipped.
+            with their count and the first names; they are skipped. Or test images without classes.
 
     Raises:
         DatasetError: there are no class folders, or a class has no readable image.
     """
-    parts = {"train": folder}
-    if (folder / "train").is_dir() and _class_folders(folder / "train"):
-        parts = {"train": folder / "train"}
-        held_out = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
-        if held_out:
-            parts["test"] = held_out[0]
+    parts = _parts(folder)
     names = [path.name for path in _class_folders(parts["train"])]
     if not names:
         raise DatasetError(
@@ -154,7 +149,7 @@ def find_images(path: Path) -> list[Path]:
     Raises:
         DatasetError: nothing there, or a folder without image files.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         raise DatasetError(f"image {path}: no such file or folder; expected one or the other")
     if not path.is_dir():
         return [path]
@@ -202,6 +197,24 @@ def read_images(
             except UNREADABLE as error:
                 skipped[path] = str(error) or type(error).__name__
     return images, skipped
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Where the training images are, and the test images if they have a folder of their own."""
+    if not ((folder / "train").is_dir() and _class_folders(folder / "train")):
+        return {"train": folder}
+    parts = {"train": folder / "train"}
+    beside = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
+    usable = [path for path in beside if _class_folders(path)]
+    if usable:
+        parts["test"] = usable[0]
+    elif beside:
+        warnings.warn(
+            f"image folder {beside[0]}: no class folders in it, so that nothing tells what its "
+            "images show; some of the training images are held out for the test instead",
+            stacklevel=5,
+        )
+    return parts
 
 
 def read_npz(path: Path) -> Splits:

@@ -5,6 +5,7 @@ They are kept in ``training.json`` beside the weights, from which `load_trained`
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,11 @@ def origin_of(network: nn.Module) -> dict[str, Any] | None:
     """What was noted: "model" or "genotypes", and "search_space"; None on a user's own network."""
     origin: dict[str, Any] | None = vars(network).get(_ATTRIBUTE)
     return origin
+
+
+def design_of(network: nn.Module) -> str:
+    """A checksum of a network's layers and their settings, also of those without weights."""
+    return hashlib.sha256(repr(network).encode()).hexdigest()
 
 
 def _note(network: nn.Module, origin: Mapping[str, Any], space: SearchSpace[Any] | None) -> None:

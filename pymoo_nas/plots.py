@@ -158,7 +158,10 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     params, best = _numbers(history_or_front, "params")[front], scores[front]
     scored = scores[_sound(history_or_front, scores)]
     scored = scored if "survived" in history_or_front.columns else scored[:0]
-    ringed = scores[:0] if kept is None else np.column_stack([_numbers(kept, s) for s in _SCORES])
+    ringed = scores[:0]
+    if kept is not None:
+        ringed, sound = _read(kept)
+        ringed = ringed[sound]
     low, high = _front_limits(scored, np.vstack([best, ringed]))
     beyond = int((scored > high).any(axis=1).sum())
 

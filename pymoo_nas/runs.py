@@ -9,6 +9,7 @@ the search is continued, and ``checkpoint.previous.json``, the one before; after
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
+from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.files import write_json
 from pymoo_nas.genotype import Genotype
@@ -265,7 +267,8 @@ class RunFolder:
         try:
             return NASProblem(**{**arguments, "search_space": space, **changes})
         except DatasetError as error:
-            if "dataset" in changes:
+            place = arguments.get("dataset", "")
+            if "dataset" in changes or place in DATASET_NAMES or os.path.exists(place):
                 raise
             raise DatasetError(
                 f"{error}; where the images of {self.path} have moved to PATH: pymoo-nas search "

@@ -143,7 +143,7 @@ class Search:
 
         Args:
             callback: called after each, after the tournament.
-            seconds: no generation begins when so many have passed; the run can be resumed.
+            seconds: no further generation begins when so many have passed; the run can be resumed.
 
         Returns:
             pymoo's result.
@@ -164,20 +164,26 @@ class Search:
                 # Killed between the last checkpoint and the tables that belong to it.
                 self.folder.save_tables(algorithm, self.config)
             started = time.perf_counter()
-            while algorithm.has_next() and time.perf_counter() - started < seconds:
+            while algorithm.has_next():
                 algorithm.next()
                 unsaved = True
                 self.folder.save(algorithm, self.config)
                 unsaved = False
+                if time.perf_counter() - started >= seconds:
+                    break
         except KeyboardInterrupt:
             if unsaved:
                 # In the middle of saving: the tables would disagree on how many there are.
                 self.folder.save(algorithm, self.config)
             raise
         except OSError as error:
+            again = (
+                "its checkpoint is whole: make room and resume"
+                if (self.folder.path / CHECKPOINT).exists()
+                else "make room and search again with --overwrite"
+            )
             raise RunError(
-                f"folder {self.folder.path} cannot be written to ({error}); its checkpoint is "
-                "whole: make room and resume"
+                f"folder {self.folder.path} cannot be written to ({error}); {again}"
             ) from error
         result = algorithm.result()
         result.algorithm = algorithm  # as pymoo's minimize does

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from pymoo_nas.evaluation import logits_of
 from pymoo_nas.files import load_weights
 from pymoo_nas.image_arrays import channels_last, normalize, resize
 from pymoo_nas.models import build_model
+from pymoo_nas.origin import design_of
 from pymoo_nas.runs import FINAL
 from pymoo_nas.spaces import space_from_settings
 
@@ -81,7 +83,9 @@ class TrainedNetwork:
             expected = "uint8 from 0 to 255"
             fits = images.dtype.kind in "ui" and images.min() >= 0 and images.max() <= 255
         else:
-            fits = images.dtype != np.uint8
+            small = images.dtype.kind in "ui" and images.min() >= 0 and images.max() <= 255
+            fits = not small and bool(np.isfinite(images).all())
+            expected = "finite float32"
         if not fits or images.shape[3] != len(self.mean):
             raise DatasetError(
                 f"images: got {images.dtype} from {images.min()} to {images.max()}, channels: "
@@ -121,11 +125,17 @@ def load_trained(
     """
     target = resolve_device(device)
     folder = Path(folder)
-    if not (folder / DESCRIPTION).exists() and (folder / FINAL / DESCRIPTION).exists():
-        folder = folder / FINAL
+    inside = folder / FINAL
+    if not os.path.exists(folder / DESCRIPTION) and os.path.exists(inside / DESCRIPTION):
+        folder = inside
     described = _read(folder)
     try:
         built = _rebuild(folder, described) if network is None else network
+        if network is None and design_of(built) != described["design"]:
+            raise RunError(
+                f"{folder}: the network was changed after it was built, or is built otherwise by "
+                "this version; build it in Python and give it: load_trained(folder, network=...)"
+            )
         trained = TrainedNetwork(
             network=built,
             class_names=tuple(map(str, described["class_names"])),
@@ -157,7 +167,7 @@ class _Images(NamedTuple):
 
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise RunError(
             f"folder {folder} holds no finished training ({DESCRIPTION} is missing); expected what "
             "pymoo-nas train writes; one that was interrupted is continued by train --resume"

@@ -25,7 +25,7 @@ from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
 from pymoo_nas.files import WEIGHTS_FILE, save_weights, write_csv, write_json
-from pymoo_nas.origin import origin_of
+from pymoo_nas.origin import design_of, origin_of
 from pymoo_nas.trained import DESCRIPTION, describe_images
 from pymoo_nas.trainer import Settings, Trainer
 from pymoo_nas.training_state import STATE_FILE, restore_state, write_state
@@ -230,9 +230,13 @@ def _written_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        again = (
+            "continue with --resume (resume=True)"
+            if (folder / STATE_FILE).exists()
+            else "train again with --overwrite (overwrite=True)"
+        )
         raise RunError(
-            f"folder {str(folder)!r} cannot be written to ({error}); make room and continue with "
-            "--resume (resume=True)"
+            f"folder {str(folder)!r} cannot be written to ({error}); make room and {again}"
         ) from error
 
 
@@ -244,6 +248,7 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
         "dataset": dataset.name,
         **describe_images(dataset),
         "network": origin_of(trainer.network),
+        "design": design_of(trainer.network),
         "parameters": count_parameters(trainer.network),
         "settings": asdict(trainer.settings),
         "best_epoch": training.best_epoch,

@@ -6,7 +6,6 @@ the file's metadata.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import copy_state, misfits, save_weights
+from pymoo_nas.origin import design_of
 
 if TYPE_CHECKING:
     from pymoo_nas.trainer import Trainer
@@ -98,7 +98,7 @@ def _identity(trainer: Trainer) -> dict[str, Any]:
         "settings": asdict(trainer.settings),
         "data": trainer.dataset.fingerprint,
         # Layers without weights leave no trace among the tensors.
-        "network": {"sha256": hashlib.sha256(repr(trainer.network).encode()).hexdigest()},
+        "network": {"sha256": design_of(trainer.network)},
     }
 
 

@@ -62,13 +62,28 @@ def test_training_on_other_images(searched: Run) -> None:
     assert described["class_names"] == ["0", "1", "2", "3"]
 
 
+def test_limits_are_those_of_the_runs_images(run: Run) -> None:
+    """More classes and larger images make the network larger; the limits do not speak of them."""
+    write_images(Path("images.npz"))
+    assert run("search", "images.npz", *TINY, "--out", "free")[0] == 0
+    row = RunFolder("free").front().iloc[0]
+    limits = ("--max-params", str(row["params"]), "--max-flops", str(row["flops"]))
+    assert run("search", "images.npz", *TINY, *limits, "--out", "run")[0] == 0
+    assert run("choose", "run", "--by", "knee")[0] == 0
+    write_images(Path("eight.npz"), 64, n_classes=8)
+    others = (("--dataset", "eight.npz"), ("--image-size", "12"))
+    for index, other in enumerate(others):
+        code, _, err = run("train", "run", *other, "--epochs", "1", "--out", str(index))
+        assert (code, err) == (0, "")
+
+
 @pytest.mark.filterwarnings("default")
 def test_training_on_changed_images(searched: Run) -> None:
     """Images that have changed since the search are trained on with a warning."""
     write_images(Path("images.npz"), 60)
     code, _, err = searched("train", "run", "--epochs", "1")
     assert code == 0
-    assert "warning: run: the images are not those of the search" in err
+    assert "warning: run: the images in images are not those of the search any more" in err
 
 
 @pytest.mark.filterwarnings("default")

@@ -66,7 +66,7 @@ def test_interrupted_run_is_resumed(
 
 def test_time_is_up(run: Run, finished: Path) -> None:
     """No generation begins after the given time; the rest ends as if nothing had happened."""
-    code, out, err = run("search", *TINY, "--minutes", "0.00001", "--out", "short")
+    code, out, err = run("search", *TINY, "--minutes", "1e-12", "--out", "short")
     assert (code, err) == (0, "")
     assert "1 of 3 generations; continue with: pymoo-nas search --resume short" in out
     assert "wrote short/front.png" in out
@@ -74,6 +74,10 @@ def test_time_is_up(run: Run, finished: Path) -> None:
     code, out, _ = run("search", "--resume", "short", "--minutes", "60")
     assert (code, "minutes have passed" in out) == (0, False)
     assert (finished / "evolution.png").read_bytes() == Path("short/evolution.png").read_bytes()
+    limits = ("--minutes", "1e-12", "--max-params", "20", "--out", "none")
+    code, out, err = run("search", *TINY, *limits)
+    assert (code, err) == (0, "")
+    assert "1 of 3 generations; continue with" in out
     for minutes in ("0", "-1", "nan"):
         code, _, err = run("search", "--minutes", minutes)
         assert (code, "expected more than 0" in err) == (2, True)

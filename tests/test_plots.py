@@ -235,6 +235,7 @@ def test_front_that_was_kept_is_ringed() -> None:
         assert (ringed < [panel.get_xlim()[1], panel.get_ylim()[1]]).all()
     assert "ringed: the 3 that were kept" in texts(figure)
     assert "ringed" not in texts(plot_front(frame))
+    assert "ringed" not in texts(plot_front(frame, kept.assign(degenerate="no ReLU")))
 
 
 def test_front_of_one_point() -> None:

@@ -146,6 +146,8 @@ def test_what_is_no_genotype_or_space() -> None:
     ("error", "reason"),
     [
         (RuntimeError("no kernel for this"), "no kernel for this"),
+        (ZeroDivisionError("by nought"), "by nought"),
+        (KeyError("lost"), "lost"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "does not fit in memory"),
         (MemoryError(), "does not fit in memory"),
     ],

@@ -291,6 +291,18 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not list((tmp_path / "run").glob(".*-checkpoint*"))
 
 
+def test_no_room_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a checkpoint there is nothing to resume."""
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    search = begin(tmp_path / "run")
+    monkeypatch.setattr(RunFolder, "save_config", full)
+    with pytest.raises(RunError, match=r"No space left.*search again with --overwrite"):
+        search.run()
+
+
 def test_checkpoint_is_plain_json(cut: Path) -> None:
     """The state holds numbers and texts only, and every scored candidate once."""
     state = json.loads((cut / CHECKPOINT).read_text("utf-8"))["state"]

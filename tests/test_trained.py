@@ -96,6 +96,20 @@ def test_operation_of_a_known_name_is_not_taken_for_it(tmp_path: Path) -> None:
         load_trained(tmp_path)
 
 
+def test_network_that_was_changed_is_not_built_again(tmp_path: Path) -> None:
+    """A network that had other activations when it was trained is not taken for the one by name."""
+    network = build_final(["8000"], problem=NASProblem(DATA, n_images=6))
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(module, name, nn.GELU())
+    train(network, DATA, epochs=1, out=tmp_path)
+    with pytest.raises(RunError, match="changed after it was built"):
+        load_trained(tmp_path)
+    given = load_trained(tmp_path, network=network)
+    assert (given.probabilities(DATA.test_images) == expected(network, DATA)).all()
+
+
 def test_scored_network_is_no_trained_one() -> None:
     """The network that is scored keeps no name, since by its name another one is trained."""
     scored = build_model("8000", DATA, scored=True)
@@ -136,15 +150,18 @@ def test_images_of_another_kind_are_refused(trained: TrainedNetwork) -> None:
 
 
 def test_floats_for_a_network_of_floats(tmp_path: Path) -> None:
-    """A network that was trained on floats takes them in any precision, and no integers."""
+    """A network of floats takes finite ones in any precision, and no integers that are bytes."""
     data = small_dataset(dtype=np.float32)
     network = build_model("resnet20", data)
     train(network, data, epochs=1, out=tmp_path)
     trained = load_trained(tmp_path)
     asked = trained.probabilities(data.test_images.astype(np.float64))
     assert (asked == expected(network, data)).all()
-    with pytest.raises(DatasetError, match="trained on float32"):
-        trained.probabilities(DATA.test_images)
+    whole = DATA.test_images.astype(np.int64)
+    for strange in (whole, DATA.test_images, np.full((1, 8, 8), np.nan)):
+        with pytest.raises(DatasetError, match="trained on finite float32"):
+            trained.probabilities(strange)
+    assert trained.probabilities(300 * whole).shape == asked.shape
 
 
 @pytest.mark.parametrize(
@@ -154,7 +171,7 @@ def test_floats_for_a_network_of_floats(tmp_path: Path) -> None:
         (lambda values: values.update(class_names=None), "of a version that kept less"),
         (lambda values: values.pop("network"), "of a version that kept less"),
         (lambda values: values["network"].update(model="nosuch"), "cannot be built again"),
-        (lambda values: values.update(class_names=["a", "b"]), "do not fit"),
+        (lambda values: values.update(class_names=["a", "b"]), "built otherwise"),
     ],
     ids=["no mean", "no names", "no network", "unknown network", "fewer classes"],
 )

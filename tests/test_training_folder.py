@@ -15,6 +15,7 @@ import torch
 from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
+from pymoo_nas import training
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import WEIGHTS_FILE, copy_state, load_weights
 from pymoo_nas.trainer import Trainer
@@ -57,8 +58,23 @@ def test_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.Mo
         raise safetensors.SafetensorError("No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(RunError, match=r"cannot be written to .*No space left.*--resume"):
+    with pytest.raises(RunError, match=r"cannot be written to .*No space left.*--overwrite"):
         train(small_network(), small_dataset(), epochs=1, out=tmp_path)
+    monkeypatch.undo()
+
+    original = training.write_csv
+
+    def full_table(path: Path, *given: Any, **named: Any) -> None:
+        if path.name == "recall.csv":
+            raise OSError(28, "No space left on device")
+        original(path, *given, **named)
+
+    monkeypatch.setattr(training, "write_csv", full_table)
+    with pytest.raises(RunError, match=r"No space left.*--resume"):
+        train(small_network(), small_dataset(), epochs=1, out=tmp_path)
+    monkeypatch.undo()
+    train(small_network(), small_dataset(), epochs=1, out=tmp_path, resume=True)
+    assert {path.name for path in tmp_path.iterdir()} == ALL_FILES
 
 
 def test_folder_holds_the_whole_training(tmp_path: Path) -> None:
