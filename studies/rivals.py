@@ -143,7 +143,8 @@ def main() -> None:
     parser.add_argument("--rivals", nargs="+", choices=SEARCHES, default=list(SEARCHES))
     parser.add_argument("--max-params", type=int)
     parser.add_argument("--max-flops", type=int)
-    for name, default in (("candidates", 500), ("seeds", 5), ("inits", 2)):
+    numbers = (("candidates", 500), ("first-seed", 0), ("seeds", 5), ("inits", 2))
+    for name, default in numbers:
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     space = SPACES[arguments.space]()
@@ -167,7 +168,7 @@ def main() -> None:
         f"{arguments.space}, {arguments.candidates} candidates, {len(accuracies)} classes with "
         f"known accuracy"
     )
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.seeds):
         for rival in arguments.rivals:
             if (rival, seed) in done:
                 continue
@@ -178,7 +179,8 @@ def main() -> None:
             row["seconds"] = time.perf_counter() - start
             rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
             rows.to_csv(arguments.out, index=False)
-    report(rows[rows["rival"].isin(arguments.rivals)])
+    asked = rows["rival"].isin(arguments.rivals) & (rows["seed"] >= arguments.first_seed)
+    report(rows[asked])
 
 
 if __name__ == "__main__":

@@ -8,31 +8,32 @@ each slot and for the best that any choice could do; and the largest share of pa
 operations among the winners' operations against that of all contenders.
 
 Command:
-    python studies/tournament_worth.py --cifar PATH/cifar40.npz --cells cells.csv --tournaments 8
+    python studies/tournament_worth.py --cifar PATH/cifar40.npz --cells cells.csv \
+        --reduction between --tournaments 8
 
 The 30 cells of cell_accuracy.py, AMD EPYC virtual machine, seeds from 0, beside other work; ± is
-the standard deviation over tournaments, differences in points of accuracy; at a commit that halved
-features by averages between slots, behind the cells:
+the standard deviation over tournaments, differences in points of accuracy:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; 30 cells,
-        n = 8 tournaments of 5 slots
-    20 steps                 concordance 0.51 ± 0.08, winners +0.01 ± 1.39, rank sum +2.39 ± 0.80,
-        best +3.14 ± 0.85, parameter-free 0.49 of winners, 0.50 of all, last loss 2.17, 10.0 s
-    20 steps, head start 0.5 concordance 0.79 ± 0.07, winners +2.32 ± 1.06, rank sum +2.39 ± 0.80,
-        best +3.14 ± 0.85, parameter-free 0.48 of winners, 0.50 of all, last loss 2.15, 9.1 s
-    20 steps, head start 1   concordance 0.81 ± 0.09, winners +2.35 ± 0.64, rank sum +2.39 ± 0.80,
-        best +3.14 ± 0.85, parameter-free 0.47 of winners, 0.50 of all, last loss 2.17, 10.7 s
-    20 steps, head start 2   concordance 0.79 ± 0.13, winners +2.54 ± 0.81, rank sum +2.39 ± 0.80,
-        best +3.14 ± 0.85, parameter-free 0.47 of winners, 0.50 of all, last loss 2.13, 11.7 s
+        reduction between, n = 8 tournaments of 5 slots
+    20 steps                 concordance 0.45 ± 0.12, winners -0.03 ± 0.77, rank sum +1.52 ± 0.31,
+        best +1.87 ± 0.27, parameter-free 0.53 of winners, 0.53 of all, last loss 1.92, 4.2 s
+    60 steps                 concordance 0.50 ± 0.15, winners -0.03 ± 1.06, rank sum +1.52 ± 0.31,
+        best +1.87 ± 0.27, parameter-free 0.55 of winners, 0.53 of all, last loss 1.73, 12.6 s
+    200 steps                concordance 0.46 ± 0.10, winners -0.06 ± 0.42, rank sum +1.52 ± 0.31,
+        best +1.87 ± 0.27, parameter-free 0.53 of winners, 0.53 of all, last loss 1.59, 55.4 s
+    20 steps, head start 0.5 concordance 0.79 ± 0.09, winners +1.52 ± 0.55, rank sum +1.52 ± 0.31,
+        best +1.87 ± 0.27, parameter-free 0.48 of winners, 0.53 of all, last loss 1.92, 4.3 s
+    20 steps, head start 1   concordance 0.84 ± 0.04, winners +1.78 ± 0.29, rank sum +1.52 ± 0.31,
+        best +1.87 ± 0.27, parameter-free 0.48 of winners, 0.53 of all, last loss 1.96, 4.3 s
+    20 steps, head start 2   concordance 0.85 ± 0.06, winners +1.73 ± 0.24, rank sum +1.52 ± 0.31,
+        best +1.87 ± 0.27, parameter-free 0.49 of winners, 0.53 of all, last loss 1.95, 4.3 s
 
-and of an earlier run, n = 4, where the rank sum is at +2.63 ± 0.52 and the best at +3.29 ± 0.88:
-
-    60 steps                 concordance 0.54 ± 0.07, winners +0.93 ± 1.86, 34.1 s
-
-By its training alone a tournament chooses no better than chance, while the sum of ranks finds
-nearly the best cell of each slot. So alphas start where the scores put them: then the larger alpha
-belongs to the better cell in four of five pairs, as often as by the scores themselves. The training
-neither helps nor harms beyond that; it does not prefer parameter-free operations.
+By its training alone a tournament chooses no better than chance, however long it trains. So alphas
+start where the scores put them: then the larger alpha belongs to the better cell in five of six
+pairs, and the winners are as good as the best of each slot but for 0.1 point. The sum of log ranks
+chooses slightly worse, within a standard deviation: an alpha starts at the sum of ranks themselves.
+There is no preference for parameter-free operations.
 """
 
 from __future__ import annotations
