@@ -142,7 +142,7 @@ def network_errors(
             raise
         raise NetworkError(
             f"the network cannot {failed} images of shape {tuple(images.shape)} "
-            f"({images.dtype}, {images.device}): {error}; {remedy}"
+            f"({images.dtype}, {images.device}): {type(error).__name__}: {error}; {remedy}"
         ) from error
 
 
