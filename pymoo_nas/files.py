@@ -73,6 +73,28 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def read_object(path: Path, absent: str, again: str) -> dict[str, Any]:
+    """Read what `write_json` wrote of a mapping.
+
+    Args:
+        path: the file.
+        absent: the message where there is none.
+        again: what to do about a damaged one.
+
+    Raises:
+        RunError: no such file, or no JSON object.
+    """
+    if not os.path.isfile(path):
+        raise RunError(absent)
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}); {again}") from error
+    if not isinstance(read, dict):
+        raise RunError(f"{path}: damaged (no JSON object); {again}")
+    return read
+
+
 def copy_state(network: nn.Module) -> dict[str, Tensor]:
     """A network's state by name, on the CPU; tensors that share memory get a copy each."""
     return {

@@ -26,7 +26,7 @@ from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
 from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import DatasetError, RunError
-from pymoo_nas.files import write_json
+from pymoo_nas.files import read_object, write_json
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, save_figure
 from pymoo_nas.problem import NASProblem
@@ -176,19 +176,11 @@ class RunFolder:
         Raises:
             RunError: no run there, or a damaged file.
         """
-        path = self.path / CONFIG
-        if not path.is_file():
-            raise RunError(
-                f"folder {self.path} holds no run ({CONFIG} is missing); expected what "
-                "pymoo-nas search --out writes"
-            )
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RunError(f"{path}: damaged ({error}); search again") from error
-        if not isinstance(config, dict):
-            raise RunError(f"{path}: damaged (no JSON object); search again")
-        return config
+        absent = (
+            f"folder {self.path} holds no run ({CONFIG} is missing); expected what "
+            "pymoo-nas search --out writes"
+        )
+        return read_object(self.path / CONFIG, absent, "search again")
 
     def front(self) -> pd.DataFrame:
         """The front, best rank sum first."""

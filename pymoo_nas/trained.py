@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import DatasetError, PymooNasError, RunError
 from pymoo_nas.evaluation import logits_of
-from pymoo_nas.files import load_weights
+from pymoo_nas.files import load_weights, read_object
 from pymoo_nas.image_arrays import channels_last, normalize, resize
 from pymoo_nas.models import build_model
 from pymoo_nas.origin import design_of
@@ -128,7 +127,11 @@ def load_trained(
     inside = folder / FINAL
     if not os.path.exists(folder / DESCRIPTION) and os.path.exists(inside / DESCRIPTION):
         folder = inside
-    described = _read(folder)
+    absent = (
+        f"folder {folder} holds no finished training ({DESCRIPTION} is missing); expected what "
+        "pymoo-nas train writes; one that was interrupted is continued by train --resume"
+    )
+    described = read_object(folder / DESCRIPTION, absent, "train again")
     try:
         built = _rebuild(folder, described) if network is None else network
         if network is None and design_of(built) != described["design"]:
@@ -163,22 +166,6 @@ class _Images(NamedTuple):
     name: str
     in_channels: int
     n_classes: int
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / DESCRIPTION
-    if not os.path.isfile(path):
-        raise RunError(
-            f"folder {folder} holds no finished training ({DESCRIPTION} is missing); expected what "
-            "pymoo-nas train writes; one that was interrupted is continued by train --resume"
-        )
-    try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path}: damaged ({error}); train again") from error
-    if not isinstance(described, dict):
-        raise RunError(f"{path}: damaged (no JSON object); train again")
-    return described
 
 
 def _rebuild(folder: Path, described: Mapping[str, Any]) -> nn.Module:
