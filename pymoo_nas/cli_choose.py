@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import typer
 from rich.console import Console
@@ -175,6 +176,11 @@ def _show(console: Console, ordered: pd.DataFrame, method: str) -> None:
     for name in columns:
         table.add_column(name, justify="right")
     for _, row in ordered.head(SHOWN).iterrows():
-        values = (f"{row[n]:,}" if n in Counts._fields else f"{row[n]:.4g}" for n in columns)
-        table.add_row(str(row["genotype"]), *values)
+        table.add_row(str(row["genotype"]), *(_text(row[n], n) for n in columns))
     console.print(table)
+
+
+def _text(value: Any, column: str) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return f"{value:,}" if column in Counts._fields else f"{value:.4g}"

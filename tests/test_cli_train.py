@@ -57,6 +57,7 @@ def test_choose_and_train(run: Run, finished: Path) -> None:
     code, out, _ = run("choose", str(finished), "--by", "gradients", "--top", "1")
     assert code == 0
     assert "growth 0.00, smoothness" in out
+    assert out.count("yes") + out.count(" no ") >= len(folder.front())
     (finished / runs.CHOICE).unlink()
 
 
