@@ -33,6 +33,8 @@ from pymoo_nas.cli_options import (
 from pymoo_nas.counts import Counts
 from pymoo_nas.errors import SearchError
 from pymoo_nas.runs import Choice, RunFolder
+from pymoo_nas.search_space import CellSpace
+from pymoo_nas.spaces import SPACES
 
 COLUMNS = ("ntk", "activation", "correlation", "params", "flops", "acts")
 METHOD_COLUMNS = ("rank_sum", "distance", *STEADINESS, "steady", "accuracy")
@@ -59,7 +61,8 @@ def choose(
     by: Annotated[
         str | None,
         typer.Option(
-            help="ranks, knee, weights, gradients, or training; default ranks, or weights if given."
+            help="ranks, knee, weights, gradients, or training; default weights if given, "
+            "gradients for NAS-Bench-201, else ranks."
         ),
     ] = None,
     weights: Annotated[
@@ -93,7 +96,8 @@ def choose(
     the search kept.
     """
     weights = [*(weights or []), *(more or [])]
-    method = by or ("weights" if weights else "ranks")
+    folder = RunFolder(run)
+    method = by or ("weights" if weights else _default_method(folder))
     if method not in METHODS:
         raise SearchError(f"--by {method!r}; expected one of {', '.join(METHODS)}")
     used = OPTIONS_OF.get(method, ())
@@ -103,7 +107,6 @@ def choose(
     if weights and method != "weights":
         raise SearchError(f"--weights {' '.join(weights)} with --by {method}; leave one out")
     console = terminal()
-    folder = RunFolder(run)
     parsed = parse_weights(weights) if weights else None
     most = {} if top is None else {"top": top}
     limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
@@ -146,6 +149,17 @@ def choose(
     _show(console, ordered, method)
     console.print(f"chosen: {chosen}", highlight=False, soft_wrap=True)
     console.print(f"next: pymoo-nas train {run}", highlight=False, soft_wrap=True)
+
+
+def _default_method(folder: RunFolder) -> str:
+    """Gradients where another network is trained than the one that was scored, ranks elsewhere.
+
+    On NAS-Bench-201, trained five times as deep, that hands over better ones (studies/rivals.py).
+    """
+    settings = folder.config().get("search_space")
+    name = settings.get("space") if isinstance(settings, dict) else None
+    space = SPACES.get(str(name), CellSpace)
+    return "ranks" if space.limits_final else "gradients"
 
 
 def parse_weights(texts: list[str]) -> dict[str, float]:
