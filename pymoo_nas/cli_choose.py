@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ from pymoo_nas.cli_options import (
 )
 from pymoo_nas.counts import Counts
 from pymoo_nas.errors import SearchError
+from pymoo_nas.gradient_flow import Steadiness
 from pymoo_nas.runs import Choice, RunFolder
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.spaces import SPACES
@@ -97,19 +99,11 @@ def choose(
     """
     weights = [*(weights or []), *(more or [])]
     folder = RunFolder(run)
-    method = by or ("weights" if weights else _default_method(folder))
-    if method not in METHODS:
-        raise SearchError(f"--by {method!r}; expected one of {', '.join(METHODS)}")
-    used = OPTIONS_OF.get(method, ())
-    refuse_given(ctx, [n for n in OPTIONS_OF["training"] if n not in used], f"with --by {method}")
-    if method == "weights" and not weights:
-        raise SearchError("--by weights needs --weights, such as ntk=2 activation=1")
-    if weights and method != "weights":
-        raise SearchError(f"--weights {' '.join(weights)} with --by {method}; leave one out")
+    method = _method(ctx, folder, by, weights)
     console = terminal()
     parsed = parse_weights(weights) if weights else None
-    most = {} if top is None else {"top": top}
     limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
+    most = {} if top is None else {"top": top}
     if method in ("knee", "weights"):
         ordered = order_front(folder.front(), weights=parsed, **limits)
     else:
@@ -120,12 +114,7 @@ def choose(
             folder.problem(device="cpu"),
             **most,
             seed=seed,
-            progress=lambda genotype, found: console.print(
-                f"{genotype}: growth {found.growth:.2f}, smoothness {found.smoothness:.3f}"
-                f"{', steady' if found.steady else ''}",
-                highlight=False,
-                soft_wrap=True,
-            ),
+            progress=partial(_tell_gradients, console),
         )
     if method == "training":
         ordered = try_out(
@@ -137,11 +126,7 @@ def choose(
             precision=precision,
             seed=seed,
             device=device,
-            progress=lambda genotype, accuracy: console.print(
-                f"{genotype}: {accuracy:.1%} of the held-out images",
-                highlight=False,
-                soft_wrap=True,
-            ),
+            progress=partial(_tell_accuracy, console),
         )
     chosen = str(ordered["genotype"].iloc[0])
     made = Choice([chosen], method, cells, folder.config().get("generations_done"))
@@ -149,6 +134,39 @@ def choose(
     _show(console, ordered, method)
     console.print(f"chosen: {chosen}", highlight=False, soft_wrap=True)
     console.print(f"next: pymoo-nas train {run}", highlight=False, soft_wrap=True)
+
+
+def _method(ctx: typer.Context, folder: RunFolder, by: str | None, weights: list[str]) -> str:
+    """The method that is asked for.
+
+    Raises:
+        SearchError: there is none of that name, or options that belong to others.
+    """
+    method = by or ("weights" if weights else _default_method(folder))
+    if method not in METHODS:
+        raise SearchError(f"--by {method!r}; expected one of {', '.join(METHODS)}")
+    used = OPTIONS_OF.get(method, ())
+    refuse_given(ctx, [n for n in OPTIONS_OF["training"] if n not in used], f"with --by {method}")
+    if method == "weights" and not weights:
+        raise SearchError("--by weights needs --weights, such as ntk=2 activation=1")
+    if weights and method != "weights":
+        raise SearchError(f"--weights {' '.join(weights)} with --by {method}; leave one out")
+    return method
+
+
+def _tell_gradients(console: Console, genotype: str, found: Steadiness) -> None:
+    console.print(
+        f"{genotype}: growth {found.growth:.2f}, smoothness {found.smoothness:.3f}"
+        f"{', steady' if found.steady else ''}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _tell_accuracy(console: Console, genotype: str, accuracy: float) -> None:
+    console.print(
+        f"{genotype}: {accuracy:.1%} of the held-out images", highlight=False, soft_wrap=True
+    )
 
 
 def _default_method(folder: RunFolder) -> str:

@@ -120,7 +120,10 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
     top = ranks.groupby(generation).rank(method="first").to_numpy() <= _TOP
 
     figure = Figure(figsize=(8.6, 5.6))
-    figure.suptitle(f"The {_TOP} best offspring of each generation (black: origin)", fontsize=10)
+    figure.suptitle(
+        f"The {_TOP} best offspring of each generation (black: the best of every score)",
+        fontsize=10,
+    )
     limits = _robust_limits(scores[top])
     axes = _scaled_axes(figure, limits)
     if top.any():

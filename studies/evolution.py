@@ -11,7 +11,7 @@ AMD EPYC virtual machine, seed 0, beside other work; the pictures are studies/fi
 and offspring.png:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; {'generations': 30,
-        'offspring': 20, 'seed': 0, 'max-params': 560000, 'max-flops': 45000000}, 249 s
+        'offspring': 20, 'seed': 0, 'max-params': 560000, 'max-flops': 45000000}, 164 s
     600 candidates, 319 within the limits and not degenerate
     generation  1: best offspring ntk 1.722, activation -671.175, correlation 0.576
     generation 10: best offspring ntk 2.398, activation -690.765, correlation 0.604
