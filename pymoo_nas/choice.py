@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from pymoo.decomposition.asf import ASF
 from pymoo.mcdm.pseudo_weights import PseudoWeights
 
 from pymoo_nas.errors import SearchError
-from pymoo_nas.final import build_final, check_n_cells, keeps_limits
+from pymoo_nas.final import build_final, keeps_limits
 from pymoo_nas.gradient_flow import Steadiness, steadiness
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
@@ -204,8 +205,7 @@ def try_out(
     """
     if front.empty or top < 1:
         raise SearchError(f"{len(front)} architectures, top={top}; expected at least one to try")
-    check_n_cells(problem.search_space, n_cells)
-    tried = front[_keeping(front["genotype"], n_cells, problem, top)]
+    tried = front.iloc[_keeping(front["genotype"], n_cells, problem, top)]
     accuracies = []
     for genotype in tried["genotype"]:
         network = build_final(genotype, n_cells, problem=problem, seed=seed)
@@ -225,20 +225,21 @@ def try_out(
     )
 
 
-def _keeping(
-    genotypes: pd.Series, n_cells: int | None, problem: NASProblem, top: int
-) -> npt.NDArray[np.bool_]:
-    """Which are the first `top` whose network of so many cells is within the problem's limits.
+def _keeping(genotypes: pd.Series, n_cells: int | None, problem: NASProblem, top: int) -> list[int]:
+    """Places of the first `top` whose network of so many cells is within the problem's limits.
 
     Raises:
         SearchError: there are none.
     """
     n_cells = n_cells or problem.search_space.n_cells
-    kept = np.zeros(len(genotypes), dtype=bool)
-    for index, text in enumerate(genotypes):
-        cells = [problem.search_space.parse(text)] * n_cells
-        kept[index] = kept.sum() < top and keeps_limits(cells, problem)
-    if not kept.any():
+    parse = problem.search_space.parse
+    fitting = (
+        place
+        for place, text in enumerate(genotypes)
+        if keeps_limits([parse(text)] * n_cells, problem)
+    )
+    kept = list(islice(fitting, top))
+    if not kept:
         raise SearchError(
             f"no architecture keeps the limits {dict(problem.limits)} with {n_cells} cells; use "
             "fewer, or search with higher limits"

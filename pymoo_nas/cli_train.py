@@ -34,7 +34,7 @@ from pymoo_nas.cli_options import (
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
-from pymoo_nas.final import build_final, check_limits, check_n_cells, choose_cells
+from pymoo_nas.final import build_final, choose_cells, keeps_limits
 from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import FINAL, RunFolder
@@ -98,8 +98,12 @@ def train(
         raise SearchError("train what? expected either a run folder, or --model and --dataset")
     if resume and overwrite:
         raise SearchError("--resume and --overwrite; expected one of them")
-    places = {"dataset": dataset, "image_size": image_size, "data_dir": data_dir}
-    places["download"] = download
+    places: dict[str, Any] = {
+        "dataset": dataset,
+        "image_size": image_size,
+        "data_dir": data_dir,
+        "download": download,
+    }
     if run is not None:
         refuse_given(ctx, OF_MODEL, f"with {run}, a run that knows its own")
         asked = {name: value for name, value in places.items() if is_given(ctx, name)}
@@ -197,7 +201,6 @@ def final_of(
 def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tuple[list[Any], str]:
     """The genotypes of the final network, one per cell, and where they are from, in words."""
     space, choice = problem.search_space, folder.choice()
-    check_n_cells(space, cells)
     if choice is None:
         front = folder.front()
         front = front[front["degenerate"] == ""]
@@ -217,7 +220,11 @@ def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tupl
         )
     given = map(space.parse, choice.genotypes)
     chosen = list(islice(cycle(given), cells or choice.n_cells or space.n_cells))
-    check_limits(chosen, problem)
+    if not keeps_limits(chosen, problem):
+        raise SearchError(
+            f"{len(chosen)} cells of the choice together break the limits {dict(problem.limits)}; "
+            "use fewer cells, or choose a smaller one"
+        )
     return chosen, f"chosen by {choice.by}" if choice.by else "chosen"
 
 

@@ -104,7 +104,7 @@ def copy_state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def save_weights(
-    state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
+    state: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
 ) -> None:
     """Write what `copy_state` returned, or other tensors by name, as safetensors.
 
@@ -113,7 +113,7 @@ def save_weights(
     """
     with atomic_write(path) as temporary:
         try:
-            safetensors.torch.save_file(dict(state), temporary, dict(metadata or {}) or None)
+            safetensors.torch.save_file(dict(state), temporary, metadata)
         except safetensors.SafetensorError as error:  # its own error, for a full disk too
             raise OSError(str(error)) from error
 

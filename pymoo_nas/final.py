@@ -16,7 +16,6 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.origin import note_cells
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
-from pymoo_nas.search_space import SearchSpace
 
 MAX_CANDIDATES = 6
 """How many of the front's best are considered for the final network."""
@@ -47,7 +46,8 @@ def build_final(
         (N, C, H, W) → logits (N, n_classes), on the CPU.
 
     Raises:
-        SearchError: an empty front, no genotype, n_cells below 1, or genotypes without a problem.
+        SearchError: an empty front, no genotype, n_cells below 1 or another number than the search
+            space has always, or genotypes without a problem.
     """
     if n_cells is not None and n_cells < 1:
         raise SearchError(f"n_cells={n_cells}; expected at least 1")
@@ -61,6 +61,11 @@ def build_final(
     texts = front_to_frame(given)["genotype"] if from_result else given
     space = problem.search_space
     n_cells = space.n_cells if n_cells is None else n_cells
+    if n_cells != space.n_cells and not space.any_n_cells:
+        raise SearchError(
+            f"{n_cells} cells: networks of this search space have {space.n_cells} stages; leave "
+            "--cells (n_cells) out"
+        )
     genotypes = [space.parse(text) if isinstance(text, str) else text for text in texts]
     if from_result:
         genotypes = choose_cells(genotypes, n_cells, problem)
@@ -115,36 +120,6 @@ def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) ->
         f"no {n_cells} cells of the front keep the limits {problem.limits} together; "
         "use fewer cells, or raise the limit"
     )
-
-
-def check_n_cells(space: SearchSpace[Any], n_cells: int | None) -> None:
-    """Refuse another number of cells where a space's networks have always as many.
-
-    Raises:
-        SearchError: it is another.
-    """
-    if n_cells not in (None, space.n_cells) and not space.any_n_cells:
-        raise SearchError(
-            f"{n_cells} cells: networks of this search space have {space.n_cells} stages; leave "
-            "--cells (n_cells) out"
-        )
-
-
-def check_limits(genotypes: Sequence[Any], problem: NASProblem) -> None:
-    """Refuse a final network that is larger than the problem's limits.
-
-    Args:
-        genotypes: of its cells, in order.
-        problem: the limits, and how large a network is.
-
-    Raises:
-        SearchError: it is.
-    """
-    if not keeps_limits(genotypes, problem):
-        raise SearchError(
-            f"{len(genotypes)} cells of the choice together break the limits "
-            f"{dict(problem.limits)}; use fewer cells, or choose a smaller one"
-        )
 
 
 def keeps_limits(genotypes: Sequence[Any], problem: NASProblem) -> bool:

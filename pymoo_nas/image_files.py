@@ -100,10 +100,10 @@ def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
     """Read ``<folder>/<class>/*`` or ``<folder>/{train,test}/<class>/*``.
 
     The second layout is taken where ``train`` holds folders; without ``test``, ``val`` takes its
-    place (see `TEST_FOLDERS`). Images are uint8, grey where every
-    file is grey, else RGB: 16 bits per channel become 8, a transparent image loses its alpha
-    channel, a photograph is turned as its EXIF entry says. Hidden files, files without an image's
-    ending and folders inside a class are left out.
+    place (see `TEST_FOLDERS`). Images are uint8, grey where every file is grey, else RGB: 16 bits
+    per channel become 8, a transparent image loses its alpha channel, a photograph is turned as its
+    EXIF entry says. Hidden files, files without an image's ending and folders inside a class are
+    left out.
 
     Args:
         folder: an existing folder.

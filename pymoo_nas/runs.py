@@ -222,11 +222,11 @@ class RunFolder:
         Raises:
             RunError: a damaged file.
         """
-        path = self.path / CHOICE
+        path, again = self.path / CHOICE, "choose again, or remove it"
         if not path.is_file():
             return None
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = read_object(path, f"{path}: no such file", again)
             genotypes = list(kept["genotypes"])
             if not genotypes or not all(isinstance(text, str) for text in genotypes):
                 raise TypeError("genotypes are no texts")
@@ -234,8 +234,8 @@ class RunFolder:
             if any(type(value) not in (int, type(None)) for value in numbers.values()):
                 raise TypeError(f"numbers are none: {numbers}")
             return Choice(genotypes, str(kept.get("by", "")), **numbers)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{path}: damaged ({error}); choose again, or remove it") from error
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{path}: damaged ({error}); {again}") from error
 
     def problem(self, **changes: Any) -> NASProblem:
         """The problem that was searched.

@@ -18,7 +18,7 @@ from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import DatasetError, PymooNasError, RunError
 from pymoo_nas.evaluation import logits_of
 from pymoo_nas.files import load_weights, read_object
-from pymoo_nas.image_arrays import channels_last, normalize, resize
+from pymoo_nas.image_arrays import channels_last, normalize, resize, same_type
 from pymoo_nas.models import build_model
 from pymoo_nas.origin import design_of
 from pymoo_nas.runs import FINAL
@@ -77,21 +77,15 @@ class TrainedNetwork:
         Raises:
             DatasetError: they cannot be, or have other channels.
         """
-        expected = self.pixels
-        if expected == "uint8":
-            expected = "uint8 from 0 to 255"
-            fits = images.dtype.kind in "ui" and images.min() >= 0 and images.max() <= 255
-        else:
-            small = images.dtype.kind in "ui" and images.min() >= 0 and images.max() <= 255
-            fits = not small and bool(np.isfinite(images).all())
-            expected = "finite float32"
-        if not fits or images.shape[3] != len(self.mean):
+        array = same_type({"given": images}, "images")["given"]
+        if str(array.dtype) != self.pixels or array.shape[3] != len(self.mean):
+            expected = "uint8 from 0 to 255" if self.pixels == "uint8" else "finite float32"
             raise DatasetError(
                 f"images: got {images.dtype} from {images.min()} to {images.max()}, channels: "
                 f"{images.shape[3]}; the network was trained on {expected}, channels: "
                 f"{len(self.mean)}; convert them"
             )
-        return images.astype(self.pixels, copy=False)
+        return array
 
 
 def describe_images(dataset: Dataset) -> dict[str, Any]:
@@ -179,17 +173,13 @@ def _rebuild(folder: Path, described: Mapping[str, Any]) -> nn.Module:
     images = _Images(folder.name, int(described["in_channels"]), len(described["class_names"]))
     settings = origin["search_space"]
     try:
-        space = None if settings is None else space_from_settings(settings)
         if "model" in origin:
+            space = None if settings is None else space_from_settings(settings)
             return build_model(origin["model"], images, space=space)
-        if space is None:
-            raise TypeError("genotypes without a search space")
+        space = space_from_settings(settings)
+        genotypes = [space.parse(text) for text in origin["genotypes"]]
         with seeded(torch.device("cpu"), 0):
-            return space.build_final(
-                [space.parse(text) for text in origin["genotypes"]],
-                images.in_channels,
-                images.n_classes,
-            )
+            return space.build_final(genotypes, images.in_channels, images.n_classes)
     except PymooNasError as error:
         raise RunError(
             f"{folder / DESCRIPTION}: the network cannot be built again ({error}); train again"
