@@ -53,6 +53,7 @@ Look: TypeAlias = dict[str, Any]
 _SCORES = ("ntk", "activation", "correlation")
 _LABELS = ("ntk: log10 condition number", "activation: −log det", "correlation: −log det")
 _GREY = "#BDBDBD"
+_FENCE = 3  # quartile distances beyond which a value is far out (Tukey 1977)
 _TOP = 3  # how many offspring of a generation `plot_offspring` draws
 _MAX_LABELLED = 12  # more names than this in one group would cover the picture
 
@@ -144,7 +145,10 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     """The non-dominated candidates in three projections, coloured by their parameters.
 
     A frame with a column survived is a history: all that it scored is drawn in grey behind. Axes
-    end at the 98th percentile of that or at the worst of the front; how many lie beyond is noted.
+    end at the 98th percentile of that or at the worst of the front, but never further from the
+    quartiles than `_FENCE` times their distance: one outlier would squeeze all others into a strip.
+    Members of the front beyond the axes are drawn on the border, as triangles; the title counts
+    all that lies beyond.
 
     Args:
         history_or_front: rows with the columns ntk, activation, correlation and params; degenerate
@@ -159,29 +163,39 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     front = np.flatnonzero(usable)
     front = front[NonDominatedSorting().do(scores[front], only_non_dominated_front=True)]
     params, best = _numbers(history_or_front, "params")[front], scores[front]
-    scored = scores[_sound(history_or_front, scores)]
-    scored = scored if "survived" in history_or_front.columns else scored[:0]
+    sound = _sound(history_or_front, scores)
+    n_judged = int(sound.sum())
+    is_history = "survived" in history_or_front.columns
+    sound[front] = False
+    others = scores[sound] if is_history else scores[:0]
     ringed = scores[:0]
     if kept is not None:
-        ringed, sound = _read(kept)
-        ringed = ringed[sound]
-    low, high = _front_limits(scored, np.vstack([best, ringed]))
-    beyond = int((scored > high).any(axis=1).sum())
+        ringed, good = _read(kept)
+        ringed = ringed[good]
+    low, high = _front_limits(others, np.vstack([best, ringed]))
 
     figure = Figure(figsize=(11.5, 4.2), layout="constrained")
     panels = figure.subplots(1, 3)
-    colours: Look = {"c": params, "norm": _norm(params, log=True), "cmap": "viridis"}
-    colours |= {"plotnonfinite": True, "zorder": 3, "linewidths": 0.5}
+    colours: Look = {"norm": _norm(params, log=True), "cmap": "viridis"}
+    colours |= {"plotnonfinite": True, "zorder": 3, "linewidths": 0.5, "edgecolors": "k"}
+    rings: Look = {"s": 110, "facecolors": "none", "edgecolors": "r", "clip_on": False}
     for axes, (x, y) in zip(panels, itertools.combinations(range(3), 2), strict=True):
-        axes.scatter(scored[:, x], scored[:, y], s=9, color=_GREY)
-        drawn = axes.scatter(best[:, x], best[:, y], s=42, edgecolors="k", **colours)
-        axes.scatter(ringed[:, x], ringed[:, y], s=110, facecolors="none", edgecolors="r")
+        pair = [x, y]
+        inside = _within(best[:, pair], low[pair], high[pair])
+        axes.scatter(*others[:, pair].T, s=9, color=_GREY)
+        drawn = axes.scatter(*best[inside][:, pair].T, s=42, c=params[inside], **colours)
+        ends = [np.clip(points[:, pair], low[pair], high[pair]) for points in (best, ringed)]
+        axes.scatter(*ends[1].T, **rings)
+        outside: Look = {"s": 42, "marker": "^", "clip_on": False, **colours}
+        axes.scatter(*ends[0][~inside].T, c=params[~inside], **outside)
         axes.set(xlabel=_LABELS[x], ylabel=_LABELS[y])
         axes.set(xlim=(low[x], high[x]), ylim=(low[y], high[y]))
-    grey = f"; grey: {len(scored)} candidates, {beyond} of them beyond the axes"
-    title = f"Pareto front (lower is better on every axis): {len(best)} in colour"
-    ring = f"; ringed: the {len(ringed)} that were kept"
-    title += ring * (len(ringed) > 0) + grey * (len(scored) > 0)
+    shown = np.vstack([best, others])
+    beyond = int((~_within(shown, low, high)).sum())
+    n = f"{len(best)} of {n_judged} candidates" if is_history else f"{len(best)} candidates"
+    title = f"Pareto front: {n}, coloured (lower is better on every axis)"
+    title += f"; ringed: the {len(ringed)} kept by the search" * (len(ringed) > 0)
+    title += f"; {beyond} beyond the axes" * (beyond > 0)
     figure.suptitle(title, fontsize=10)
     if len(best):
         log = isinstance(drawn.norm, LogNorm)
@@ -301,15 +315,24 @@ def _robust_limits(points: _Floats) -> _Floats:
     return np.array([low, np.percentile(points, 98, axis=0, method="higher")])
 
 
-def _front_limits(scored: _Floats, front: _Floats) -> tuple[_Floats, _Floats]:
-    """Ends of the axes, (3,) each: the front lies inside, outliers of what was scored do not."""
-    together = np.vstack([scored, front])
+def _front_limits(others: _Floats, front: _Floats) -> tuple[_Floats, _Floats]:
+    """Ends of the axes, (3,) each, beyond which outliers lie: see `plot_front`."""
+    together = np.vstack([others, front])
     if len(together) == 0:
         return np.zeros(3), np.ones(3)
-    low = together.min(axis=0)
     high = np.maximum(_robust_limits(together)[1], front.max(axis=0, initial=-np.inf))
+    low = together.min(axis=0)
+    first, third = np.percentile(together, [25, 75], axis=0)
+    # Where half of the values are equal, their distance is no measure of the others.
+    reach = np.where(third > first, _FENCE * (third - first), np.inf)
+    low, high = np.maximum(low, first - reach), np.minimum(high, third + reach)
     margin = np.where(high > low, 0.06 * (high - low), 0.5)
     return low - margin, high + margin
+
+
+def _within(points: _Floats, low: _Floats, high: _Floats) -> _Mask:
+    """Which of the points (n, m) lie between the ends (m,) of all axes."""
+    return np.asarray(((points >= low) & (points <= high)).all(axis=1))
 
 
 def _scaled(points: _Floats, limits: _Floats) -> _Floats:

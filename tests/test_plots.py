@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+import pytest
 from figures import SCORES, WORST, draw, make_groups, make_history, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -197,19 +198,32 @@ def test_front_equals_brute_force(seed: int, n: int, ties: bool) -> None:
 
 
 def test_front_grey_points() -> None:
-    """A history shows all sound candidates in grey; a front has none."""
+    """A history shows the other sound candidates in grey, and the title counts each once."""
     frame = make_history(5, 10)
-    for panel in plot_front(frame).axes[:3]:
-        assert (
-            len(np.asarray(panel.collections[0].get_offsets())) == (frame["degenerate"] == "").sum()
-        )
+    n_sound = int((frame["degenerate"] == "").sum())
+    figure = plot_front(frame)
+    for panel in figure.axes[:3]:
+        grey, coloured = (len(np.asarray(c.get_offsets())) for c in panel.collections[:2])
+        assert grey + coloured == n_sound
+        assert f"Pareto front: {coloured} of {n_sound} candidates" in texts(figure)
     alone = plot_front(frame.drop(columns=["survived", "degenerate", "feasible"]))
     assert len(np.asarray(alone.axes[0].collections[0].get_offsets())) == 0
-    assert "grey" not in texts(alone)
+    assert " of " not in texts(alone)
+
+
+def beyond_axes(panels: list[Axes], values: np.ndarray) -> int:
+    """Rows of scores that a panel does not show where they are."""
+    ends = [panels[0].get_xlim(), panels[0].get_ylim(), panels[1].get_ylim()]
+    return int(
+        sum(
+            any(not low <= value <= high for value, (low, high) in zip(row, ends, strict=True))
+            for row in values
+        )
+    )
 
 
 def test_front_lies_inside_the_axes() -> None:
-    """No member of the front is cut off, and the title counts the candidates that are."""
+    """No member of an ordinary front is cut off, and the title counts the candidates that are."""
     frame = make_history().assign(feasible=True)
     figure = plot_front(frame)
     scored = frame[frame["degenerate"] == ""][SCORES].to_numpy()
@@ -218,22 +232,41 @@ def test_front_lies_inside_the_axes() -> None:
         x, y = np.asarray(panel.collections[1].get_offsets()).T
         assert panel.get_xlim()[0] < x.min() <= x.max() < panel.get_xlim()[1]
         assert panel.get_ylim()[0] < y.min() <= y.max() < panel.get_ylim()[1]
-    high = [panels[0].get_xlim()[1], panels[0].get_ylim()[1], panels[1].get_ylim()[1]]
-    beyond = (scored > high).any(axis=1).sum()
+    beyond = beyond_axes(panels, scored)
     assert 0 < beyond < 0.06 * len(scored)
-    assert f"{beyond} of them beyond" in texts(figure)
+    assert f"{beyond} beyond the axes" in texts(figure)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e9, -1e4])
+@pytest.mark.parametrize("score", SCORES)
+def test_an_outlier_does_not_squeeze_the_front(score: str, far: float) -> None:
+    """One far value of a front's member takes a border place, as a triangle, and is counted."""
+    frame = make_history(5, 8).assign(feasible=True, degenerate="")
+    ordinary = [np.ptp(panel.get_xlim()) for panel in plot_front(frame).axes[:2]]
+    lowest = frame[SCORES].min() - 1
+    frame.loc[len(frame)] = {**frame.iloc[0], **lowest, score: far}
+    figure = plot_front(frame)
+    panels = figure.axes[:3]
+    beyond = beyond_axes(panels, frame[SCORES].to_numpy())
+    assert beyond >= 1
+    assert f"{beyond} beyond the axes" in texts(figure)
+    for panel, pair in zip(panels, itertools.combinations(SCORES, 2), strict=True):
+        triangles = np.asarray(panel.collections[3].get_offsets())
+        assert len(triangles) == (score in pair)
+        assert np.isfinite(triangles).all()
+    assert np.ptp(panels[0].get_xlim()) < 12 * ordinary[0]
 
 
 def test_front_that_was_kept_is_ringed() -> None:
     """Rows that the search kept are ringed in every projection, inside the axes, and counted."""
     frame = make_history().assign(feasible=True)
-    kept = frame[frame["degenerate"] == ""].nlargest(3, "correlation")
+    kept = frame[frame["degenerate"] == ""].nsmallest(3, "correlation")
     figure = plot_front(frame, kept)
     for panel, (x, y) in zip(figure.axes, itertools.combinations(SCORES, 2), strict=False):
         ringed = np.asarray(panel.collections[2].get_offsets())
         assert (ringed == kept[[x, y]].to_numpy()).all()
         assert (ringed < [panel.get_xlim()[1], panel.get_ylim()[1]]).all()
-    assert "ringed: the 3 that were kept" in texts(figure)
+    assert "ringed: the 3 kept by the search" in texts(figure)
     assert "ringed" not in texts(plot_front(frame))
     assert "ringed" not in texts(plot_front(frame, kept.assign(degenerate="no ReLU")))
 
