@@ -183,7 +183,7 @@ def slow_front(frame: pd.DataFrame) -> list[dict[Any, Any]]:
 @given(st.integers(0, 2**31), st.integers(1, 40), st.booleans())
 @settings(max_examples=8, deadline=None)
 def test_front_equals_brute_force(seed: int, n: int, ties: bool) -> None:
-    """The coloured points of each projection are those of a brute-force Pareto filter."""
+    """A brute-force Pareto filter finds the circles of each projection, and the triangles."""
     frame = make_history(1, n, seed)
     if ties:
         frame[SCORES] = np.random.default_rng(seed).integers(0, 4, (n, 3)).astype(float)
@@ -191,10 +191,13 @@ def test_front_equals_brute_force(seed: int, n: int, ties: bool) -> None:
     for panel, (x, y) in zip(
         plot_front(frame).axes, itertools.combinations(SCORES, 2), strict=False
     ):
-        coloured = panel.collections[1]
-        drawn = sorted(map(tuple, np.asarray(coloured.get_offsets()).tolist()))
-        assert drawn == sorted((row[x], row[y]) for row in expected)
-        assert sorted(np.asarray(coloured.get_array())) == sorted(row["params"] for row in expected)
+        circles, triangles = panel.collections[1], panel.collections[3]
+        (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
+        shown = [row for row in expected if left <= row[x] <= right and low <= row[y] <= high]
+        drawn = sorted(map(tuple, np.asarray(circles.get_offsets()).tolist()))
+        assert drawn == sorted((row[x], row[y]) for row in shown)
+        assert sorted(np.asarray(circles.get_array())) == sorted(row["params"] for row in shown)
+        assert len(np.asarray(triangles.get_offsets())) == len(expected) - len(shown)
 
 
 def test_front_grey_points() -> None:
