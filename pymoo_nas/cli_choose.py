@@ -133,6 +133,8 @@ def choose(
     folder.choose(made, weights=parsed, seed=seed)
     _show(console, ordered, method)
     console.print(f"chosen: {chosen}", highlight=False, soft_wrap=True)
+    for path in folder.draw("cell.png"):
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     console.print(f"next: pymoo-nas train {run}", highlight=False, soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import typer
 from rich.progress import track
@@ -28,6 +29,7 @@ def predict(
     images: Annotated[
         list[Path], typer.Argument(help="Image files, and folders of them.", metavar="IMAGES…")
     ],
+    top: Annotated[int, typer.Option(help="Name so many classes, the best first.", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.")] = None,
     device: Device = "cpu",
 ) -> None:
@@ -37,14 +39,16 @@ def predict(
     were trained on floats (digits, some arrays) take no files: see `load_trained` in Python.
     """
     network = load_trained(trained, device=device)
-    channels = len(network.mean)
-    if network.pixels != "uint8" or channels not in (1, 3):
-        raise DatasetError(
-            f"{trained}: trained on {network.pixels} pixels of {channels} channels; image files "
-            "hold uint8 of 1 or 3; use load_trained(...).probabilities(images) in Python"
-        )
+    network.check_files()
+    terminal().print(
+        f"{network.title}, trained in {network.folder}: {100 * network.test_accuracy:.2f} % of its "
+        "test images",
+        highlight=False,
+        soft_wrap=True,
+    )
+    n_named = min(top, len(network.class_names))
     paths = list(dict.fromkeys(path for given in images for path in find_images(given)))
-    rows = [row for part in _parts(paths) for row in _named(network, part)]
+    rows = [row for part in _parts(paths) for row in _named(network, part, n_named)]
     if not rows:
         raise DatasetError(
             f"none of {len(paths)} image files can be read; expected image files, or folders of "
@@ -68,7 +72,9 @@ def _parts(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
     )
 
 
-def _named(network: TrainedNetwork, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def _named(
+    network: TrainedNetwork, paths: Sequence[Path], n_named: int
+) -> Iterator[dict[str, Any]]:
     """A row for each file that can be read, a warning for each that cannot."""
     pixels, skipped = read_images(paths, network.image_size, channels=len(network.mean))
     for path, why in skipped.items():
@@ -77,20 +83,19 @@ def _named(network: TrainedNetwork, paths: Sequence[Path]) -> Iterator[dict[str,
         return
     probabilities = network.probabilities(list(pixels.values()))
     for path, shares in zip(pixels, probabilities, strict=True):
-        best = int(shares.argmax())
-        yield {
-            "image": str(path),
-            "class": network.class_names[best],
-            "probability": float(shares[best]),
-        }
+        row: dict[str, Any] = {"image": str(path)}
+        for place, label in enumerate(np.argsort(-shares, kind="stable")[:n_named], start=1):
+            suffix = "" if place == 1 else f"_{place}"
+            row[f"class{suffix}"] = network.class_names[label]
+            row[f"probability{suffix}"] = float(shares[label])
+        yield row
 
 
 def _show(rows: pd.DataFrame) -> None:
     table = Table()
     for name in rows.columns:
-        table.add_column(
-            name, overflow="fold", justify="right" if name == "probability" else "left"
-        )
-    for image, label, probability in rows.itertuples(index=False):
-        table.add_row(image, label, f"{probability:.3f}")
+        number = name.startswith("probability")
+        table.add_column(name, overflow="fold", justify="right" if number else "left")
+    for row in rows.itertuples(index=False):
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
     terminal().print(table)

@@ -297,4 +297,4 @@ def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
     console.print(table)
     for path in folder.draw():
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    console.print(f"next: pymoo-nas train {folder.path}", highlight=False, soft_wrap=True)
+    console.print(f"next: pymoo-nas choose {folder.path}", highlight=False, soft_wrap=True)

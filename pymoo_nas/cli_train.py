@@ -36,8 +36,9 @@ from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells, keeps_limits
 from pymoo_nas.models import build_model, is_cell
+from pymoo_nas.origin import cells_in_words, design_of
 from pymoo_nas.problem import NASProblem
-from pymoo_nas.runs import FINAL, RunFolder
+from pymoo_nas.runs import RunFolder
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
 from pymoo_nas.training_state import STATE_FILE
@@ -82,7 +83,10 @@ def train(
     data_dir: DataDir = Path("data"),
     download: Download = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder; default RUN/final, or runs/MODEL.")
+        Path | None,
+        typer.Option(
+            help="Folder; default RUN/final (RUN/final-2, … for further choices), or runs/MODEL."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a training.")] = False,
     resume: Annotated[
@@ -115,7 +119,12 @@ def train(
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
         space = cell_space(operations, cells, reduction)
         network = build_model(title, images, space=space, seed=seed)
-    target = out if out is not None else _default_folder(run, title)
+    target = out
+    if target is None and run is not None:
+        again = overwrite or resume
+        target = RunFolder(run).place_of(design_of(network), again=again)
+    elif target is None:
+        target = Path("runs") / title.translate(IN_FOLDERS)
     sample = images.normalized(images.train_images[:1])
     terminal().print(
         f"{title}: {count_parameters(network):,} parameters, "
@@ -143,7 +152,10 @@ def train(
     except KeyboardInterrupt:
         _interrupted(target)
         raise typer.Exit(130) from None
-    _report(trained, target, images)
+    _report(trained, target)
+    if images.train_images.dtype == np.uint8:  # files hold no other pixels
+        place = target if run is None or out is not None else run
+        terminal().print(f"next: pymoo-nas predict {place} IMAGES", highlight=False, soft_wrap=True)
 
 
 def _interrupted(target: Path) -> None:
@@ -155,10 +167,6 @@ def _interrupted(target: Path) -> None:
         if kept
         else "interrupted before the end of the first epoch; nothing is kept"
     )
-
-
-def _default_folder(run: Path | None, model: str) -> Path:
-    return Path("runs") / model.translate(IN_FOLDERS) if run is None else run / FINAL
 
 
 def final_of(
@@ -194,8 +202,7 @@ def final_of(
     chosen, source = _cells_of(folder, problem, cells)
     network = build_final(chosen, len(chosen), problem=problem, seed=seed)
     texts = [space.format(genotype) for genotype in chosen]
-    in_words = f"{texts[0]} × {len(texts)}" if len(set(texts)) == 1 else " → ".join(texts)
-    return network, problem.dataset, f"final network, {source}: {in_words}"
+    return network, problem.dataset, f"final network, {source}: {cells_in_words(texts)}"
 
 
 def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tuple[list[Any], str]:
@@ -228,7 +235,7 @@ def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tupl
     return chosen, f"chosen by {choice.by}" if choice.by else "chosen"
 
 
-def _report(trained: Training, target: Path, images: Dataset) -> None:
+def _report(trained: Training, target: Path) -> None:
     console = terminal()
     table = Table(title="recall by class")
     for name in trained.recall.columns:
@@ -242,5 +249,3 @@ def _report(trained: Training, target: Path, images: Dataset) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    if images.train_images.dtype == np.uint8:  # files hold no other pixels
-        console.print(f"next: pymoo-nas predict {target} IMAGES", highlight=False, soft_wrap=True)

@@ -19,6 +19,9 @@ from pymoo_nas.errors import RunError
 
 WEIGHTS_FILE = "weights.safetensors"
 
+DESCRIPTION = "training.json"
+"""The file of a finished training that tells what the network is and what it takes."""
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:

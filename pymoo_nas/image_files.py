@@ -338,7 +338,14 @@ def _pixels(
         # A named pipe, for instance, would block for ever.
         raise ValueError("a broken link, or no regular file")
     with Image.open(real, formats=FORMATS) as opened:
-        image = _grey_or_rgb(ImageOps.exif_transpose(opened))
+        return as_pixels(opened, size, channels)
+
+
+def as_pixels(
+    opened: Image.Image, size: tuple[int, int], channels: int | None
+) -> NDArray[np.uint8]:
+    """The pixels of an image of PIL; arguments and result are those of `read_images`."""
+    image = _grey_or_rgb(ImageOps.exif_transpose(opened))
     if channels is not None:
         image = image.convert(MODES[channels])
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))

@@ -6,7 +6,7 @@ They are kept in ``training.json`` beside the weights, from which `load_trained`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -31,6 +31,28 @@ def origin_of(network: nn.Module) -> dict[str, Any] | None:
     """What was noted: "model" or "genotypes", and "search_space"; None on a user's own network."""
     origin: dict[str, Any] | None = vars(network).get(_ATTRIBUTE)
     return origin
+
+
+def title_of(origin: Mapping[str, Any] | None) -> str:
+    """What `origin_of` returned, in words for people.
+
+    >>> title_of({"genotypes": ["8", "8", "8"]}), title_of({"model": "resnet20"}), title_of(None)
+    ('8 × 3', 'resnet20', "a network of the user's own")
+    """
+    if origin is None:
+        return "a network of the user's own"
+    if "model" in origin:
+        return str(origin["model"])
+    return cells_in_words(list(map(str, origin["genotypes"])))
+
+
+def cells_in_words(texts: Sequence[str]) -> str:
+    """Genotypes in the order of their cells; one that stands at every stage is written once.
+
+    >>> cells_in_words(["8", "8"]), cells_in_words(["8", "4"])
+    ('8 × 2', '8 → 4')
+    """
+    return f"{texts[0]} × {len(texts)}" if len(set(texts)) == 1 else " → ".join(texts)
 
 
 def design_of(network: nn.Module) -> str:

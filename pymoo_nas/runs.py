@@ -3,7 +3,7 @@
 ``config.json`` (settings, versions, state), ``front.csv``, ``history.csv``, ``tournaments.json``,
 ``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; ``checkpoint.json``, from which
 the search is continued, and ``checkpoint.previous.json``, the one before; after a choice,
-``choice.json``; after training, ``final/``.
+``choice.json``; after training, ``final/``, and for each further network ``final-2/`` and so on.
 """
 
 from __future__ import annotations
@@ -12,27 +12,31 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
+from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
+from matplotlib.figure import Figure
 
 from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
 from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import DatasetError, RunError
-from pymoo_nas.files import read_object, write_json
+from pymoo_nas.files import DESCRIPTION, read_object, write_json
 from pymoo_nas.genotype import Genotype
+from pymoo_nas.origin import cells_in_words, title_of
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, save_figure
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, write_frame
 from pymoo_nas.spaces import space_from_settings
 from pymoo_nas.tournament import tournaments_in
+from pymoo_nas.training_state import design_in, network_of
 
 CONFIG = "config.json"
 FRONT = "front.csv"
@@ -80,10 +84,11 @@ class RunFolder:
         """
         if not overwrite:
             self.check_free()
-        if (self.path / FINAL).exists():
+        trained = self._places()[:-1]
+        if trained:
             raise RunError(
-                f"folder {self.path / FINAL} holds what was trained from the run to be replaced; "
-                "move or remove it, or choose another --out"
+                f"folder {trained[0]} holds what was trained from the run to be replaced; move or "
+                "remove it, or choose another --out"
             )
         self._make()
         # Pictures too: those of another run must not stand beside this one's tables.
@@ -237,6 +242,61 @@ class RunFolder:
         except (KeyError, TypeError) as error:
             raise RunError(f"{path}: damaged ({error}); {again}") from error
 
+    def trained(self) -> Path | None:
+        """The folder of the final network that was trained; of the chosen one after a choice.
+
+        Returns:
+            the folder; None where nothing was trained.
+
+        Raises:
+            RunError: another network than the chosen one was trained; names both.
+        """
+        finished = {folder: network_of(folder) for folder in self._trainings()}
+        if not finished:
+            return None
+        choice = self.choice()
+        if choice is None:
+            return list(finished)[-1]
+        # Of a network of a user's own nothing tells what it is made of.
+        fitting = [f for f, network in finished.items() if _is_of(network, choice.genotypes)]
+        if not fitting:
+            names = ", ".join(f"{title_of(network)} in {f}" for f, network in finished.items())
+            raise RunError(
+                f"{self.path}: the network that was chosen is not trained yet "
+                f"({cells_in_words(choice.genotypes)}; trained: {names}); train it with pymoo-nas "
+                f"train {self.path}, or name the folder of the training that is meant"
+            )
+        return fitting[-1]
+
+    def place_of(self, design: str, *, again: bool = False) -> Path:
+        """Where the training of a final network belongs: ``final``, or ``final-2`` and so on.
+
+        Args:
+            design: of the network, see `design_of`.
+            again: an earlier training is to be continued or replaced.
+
+        Returns:
+            the folder that holds a training of this network, finished or interrupted; else the
+            first one without any, or the first one of all where `again` is set.
+        """
+        taken = {folder: design_in(folder) for folder in self._places()}
+        mine = [folder for folder, found in taken.items() if found == design]
+        free = [folder for folder, found in taken.items() if not found]
+        first: Path = [*mine, *(taken if again else free)][0]
+        return first
+
+    def _places(self) -> list[Path]:
+        """``final``, ``final-2``, …: all that exist, and one more."""
+        names = (FINAL if number == 1 else f"{FINAL}-{number}" for number in count(1))
+        folders: list[Path] = []
+        # os.path, unlike pathlib, takes a name that is too long for one that does not exist.
+        while not folders or os.path.exists(folders[-1]):
+            folders.append(self.path / next(names))
+        return folders
+
+    def _trainings(self) -> list[Path]:
+        return [folder for folder in self._places() if os.path.exists(folder / DESCRIPTION)]
+
     def problem(self, **changes: Any) -> NASProblem:
         """The problem that was searched.
 
@@ -272,26 +332,46 @@ class RunFolder:
                 "search again"
             ) from error
 
-    def draw(self) -> list[Path]:
-        """(Re)draw all pictures from the tables.
+    def draw(self, *names: str) -> list[Path]:
+        """(Re)draw pictures from the tables.
+
+        ``cell.png`` shows the cell that was chosen, before a choice the best of the front.
+
+        Args:
+            *names: of `PICTURES`; all without any.
 
         Returns:
-            the files written.
+            the files written: ``cell.png`` not in spaces whose genotypes are no such cells.
         """
         config = self.config()
         history, front = self.history(), self.front()
-        figures = {
-            "front.png": plot_front(history, front),
-            "evolution.png": plot_evolution(history, self.tournaments()),
-            "offspring.png": plot_offspring(history),
+        draw: dict[str, Callable[[], Figure | None]] = {
+            "front.png": lambda: plot_front(history, front),
+            "evolution.png": lambda: plot_evolution(history, self.tournaments()),
+            "offspring.png": lambda: plot_offspring(history),
+            "cell.png": lambda: self._cell_figure(config.get("search_space", {}), front),
         }
-        settings = config.get("search_space", {})
-        if settings.get("space") == "cell" and len(front):
-            best = Genotype.parse(front["genotype"].iloc[0], len(settings["operations"]))
-            figures["cell.png"] = plot_cell(best, settings["operations"])
-        for name, figure in figures.items():
-            save_figure(figure, self.path / name)
-        return [self.path / name for name in figures]
+        written = []
+        for name in names or PICTURES:
+            figure = draw[name]()
+            if figure is not None:
+                save_figure(figure, self.path / name)
+                written.append(self.path / name)
+        return written
+
+    def _cell_figure(self, settings: Mapping[str, Any], front: pd.DataFrame) -> Figure | None:
+        choice = self.choice()
+        drawn = front["genotype"].tolist() if choice is None else choice.genotypes
+        if settings.get("space") != "cell" or not drawn:
+            return None
+        cell = Genotype.parse(drawn[0], len(settings["operations"]))
+        return plot_cell(cell, settings["operations"])
+
+
+def _is_of(network: Mapping[str, Any] | None, genotypes: Sequence[str]) -> bool:
+    """Whether a network was made of these cells, repeated in turn; true where nothing tells."""
+    cells = (network or {}).get("genotypes")
+    return not cells or list(islice(cycle(genotypes), len(cells))) == cells
 
 
 def versions() -> dict[str, str]:

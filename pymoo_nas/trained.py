@@ -11,21 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import DatasetError, PymooNasError, RunError
 from pymoo_nas.evaluation import logits_of
-from pymoo_nas.files import load_weights, read_object
+from pymoo_nas.files import DESCRIPTION, load_weights, read_object
 from pymoo_nas.image_arrays import channels_last, normalize, resize, same_type
+from pymoo_nas.image_files import MODES, as_pixels, find_images, read_images
 from pymoo_nas.models import build_model
-from pymoo_nas.origin import design_of
-from pymoo_nas.runs import FINAL
+from pymoo_nas.origin import design_of, title_of
+from pymoo_nas.runs import RunFolder
 from pymoo_nas.spaces import space_from_settings
-
-DESCRIPTION = "training.json"
-"""The file of a finished training that tells what the network is and what it takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +39,9 @@ class TrainedNetwork:
         std: (C,), on the same scale.
         pixels: "uint8", or "float32" where the training images were floats on a scale of their own.
         device: where the network is.
+        title: genotypes, or the model's name, in words.
+        folder: that it was loaded from.
+        test_accuracy: fraction of the test images, with the weights that were kept.
     """
 
     network: nn.Module
@@ -49,27 +51,81 @@ class TrainedNetwork:
     std: NDArray[np.float64]
     pixels: str
     device: torch.device
+    title: str
+    folder: Path
+    test_accuracy: float
 
     def probabilities(self, images: Any, *, batch_size: int = 256) -> NDArray[np.float32]:
         """The softmax of the logits: (n, n_classes), rows sum to 1.
 
         Args:
-            images: numpy (n, H, W, C) or (n, H, W), or torch (n, C, H, W) or (n, H, W), with the
-                pixels and channels of the training images; another size is resized.
+            images: one image or several; another size than that of the training is resized. One of
+
+                - the path of an image file, or of a folder of them (sorted, with those below);
+                - an image of PIL;
+                - numpy (n, H, W, C) or (n, H, W), or torch (n, C, H, W) or (n, H, W), with the
+                  pixels and channels of the training images;
+                - one image of these: numpy (H, W) or (H, W, C), torch (H, W) or (C, H, W);
+                - a list of any of them, also of different sizes.
             batch_size: images at a time; changes nothing but memory and speed.
 
         Raises:
-            DatasetError: pixels of another type, or another number of channels.
+            DatasetError: no such file, one that cannot be read, pixels of another type, or another
+                number of channels.
         """
-        array = self._as_trained(channels_last(images, "images"))
         logits = logits_of(
             self.network,
-            resize(array, self.image_size),
+            self._prepared(images),
             lambda batch: normalize(batch, self.mean, self.std),
             batch_size=batch_size,
             device=self.device,
         )
         return torch.softmax(logits, dim=1).numpy()
+
+    def check_files(self) -> None:
+        """Refuse files for a network whose images no file can hold.
+
+        Raises:
+            DatasetError: the network was trained on floats, or on another number of channels.
+        """
+        channels = len(self.mean)
+        if self.pixels != "uint8" or channels not in MODES:
+            raise DatasetError(
+                f"{self.folder}: trained on {self.pixels} pixels of {channels} channels; image "
+                "files hold uint8 of 1 or 3; use load_trained(...).probabilities(images) in Python"
+            )
+
+    def _prepared(self, images: Any) -> NDArray[Any]:
+        """Images in one of the forms of `probabilities` → (n, *image_size, C), as trained on."""
+        if isinstance(images, str | Path):
+            return self._of_files(find_images(Path(images)))
+        if isinstance(images, Image.Image):
+            self.check_files()
+            return self._stacked([as_pixels(images, self.image_size, len(self.mean))])
+        if isinstance(images, list | tuple) and any(isinstance(i, _SINGLE) for i in images):
+            return np.concatenate([self._prepared(image) for image in images])
+        array = channels_last(self._batched(images), "images")
+        return resize(self._as_trained(array), self.image_size)
+
+    def _of_files(self, paths: list[Path]) -> NDArray[Any]:
+        self.check_files()
+        pixels, skipped = read_images(paths, self.image_size, channels=len(self.mean))
+        for path, why in skipped.items():
+            raise DatasetError(f"image {path}: {why}; expected a readable image file")
+        return self._stacked(list(pixels.values()))
+
+    def _stacked(self, pixels: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.stack(pixels).reshape(len(pixels), *self.image_size, len(self.mean))
+
+    def _batched(self, images: Any) -> Any:
+        """One image of numpy or torch as a batch of one; batches as they are."""
+        if not isinstance(images, np.ndarray | Tensor):
+            return images
+        # Of grey images (n, H, W) is a batch; a last axis of 1 is the channel of one.
+        with_channel = len(self.mean) > 1 or (
+            isinstance(images, np.ndarray) and images.shape[-1] == 1
+        )
+        return images[None] if images.ndim == 2 or (images.ndim == 3 and with_channel) else images
 
     def _as_trained(self, images: NDArray[Any]) -> NDArray[Any]:
         """Images of the type of the training images, by the rule by which those were brought to it.
@@ -86,6 +142,10 @@ class TrainedNetwork:
                 f"{len(self.mean)}; convert them"
             )
         return array
+
+
+_SINGLE = (str, Path, Image.Image, np.ndarray, Tensor)
+"""Types of which a list holds several images, each by itself."""
 
 
 def describe_images(dataset: Dataset) -> dict[str, Any]:
@@ -112,15 +172,14 @@ def load_trained(
         device: see `resolve_device`.
 
     Raises:
-        RunError: no finished training there, damaged files, weights that do not fit, or a network
-            that only its user can build.
+        RunError: no finished training there, damaged files, weights that do not fit, a network that
+            only its user can build; or a run whose final network is not the one that was chosen.
         DeviceError: an unknown or absent device.
     """
     target = resolve_device(device)
     folder = Path(folder)
-    inside = folder / FINAL
-    if not os.path.exists(folder / DESCRIPTION) and os.path.exists(inside / DESCRIPTION):
-        folder = inside
+    if not os.path.exists(folder / DESCRIPTION):
+        folder = RunFolder(folder).trained() or folder
     absent = (
         f"folder {folder} holds no finished training ({DESCRIPTION} is missing); expected what "
         "pymoo-nas train writes; one that was interrupted is continued by train --resume"
@@ -141,6 +200,9 @@ def load_trained(
             std=np.array(described["std"], dtype=np.float64),
             pixels=str(described["pixels"]),
             device=target,
+            title=title_of(described["network"]),
+            folder=folder,
+            test_accuracy=float(described["test_accuracy"]),
         )
     except PymooNasError:
         raise

@@ -24,9 +24,9 @@ from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
-from pymoo_nas.files import WEIGHTS_FILE, save_weights, write_csv, write_json
+from pymoo_nas.files import DESCRIPTION, WEIGHTS_FILE, save_weights, write_csv, write_json
 from pymoo_nas.origin import design_of, origin_of
-from pymoo_nas.trained import DESCRIPTION, describe_images
+from pymoo_nas.trained import describe_images
 from pymoo_nas.trainer import Settings, Trainer
 from pymoo_nas.training_state import STATE_FILE, restore_state, write_state
 

@@ -18,7 +18,14 @@ import torch
 from torch import Tensor
 
 from pymoo_nas.errors import RunError
-from pymoo_nas.files import copy_state, misfits, save_weights
+from pymoo_nas.files import (
+    DESCRIPTION,
+    WEIGHTS_FILE,
+    copy_state,
+    misfits,
+    read_object,
+    save_weights,
+)
 from pymoo_nas.origin import design_of
 
 if TYPE_CHECKING:
@@ -74,13 +81,7 @@ def restore_state(folder: Path, trainer: Trainer) -> float:
         raise RunError(
             f"{path}: no such file; no training was interrupted there: start one without --resume"
         )
-    try:
-        with safetensors.safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        described = json.loads(metadata["training"])
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise RunError(f"{path}: damaged ({error}); train again with --overwrite") from error
+    described, metadata, tensors = _stored(path)
     if metadata.get("format") != FORMAT:
         raise RunError(
             f"{path}: format {metadata.get('format')}; this version continues format {FORMAT}; "
@@ -90,6 +91,54 @@ def restore_state(folder: Path, trainer: Trainer) -> float:
     _check_fit(path, tensors, _tensors(trainer))
     _put_back(trainer, tensors, described)
     return float(described["seconds"])
+
+
+def _stored(path: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tensor]]:
+    """What a state file holds: JSON, the metadata around it, tensors.
+
+    Raises:
+        RunError: a damaged file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata() or {}
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        return dict(json.loads(metadata["training"])), metadata, tensors
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path}: damaged ({error}); train again with --overwrite") from error
+
+
+def network_of(folder: Path) -> dict[str, Any] | None:
+    """What a finished training says of its network, see `origin_of`; None for a user's own.
+
+    Raises:
+        RunError: no finished training there, or a damaged file.
+    """
+    network: dict[str, Any] | None = _description(folder).get("network")
+    return network
+
+
+def design_in(folder: Path) -> str:
+    """The design (see `design_of`) of the network of a training, finished or interrupted.
+
+    Returns:
+        the checksum; empty where the folder holds no training; "unknown", which is no checksum,
+        where a damaged or older file does not tell.
+    """
+    path = folder / STATE_FILE
+    if not any((folder / name).exists() for name in (DESCRIPTION, STATE_FILE, WEIGHTS_FILE)):
+        return ""
+    try:
+        if (folder / DESCRIPTION).exists():
+            return str(_description(folder)["design"])
+        return str(_stored(path)[0]["network"]["sha256"])
+    except (RunError, KeyError, TypeError):
+        return "unknown"
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    return read_object(path, f"{path}: no such file; no training ended there", "train again")
 
 
 def _identity(trainer: Trainer) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_search_shows_progress(run: Run) -> None:
         assert f"generation {generation}/3: ntk " in out
     assert "candidates/s" in out
     assert "s left | tournament" in out
-    assert "next: pymoo-nas train runs/digits" in out
+    assert "next: pymoo-nas choose runs/digits" in out
     assert not Path("runs/digits/final").exists()
 
 

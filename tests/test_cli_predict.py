@@ -90,3 +90,22 @@ def test_network_of_floats_takes_no_files(run: Run, finished: Path) -> None:
     assert code == 2
     assert "trained on float32 pixels of 1 channels" in err
     assert "probabilities(images)" in err
+
+
+def test_the_first_classes(run: Run) -> None:
+    """--top names so many classes, each with its probability, at most those that there are."""
+    train_on_folder("RGB")
+    code, _, _ = run("predict", "run", "photos/test", "--top", "5", "--out", "classes.csv")
+    assert code == 0
+    table = pd.read_csv("classes.csv")
+    assert table.columns.tolist() == ["image", "class", "probability", "class_2", "probability_2"]
+    assert (table["probability"] >= table["probability_2"]).all()
+    assert (table["probability"] + table["probability_2"]).to_numpy() == pytest.approx(1)
+    assert (table["class"] != table["class_2"]).all()
+
+
+def test_the_network_is_named(run: Run) -> None:
+    """The output says which network named the classes, and of which training."""
+    train_on_folder("L")
+    _, out, _ = run("predict", "run", "photos/test")
+    assert out.startswith("8000, trained in run/final: ")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
-from command_line import Run
+from command_line import ONE, TINY, Run
 
 from pymoo_nas import runs
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.final import build_final
+from pymoo_nas.runs import Choice, RunFolder
 from pymoo_nas.search_space import CellSpace
+from pymoo_nas.trained import load_trained
 
 
 def test_train_and_its_files(run: Run, finished: Path) -> None:
@@ -153,3 +156,60 @@ def test_train_by_name(run: Run) -> None:
     assert code == 0
     assert "resnet20: 269,434 parameters" in out
     assert Path("runs/resnet20/weights.safetensors").is_file()
+
+
+def test_each_choice_has_its_training(run: Run, finished: Path) -> None:
+    """Every choice of a run is trained in a folder of its own, and the last choice counts."""
+    shutil.copytree(finished, "run")
+    for name in ("choice.json", "final"):
+        assert not Path("run", name).exists()
+    assert run("train", "run", "--epochs", "1")[0] == 0
+    of_front = load_trained("run")
+    assert of_front.folder == Path("run/final")
+    code, out, _ = run("choose", "run", "--by", "knee")
+    assert (code, out.splitlines()[-1]) == (0, "next: pymoo-nas train run")
+    code, _, err = run("predict", "run", "nosuch.png")
+    assert code == 2
+    assert "not trained yet" in err
+    assert "run/final" in err
+    assert run("train", "run", "--epochs", "1")[0] == 0
+    chosen = load_trained("run")
+    choice = RunFolder("run").choice()
+    assert choice is not None
+    assert chosen.folder == Path("run/final-2")
+    assert chosen.title == f"{choice.genotypes[0]} × 3"
+    assert load_trained("run/final").title == of_front.title != chosen.title
+    # The same network again is refused, as its weights would be lost.
+    code, _, err = run("train", "run", "--epochs", "1")
+    assert code == 2
+    assert "run/final-2" in err
+    assert run("train", "run", "--epochs", "1", "--overwrite")[0] == 0
+    assert not Path("run/final-3").exists()
+
+
+def test_a_run_that_was_trained_is_not_replaced(run: Run, finished: Path) -> None:
+    """A run of which something was trained is not overwritten by another search."""
+    shutil.copytree(finished, "run")
+    Path("run/final").mkdir()
+    code, _, err = run("search", *TINY, "--out", "run", "--overwrite")
+    assert code == 2
+    assert "run/final" in err
+
+
+def test_search_names_the_next_command(run: Run) -> None:
+    """The last line of a search is the command that chooses an architecture."""
+    code, out, _ = run("search", *TINY, *ONE, "--out", "run")
+    assert (code, out.splitlines()[-1]) == (0, "next: pymoo-nas choose run")
+
+
+def test_cell_picture_shows_the_choice(run: Run, finished: Path) -> None:
+    """cell.png is drawn again when another cell than the first of the front is chosen."""
+    shutil.copytree(finished, "run")
+    folder = RunFolder("run")
+    first = Path("run/cell.png").read_bytes()
+    others = folder.history()
+    usable = others[others["feasible"] & (others["degenerate"] == "")]
+    other = next(g for g in usable["genotype"] if g != folder.front()["genotype"].iloc[0])
+    folder.choose(Choice([other]))
+    assert folder.draw("cell.png") == [Path("run/cell.png")]
+    assert Path("run/cell.png").read_bytes() != first

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_training import small_dataset, small_network
 from torch import nn
 
@@ -139,6 +140,40 @@ def test_images_in_other_forms(trained: TrainedNetwork) -> None:
     assert (trained.probabilities(torch.from_numpy(images).permute(0, 3, 1, 2)) == asked).all()
     assert trained.probabilities(images, batch_size=4) == pytest.approx(asked, abs=1e-6)
     assert trained.probabilities(images.repeat(2, 1).repeat(2, 2)).shape == asked.shape
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_one_image_or_many_in_any_form(tmp_path: Path, mode: str) -> None:
+    """A path, a folder, an image of PIL, one array, one tensor, lists of them: the same classes."""
+    channels = len(mode)
+    data = small_dataset(channels=channels)
+    train(build_model("resnet20", data), data, epochs=1, out=tmp_path / "trained")
+    trained = load_trained(tmp_path / "trained")
+    array = data.test_images[:3]
+    pictures = [Image.fromarray(one if channels == 3 else one[..., 0]) for one in array]
+    paths = [tmp_path / "files" / f"{index}.png" for index in range(3)]
+    paths[0].parent.mkdir()
+    for picture, path in zip(pictures, paths, strict=True):
+        picture.save(path)
+    tensor = torch.from_numpy(array).permute(0, 3, 1, 2)
+    asked = trained.probabilities(array)
+    several: list[Any] = [paths, list(map(str, paths)), paths[0].parent, pictures, list(array)]
+    several += [list(tensor), [paths[0], pictures[1], array[2]], tuple(tensor)]
+    for images in several:
+        assert trained.probabilities(images) == pytest.approx(asked, abs=1e-6)
+    for image in (paths[0], str(paths[0]), pictures[0], array[0], tensor[0]):
+        assert trained.probabilities(image) == pytest.approx(asked[:1], abs=1e-6)
+    larger = [array[0], array[0].repeat(2, 0).repeat(2, 1)]
+    assert trained.probabilities(larger).shape == (2, 3)
+
+
+def test_files_that_are_no_images_are_refused(tmp_path: Path, trained: TrainedNetwork) -> None:
+    """A path that is not there, or that holds no image, is named; nothing is skipped in silence."""
+    (tmp_path / "text.png").write_text("no image", "utf-8")
+    with pytest.raises(DatasetError, match=r"text\.png"):
+        trained.probabilities(tmp_path / "text.png")
+    with pytest.raises(DatasetError, match="nosuch"):
+        trained.probabilities([DATA.test_images[0], tmp_path / "nosuch"])
 
 
 def test_images_of_another_kind_are_refused(trained: TrainedNetwork) -> None:
