@@ -65,11 +65,14 @@ class Outcome:
         order: individuals that it would hand over, the first one first.
         front: the individuals of its front.
         n_scored: candidates.
+        remembers: whether their scores come from the memory, so that scoring them takes time that
+            the search did not take here.
     """
 
     order: list[Any]
     front: list[Any]
     n_scored: int
+    remembers: bool = True
 
 
 def log_rank_sum(scores: Scores) -> Scores:
@@ -336,7 +339,7 @@ def te_nas(problem: NASProblem, n: int, seed: int) -> Outcome:
     text = NASBench201Genotype(tuple(names[0] for names in alive.values()))
     population = Population.new("X", as_column([text]))
     found = list(EvolutiveNAS().evaluator.eval(problem, population))
-    return Outcome(found, found, n_scored)
+    return Outcome(found, found, n_scored, remembers=False)
 
 
 SEARCHES: dict[str, Callable[[Any, int, int], Outcome]] = {

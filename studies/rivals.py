@@ -117,6 +117,13 @@ def describe(
     }
 
 
+def seconds_of_a_candidate(problem: RememberedProblem, n: int = 20) -> float:
+    """Median wall time of scoring one random candidate anew."""
+    rng = np.random.default_rng(0)
+    drawn = [problem.search_space.sample(rng) for _ in range(n)]
+    return float(np.median([problem.scorer.score(genotype).seconds for genotype in drawn]))
+
+
 def box_of(problem: RememberedProblem) -> Box:
     """Best and median of each objective over all that is remembered: the box of the volume."""
     values = np.array([s.values for s in problem.known.values() if not s.degenerate])
@@ -133,6 +140,7 @@ def report(rows: pd.DataFrame) -> None:
             cells.append(f"{values.mean():6.2f} ± {spread:4.2f} ({len(values):2d})")
         cells.append(f"{group['hypervolume'].mean():5.3f} ± {group['hypervolume'].std():5.3f}")
         cells.append(f"{group['scored'].mean():4.0f}  {group['seconds'].mean():6.1f} s")
+        cells.append(f"{(group['seconds'] + group['scoring']).mean():6.1f} s in all")
         print("  ".join(cells))
 
 
@@ -164,13 +172,14 @@ def main() -> None:
     if not problem.known:
         sampled(problem, arguments.candidates, seed=0)  # the box needs scores
     box = box_of(problem)
+    per_candidate = seconds_of_a_candidate(problem)
     rows = pd.read_csv(arguments.out) if arguments.out.exists() else pd.DataFrame()
     done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
         f"{arguments.space}, {arguments.candidates} candidates, {len(accuracies)} classes with "
-        f"known accuracy"
+        f"known accuracy; {per_candidate:.3f} s to score a candidate"
     )
     for seed in range(arguments.first_seed, arguments.seeds):
         for rival in arguments.rivals:
@@ -181,6 +190,7 @@ def main() -> None:
             row = {"rival": rival, "seed": seed, "space": arguments.space}
             row |= describe(outcome, problem, accuracies, box)
             row["seconds"] = time.perf_counter() - start
+            row["scoring"] = per_candidate * outcome.n_scored if outcome.remembers else 0.0
             rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
             rows.to_csv(arguments.out, index=False)
     asked = rows["rival"].isin(arguments.rivals) & (rows["seed"] >= arguments.first_seed)
