@@ -8,7 +8,7 @@ multiply-accumulates. What masks leave out of an attention is counted, as torch 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ import torchvision  # noqa: F401  registers torch.ops.torchvision
 CostRule: TypeAlias = Callable[..., int]
 """Shapes of the arguments, ``out_shape`` of the output → twice the multiply-accumulates."""
 
-Shape: TypeAlias = Sequence[int]
+Shape: TypeAlias = tuple[int, ...]
 
 
 def attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
@@ -34,7 +34,7 @@ def recurrent_layer(x: Shape, w_ih: Shape, w_hh: Shape, *_: Any, **__: Any) -> i
     return 2 * math.prod(x[:-1]) * (math.prod(w_ih) + math.prod(w_hh))
 
 
-def recurrent_network(x: Shape, weights: Sequence[Shape], *_: Any, **__: Any) -> int:
+def recurrent_network(x: Shape, weights: list[Shape], *_: Any, **__: Any) -> int:
     """All layers of a recurrent network: every matrix, at every step."""
     sizes = [math.prod(weight) for weight in weights if len(weight) == 2]
     return 2 * math.prod(x[:-1]) * sum(sizes)
@@ -51,8 +51,8 @@ def trilinear(*arguments: Any, **_: Any) -> int:
         longer = list(shape)
         for dim in sorted(expanded):
             longer.insert(dim, 1)
-        full.append(longer)
-    whole = torch.broadcast_shapes(*full)
+        full.append(tuple(longer))
+    whole: Shape = tuple(torch.broadcast_shapes(*full))
     products = math.prod(whole)
     return 2 * (products + (products // max(1, whole[max(sums)]) if len(sums) > 1 else 0))
 
@@ -87,19 +87,19 @@ def added_batch_of_products(added: Shape, first: Shape, second: Shape, **_: Any)
     return 2 * math.prod(first) * second[-1]
 
 
-def convolution_of_steps(x: Shape, weight: Shape, *_: Any, out_shape: Any, **__: Any) -> int:
+def convolution_of_steps(x: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
     """`torch.conv_tbc`, weight (k, I, O): k · I for each number that it returns."""
     del x
     return 2 * math.prod(out_shape) * math.prod(weight[:-1])
 
 
-def deformable_convolution(x: Shape, weight: Shape, *_: Any, out_shape: Any, **__: Any) -> int:
+def deformable_convolution(x: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
     """Weight (O, I, h, w): I · h · w for each number that it returns."""
     del x
     return 2 * math.prod(out_shape) * math.prod(weight[1:])
 
 
-def distances(first: Shape, second: Shape, *_: Any, out_shape: Any, **__: Any) -> int:
+def distances(first: Shape, second: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
     """`torch.cdist` of vectors of k numbers: k for each distance."""
     del second
     return 2 * math.prod(out_shape) * first[-1]
