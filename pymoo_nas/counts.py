@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pymoo_nas.calibration import network_errors
-from pymoo_nas.operation_costs import COSTS, operations_apart
+from pymoo_nas.execution import as_written
+from pymoo_nas.operation_costs import COSTS
 
 MAP_MAKERS = (
     torch.ops.aten.convolution,
@@ -97,7 +98,7 @@ def _counted(
     network.eval()
     counter = FlopCounterMode(display=False, custom_mapping={**COSTS, **(rules or {})})
     try:
-        with torch.no_grad(), operations_apart(), counter, network_errors(images):
+        with torch.no_grad(), as_written(), counter, network_errors(images):
             network(images[:1].clone())  # it may change its input in place
     finally:
         for module, training in modes:

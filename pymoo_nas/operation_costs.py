@@ -8,8 +8,7 @@ multiply-accumulates. What masks leave out of an attention is counted, as torch 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -127,17 +126,3 @@ COSTS: Mapping[Any, CostRule] = {
     ATEN._cdist_forward: distances,
 }
 """Operation → rule, of those that torch's counter lacks or refuses."""
-
-
-@contextmanager
-def operations_apart() -> Iterator[None]:
-    """Within: attention in eval mode runs as the operations that it is made of, not as one.
-
-    One operation of a whole `nn.TransformerEncoderLayer` shows neither its products nor its ReLU.
-    """
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
