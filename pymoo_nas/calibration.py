@@ -6,7 +6,7 @@ samples. So every batch norm is given the statistics of one batch, as constants.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -20,18 +20,37 @@ from pymoo_nas.errors import NetworkError, PymooNasError, ScoreError
 def preserved(network: nn.Module) -> Iterator[None]:
     """Give the network back as it was: modes, buffers, which parameters are trained."""
     modes = [(module, module.training) for module in network.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    buffers = [(module, dict(module._buffers)) for module in network.modules()]
     trained = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     try:
-        yield
+        with values_preserved(network.buffers()):
+            yield
     finally:
         for module, training in modes:
             module.training = training
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
+        for module, own in buffers:
+            module._buffers.update(own)  # it may have put others in their place
         for parameter, requires_grad in trained:
             parameter.requires_grad_(requires_grad)
+
+
+@contextmanager
+def values_preserved(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Give tensors back with the values that they had, in place."""
+    # What was expanded cannot be written to, nor has it been.
+    before = [(tensor, tensor.detach().clone()) for tensor in tensors if not _expanded(tensor)]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in before:
+                tensor.copy_(value)
+
+
+def _expanded(tensor: Tensor) -> bool:
+    """Whether several elements of a tensor are one number in memory."""
+    strided = zip(tensor.shape, tensor.stride(), strict=True)
+    return any(size > 1 and stride == 0 for size, stride in strided)
 
 
 def calibrate(network: nn.Module, images: Tensor) -> Tensor:

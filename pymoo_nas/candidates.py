@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pymoo_nas.calibration import is_out_of_memory
+from pymoo_nas.checks import check_network
 from pymoo_nas.counts import Counts, count_all, count_parameters
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, OperationError
@@ -72,7 +73,8 @@ class CandidateScorer:
             check: compare with plain autograd, see `pymoo_nas.scoring.score`.
 
         Raises:
-            ScoreError: an operation of a user's own that mixes images or hides its gradients.
+            ScoreError: an operation of a user's own that mixes images, is random, hides its
+                gradients, or is of a kind that cannot be scored.
         """
         start = time.perf_counter()
         try:
@@ -95,6 +97,7 @@ class CandidateScorer:
             # Nothing more than the count was built: a huge candidate costs no memory.
             return self.not_scored("over the limit: not scored", Counts(params))
         counted = self._built(self.search_space.build_counted, genotype)
+        check_network(counted)
         counts = count_all(counted, self.probe.images)
         if any(getattr(counts, name) > limit for name, limit in self.limits.items()):
             return self.not_scored("over the limit: not scored", counts)
@@ -111,8 +114,10 @@ class CandidateScorer:
         if "params" not in self.limits:
             return 0
         with torch.device("meta"):
-            counted = self.search_space.build_counted
-            return count_parameters(counted(genotype, self.probe.images.shape[1], self.n_classes))
+            build = self.search_space.build_counted
+            counted = build(genotype, self.probe.images.shape[1], self.n_classes)
+        check_network(counted)
+        return count_parameters(counted)
 
     def _built(
         self, build: Callable[..., nn.Module], genotype: Any, seed: int | None = None

@@ -73,7 +73,8 @@ def score_models(
         data_dir=data_dir,
         download=download,
     )
-    table = Table(title=f"{problem.dataset.name}: lower is better, mean ± deviation of {inits}")
+    averaged = f", mean ± deviation of {inits} initialisations" if inits > 1 else ""
+    table = Table(title=f"{problem.dataset.name}: lower is better{averaged}")
     table.add_column("model", overflow="fold")
     for name in ("ntk", "activation", "correlation", "params", "MACs", "acts", "s"):
         table.add_column(name, justify="right", overflow="fold")
@@ -86,7 +87,7 @@ def score_models(
             failed = True
             complain(f"error: {name}: {error}")
         else:
-            table.add_row(name, *_cells(scores))
+            table.add_row(name, *_cells(scores, inits))
     if table.row_count:
         terminal().print(table)
     if failed:
@@ -103,10 +104,11 @@ def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
     return replace(scores, **count_all(build().to(problem.device), images)._asdict())
 
 
-def _cells(scores: Scores) -> list[str]:
+def _cells(scores: Scores, inits: int) -> list[str]:
+    """The texts of a row; a single initialisation has no deviation."""
     pairs = zip(scores.values, scores.spread, strict=True)
     return [
-        *(f"{value:.4g} ± {spread:.2g}" for value, spread in pairs),
+        *(f"{value:.4g}" + (f" ± {spread:.2g}" if inits > 1 else "") for value, spread in pairs),
         f"{scores.params:,}",
         f"{scores.flops:,}",
         f"{scores.acts:,}",

@@ -11,11 +11,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pymoo_nas.calibration import network_errors
+from pymoo_nas.execution import as_written
+from pymoo_nas.operation_costs import COSTS
 
 MAP_MAKERS = (
     torch.ops.aten.convolution,
     torch.ops.aten.max_pool2d_with_indices,
     torch.ops.aten.avg_pool2d,
+    torch.ops.aten.max_pool3d_with_indices,
+    torch.ops.aten.avg_pool3d,
 )
 """Torch's operations whose outputs `count_acts` counts: two-dimensional maps, for the most part."""
 
@@ -40,10 +44,11 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def count_flops(network: nn.Module, images: Tensor) -> int:
-    """Multiply-accumulates of one image's forward pass, by torch's own counter.
+    """Multiply-accumulates of one image's forward pass: convolutions and products of matrices.
 
-    Torch counts a multiplication and an addition as two; this is half of its number. Layers that it
-    does not count (pooling, normalisation, activation) are free.
+    Torch's counter, with rules for what it lacks (see `operation_costs`), counts a multiplication
+    and an addition as two; this is half of its number. Pooling, normalisation, activation, Fourier
+    transforms and products element by element are free. Masked attention counts as if unmasked.
 
     Args:
         network: put into eval mode for the count; every module's mode is given back.
@@ -91,9 +96,9 @@ def _counted(
     """Torch's count for one image, by operation; `rules` add to torch's or replace them."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    counter = FlopCounterMode(display=False, custom_mapping=dict(rules or {}))
+    counter = FlopCounterMode(display=False, custom_mapping={**COSTS, **(rules or {})})
     try:
-        with torch.no_grad(), counter, network_errors(images):
+        with torch.no_grad(), as_written(), counter, network_errors(images):
             network(images[:1].clone())  # it may change its input in place
     finally:
         for module, training in modes:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pymoo_nas.calibration import calibrate, preserved
+from pymoo_nas.checks import check_images
 from pymoo_nas.devices import seeded
-from pymoo_nas.kernels import check_images
 from pymoo_nas.problem import NASProblem
 
 MOST_GROWTH = 0.8

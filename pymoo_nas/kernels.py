@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +21,12 @@ from pymoo_nas.calibration import (
     network_errors,
     preserved,
 )
+from pymoo_nas.checks import check_coverage, check_images
 from pymoo_nas.devices import exact_convolutions
-from pymoo_nas.errors import ScoreError
+from pymoo_nas.execution import as_written
 from pymoo_nas.layer_plan import LayerPlan, plan_layers
 from pymoo_nas.memory import free_memory
-from pymoo_nas.recording import ROUNDING, Products, Recording, check_sum, join, record_pass
+from pymoo_nas.recording import Products, Recording, join, record_pass
 
 PLANNED = 5
 """Images of the pass in which the layers are watched: a number that few other dimensions have."""
@@ -79,7 +79,7 @@ def measure_kernels(
         NetworkError: the network cannot take the images, or returns no (N, n_classes).
     """
     check_images(network, images)
-    with preserved(network), exact_convolutions(images.device):
+    with preserved(network), exact_convolutions(images.device), as_written():
         few = images[:PLANNED]
 
         def forward() -> Tensor:
@@ -100,147 +100,6 @@ def measure_kernels(
                 if chunk == 1 or not is_out_of_memory(error):
                     raise
                 chunk //= 2
-
-
-def check_images(network: nn.Module, images: Tensor) -> None:
-    """Refuse what cannot be scored.
-
-    Raises:
-        ScoreError: says which property of images or network does not fit, and what to do.
-    """
-    if not isinstance(images, Tensor) or images.ndim != 4:
-        shape = tuple(getattr(images, "shape", ()))
-        raise ScoreError(
-            f"images: expected a tensor (N, C, H, W), got {type(images).__name__} {shape}"
-        )
-    if not images.is_floating_point():
-        raise ScoreError(
-            f"images: expected floating point, normalised, got {images.dtype}; "
-            "subtract the mean and divide by the standard deviation first"
-        )
-    if len(images) < 2:
-        raise ScoreError(f"images: {len(images)} given; expected at least 2 to compare")
-    if not bool(torch.isfinite(images).all()):
-        raise ScoreError("images: NaN or infinite pixels; clean the data first")
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if not parameters:
-        raise ScoreError(f"{type(network).__name__}: no trainable parameters; nothing to score")
-    for parameter in parameters:
-        if (parameter.device, parameter.dtype) != (images.device, images.dtype):
-            raise ScoreError(
-                f"{type(network).__name__} is {parameter.dtype} on {parameter.device}, images are "
-                f"{images.dtype} on {images.device}; move one of them: images.to(...)"
-            )
-
-
-def check_coverage(network: nn.Module, plan: LayerPlan, images: Tensor) -> None:
-    """Compare a calibrated network's per-image gradients with plain autograd, layer by layer.
-
-    Args:
-        network: frozen by `calibrate`.
-        plan: the plan to check.
-        images: a few images (n, C, H, W).
-
-    Raises:
-        ScoreError: images influence each other, or a parameter's gradients are not all covered;
-            names the parameter.
-    """
-    trained = [
-        (name, parameter)
-        for name, parameter in network.named_parameters()
-        if id(parameter) in plan.sizes
-    ]
-    recording = record_pass(network, plan, images)
-    if not _check_apart(network, images):
-        return  # NaN or overflow: the scores will say so
-    rows = dict(recording.rows)
-    for key, use in recording.uses.items():
-        rows[key] = use.rows()
-    for _, parameter in trained:
-        parameter.requires_grad_(True)
-    with torch.enable_grad():
-        total = network(images.clone()).sum()
-    gradients: tuple[Tensor | None, ...] = (None,) * len(trained)
-    if total.requires_grad:
-        gradients = torch.autograd.grad(
-            total, [parameter for _, parameter in trained], allow_unused=True
-        )
-    largest = max((float(g.abs().max()) for g in gradients if g is not None), default=0.0)
-    floor = ROUNDING * torch.finfo(images.dtype).eps * largest
-    for (name, parameter), gradient in zip(trained, gradients, strict=True):
-        expected = torch.zeros_like(parameter) if gradient is None else gradient
-        nothing = torch.zeros(1, parameter.numel(), dtype=images.dtype, device=images.device)
-        check_sum(f"parameter {name!r}", rows.get(id(parameter), nothing), expected, floor)
-
-
-def _check_apart(network: nn.Module, images: Tensor) -> bool:
-    """Refuse a network in which images influence each other.
-
-    Returns:
-        whether the output is finite; where it is not, nothing was compared.
-
-    Raises:
-        ScoreError: names the first module of which that is true.
-    """
-    images = images.detach().requires_grad_(True)
-    with torch.enable_grad():
-        together = network(images.clone())
-        first = together[0].sum()
-    if not bool(torch.isfinite(together).all()):
-        return False
-    mixed = False
-    if first.requires_grad:
-        with network_errors(images, "be differentiated on", "use operations out of place"):
-            (gradient,) = torch.autograd.grad(first, images, allow_unused=True)
-        # Other images' gradients are zero to the bit where images are apart, in any precision.
-        mixed = gradient is not None and bool(gradient[1:].any())
-    with torch.no_grad():
-        alone = network(images[:1].clone())
-        if not mixed and _agree(alone, together.detach(), 1e-2):
-            return True
-        outputs = [_outputs(network, images[:1]), _outputs(network, images)]
-    tolerance = 10 * ROUNDING * torch.finfo(images.dtype).eps
-    culprit = next(
-        (
-            name
-            for (name, one), (_, both) in zip(*outputs, strict=False)
-            if not _agree(one, both, tolerance)
-        ),
-        "",
-    )
-    module = network.get_submodule(culprit)
-    raise ScoreError(
-        f"layer {culprit!r} ({type(module).__name__}): its output for an image depends on the "
-        "other images of the batch; replace it by one that can be frozen (nn.BatchNorm2d)"
-    )
-
-
-def _outputs(network: nn.Module, images: Tensor) -> list[tuple[str, Tensor]]:
-    """Names and outputs of all modules, innermost first, in the order in which they return."""
-    outputs: list[tuple[str, Tensor]] = []
-
-    def returned(name: str, output: Any) -> None:
-        if isinstance(output, Tensor):
-            outputs.append((name, output.clone()))
-
-    hooks = [
-        module.register_forward_hook(lambda _module, _, output, name=name: returned(name, output))
-        for name, module in network.named_modules()
-    ]
-    try:
-        network(images.clone())
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return outputs
-
-
-def _agree(one: Tensor, both: Tensor, tolerance: float) -> bool:
-    """Whether the output for one image is the first row of that for several."""
-    if one.shape[1:] != both.shape[1:] or not both.numel():
-        return True
-    difference = (both[:1] - one).abs().max()
-    return bool(difference <= tolerance * both.abs().max())
 
 
 def _accumulate(

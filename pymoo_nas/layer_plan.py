@@ -112,9 +112,12 @@ def plan_layers(
         for handle in handles:
             handle.remove()
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != n_seen:
-        shape = tuple(getattr(output, "shape", ())) or type(output).__name__
+        is_tensor = isinstance(output, Tensor)
+        shape = tuple(output.shape) if is_tensor else type(output).__name__
+        remedy = "flatten it" if is_tensor else "wrap the network in one that returns the logits"
         raise NetworkError(
-            f"network output for {n_seen} images: expected ({n_seen}, n_classes), got {shape}"
+            f"network output for {n_seen} images: expected a tensor ({n_seen}, n_classes), got "
+            f"{shape}; {remedy}"
         )
     plan.shared_norms = any(calls[norm].times > 1 for norm in batch_norms(network).values())
     _assign(network, calls, plan)

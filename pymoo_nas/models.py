@@ -71,7 +71,7 @@ def build_model(
     with seeded(torch.device("cpu"), seed):
         if is_genotype(name):
             spells: Any = space or CellSpace() if is_cell(name) else NASBench201Space()
-            build = spells.build if scored else spells.build_counted
+            build = spells.build if scored else spells.build_trained
             network: nn.Module = build(spells.parse(name), dataset.in_channels, dataset.n_classes)
             if not scored:
                 note_model(network, name, spells)

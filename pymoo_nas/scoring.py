@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -16,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import is_out_of_memory, preserved
+from pymoo_nas.calibration import is_out_of_memory, preserved, values_preserved
+from pymoo_nas.checks import check_images, check_network
 from pymoo_nas.counts import Counts, count_all
 from pymoo_nas.datasets import Dataset, balanced_indices
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import ScoreError
-from pymoo_nas.kernels import check_images, measure_kernels
+from pymoo_nas.kernels import measure_kernels
 from pymoo_nas.scores import (
     Matrix,
     activation_score,
@@ -141,19 +141,17 @@ def score(
     """
     if n_inits < 1:
         raise ScoreError(f"n_inits={n_inits}; expected 1 or more")
-    saved = copy.deepcopy(network.state_dict()) if n_inits > 1 else {}
+    check_network(network)
 
     def initialized(index: int) -> nn.Module:
         if n_inits > 1:
             reinitialize(network, seed + index)
         return network
 
-    try:
+    drawn = [*network.parameters(), *network.buffers()] if n_inits > 1 else []
+    with values_preserved(drawn):
         builds = [lambda index=index: initialized(index) for index in range(n_inits)]
         return score_builds(builds, Probe(images), max_memory=max_memory, check=check)
-    finally:
-        if n_inits > 1:
-            network.load_state_dict(saved)
 
 
 def score_builds(

@@ -38,8 +38,8 @@ class SearchSpace(ABC, Generic[G]):
         placing_kinds: the kinds that put the operation they are given somewhere.
         n_cells: cells in sequence of the network that is scored, and of the final one.
         any_n_cells: whether the final network may have more or fewer.
-        limits_final: whether limits are those of the final network. Else they are those of the
-            scored one, and what mixes cells that keep them keeps them too.
+        limits_final: whether limits and counted sizes are those of the final network. Else they are
+            those of the scored one, and what mixes cells that keep them keeps them too.
     """
 
     any_n_cells: bool = True
@@ -105,9 +105,14 @@ class SearchSpace(ABC, Generic[G]):
     def build(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
         """The network to score: (N, in_channels, H, W) → logits (N, n_classes)."""
 
+    def build_trained(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
+        """The network to train that has this cell at every stage."""
+        return self.build_final([genotype] * self.n_cells, in_channels, n_classes)
+
     def build_counted(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
-        """The network whose size is counted and limited: the scored one, if nothing else is."""
-        return self.build(genotype, in_channels, n_classes)
+        """The network whose size a search counts and limits; `limits_final` says which it is."""
+        build = self.build_trained if self.limits_final else self.build
+        return build(genotype, in_channels, n_classes)
 
     @abstractmethod
     def build_cell(self, genotype: G, in_channels: int) -> nn.Module:
@@ -282,10 +287,6 @@ class CellSpace(SearchSpace[Genotype]):
             OperationError: an operation cannot make the channel counts.
         """
         return self.build_body([genotype] * self.n_cells, in_channels, n_classes)
-
-    def build_counted(self, genotype: Genotype, in_channels: int, n_classes: int) -> nn.Module:
-        """The network to train that has this cell at every stage."""
-        return self.build_final([genotype] * self.n_cells, in_channels, n_classes)
 
     def build_cell(self, genotype: Genotype, in_channels: int) -> Cell:
         """The cell alone."""

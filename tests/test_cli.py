@@ -10,6 +10,8 @@ import torch
 from command_line import ONE, TINY, Run
 from PIL import Image
 
+from pymoo_nas.counts import count_flops, count_parameters
+from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.results import HISTORY_TYPES, read_frame
 from pymoo_nas.runs import RunFolder, versions
@@ -64,6 +66,18 @@ def test_long_genotypes_stay_whole(run: Run) -> None:
     code, out, _ = run("score", cell, "--inits", "1", "--images", "16")
     assert code == 0
     assert cell in out
+
+
+def test_score_of_one_initialisation(run: Run) -> None:
+    """One initialisation has no deviation; the sizes are those of the network to train."""
+    cell = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
+    code, out, err = run("score", cell, "--inits", "1", "--images", "16")
+    assert (code, err) == (0, "")
+    assert "±" not in out
+    space = NASBench201Space()
+    network = space.build_final([space.parse(cell)], 1, 10)
+    assert f"{count_parameters(network):,}" in out
+    assert f"{count_flops(network, torch.zeros(1, 1, 8, 8)):,}" in out
 
 
 def test_search_shows_progress(run: Run) -> None:

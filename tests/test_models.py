@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from nasbench201_cells import TABLE, needs_table
 from torch import nn
 
-from pymoo_nas.counts import count_parameters
+from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.errors import GenotypeError, NetworkError, PymooNasError
 from pymoo_nas.final import build_final
-from pymoo_nas.models import build_model
+from pymoo_nas.models import build_model, is_cell
+from pymoo_nas.nasbench201 import NASBench201Space, load_table
 from pymoo_nas.nasbench201_networks import NASBench201Network
 from pymoo_nas.networks import CellNetwork
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.resnet import BasicBlock
+from pymoo_nas.search_space import CellSpace
 
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
 
 
-def problem_of(channels: int) -> NASProblem:
+class TenClasses(NamedTuple):
+    """What a network is built for."""
+
+    name: str
+    in_channels: int
+    n_classes: int
+
+
+def problem_of(channels: int, space: Any = None) -> NASProblem:
     """Four classes of noise."""
     rng = np.random.default_rng(0)
     images = rng.random((40, 32, 32, channels)).astype(np.float32)
-    return NASProblem((images, np.arange(40) % 4), n_images=8)
+    return NASProblem((images, np.arange(40) % 4), n_images=8, search_space=space)
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +57,55 @@ def test_genotypes_take_any_channels(channels: int, name: str, kind: type) -> No
 
 
 @pytest.mark.parametrize("scored", [True, False])
-def test_genotype_is_the_network_of_the_search(colour: NASProblem, scored: bool) -> None:
+@pytest.mark.parametrize("name", ["8,0,0,0|0,8,0,0|0,12,0,4", CELL])
+def test_genotype_is_the_network_of_the_search(scored: bool, name: str) -> None:
     """With the problem's seed the weights are those of what is scored, or of what is trained."""
-    name, space, seed = "8,0,0,0|0,8,0,0|0,12,0,4", colour.search_space, colour.seed
+    colour = problem_of(3, CellSpace() if is_cell(name) else NASBench201Space())
+    space, seed = colour.search_space, colour.seed
     network = build_model(name, colour.dataset, space=space, seed=seed, scored=scored)
     expected = (
         colour.build(space.parse(name)) if scored else build_final(name, problem=colour, seed=seed)
     )
     pairs = zip(network.parameters(), expected.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def sizes(network: nn.Module) -> tuple[int, int]:
+    """Parameters and multiply-accumulates for one image of CIFAR's size."""
+    return count_parameters(network), count_flops(network, torch.zeros(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("space", "name"), [(CellSpace(stem=False), "8,0,0,0|0,8,0,0|0,12,0,4"), (CellSpace(), "8800")]
+)
+def test_cells_are_counted_as_they_are_trained(space: CellSpace, name: str) -> None:
+    """In the paper's space the size that is limited is that of the network to train.
+
+    Without a stem it is the scored network; with one it differs by the stem.
+    """
+    genotype, images = space.parse(name), TenClasses("images", 3, 10)
+    trained = sizes(build_model(name, images, space=space))
+    scored = sizes(build_model(name, images, space=space, scored=True))
+    assert sizes(space.build_counted(genotype, 3, 10)) == trained
+    assert sizes(space.build_final([genotype] * 3, 3, 10)) == trained
+    assert sizes(space.build(genotype, 3, 10)) == scored
+    assert (scored == trained) == (not space.stem)
+
+
+@needs_table
+def test_nasbench201_is_trained_as_published() -> None:
+    """A cell by its name is the published network; what is scored and counted is a small one.
+
+    The table adds one multiply-accumulate for each of the ten biases.
+    """
+    space, images = NASBench201Space(), TenClasses("images", 3, 10)
+    for row in load_table(TABLE).sample(8, random_state=1).itertuples():
+        trained = sizes(build_model(row.arch, images))
+        assert f"{trained[0] / 1e6:.6f}" == f"{row.params_m:.6f}", row.arch
+        assert f"{(trained[1] + 10) / 1e6:.6g}" == f"{row.flops_m:.6g}", row.arch
+        scored = sizes(build_model(row.arch, images, scored=True))
+        assert scored == sizes(space.build_counted(space.parse(row.arch), 3, 10))
+        assert 4 * scored[0] < trained[0]
 
 
 def test_torchvision(colour: NASProblem) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from small_training import small_dataset, small_network
 from torch import nn
 
+from pymoo_nas.counts import count_parameters
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.evaluation import evaluate
@@ -21,6 +22,7 @@ from pymoo_nas.final import build_final
 from pymoo_nas.models import build_model
 from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.operations import OPERATIONS
+from pymoo_nas.origin import note_model
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.trained import TrainedNetwork, load_trained
@@ -109,6 +111,16 @@ def test_network_that_was_changed_is_not_built_again(tmp_path: Path) -> None:
         load_trained(tmp_path)
     given = load_trained(tmp_path, network=network)
     assert (given.probabilities(DATA.test_images) == expected(network, DATA)).all()
+
+
+def test_trainings_of_the_scored_network_stay_readable(tmp_path: Path) -> None:
+    """Earlier versions trained the scored network of a NAS-Bench-201 cell: it is built again."""
+    network = build_model(NB201, DATA, scored=True)
+    note_model(network, NB201, NASBench201Space())
+    train(network, DATA, epochs=1, batch_size=8, out=tmp_path)
+    trained = load_trained(tmp_path)
+    assert count_parameters(trained.network) == count_parameters(network)
+    assert (trained.probabilities(DATA.test_images) == expected(network, DATA)).all()
 
 
 def test_scored_network_is_no_trained_one() -> None:
