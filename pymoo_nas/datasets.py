@@ -14,7 +14,7 @@ import difflib
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,6 +25,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from pymoo_nas import image_arrays, image_files
+from pymoo_nas.augmentation import AUGMENTATIONS, augmentation_named
 from pymoo_nas.errors import DatasetError
 from pymoo_nas.image_files import TORCHVISION, Splits
 
@@ -52,7 +53,9 @@ class Dataset:
         test_images: (m, H, W, C), of the same type.
         test_labels: (m,) int64; not every class need occur.
         class_names: label → name.
-        augment: whether a horizontal flip or a shifted crop keeps the label (not for digits).
+        augment: what keeps the label: "flip" for shifted crops and horizontal flips, "shift" for
+            the crops alone, "none" (as for digits) for neither. True and False are taken as "flip"
+            and "none".
     """
 
     name: str
@@ -61,7 +64,18 @@ class Dataset:
     test_images: NDArray[Any]
     test_labels: NDArray[np.int64]
     class_names: tuple[str, ...]
-    augment: bool
+    augment: str
+    val_images: NDArray[Any] | None = None
+    val_labels: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        augment = augmentation_named(self.augment)
+        if augment not in AUGMENTATIONS:
+            raise DatasetError(
+                f"data set {self.name!r}: augment is {augment!r}; expected one of "
+                f"{', '.join(AUGMENTATIONS)}, or True or False"
+            )
+        object.__setattr__(self, "augment", augment)
 
     @property
     def n_classes(self) -> int:
@@ -132,6 +146,7 @@ def load_dataset(
     image_size: int | tuple[int, int] | None = None,
     root: str | Path = "data",
     download: bool = False,
+    augment: bool | str | None = None,
 ) -> Dataset:
     """Load a data set and check it.
 
@@ -153,10 +168,11 @@ def load_dataset(
             size (32 for an image folder).
         root: where torchvision's data sets are looked for, and kept when downloaded.
         download: whether to download a data set of torchvision that is absent.
+        augment: see `Dataset`; None for "none" with digits, mnist and svhn, and "flip" with others.
+            Text and signs, which must not be mirrored, need "shift".
 
     Returns:
-        The data set; `augment` is False for digits, mnist and svhn, else True: change it, for a
-        file of handwriting, with `dataclasses.replace`.
+        The data set.
 
     Raises:
         DatasetError: what was given, what was expected, and what to do.
@@ -166,14 +182,15 @@ def load_dataset(
     """
     size = _height_and_width(image_size)
     if isinstance(source, Dataset) and size in (None, source.image_size):
-        return source
-    name, splits, augment = _find(source, size, Path(root).expanduser(), download)
-    return build_dataset(name, splits, augment=augment, image_size=size)
+        return source if augment is None else replace(source, augment=augmentation_named(augment))
+    name, splits, usual = _find(source, size, Path(root).expanduser(), download)
+    usual = usual if augment is None else augment
+    return build_dataset(name, splits, augment=usual, image_size=size)
 
 
 def _find(
     source: Any, size: tuple[int, int] | None, root: Path, download: bool
-) -> tuple[str, Splits, bool]:
+) -> tuple[str, Splits, bool | str]:
     """The name, the images and labels, and `Dataset.augment`."""
     if isinstance(source, Dataset):
         arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)
@@ -205,7 +222,11 @@ def _find(
 
 
 def build_dataset(
-    name: str, splits: Splits, *, augment: bool = True, image_size: tuple[int, int] | None = None
+    name: str,
+    splits: Splits,
+    *,
+    augment: bool | str = True,
+    image_size: tuple[int, int] | None = None,
 ) -> Dataset:
     """Check images and labels and bring them into the form that `Dataset` describes.
 
@@ -239,9 +260,8 @@ def build_dataset(
         train, test = split_validation(labels["train"], TEST_FRACTION, SPLIT_SEED, names)
         images = {"train": images["train"][train], "test": images["train"][test]}
         labels = {"train": labels["train"][train], "test": labels["train"][test]}
-    return Dataset(
-        name, images["train"], labels["train"], images["test"], labels["test"], names, augment
-    )
+    arrays = (images["train"], labels["train"], images["test"], labels["test"])
+    return Dataset(name, *arrays, names, augmentation_named(augment))
 
 
 def split_validation(

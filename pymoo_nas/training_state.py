@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STATE_FILE = "training.state.safetensors"
 
-FORMAT = "2"
+FORMAT = "3"
 """Raised when a state of an older version cannot be continued any more."""
 
 SCHEDULED = ("last_epoch", "_step_count", "_last_lr")
