@@ -22,7 +22,7 @@ def with_validation(settings: Settings, dataset: Dataset) -> Settings:
     Raises:
         DatasetError: by validation images that the data set does not have.
     """
-    own = dataset.val_images is not None
+    own = dataset.val_labels is not None and len(dataset.val_labels) > 0
     if settings.validation == OWN_IMAGES and not own:
         raise DatasetError(
             f"data set {dataset.name!r}: no validation images; expected some for "

@@ -20,6 +20,7 @@ from torch import Tensor
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import copy_state, misfits, save_weights
 from pymoo_nas.origin import design_of
+from pymoo_nas.training_settings import OWN_IMAGES
 
 if TYPE_CHECKING:
     from pymoo_nas.trainer import Trainer
@@ -94,9 +95,11 @@ def restore_state(folder: Path, trainer: Trainer) -> float:
 
 def _identity(trainer: Trainer) -> dict[str, Any]:
     """What must not change between two parts of a training."""
+    own = trainer.settings.validation == OWN_IMAGES
     return {
         "settings": asdict(trainer.settings),
         "data": trainer.dataset.fingerprint,
+        "validation": (trainer.dataset.val_fingerprint or {}) if own else {},
         # Layers without weights leave no trace among the tensors.
         "network": {"sha256": design_of(trainer.network)},
     }

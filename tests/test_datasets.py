@@ -25,7 +25,7 @@ def test_digits() -> None:
     assert (digits.train_images.min(), digits.train_images.max()) == (0, 1)
     share = np.bincount(digits.test_labels) / np.bincount(digits.train_labels)
     assert np.abs(share - 0.25).max() < 0.01
-    assert not digits.augment
+    assert digits.augment == "none"
     assert digits.class_names == tuple("0123456789")
 
 
@@ -194,7 +194,7 @@ def test_dataset_as_source() -> None:
     assert load_dataset(digits) is digits
     assert load_dataset(digits, image_size=8) is digits
     small = load_dataset(dataclasses.replace(digits, name="d", augment=True), image_size=4)
-    assert (small.name, small.image_size, small.augment) == ("d", (4, 4), True)
+    assert (small.name, small.image_size, small.augment) == ("d", (4, 4), "flip")
     assert small.class_names == digits.class_names
     assert np.array_equal(small.test_labels, digits.test_labels)
 

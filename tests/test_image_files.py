@@ -46,7 +46,7 @@ def test_npz(tmp_path: Path) -> None:
     assert dataset.val_labels.tolist() == [0, 1, 0]
     assert np.array_equal(dataset.val_images, random_images(3))
     assert (dataset.name, dataset.class_names) == ("med", ("café", "dog"))
-    assert dataset.augment
+    assert dataset.augment == "flip"
 
 
 def test_path_under_root(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_grey_folder(tmp_path: Path) -> None:
     dataset = load_dataset(make_folder(tmp_path / "grey"))
     assert dataset.train_images.shape == (8, 32, 32, 1)
     assert dataset.test_images.shape == (2, 32, 32, 1)
-    assert (dataset.name, dataset.class_names, dataset.augment) == ("grey", ("a", "b"), True)
+    assert (dataset.name, dataset.class_names, dataset.augment) == ("grey", ("a", "b"), "flip")
 
 
 def test_mixed_folder(tmp_path: Path) -> None:
