@@ -36,7 +36,15 @@ def with_validation(settings: Settings, dataset: Dataset) -> Settings:
 def fitted_and_judging(
     dataset: Dataset, settings: Settings
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Indices of the images to train on; images and labels that choose the best epoch."""
+    """Indices of the images to train on; images and labels that choose the best epoch.
+
+    Args:
+        dataset: see `load_dataset`.
+        settings: as `with_validation` returns them.
+
+    Raises:
+        DatasetError: no training or no test images.
+    """
     images, labels = dataset.train_images, dataset.train_labels
     _check_images(dataset)
     if settings.validation == OWN_IMAGES:
@@ -45,12 +53,20 @@ def fitted_and_judging(
         return np.arange(len(labels)), (dataset.val_images, dataset.val_labels)
     fraction = float(settings.validation)
     fitted, held_out = fitted_and_held_out(labels, fraction, settings.seed)
-    if fraction > 0 and len(held_out) == 0:
-        raise DatasetError(
-            f"data set {dataset.name!r}: no class has two training images, so none can be held "
-            f"out (validation={fraction:g}); give more images, or validation=0 (--validation 0)"
-        )
     return fitted, (images[held_out], labels[held_out])
+
+
+def none_to_hold_out(dataset: Dataset, remedy: str) -> DatasetError:
+    """The error for images of which none can be held out.
+
+    Args:
+        dataset: see `load_dataset`.
+        remedy: besides more images.
+    """
+    return DatasetError(
+        f"data set {dataset.name!r}: no class has two training images, so that none can be held "
+        f"out to judge; give more images, or {remedy}"
+    )
 
 
 def fitted_and_held_out(

@@ -73,7 +73,7 @@ def _check_tensors(network: nn.Module) -> None:
                 "with; build the network outside"
             )
     for _, tensor in tensors:
-        shared = any(
+        shared = tensor.layout == torch.strided and any(
             step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True)
         )
         if shared:

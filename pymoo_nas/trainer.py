@@ -21,7 +21,13 @@ from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, PymooNasError
 from pymoo_nas.evaluation import Evaluation, evaluate, evaluation_batch_size
 from pymoo_nas.files import copy_state
-from pymoo_nas.fitted_images import class_weights, fitted_and_judging, unequal, with_validation
+from pymoo_nas.fitted_images import (
+    class_weights,
+    fitted_and_judging,
+    none_to_hold_out,
+    unequal,
+    with_validation,
+)
 from pymoo_nas.muon import Muon
 from pymoo_nas.trainable import check_trainable
 from pymoo_nas.training_settings import Settings, number_of_batches
@@ -58,6 +64,8 @@ class Trainer:
         self.device = device
         settings = with_validation(settings, dataset)
         self.fitted, self.judging = fitted_and_judging(dataset, settings)
+        if not len(self.judging[1]) and settings.validation != 0:
+            raise none_to_hold_out(dataset, "validation=0 (--validation 0)")
         self.settings = settings = settings.resolved(len(self.fitted))
         self.generator = torch.Generator().manual_seed(settings.seed)
         counts = np.bincount(dataset.train_labels[self.fitted])

@@ -52,14 +52,14 @@ class Settings:
         SearchError: one that is out of range.
     """
 
-    epochs: int | str
-    batch_size: int | str
-    learning_rate: float
-    weight_decay: float
-    label_smoothing: float
-    augment: str
-    validation: float | str
-    seed: int
+    epochs: int | str = AUTO
+    batch_size: int | str = AUTO
+    learning_rate: float = 0.2
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    augment: str = "none"
+    validation: float | str = AUTO
+    seed: int = 0
     precision: str = "float32"
     optimizer: str = "muon"
     balance: bool = False
@@ -91,8 +91,7 @@ class Settings:
             least_epochs: smallest number of epochs that is chosen.
             least_steps: smallest number of steps that is chosen.
 
-        >>> settings = Settings("auto", "auto", 0.2, 0, 0, "none", 0.1, 0)
-        >>> few, many = settings.resolved(144), settings.resolved(45_000)
+        >>> few, many = Settings().resolved(144), Settings().resolved(45_000)
         >>> (few.batch_size, few.epochs), (many.batch_size, many.epochs)
         ((8, 23), (128, 20))
         """

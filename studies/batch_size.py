@@ -105,12 +105,14 @@ def tasks(seeds: int) -> Iterator[Task]:
     """All trainings; `steps` in place of epochs where it is not 0."""
     for images, counts in COUNTS.items():
         few = [n for n in counts if n <= FEW]
-        for n, kind, seed in itertools.product(few, KINDS, range(seeds)):
+        kinds = KINDS if images == "digits" else ("as train", "both")
+        for n, kind, seed in itertools.product(few, kinds, range(seeds)):
             yield Task("norms", images, "cell", n, 128, 20, 0, kind, seed)
-        for n, size, seed in itertools.product(counts, BATCH_SIZES, range(seeds)):
-            fits = 20 * 0.9 * n / size <= MOST_STEPS[images] or (size >= 64 and n <= 1400)
-            if fits or (size >= 64 and seed == 0):
-                yield Task("batch", images, "cell", n, size, 20, 0, "as train", seed)
+        for n, size in itertools.product(counts, BATCH_SIZES):
+            epochs = 20 if n < 5000 else 10
+            if size >= 64 or epochs * 0.9 * n / size <= MOST_STEPS[images]:
+                for seed in range(seeds if n <= 1000 else 1):
+                    yield Task("batch", images, "cell", n, size, epochs, 0, "as train", seed)
         if images == "breastmnist":
             continue
         for n, steps, seed in itertools.product((60, 300), STEPS, range(seeds)):
