@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
+AUGMENTATIONS = ("none", "shift", "flip")
+"""Images as they are; crops shifted at random; or such crops, half of them mirrored as well."""
 
-def augment_images(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip every image with probability 1/2 and shift it at random, in one gather.
+
+def augmentation_named(given: Any) -> Any:
+    """The word of `AUGMENTATIONS` for a truth value: "flip" or "none"; all else as it is.
+
+    >>> augmentation_named(True), augmentation_named(False), augmentation_named("shift")
+    ('flip', 'none', 'shift')
+    """
+    if isinstance(given, bool | np.bool_):
+        return "flip" if given else "none"
+    return given
+
+
+def augment_images(images: Tensor, generator: torch.Generator, *, flip: bool = True) -> Tensor:
+    """Shift every image at random and mirror it with probability 1/2, in one gather.
 
     The shift in each direction is uniform in −m..m, m = max(1, size // 8): the reflected 4-pixel
     crops that are usual for 32×32 pixels, scaled with the image.
@@ -15,14 +32,15 @@ def augment_images(images: Tensor, generator: torch.Generator) -> Tensor:
     Args:
         images: (N, C, H, W).
         generator: on the CPU, so that a seed means the same on every device.
+        flip: whether images are mirrored left to right; text and signs must not be.
     """
     n_images, _, height, width = images.shape
-    flip = torch.rand(n_images, generator=generator) < 0.5
+    mirrored = (torch.rand(n_images, generator=generator) < 0.5) & flip
     down, right = (
         torch.randint(-margin, margin + 1, (n_images,), generator=generator)
         for margin in (crop_margin(height), crop_margin(width))
     )
-    return shift_and_flip(images, down, right, flip)
+    return shift_and_flip(images, down, right, mirrored)
 
 
 def crop_margin(size: int) -> int:

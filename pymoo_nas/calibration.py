@@ -1,13 +1,16 @@
 """Freezing a network so that samples do not influence each other: calibrate, then eval.
 
 With fresh running statistics, eval mode makes a batch norm the identity, and train mode couples the
-samples. So every batch norm is given the statistics of one batch, as constants.
+samples. So every batch norm is given the statistics of one batch, as constants. After an epoch of a
+training it is given those over many batches (`recalibrate`).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +78,49 @@ def calibrate(network: nn.Module, images: Tensor) -> Tensor:
     return output
 
 
+def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Give batch norms the statistics over several batches, in place of a moving average.
+
+    Each batch is normalised by its own statistics, as in training; all else is in eval mode. In the
+    end a norm holds mean and biased variance over all images that it was given. Frozen norms, in
+    eval mode or without statistics, stay as they are, and so do all counts of batches.
+
+    Args:
+        network: in the mode that it is trained in; left in eval mode.
+        batches: (b, C, H, W) each. Not looked at where no norm needs them.
+    """
+    norms = [
+        norm
+        for norm in batch_norms(network).values()
+        if norm.training and norm.track_running_stats and norm.running_mean is not None
+    ]
+    network.eval()
+    if not norms:
+        return
+    totals = [_Totals() for _ in norms]
+    hooks = [
+        norm.register_forward_pre_hook(total, with_kwargs=True)
+        for norm, total in zip(norms, totals, strict=True)
+    ]
+    try:
+        with torch.no_grad(), _uncompiled():
+            for batch in batches:
+                network(batch)
+            for norm, total in zip(norms, totals, strict=True):
+                total.put(norm)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Within, modules that `torch.compile` compiled run as they were written: they see hooks."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled; importing it takes a second
+        return nullcontext()
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
 @contextmanager
 def calibrating(network: nn.Module) -> Iterator[None]:
     """Within: each batch norm takes the statistics of what it is about to normalise.
@@ -115,17 +161,57 @@ class _Statistics:
         self, norm: _BatchNorm, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
     ) -> None:
         self.calls += 1
-        x = args[0] if args else kwargs["input"]
         with torch.no_grad():
-            values = x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)
-            mean = values.mean((0, 2))
-            # Several times faster than torch.var on a CPU, and as stable: the mean is subtracted.
-            norms = torch.linalg.vector_norm(values - mean[:, None], dim=2)
-            # Divided first: the square of a sum over a map overflows in half precision.
-            variance = (norms / values.shape[2] ** 0.5).square().mean(0)
-            for buffer, value in ((norm.running_mean, mean), (norm.running_var, variance)):
-                if buffer is not None:  # always: `calibrating` has looked
-                    buffer.lerp_(value, 1 / self.calls)
+            for buffer, value in zip(_buffers(norm), _moments(args, kwargs), strict=True):
+                buffer.lerp_(value, 1 / self.calls)
+
+
+class _Totals:
+    """Forward pre-hook of one batch norm: each call takes its own statistics, and all add up."""
+
+    def __init__(self) -> None:
+        self.n_images = 0
+        self.mean = self.variance = torch.zeros(())
+
+    def __call__(
+        self, norm: _BatchNorm, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
+    ) -> None:
+        mean, variance = _moments(args, kwargs)
+        for buffer, value in zip(_buffers(norm), (mean, variance), strict=True):
+            buffer.copy_(value)
+        n_images = len(args[0] if args else kwargs["input"])
+        self.n_images += n_images
+        share = n_images / self.n_images
+        shift = mean - self.mean.to(mean)
+        # Means that differ between batches are part of the variance over all images.
+        spread = shift.square() * (share * (1 - share))
+        self.mean = self.mean.to(mean) + share * shift
+        self.variance = torch.lerp(self.variance.to(mean), variance, share) + spread
+
+    def put(self, norm: _BatchNorm) -> None:
+        """Give the norm the statistics over all calls; a norm that was not called keeps its own."""
+        if self.n_images:
+            for buffer, value in zip(_buffers(norm), (self.mean, self.variance), strict=True):
+                buffer.copy_(value)
+
+
+def _moments(args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of every channel of a batch norm's input, each (C,)."""
+    x = args[0] if args else kwargs["input"]
+    values = x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)
+    mean = values.mean((0, 2))
+    # Several times faster than torch.var on a CPU, and as stable: the mean is subtracted.
+    norms = torch.linalg.vector_norm(values - mean[:, None], dim=2)
+    # Divided first: the square of a sum over a map overflows in half precision.
+    return mean, (norms / values.shape[2] ** 0.5).square().mean(0)
+
+
+def _buffers(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Where a norm that keeps statistics has them."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None  # the callers have looked at track_running_stats
+    assert variance is not None
+    return mean, variance
 
 
 def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:

@@ -14,12 +14,17 @@ import pandas as pd
 from pymoo.decomposition.asf import ASF
 from pymoo.mcdm.pseudo_weights import PseudoWeights
 
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import SearchError
 from pymoo_nas.final import build_final, keeps_limits
+from pymoo_nas.fitted_images import fitted_and_judging, none_to_hold_out, with_validation
 from pymoo_nas.gradient_flow import Steadiness, steadiness
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
-from pymoo_nas.training import train
+from pymoo_nas.trainer import Trainer
+from pymoo_nas.training_settings import AUTO, SHORT_EPOCHS, SHORT_STEPS, Settings
+from pymoo_nas.training_warnings import warn_of_tie
 
 Vector = npt.NDArray[np.float64]
 
@@ -173,56 +178,80 @@ def try_out(
     problem: NASProblem,
     *,
     top: int = 5,
-    epochs: int = 2,
+    epochs: int | str = AUTO,
+    batch_size: int | str = AUTO,
     n_cells: int | None = None,
     precision: str = "float32",
     seed: int = 0,
     device: str = "cpu",
+    plan: Callable[[str], None] | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> pd.DataFrame:
     """Train the first architectures of a list for a short while, the best of them first.
 
     Args:
         front: in the order in which they are tried, see `order_scored` and `order_front`.
-        problem: gives search space and images; a tenth of the training images judges, the test
-            images are not used.
+        problem: gives search space and images; its validation images judge, or a tenth of the
+            training images where it has none; the test images are not used.
         top: how many are trained.
-        epochs: of each; the schedule runs its whole cycle in them.
+        epochs: of each; the schedule runs its whole cycle in them. "auto" takes 2, or as many more
+            as make 200 steps.
+        batch_size: see `train`.
         n_cells: cells of the network that is trained, the architecture at every stage; None for as
             many as were scored.
         precision: see `train`.
         seed: of the weights and of the training.
         device: see `resolve_device`.
+        plan: called once with batch size, epochs and images of each training, in words.
         progress: called with the genotype and its accuracy after each.
 
     Returns:
-        the rows that were tried with a column ``accuracy`` (fraction of the held-out images, best
-        epoch), descending.
+        the rows that were tried with a column ``accuracy`` (fraction of the images that judge, best
+        epoch; balanced accuracy where classes are unequal, see `train`), descending.
 
     Raises:
         SearchError: an empty front, numbers below 1, or none that keeps the limits with so many
             cells.
+        DatasetError: no image can be held out to judge.
+
+    Warns:
+        UserWarning: the accuracies are equal, or closer than so many images can tell apart.
     """
     if front.empty or top < 1:
         raise SearchError(f"{len(front)} architectures, top={top}; expected at least one to try")
+    dataset = problem.dataset
+    asked = Settings(epochs, batch_size, augment=dataset.augment, precision=precision, seed=seed)
+    settings = _short(dataset, asked)
+    target = resolve_device(device)
     tried = front.iloc[_keeping(front["genotype"], n_cells, problem, top)]
-    accuracies = []
+    accuracies: list[float] = []
     for genotype in tried["genotype"]:
         network = build_final(genotype, n_cells, problem=problem, seed=seed)
-        training = train(
-            network,
-            problem.dataset,
-            epochs=epochs,
-            precision=precision,
-            seed=seed,
-            device=device,
-        )
-        accuracies.append(float(training.epochs["validation_accuracy"].max()))
+        with seeded(target, seed):
+            trainer = Trainer(network, dataset, settings, target)
+            if plan is not None and not accuracies:
+                plan(trainer.plan())
+            trainer.run(lambda _: None, progress=False)
+        accuracies.append(trainer.best_score[0])
         if progress is not None:
             progress(genotype, accuracies[-1])
+    warn_of_tie(accuracies, len(trainer.judging[1]))
     return tried.assign(accuracy=accuracies).sort_values(
         "accuracy", ascending=False, kind="stable", ignore_index=True
     )
+
+
+def _short(dataset: Dataset, settings: Settings) -> Settings:
+    """Settings of a short training, with numbers in place of "auto".
+
+    Raises:
+        DatasetError: no image can be held out to judge.
+    """
+    settings = with_validation(settings, dataset)
+    fitted, judging = fitted_and_judging(dataset, settings)
+    if not len(judging[1]):
+        raise none_to_hold_out(dataset, "choose by another method (--by ranks)")
+    return settings.resolved(len(fitted), least_epochs=SHORT_EPOCHS, least_steps=SHORT_STEPS)
 
 
 def _keeping(genotypes: pd.Series, n_cells: int | None, problem: NASProblem, top: int) -> list[int]:

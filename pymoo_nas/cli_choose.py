@@ -21,6 +21,7 @@ from pymoo_nas.choice import (
     try_out,
 )
 from pymoo_nas.cli_options import (
+    BatchSize,
     Device,
     FinalCells,
     MaxActs,
@@ -28,6 +29,7 @@ from pymoo_nas.cli_options import (
     MaxParams,
     Precision,
     Seed,
+    number_or_auto,
     refuse_given,
     terminal,
 )
@@ -37,6 +39,7 @@ from pymoo_nas.gradient_flow import Steadiness
 from pymoo_nas.runs import Choice, RunFolder
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.spaces import SPACES
+from pymoo_nas.training_settings import AUTO
 
 COLUMNS = ("ntk", "activation", "correlation", "params", "flops", "acts")
 METHOD_COLUMNS = ("rank_sum", "distance", *STEADINESS, "steady", "accuracy")
@@ -48,7 +51,7 @@ SHOWN = 10
 
 OPTIONS_OF = {
     "gradients": ("top", "seed"),
-    "training": ("top", "epochs", "cells", "precision", "seed", "device"),
+    "training": ("top", "epochs", "batch_size", "cells", "precision", "seed", "device"),
 }
 """Options that only these methods take."""
 
@@ -82,7 +85,10 @@ def choose(
             min=1,
         ),
     ] = None,
-    epochs: Annotated[int, typer.Option(help="For training: epochs of each.", min=1)] = 2,
+    epochs: Annotated[
+        str, typer.Option(help="For training: epochs of each; auto: 2, or more for few images.")
+    ] = AUTO,
+    batch_size: BatchSize = AUTO,
     cells: FinalCells = None,
     precision: Precision = "float32",
     seed: Seed = 0,
@@ -121,11 +127,13 @@ def choose(
             ordered,
             folder.problem(device="cpu"),
             **most,
-            epochs=epochs,
+            epochs=number_or_auto("epochs", epochs),
+            batch_size=number_or_auto("batch-size", batch_size),
             n_cells=cells,
             precision=precision,
             seed=seed,
             device=device,
+            plan=partial(console.print, highlight=False, soft_wrap=True),
             progress=partial(_tell_accuracy, console),
         )
     chosen = str(ordered["genotype"].iloc[0])

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from pymoo_nas.augmentation import AUGMENTATIONS
 from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import SearchError
 from pymoo_nas.operations import PAPER_OPERATIONS, operation_table
 from pymoo_nas.search_space import REDUCTIONS, CellSpace, SearchSpace
 from pymoo_nas.spaces import space_from_settings
+from pymoo_nas.training_settings import AUTO
 
 DEFAULT_OPERATIONS = ",".join(PAPER_OPERATIONS)
 
@@ -60,6 +62,19 @@ Reduction = Annotated[
         "half again as slow to train."
     ),
 ]
+Epochs = Annotated[
+    str, typer.Option(help="Passes over the training images; auto: as many as few images need.")
+]
+BatchSize = Annotated[
+    str, typer.Option(help="Images per step; auto: 8 to 128, by the number of images.")
+]
+Augment = Annotated[
+    str | None,
+    typer.Option(
+        help="In training: none; shift: shifted crops; flip: those and mirrored images, which text "
+        "and signs must not be. Default: flip, for digits none."
+    ),
+]
 Operations = Annotated[
     str, typer.Option(help="Comma-separated operations of a cell, in order; see `operations`.")
 ]
@@ -100,6 +115,31 @@ def search_space_of(
         "reductions of their own",
     )
     return space
+
+
+def number_or_auto(option: str, text: str) -> int | str:
+    """The number that an option gives, or "auto".
+
+    Raises:
+        SearchError: another text, or a number below 1.
+
+    >>> number_or_auto("epochs", "20"), number_or_auto("epochs", "auto")
+    (20, 'auto')
+    """
+    if text == AUTO or (text.isdecimal() and int(text) >= 1):
+        return text if text == AUTO else int(text)
+    raise SearchError(f"--{option} {text}; expected a whole number from 1, or auto")
+
+
+def checked_augment(augment: str | None) -> str | None:
+    """The augmentation that is asked for; None where none is.
+
+    Raises:
+        SearchError: an unknown one.
+    """
+    if augment is not None and augment not in AUGMENTATIONS:
+        raise SearchError(f"--augment {augment}; expected one of {', '.join(AUGMENTATIONS)}")
+    return augment
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:

@@ -20,6 +20,7 @@ from rich.table import Table
 from pymoo_nas.algorithm import nothing_found
 from pymoo_nas.cli_options import (
     DEFAULT_OPERATIONS,
+    Augment,
     DataDir,
     Device,
     Download,
@@ -34,6 +35,7 @@ from pymoo_nas.cli_options import (
     ScoredCells,
     Seed,
     absolute_dataset,
+    checked_augment,
     complain,
     is_given,
     refuse_given,
@@ -81,6 +83,7 @@ def search(
         bool, typer.Option("--balanced-ntk", help="Weigh all layers alike in the first score.")
     ] = False,
     image_size: ImageSize = None,
+    augment: Augment = None,
     seed: Seed = 0,
     device: Device = "cpu",
     data_dir: DataDir = Path("data"),
@@ -127,6 +130,7 @@ def search(
         "max_flops": max_flops,
         "max_acts": max_acts,
         "image_size": image_size,
+        "augment": checked_augment(augment),
         "device": device,
         "seed": seed,
         "data_dir": str(data_dir.expanduser().resolve()),

@@ -16,9 +16,12 @@ from pymoo_nas.cli_options import (
     DEFAULT_OPERATIONS,
     NO_CELLS,
     OF_CELLS,
+    Augment,
+    BatchSize,
     DataDir,
     Device,
     Download,
+    Epochs,
     FinalCells,
     ImageSize,
     Operations,
@@ -26,8 +29,10 @@ from pymoo_nas.cli_options import (
     Reduction,
     Seed,
     cell_space,
+    checked_augment,
     complain,
     is_given,
+    number_or_auto,
     refuse_given,
     terminal,
 )
@@ -41,6 +46,7 @@ from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
+from pymoo_nas.training_settings import AUTO
 from pymoo_nas.training_state import STATE_FILE
 
 OF_MODEL = ("operations", "reduction")
@@ -65,19 +71,27 @@ def train(
     operations: Operations = DEFAULT_OPERATIONS,
     cells: FinalCells = None,
     reduction: Reduction = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=1)] = 20,
-    batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 128,
+    epochs: Epochs = AUTO,
+    batch_size: BatchSize = AUTO,
     learning_rate: Annotated[
         float, typer.Option(help="Peak of the one-cycle schedule; Muon's is a tenth of it.")
     ] = 0.2,
     validation: Annotated[
-        float, typer.Option(help="Share of the training images that chooses the best epoch.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            help="Share of the training images that is held out to choose the best epoch; default: "
+            "the validation images of the data set, or 0.1 where it has none."
+        ),
+    ] = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Weigh classes alike, however few images they have.")
+    ] = False,
     optimizer: Annotated[
         str, typer.Option(help="muon; or sgd, which is cheaper for kernels of many channels.")
     ] = "muon",
     precision: Precision = "float32",
     image_size: ImageSize = None,
+    augment: Augment = None,
     seed: Seed = 0,
     device: Device = "cpu",
     data_dir: DataDir = Path("data"),
@@ -136,10 +150,12 @@ def train(
         trained = train_network(
             network,
             images,
-            epochs=epochs,
-            batch_size=batch_size,
+            epochs=number_or_auto("epochs", epochs),
+            batch_size=number_or_auto("batch-size", batch_size),
             learning_rate=learning_rate,
-            validation=validation,
+            augment=checked_augment(augment),
+            validation=AUTO if validation is None else validation,
+            balance=balance,
             optimizer=optimizer,
             precision=precision,
             seed=seed,
@@ -244,7 +260,8 @@ def _report(trained: Training, target: Path) -> None:
         table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
     console.print(table)
     console.print(
-        f"test accuracy {100 * trained.test_accuracy:.2f} % (best epoch {trained.best_epoch}, "
+        f"test accuracy {100 * trained.test_accuracy:.2f} %, balanced "
+        f"{100 * trained.balanced_accuracy:.2f} % (best epoch {trained.best_epoch}, "
         f"{trained.seconds:.0f} s); wrote {target}",
         highlight=False,
         soft_wrap=True,

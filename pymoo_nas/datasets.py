@@ -14,7 +14,7 @@ import difflib
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,6 +25,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from pymoo_nas import image_arrays, image_files
+from pymoo_nas.augmentation import AUGMENTATIONS, augmentation_named
 from pymoo_nas.errors import DatasetError
 from pymoo_nas.image_files import TORCHVISION, Splits
 
@@ -45,6 +46,8 @@ MAX_IMAGE_SIZE = 4096
 class Dataset:
     """Images of two or more classes, for training and for testing, as `load_dataset` checks them.
 
+    Validation images, where there are some, choose the epoch whose weights a training keeps.
+
     Attributes:
         name: for people and file names.
         train_images: (n, H, W, C), uint8, or float32 on any scale.
@@ -52,7 +55,11 @@ class Dataset:
         test_images: (m, H, W, C), of the same type.
         test_labels: (m,) int64; not every class need occur.
         class_names: label → name.
-        augment: whether a horizontal flip or a shifted crop keeps the label (not for digits).
+        augment: what keeps the label: "flip" for shifted crops and horizontal flips, "shift" for
+            the crops alone, "none" (as for digits) for neither. True and False are taken as "flip"
+            and "none".
+        val_images: (v, H, W, C), of the same type; None where the source has no such part.
+        val_labels: (v,) int64; None likewise.
     """
 
     name: str
@@ -61,7 +68,18 @@ class Dataset:
     test_images: NDArray[Any]
     test_labels: NDArray[np.int64]
     class_names: tuple[str, ...]
-    augment: bool
+    augment: str
+    val_images: NDArray[Any] | None = None
+    val_labels: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        augment = augmentation_named(self.augment)
+        if augment not in AUGMENTATIONS:
+            raise DatasetError(
+                f"data set {self.name!r}: augment is {augment!r}; expected one of "
+                f"{', '.join(AUGMENTATIONS)}, or True or False"
+            )
+        object.__setattr__(self, "augment", augment)
 
     @property
     def n_classes(self) -> int:
@@ -80,16 +98,26 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """Plain values that are equal for equal images and labels: counts, and a checksum."""
-        digest = hashlib.sha256()
-        arrays = (self.train_images, self.train_labels, self.test_images, self.test_labels)
-        for array in arrays:
-            digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+        """Plain values that are equal for equal images and labels: counts, and a checksum.
+
+        Of the training and the test part, which a search and a test depend on.
+        """
         return {
             "training_images": len(self.train_labels),
             "test_images": len(self.test_labels),
-            "sha256": digest.hexdigest(),
+            "sha256": _checksum(
+                self.train_images, self.train_labels, self.test_images, self.test_labels
+            ),
+        }
+
+    @cached_property
+    def val_fingerprint(self) -> dict[str, Any] | None:
+        """As `fingerprint`, of the validation part alone; None where there is none."""
+        if self.val_images is None or self.val_labels is None:
+            return None
+        return {
+            "validation_images": len(self.val_labels),
+            "sha256": _checksum(self.val_images, self.val_labels),
         }
 
     @cached_property
@@ -120,7 +148,20 @@ class Dataset:
         return image_arrays.normalize(images, self.mean, self.std)
 
 
-DatasetSource: TypeAlias = str | Path | Dataset | tuple[Any, Any] | tuple[Any, Any, Any, Any]
+DatasetSource: TypeAlias = (
+    str
+    | Path
+    | Dataset
+    | tuple[Any, Any]
+    | tuple[Any, Any, Any, Any]
+    | tuple[Any, Any, Any, Any, Any, Any]
+)
+
+ARRAYS = {
+    2 * len(parts): tuple(f"{part}_{kind}" for part in parts for kind in ("images", "labels"))
+    for parts in (("train",), ("train", "test"), ("train", "val", "test"))
+}
+"""Number of arrays that `load_dataset` takes → their order."""
 
 DATASET_NAMES = ("digits", *TORCHVISION)
 """What `load_dataset` knows by name."""
@@ -132,6 +173,7 @@ def load_dataset(
     image_size: int | tuple[int, int] | None = None,
     root: str | Path = "data",
     download: bool = False,
+    augment: bool | str | None = None,
 ) -> Dataset:
     """Load a data set and check it.
 
@@ -145,7 +187,8 @@ def load_dataset(
             - a name of `DATASET_NAMES`, in any case; a name goes before a path;
             - a path, as it stands or under `root`: an image folder or an ``.npz`` file, see
               `image_files.read_image_folder` and `image_files.read_npz`;
-            - ``(images, labels)`` or ``(train_images, train_labels, test_images, test_labels)``:
+            - ``(images, labels)``, ``(train_images, train_labels, test_images, test_labels)`` or
+              ``(train_images, train_labels, val_images, val_labels, test_images, test_labels)``:
               numpy (n, H, W, C) or (n, H, W), or torch (n, C, H, W) or (n, H, W), with any number
               of channels; not copied where they fit as they are;
             - a `Dataset`, which is returned as it is, unless `image_size` changes it.
@@ -153,10 +196,11 @@ def load_dataset(
             size (32 for an image folder).
         root: where torchvision's data sets are looked for, and kept when downloaded.
         download: whether to download a data set of torchvision that is absent.
+        augment: see `Dataset`; None for "none" with digits, mnist and svhn, and "flip" with others.
+            Text and signs, which must not be mirrored, need "shift".
 
     Returns:
-        The data set; `augment` is False for digits, mnist and svhn, else True: change it, for a
-        file of handwriting, with `dataclasses.replace`.
+        The data set.
 
     Raises:
         DatasetError: what was given, what was expected, and what to do.
@@ -166,25 +210,34 @@ def load_dataset(
     """
     size = _height_and_width(image_size)
     if isinstance(source, Dataset) and size in (None, source.image_size):
-        return source
-    name, splits, augment = _find(source, size, Path(root).expanduser(), download)
-    return build_dataset(name, splits, augment=augment, image_size=size)
+        return source if augment is None else replace(source, augment=augmentation_named(augment))
+    name, splits, usual = _find(source, size, Path(root).expanduser(), download)
+    usual = usual if augment is None else augment
+    return build_dataset(name, splits, augment=usual, image_size=size)
 
 
 def _find(
     source: Any, size: tuple[int, int] | None, root: Path, download: bool
-) -> tuple[str, Splits, bool]:
+) -> tuple[str, Splits, bool | str]:
     """The name, the images and labels, and `Dataset.augment`."""
     if isinstance(source, Dataset):
-        arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)
-        return source.name, Splits(*arrays, class_names=source.class_names), source.augment
-    if isinstance(source, tuple | list) and len(source) in (2, 4):
-        return "arrays", Splits(*source), True
+        splits = Splits(
+            source.train_images,
+            source.train_labels,
+            source.test_images,
+            source.test_labels,
+            source.class_names,
+            source.val_images,
+            source.val_labels,
+        )
+        return source.name, splits, source.augment
+    if isinstance(source, tuple | list) and len(source) in ARRAYS:
+        return "arrays", Splits(**dict(zip(ARRAYS[len(source)], source, strict=True))), True
     if not isinstance(source, str | Path):
         many = f" of {len(source)}" if isinstance(source, tuple | list) else ""
         raise DatasetError(
-            f"data set: got a {type(source).__name__}{many}; expected a name, a path, a Dataset, "
-            "(images, labels) or (train_images, train_labels, test_images, test_labels)"
+            f"data set: got a {type(source).__name__}{many}; expected a name, a path, a "
+            "Dataset, or " + " or ".join(f"({', '.join(order)})" for order in ARRAYS.values())
         )
     name = source.lower() if isinstance(source, str) else ""
     if name == "digits":
@@ -205,7 +258,11 @@ def _find(
 
 
 def build_dataset(
-    name: str, splits: Splits, *, augment: bool = True, image_size: tuple[int, int] | None = None
+    name: str,
+    splits: Splits,
+    *,
+    augment: bool | str = True,
+    image_size: tuple[int, int] | None = None,
 ) -> Dataset:
     """Check images and labels and bring them into the form that `Dataset` describes.
 
@@ -217,8 +274,10 @@ def build_dataset(
     parts = {"train": (splits.train_images, splits.train_labels)}
     if splits.test_images is not None or splits.test_labels is not None:
         parts["test"] = (splits.test_images, splits.test_labels)
-    images = {}
-    labels = {}
+    if splits.val_images is not None or splits.val_labels is not None:
+        parts["val"] = (splits.val_images, splits.val_labels)
+    images: dict[str, NDArray[Any]] = {}
+    labels: dict[str, NDArray[np.int64]] = {}
     for part, (found_images, found_labels) in parts.items():
         where = f"data set {name!r}, {part}"
         images[part] = image_arrays.channels_last(found_images, f"{where} images")
@@ -228,19 +287,29 @@ def build_dataset(
     images = image_arrays.same_type(images, name)
     if image_size is not None:
         images = {part: image_arrays.resize(array, image_size) for part, array in images.items()}
-    shapes = {part: array.shape[1:] for part, array in images.items()}
-    if len(set(shapes.values())) > 1:
-        raise DatasetError(
-            f"data set {name!r}: training images are (H, W, C) = {shapes['train']}, test images "
-            f"{shapes['test']}; expected the same; give image_size, or convert the channels"
-        )
+    for part, array in images.items():
+        if array.shape[1:] != images["train"].shape[1:]:
+            raise DatasetError(
+                f"data set {name!r}: training images are (H, W, C) = {images['train'].shape[1:]}, "
+                f"{part} images {array.shape[1:]}; expected the same; give image_size, or convert "
+                "the channels"
+            )
     names, labels = _name_classes(labels, splits.class_names, name)
     if "test" not in images:
         train, test = split_validation(labels["train"], TEST_FRACTION, SPLIT_SEED, names)
-        images = {"train": images["train"][train], "test": images["train"][test]}
-        labels = {"train": labels["train"][train], "test": labels["train"][test]}
+        for arrays in (images, labels):
+            arrays["test"] = arrays["train"][test]
+            arrays["train"] = arrays["train"][train]
     return Dataset(
-        name, images["train"], labels["train"], images["test"], labels["test"], names, augment
+        name,
+        images["train"],
+        labels["train"],
+        images["test"],
+        labels["test"],
+        names,
+        augmentation_named(augment),
+        images.get("val"),
+        labels.get("val"),
     )
 
 
@@ -392,6 +461,14 @@ def _name_classes(
 def _few(values: Any) -> str:
     values = list(map(str, values))
     return ", ".join(values[:5]) + (f", … ({len(values)})" if len(values) > 5 else "")
+
+
+def _checksum(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _mean_power(

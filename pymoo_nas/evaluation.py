@@ -24,12 +24,14 @@ class Evaluation:
         logits: float32 (n, n_classes), on the CPU.
         predictions: int64 (n,), the class of the largest logit.
         accuracy: fraction of predictions that are the label.
+        balanced_accuracy: see `balanced_accuracy`.
         loss: mean cross-entropy in nats.
     """
 
     logits: Tensor
     predictions: np.ndarray
     accuracy: float
+    balanced_accuracy: float
     loss: float
 
 
@@ -79,8 +81,32 @@ def evaluate(
         logits=logits,
         predictions=predictions.numpy(),
         accuracy=(predictions == truth).double().mean().item(),
+        balanced_accuracy=balanced_accuracy(truth.numpy(), predictions.numpy()),
         loss=F.cross_entropy(logits, truth).item(),
     )
+
+
+def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Mean recall over the classes that occur among the labels; in [0, 1], NaN without labels.
+
+    >>> balanced_accuracy(np.array([0, 0, 0, 2]), np.array([0, 0, 0, 1]))
+    0.5
+    """
+    recalls = [(predictions[labels == label] == label).mean() for label in np.unique(labels)]
+    return float(np.mean(recalls)) if recalls else float("nan")
+
+
+def evaluation_batch_size(batch_size: int, image_size: tuple[int, int]) -> int:
+    """Images at a time without gradients: about as many pixels as 256 images of 32×32 have.
+
+    Args:
+        batch_size: of the training, which fits into memory: not fewer.
+        image_size: (H, W) in pixels.
+
+    >>> evaluation_batch_size(8, (32, 32)), evaluation_batch_size(8, (224, 224))
+    (256, 8)
+    """
+    return max(batch_size, min(256, 256 * 32 * 32 // (image_size[0] * image_size[1])))
 
 
 def logits_of(

@@ -54,6 +54,8 @@ class NASProblem(Problem):
         max_acts: largest number of values that convolutions and poolings return per image. Together
             the two bound the time of a training, see `count_acts`.
         image_size: images are resized to it.
+        augment: of the networks that are trained later, see `load_dataset`; scores are taken of
+            images as they are.
         device: "cpu", "cuda", "cuda:0", "auto".
         seed: of the probe and of the initialisations; the same for every candidate.
         data_dir: folder in which torchvision's data sets are looked for.
@@ -84,6 +86,7 @@ class NASProblem(Problem):
         max_flops: int | None = None,
         max_acts: int | None = None,
         image_size: int | tuple[int, int] | None = None,
+        augment: bool | str | None = None,
         device: str = "cpu",
         seed: int = 0,
         data_dir: str | Path = "data",
@@ -96,7 +99,7 @@ class NASProblem(Problem):
         )
         self.device = resolve_device(device)
         self.dataset: Dataset = load_dataset(
-            dataset, image_size=image_size, root=data_dir, download=download
+            dataset, image_size=image_size, root=data_dir, download=download, augment=augment
         )
         if min(self.dataset.image_size) < MIN_SIZE:
             raise NetworkError(

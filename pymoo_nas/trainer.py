@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,14 +15,22 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from pymoo_nas.augmentation import augment_images
-from pymoo_nas.datasets import Dataset, split_validation
+from pymoo_nas.calibration import is_out_of_memory, recalibrate
+from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
-from pymoo_nas.errors import DatasetError, NetworkError, PymooNasError, SearchError
-from pymoo_nas.evaluation import Evaluation, evaluate
+from pymoo_nas.errors import NetworkError, PymooNasError
+from pymoo_nas.evaluation import Evaluation, evaluate, evaluation_batch_size
 from pymoo_nas.files import copy_state
+from pymoo_nas.fitted_images import (
+    class_weights,
+    fitted_and_judging,
+    none_to_hold_out,
+    unequal,
+    with_validation,
+)
 from pymoo_nas.muon import Muon
-
-OPTIMIZERS = ("muon", "sgd")
+from pymoo_nas.trainable import check_trainable
+from pymoo_nas.training_settings import Settings, number_of_batches
 
 KERNEL_RATE = 0.1
 """The peak of Muon's learning rate, as a share of that of SGD (see studies/recipe.py)."""
@@ -31,76 +38,48 @@ KERNEL_RATE = 0.1
 KERNEL_DECAY = 100
 """Muon's weight decay, as a multiple of that of SGD (see studies/cifar10.py)."""
 
-PRECISIONS = ("float32", "bfloat16")
-"""Number formats of the passes in training; weights and test are always float32."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The keyword arguments of `train` that decide its result.
-
-    Raises:
-        SearchError: one that is out of range.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    label_smoothing: float
-    augment: bool
-    validation: float
-    seed: int
-    precision: str = "float32"
-    optimizer: str = "muon"
-
-    def __post_init__(self) -> None:
-        for name, (kind, fits, expected) in _LIMITS.items():
-            value: Any = getattr(self, name)
-            if not isinstance(value, kind) or not fits(value):
-                raise SearchError(f"training: {name} is {value!r}; expected {expected}")
-
-
-_LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
-    "epochs": (int, lambda x: x >= 1, "a whole number from 1"),
-    "batch_size": (int, lambda x: x >= 1, "a whole number from 1"),
-    "learning_rate": (int | float, lambda x: 0 < x <= 1e30, "a number above 0, at most 1e30"),
-    "weight_decay": (int | float, lambda x: 0 <= x <= 1e30, "a number from 0 to 1e30"),
-    "label_smoothing": (int | float, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
-    "validation": (int | float, lambda x: 0 <= x < 1, "a fraction from 0 to below 1"),
-    "optimizer": (str, OPTIMIZERS.__contains__, "muon or sgd"),
-    "precision": (str, PRECISIONS.__contains__, "float32 or bfloat16"),
-    "seed": (int, lambda x: 0 <= x < 2**63, "a whole number from 0 to 2^63 - 1"),
-}
+CALIBRATION_IMAGES = 2048
+"""Most images of which batch norms take their statistics after an epoch (studies/batch_size.py)."""
 
 
 class Trainer:
     """The state of one training; making it checks that the network takes the images.
 
     `run` fills `history` (one row per epoch), `best_epoch`, `best_score` and `best_state`.
+
+    Attributes:
+        settings: as given, with numbers in place of "auto".
+        fitted: indices of the training images that are trained on, ascending.
+        judging: images and labels by which the best epoch is chosen; none where there are none.
+        unequal: whether classes are so unequal (see `unequal`) that balanced accuracy chooses.
+        sizes: images of each batch of an epoch.
     """
 
     def __init__(
         self, network: nn.Module, dataset: Dataset, settings: Settings, device: torch.device
     ) -> None:
+        check_trainable(network)
         self.network = network.to(device)
         self.dataset = dataset
-        self.settings = settings
         self.device = device
+        settings = with_validation(settings, dataset)
+        self.fitted, self.judging = fitted_and_judging(dataset, settings)
+        if not len(self.judging[1]) and settings.validation != 0:
+            raise none_to_hold_out(dataset, "validation=0 (--validation 0)")
+        self.settings = settings = settings.resolved(len(self.fitted))
         self.generator = torch.Generator().manual_seed(settings.seed)
-        self.fitted, self.held_out = fitted_and_held_out(
-            dataset.train_labels, settings.validation, settings.seed
-        )
-        _check_images(dataset, settings, n_held_out=len(self.held_out))
-        self.batch_size = min(settings.batch_size, len(self.fitted))
-        self.n_steps = len(self.fitted) // self.batch_size
+        counts = np.bincount(dataset.train_labels[self.fitted])
+        self.unequal = unequal(counts)
+        self.class_weights = class_weights(counts).to(device) if settings.balance else None
+        self.sizes = self.batch_sizes()
         self.memory_format = self._check_network()
         self.optimizers = _optimizers(network, settings)
+        n_steps = int(settings.epochs) * len(self.sizes)
         self.schedules = [
             torch.optim.lr_scheduler.OneCycleLR(
                 optimizer,
                 optimizer.defaults["lr"],
-                total_steps=max(2, settings.epochs * self.n_steps),  # one step has no cycle
+                total_steps=max(2, n_steps),  # one step has no cycle
                 cycle_momentum=False,
             )
             for optimizer in self.optimizers
@@ -117,12 +96,12 @@ class Trainer:
             done: called after each with whether it is the best so far.
             progress: show a progress bar and one line per epoch.
         """
-        n_epochs = self.settings.epochs
+        n_epochs, n_steps = int(self.settings.epochs), len(self.sizes)
         with _progress_bar(enabled=progress) as bar:
+            if progress:
+                bar.console.print(self.plan(), highlight=False, soft_wrap=True)
             before = len(self.history)
-            task = bar.add_task(
-                "", total=n_epochs * self.n_steps, completed=before * self.n_steps, status=""
-            )
+            task = bar.add_task("", total=n_epochs * n_steps, completed=before * n_steps, status="")
             for epoch in range(before + 1, n_epochs + 1):
                 bar.update(task, description=f"epoch {epoch}/{n_epochs}")
                 score = self._run_epoch(epoch, partial(bar.update, task, advance=1))
@@ -132,7 +111,26 @@ class Trainer:
                     self.best_state = copy_state(self.network)
                 done(is_best)
                 if progress:
-                    bar.console.print(_epoch_line(self.history[-1], n_epochs), highlight=False)
+                    line = _epoch_line(self.history[-1], n_epochs, unequal=self.unequal)
+                    bar.console.print(line, highlight=False, soft_wrap=True)
+
+    def batch_sizes(self) -> list[int]:
+        """Images of each batch of an epoch: almost equal numbers that add up to all of them."""
+        n_batches = number_of_batches(len(self.fitted), int(self.settings.batch_size))
+        return [len(part) for part in np.array_split(self.fitted, n_batches)]
+
+    def plan(self) -> str:
+        """Which images are trained on, in which batches, for how long, and what judges."""
+        judged = f"{len(self.judging[1])} images choose the best epoch"
+        if not len(self.judging[1]):
+            judged = "no images choose among the epochs"
+        elif self.unequal:
+            judged += " by balanced accuracy: the classes are unequal"
+        return (
+            f"{len(self.fitted)} images, batch size {self.settings.batch_size}: "
+            f"{len(self.sizes)} steps per epoch, {self.settings.epochs} epochs; augmentation: "
+            f"{self.settings.augment}; {judged}"
+        )
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
         """Images, not yet normalised, through the network as it is now."""
@@ -141,7 +139,7 @@ class Trainer:
             images,
             labels,
             self.dataset,
-            batch_size=self.settings.batch_size,
+            batch_size=self._at_once(),
             device=self.device,
             memory_format=self.memory_format,
         )
@@ -149,47 +147,71 @@ class Trainer:
     def _run_epoch(self, epoch: int, report: Callable[..., None]) -> tuple[float, float]:
         """One pass over the training images; the score by which epochs are compared."""
         started = time.perf_counter()
-        losses: list[float] = []
+        total_loss = 0.0
         n_correct = n_seen = 0
         self.network.train()
-        for images, labels in self._batches():
+        for images, labels in self.batches():
             rate = float(self.schedules[0].get_last_lr()[0])
             loss, correct = self._step(images, labels)
             if not math.isfinite(loss):
                 raise self._divergence(f"the loss became {loss}", epoch, rate)
-            losses.append(loss)
+            total_loss += loss * len(labels)
             n_correct += correct
             n_seen += len(labels)
             report(status=f"loss {loss:.3f}  accuracy {n_correct / n_seen:.1%}")
         if not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
             raise self._divergence("weights became infinite or NaN", epoch, rate)
-        accuracy, score = math.nan, (float(epoch), 0.0)
-        if len(self.held_out):
-            held_out = self.evaluate(
-                self.dataset.train_images[self.held_out], self.dataset.train_labels[self.held_out]
-            )
-            accuracy, score = held_out.accuracy, (held_out.accuracy, -held_out.loss)
+        self.recalibrate()
+        accuracy, balanced, score = math.nan, math.nan, (float(epoch), 0.0)
+        if len(self.judging[1]):
+            judged = self.evaluate(*self.judging)
+            accuracy, balanced = judged.accuracy, judged.balanced_accuracy
+            score = (balanced if self.unequal else accuracy, -judged.loss)
         row = {
             "epoch": epoch,
-            "loss": sum(losses) / len(losses),
+            "loss": total_loss / n_seen,
             "train_accuracy": n_correct / n_seen,
             "validation_accuracy": accuracy,
+            "validation_balanced_accuracy": balanced,
             "learning_rate": rate,
             "seconds": time.perf_counter() - started,
         }
         self.history.append(row)
         return score
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every training image once in a random order, but for an incomplete last batch."""
+    def recalibrate(self) -> None:
+        """Give batch norms the statistics of (at most `CALIBRATION_IMAGES`) images trained on.
+
+        They are the same images after every epoch, without augmentation. A moving average lags
+        behind the weights where an epoch has few steps.
+        """
+        # In a random order: where they stand class by class, a batch would hold one class only.
+        rng = np.random.default_rng(self.settings.seed)
+        chosen = rng.permutation(self.fitted)[:CALIBRATION_IMAGES]
+        n_batches = number_of_batches(len(chosen), self._at_once())
+        recalibrate(
+            self.network,
+            (
+                self._images(part).contiguous(memory_format=self.memory_format)
+                for part in np.array_split(chosen, n_batches)
+            ),
+        )
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every training image once in a random order, in batches of almost equal size."""
         order = torch.randperm(len(self.fitted), generator=self.generator).numpy()
-        for step in range(self.n_steps):
-            chosen = self.fitted[order[step * self.batch_size :][: self.batch_size]]
+        augment = self.settings.augment
+        for part in np.split(order[: sum(self.sizes)], np.cumsum(self.sizes)[:-1]):
+            chosen = self.fitted[part]
             images = self._images(chosen)
-            if self.settings.augment:
-                images = augment_images(images, self.generator)
+            if augment != "none":
+                images = augment_images(images, self.generator, flip=augment == "flip")
             labels = torch.from_numpy(self.dataset.train_labels[chosen]).to(self.device)
             yield images.contiguous(memory_format=self.memory_format), labels
+
+    def _at_once(self) -> int:
+        """Images at a time where no gradients are taken."""
+        return evaluation_batch_size(int(self.settings.batch_size), self.dataset.image_size)
 
     def _images(self, chosen: np.ndarray) -> Tensor:
         return self.dataset.normalized(self.dataset.train_images[chosen]).to(self.device)
@@ -197,16 +219,30 @@ class Trainer:
     def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
         """One update of the weights: the loss before it, and how many images were right."""
         self.network.zero_grad()
-        smoothing = self.settings.label_smoothing
         half = self.settings.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            logits = self.network(images)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-        loss.backward()
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                logits = self.network(images)
+                loss = self._loss(logits.float(), labels)
+            loss.backward()
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise _out_of_memory(images) from error
+            raise
         for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()
             schedule.step()
         return loss.item(), int((logits.argmax(1) == labels).sum())
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Smoothed cross-entropy: the mean over the images, each weighed by its class."""
+        smoothing = self.settings.label_smoothing
+        if self.class_weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        # Torch's own class weights would weigh the smoothed share of the other classes as well, and
+        # so pull every image towards a rare class.
+        losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+        return (self.class_weights[labels] * losses).mean()
 
     def _divergence(self, what: str, epoch: int, rate: float) -> NetworkError:
         return NetworkError(
@@ -222,13 +258,11 @@ class Trainer:
         poolings and gates 0.6, widths below 8 1.0). A network that calls `view` on its maps
         needs the contiguous one.
         """
-        if not any(weight.requires_grad for weight in self.network.parameters()):
-            raise NetworkError("network: no trainable parameters; expected some to train")
-        images = self._images(self.fitted[: self.batch_size])
+        images = self._images(self.fitted[: self.sizes[0]])
         try:
             logits = self._trial(images, torch.channels_last)
             memory_format = torch.channels_last
-        except (RuntimeError, ValueError):
+        except NetworkError:
             memory_format = torch.contiguous_format
             logits = self._trial(images, memory_format)
         expected = (len(images), self.dataset.n_classes)
@@ -250,40 +284,33 @@ class Trainer:
                 return torch.func.functional_call(self.network, buffers, (batch,))
         except PymooNasError:
             raise
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise _out_of_memory(images) from error
             raise NetworkError(
-                f"network cannot take images of shape {tuple(images.shape)}: {error}; resize the "
-                "images, or lower the batch size if memory is short"
+                f"network cannot take images of shape {tuple(images.shape)}: "
+                f"{type(error).__name__}: {error}; {self._remedy(error)}"
             ) from error
 
-
-def fitted_and_held_out(
-    labels: np.ndarray, fraction: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Indices to train on and indices held out, both ascending: see `split_validation`.
-
-    A class with one image is trained on; a fraction of 0 holds nothing out.
-    """
-    everything = np.arange(len(labels))
-    divisible = np.flatnonzero(np.bincount(labels)[labels] > 1)
-    if fraction == 0 or len(divisible) == 0:
-        return everything, everything[:0]
-    held_out = divisible[split_validation(labels[divisible], fraction, seed)[1]]
-    return np.setdiff1d(everything, held_out), held_out
+    def _remedy(self, error: Exception) -> str:
+        """What to do where the network raises an error of its own for images."""
+        kinds = {w.dtype for w in self.network.parameters() if w.is_floating_point()}
+        if kinds - {torch.float32}:
+            kind = str(min(kinds - {torch.float32}, key=str)).removeprefix("torch.")
+            return f"it has weights of {kind}, images are float32: train network.float()"
+        if self.sizes[0] == 1 and "more than 1 value per channel" in str(error):
+            return "a batch norm on maps of one pixel takes no single image; raise the batch size"
+        return "resize the images, or use a network for this size and number of channels"
 
 
-def _check_images(dataset: Dataset, settings: Settings, n_held_out: int) -> None:
-    """Refuse a data set without test images, or one of which nothing can be held out."""
-    if len(dataset.train_images) == 0 or len(dataset.test_images) == 0:
-        raise DatasetError(
-            f"data set {dataset.name!r}: {len(dataset.train_images)} training and "
-            f"{len(dataset.test_images)} test images; expected at least one of each"
-        )
-    if settings.validation > 0 and n_held_out == 0:
-        raise DatasetError(
-            f"data set {dataset.name!r}: no class has two training images, so none can be held "
-            f"out (validation={settings.validation}); give more images, or validation=0"
-        )
+def _out_of_memory(images: Tensor) -> NetworkError:
+    remedy = (
+        "lower the batch size" if len(images) > 1 else "use smaller images or a smaller network"
+    )
+    return NetworkError(
+        f"training: memory ran out in a step of {len(images)} images of shape "
+        f"{tuple(images.shape[1:])}; {remedy}"
+    )
 
 
 def _optimizers(network: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
@@ -327,9 +354,11 @@ def _progress_bar(*, enabled: bool) -> Progress:
     )
 
 
-def _epoch_line(row: dict[str, float], n_epochs: int) -> str:
+def _epoch_line(row: dict[str, float], n_epochs: int, *, unequal: bool) -> str:
     validation = row["validation_accuracy"]
     held_out = "" if math.isnan(validation) else f"  validation {validation:6.1%}"
+    if held_out and unequal:
+        held_out += f", balanced {row['validation_balanced_accuracy']:.1%}"
     return (
         f"epoch {row['epoch']:>{len(str(n_epochs))}}/{n_epochs}  loss {row['loss']:.4f}  "
         f"accuracy {row['train_accuracy']:6.1%}{held_out}  {row['seconds']:.1f} s"

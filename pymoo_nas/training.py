@@ -19,16 +19,19 @@ import torch
 from torch import nn
 
 import pymoo_nas
+from pymoo_nas.augmentation import augmentation_named
 from pymoo_nas.counts import count_parameters
-from pymoo_nas.datasets import Dataset
+from pymoo_nas.datasets import DatasetSource, load_dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
 from pymoo_nas.files import DESCRIPTION, WEIGHTS_FILE, save_weights, write_csv, write_json
 from pymoo_nas.origin import design_of, origin_of
 from pymoo_nas.trained import describe_images
-from pymoo_nas.trainer import Settings, Trainer
+from pymoo_nas.trainer import Trainer
+from pymoo_nas.training_settings import AUTO, Settings
 from pymoo_nas.training_state import STATE_FILE, restore_state, write_state
+from pymoo_nas.training_warnings import warn_of_gap, warn_of_unpredicted
 
 RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", DESCRIPTION)
 """What a training leaves in its folder beside the weights."""
@@ -39,12 +42,14 @@ class Training:
     """What a training came to.
 
     Attributes:
-        epochs: one row per epoch: epoch (from 1), loss (mean over its batches, with label
-            smoothing), train_accuracy (fraction, counted on the augmented images while the weights
-            move), validation_accuracy (fraction; NaN without validation), learning_rate (of its
-            last step), seconds.
+        epochs: one row per epoch: epoch (from 1), loss (mean over its images, with label smoothing
+            and class weights), train_accuracy (fraction, counted on the augmented images while the
+            weights move), validation_accuracy (fraction; NaN without validation),
+            validation_balanced_accuracy (mean recall of the classes that occur, likewise),
+            learning_rate (of its last step), seconds.
         best_epoch: the epoch whose weights were kept.
         test_accuracy: fraction of the test images, with those weights.
+        balanced_accuracy: mean recall of the classes that occur among the test images.
         test_loss: mean cross-entropy on them in nats, without label smoothing.
         recall: one row per class: class, images, correct, recall (NaN for a class without images).
         confusion: test images counted by true class (rows) and predicted class (columns).
@@ -54,6 +59,7 @@ class Training:
     epochs: pd.DataFrame
     best_epoch: int
     test_accuracy: float
+    balanced_accuracy: float
     test_loss: float
     recall: pd.DataFrame
     confusion: pd.DataFrame
@@ -62,15 +68,16 @@ class Training:
 
 def train(
     network: nn.Module,
-    dataset: Dataset,
+    dataset: DatasetSource,
     *,
-    epochs: int = 20,
-    batch_size: int = 128,
+    epochs: int | str = AUTO,
+    batch_size: int | str = AUTO,
     learning_rate: float = 0.2,
     weight_decay: float = 5e-4,
     label_smoothing: float = 0.1,
-    augment: bool | None = None,
-    validation: float = 0.1,
+    augment: bool | str | None = None,
+    validation: float | str = AUTO,
+    balance: bool = False,
     optimizer: str = "muon",
     precision: str = "float32",
     seed: int = 0,
@@ -84,10 +91,15 @@ def train(
 
     Cross-entropy, Muon (Jordan 2024) for the kernels of convolutions and SGD for the rest, both
     with Nesterov momentum 0.9, one-cycle schedule (Smith 2018), no weight decay on batch norms and
-    biases. The epoch whose weights are kept is chosen by the accuracy on images held out from the
-    training set, where that is equal by the loss on them. The test images play no part in that:
-    they are looked at once, at the end. `test_accuracy` therefore is an estimate for new images, as
-    long as the user does not choose between trainings by it.
+    biases. The epoch whose weights are kept is chosen by the accuracy on images that are not
+    trained on, where that is equal by the loss on them; by balanced accuracy where the largest
+    class has more than 1.5 times the training images of the smallest. The test images play no part
+    in that: they are looked at once, at the end. `test_accuracy` therefore is an estimate for new
+    images, as long as the user does not choose between trainings by it.
+
+    Before each validation batch norms are given the statistics of the images trained on, of 2,048
+    at most, without augmentation; the weights that are kept hold them. Moving averages would lag
+    behind where an epoch has few steps (studies/batch_size.py).
 
     Equal seeds give equal weights to the bit on one CPU with the same number of threads; CUDA
     kernels may add in another order. Torch's global random state is left as it was.
@@ -95,16 +107,22 @@ def train(
     Args:
         network: (N, C, H, W) → (N, n_classes); changed in place. In the end it holds the kept
             weights, in eval mode, on `device`.
-        dataset: see `load_dataset`.
-        epochs: passes over the training images.
-        batch_size: images per step; also of the test. An incomplete last batch is left out (a batch
-            norm cannot take a batch of one); the images left out differ from epoch to epoch.
+        dataset: whatever `load_dataset` takes: a `Dataset`, a name, a path, arrays.
+        epochs: passes over the training images. "auto" takes 20, or as many more as make 400 steps.
+        batch_size: images per step. "auto" takes the power of two from 8 to 128 that gives an epoch
+            about 16 steps. Batches are of almost equal size, none larger than asked for, and none
+            of a single image, which a batch norm on maps of one pixel could not take; of two asked
+            for, one may become three.
         learning_rate: peak of the schedule of SGD; that of Muon is a tenth of it.
         weight_decay: of SGD; that of Muon is a hundred times as large, and its rate a tenth.
         label_smoothing: share of the target spread over all classes, in [0, 1].
-        augment: flips and shifted crops, see `augment_images`; None does what the data set says.
+        augment: "flip" for shifted crops and flips, "shift" for the crops alone, "none" for neither
+            (see `augment_images`); None does what the data set says.
         validation: fraction of each class of the training images that is held out, in [0, 1); 0
-            trains on all of them and keeps the weights of the last epoch.
+            trains on all of them and keeps the weights of the last epoch. "val" takes the
+            validation images of the data set, and trains on all of the others. "auto" does that
+            where there are some, and holds out a tenth elsewhere.
+        balance: weigh each image by the inverse of its class's share of the images trained on.
         optimizer: "muon"; or "sgd" for all parameters: almost four points less on CIFAR-10 after
             four epochs (studies/recipe.py), but cheaper for kernels of many hundred channels.
         precision: "float32", or "bfloat16" for the passes of the training (weights, their updates
@@ -128,17 +146,23 @@ def train(
             an interrupted training there, or with another network, data set or settings.
         DatasetError: too few images per class to hold some out, or no test images.
         NetworkError: a network that cannot take these images or gives another number of classes;
-            or a loss that became infinite or NaN.
+            no network; one whose state no file can hold; or a loss that became infinite or NaN.
+
+    Warns:
+        UserWarning: the network reads the images trained on much better than those that judge; or
+            never predicts a class of the test images.
     """
     started = time.perf_counter()
+    dataset = load_dataset(dataset)
     settings = Settings(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         label_smoothing=label_smoothing,
-        augment=dataset.augment if augment is None else augment,
+        augment=dataset.augment if augment is None else augmentation_named(augment),
         validation=validation,
+        balance=balance,
         optimizer=optimizer,
         precision=precision,
         seed=seed,
@@ -160,6 +184,7 @@ def train(
         epochs=pd.DataFrame(trainer.history),
         best_epoch=trainer.best_epoch,
         test_accuracy=test.accuracy,
+        balanced_accuracy=test.balanced_accuracy,
         test_loss=test.loss,
         recall=recall,
         confusion=confusion,
@@ -167,6 +192,9 @@ def train(
     )
     if folder is not None:
         _write_results(folder, training, trainer)
+    kept = trainer.history[trainer.best_epoch - 1]
+    warn_of_gap(kept, len(trainer.fitted), len(trainer.judging[1]))
+    warn_of_unpredicted(confusion, balance=balance)
     return training
 
 
@@ -253,7 +281,9 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
         "settings": asdict(trainer.settings),
         "best_epoch": training.best_epoch,
         "validation_accuracy": _finite_or_none(best["validation_accuracy"]),
+        "validation_balanced_accuracy": _finite_or_none(best["validation_balanced_accuracy"]),
         "test_accuracy": training.test_accuracy,
+        "balanced_accuracy": training.balanced_accuracy,
         "test_loss": _finite_or_none(training.test_loss),
         "seconds": training.seconds,
         "device": str(trainer.device),

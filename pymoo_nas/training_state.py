@@ -27,13 +27,14 @@ from pymoo_nas.files import (
     save_weights,
 )
 from pymoo_nas.origin import design_of
+from pymoo_nas.training_settings import OWN_IMAGES
 
 if TYPE_CHECKING:
     from pymoo_nas.trainer import Trainer
 
 STATE_FILE = "training.state.safetensors"
 
-FORMAT = "2"
+FORMAT = "3"
 """Raised when a state of an older version cannot be continued any more."""
 
 SCHEDULED = ("last_epoch", "_step_count", "_last_lr")
@@ -143,9 +144,11 @@ def _description(folder: Path) -> dict[str, Any]:
 
 def _identity(trainer: Trainer) -> dict[str, Any]:
     """What must not change between two parts of a training."""
+    own = trainer.settings.validation == OWN_IMAGES
     return {
         "settings": asdict(trainer.settings),
         "data": trainer.dataset.fingerprint,
+        "validation": (trainer.dataset.val_fingerprint or {}) if own else {},
         # Layers without weights leave no trace among the tensors.
         "network": {"sha256": design_of(trainer.network)},
     }

@@ -124,7 +124,7 @@ from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search_space import REDUCTIONS, CellSpace
-from pymoo_nas.trainer import OPTIMIZERS
+from pymoo_nas.training_settings import OPTIMIZERS
 from pymoo_nas.training_state import STATE_FILE
 
 N_TRAINING = 40_000

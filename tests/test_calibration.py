@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import calibrate, preserved
+from pymoo_nas.calibration import calibrate, preserved, recalibrate
 from pymoo_nas.errors import NetworkError, ScoreError
 
 
@@ -126,3 +128,87 @@ def test_preserved() -> None:
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert network.training
     assert not network[1].weight.requires_grad
+
+
+def statistics(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Mean and variance that a norm holds."""
+    return norm.running_mean.clone(), norm.running_var.clone()
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_recalibrated_statistics_are_those_of_all_images(momentum: float | None) -> None:
+    """Batches of several sizes give the first norm mean and variance over all their images."""
+    network = network_of(nn.BatchNorm2d(3, momentum=momentum), nn.Conv2d(3, 2, 1))
+    images = images_of(9, 3, 4, 4)
+    images += torch.arange(9.0)[:, None, None, None]  # the means of the batches differ
+    network(images)
+    counted = int(network[0].num_batches_tracked)
+    recalibrate(network, images.split([4, 3, 2]))
+    rows = images.transpose(0, 1).flatten(1)
+    mean, variance = statistics(network[0])
+    assert torch.allclose(mean, rows.mean(1), rtol=1e-12)
+    assert torch.allclose(variance, rows.var(1, unbiased=False), rtol=1e-9)
+    assert int(network[0].num_batches_tracked) == counted
+    assert not any(module.training for module in network.modules())
+    assert not network[0]._forward_pre_hooks
+
+
+def test_recalibration_follows_the_training_pass() -> None:
+    """Later norms get what they see in training: the batches before them normalised one by one."""
+    network = network_of(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3), nn.ReLU(), nn.BatchNorm2d(3))
+    images = images_of(8, 2, 5, 5)
+    with torch.no_grad():
+        seen = torch.cat([network.train()[:3](part) for part in images.split(4)])
+    recalibrate(network, images.split(4))
+    rows = seen.transpose(0, 1).flatten(1)
+    mean, variance = statistics(network[3])
+    assert torch.allclose(mean, rows.mean(1), rtol=1e-12)
+    assert torch.allclose(variance, rows.var(1, unbiased=False), rtol=1e-9)
+
+
+class FrozenNorm(nn.Sequential):
+    """Keeps its first norm in eval mode, as is usual when a trained network is adapted."""
+
+    def train(self, mode: bool = True) -> FrozenNorm:
+        super().train(mode)
+        self[0].eval()
+        return self
+
+
+def test_frozen_norms_are_left_alone() -> None:
+    """Norms in eval mode keep their statistics, norms without any none; the others change."""
+    norms = nn.BatchNorm2d(3), nn.BatchNorm2d(3, track_running_stats=False), nn.BatchNorm2d(3)
+    network = FrozenNorm(*norms).double().train()
+    before = statistics(network[0])
+    recalibrate(network, [images_of(4, 3, 2, 2)])
+    assert all(map(torch.equal, before, statistics(network[0])))
+    assert network[1].running_mean is None
+    assert not torch.equal(network[2].running_var, torch.ones(3).double())
+
+
+def test_a_norm_that_is_not_called_keeps_its_statistics() -> None:
+    """A norm that no batch reaches is not given statistics of nothing."""
+    network = ByKeyword().double()
+    network.spare = nn.BatchNorm2d(3)
+    recalibrate(network, [images_of(4, 3, 2, 2)])
+    assert torch.equal(network.spare.running_mean, torch.zeros(3))
+    assert torch.allclose(network.norm.running_mean, images_of(4, 3, 2, 2).mean((0, 2, 3)))
+
+
+def test_without_norms_no_image_is_looked_at() -> None:
+    """A network without batch norms is recalibrated at no cost."""
+    network = network_of(nn.Dropout(), nn.Conv2d(2, 2, 1)).train()
+    recalibrate(network, (pytest.fail("looked at") for _ in range(1)))
+    assert not network.training
+
+
+def test_a_compiled_network_is_recalibrated() -> None:
+    """Norms inside a compiled network get the same statistics as those of the network itself."""
+    plain = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2))
+    compiled = torch.compile(copy.deepcopy(plain), backend="eager")
+    images = images_of(6, 2, 3, 3).float()
+    compiled(images)
+    for network in (plain, compiled):
+        recalibrate(network.train(), images.split(3))
+    expected = statistics(plain[1])
+    assert all(map(torch.equal, expected, statistics(compiled._orig_mod[1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pymoo_nas import NASProblem, choice
+from pymoo_nas import NASProblem
 from pymoo_nas.choice import order_front, order_scored, try_out
-from pymoo_nas.errors import SearchError
+from pymoo_nas.datasets import Dataset, load_dataset
+from pymoo_nas.errors import DatasetError, SearchError
 
 
 def front_of(*scores: tuple[float, float, float]) -> pd.DataFrame:
@@ -148,18 +150,65 @@ def test_ranks_within_limits() -> None:
         order_scored(HISTORY.assign(degenerate="no ReLU"))
 
 
-def test_short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_training() -> None:
     """The first are trained and come back by held-out accuracy, the others are left out."""
     problem = NASProblem("digits", n_images=10)
     front = pd.DataFrame({"genotype": ["8,0,0,0", "0,0,0,8", "0,8,0,0"]})
     told: list[tuple[str, float]] = []
+    plans: list[str] = []
     tried = try_out(
-        front, problem, top=2, epochs=2, progress=lambda *told_now: told.append(told_now)
+        front,
+        problem,
+        top=2,
+        epochs=2,
+        plan=plans.append,
+        progress=lambda *told_now: told.append(told_now),
     )
     assert tried["accuracy"].is_monotonic_decreasing
     assert dict(told) == dict(zip(tried["genotype"], tried["accuracy"], strict=True))
     # A convolution learns digits in two epochs, average pooling behind 1×1 convolutions does not.
     assert tried["genotype"].tolist() == ["8,0,0,0", "0,0,0,8"]
-    monkeypatch.setattr(choice, "train", None)
+    assert plans == [plans[0]]
+    assert "1293 images, batch size 64: 21 steps per epoch, 2 epochs" in plans[0]
     with pytest.raises(SearchError, match="at least one to try"):
         try_out(front[:0], problem)
+
+
+def digits(n_train: int) -> Dataset:
+    """The first digits, of as many classes as there are."""
+    whole = load_dataset("digits")
+    kept = whole.train_images[:n_train], whole.train_labels[:n_train]
+    return replace(whole, train_images=kept[0], train_labels=kept[1])
+
+
+def test_short_trainings_of_few_images_have_many_steps() -> None:
+    """Few images are trained on for as many epochs as tell good from bad; equal ones are told."""
+    problem = NASProblem(digits(60), n_images=20)
+    front = pd.DataFrame({"genotype": ["8,0,0,0"] * 2})
+    plans: list[str] = []
+    with pytest.warns(UserWarning, match=r"2 architectures reach .* each of 10 held-out images"):
+        tried = try_out(front, problem, plan=plans.append)
+    assert tried["accuracy"].min() > 0.5
+    assert "50 images, batch size 8: 7 steps per epoch" in plans[0]
+
+
+def test_short_trainings_by_validation_images() -> None:
+    """The validation images of a data set judge, where it has some; what is asked for is done."""
+    whole = digits(200)
+    images, labels = whole.train_images, whole.train_labels
+    data = replace(whole, val_images=images[:30], val_labels=labels[:30])
+    plans: list[str] = []
+    front = pd.DataFrame({"genotype": ["8,0,0,0"]})
+    problem = NASProblem(data, n_images=20)
+    try_out(front, problem, epochs=3, batch_size=50, plan=plans.append)
+    assert "200 images, batch size 50: 4 steps per epoch, 3 epochs" in plans[0]
+    assert "30 images choose the best epoch" in plans[0]
+
+
+def test_nothing_to_hold_out() -> None:
+    """Classes of one image each cannot judge; the advice is one that `choose` can follow."""
+    labels = np.arange(10)
+    data = load_dataset((np.random.default_rng(0).random((10, 8, 8)), labels) * 2)
+    front = pd.DataFrame({"genotype": ["8,0,0,0"]})
+    with pytest.raises(DatasetError, match=r"no class has two training images.*--by ranks"):
+        try_out(front, NASProblem(data, n_images=10))

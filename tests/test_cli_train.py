@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 from command_line import ONE, TINY, Run
 
@@ -15,6 +16,9 @@ from pymoo_nas.final import build_final
 from pymoo_nas.runs import Choice, RunFolder
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.trained import load_trained
+
+pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
+"""Trainings of a moment need not know every class."""
 
 
 def test_train_and_its_files(run: Run, finished: Path) -> None:
@@ -213,3 +217,43 @@ def test_cell_picture_shows_the_choice(run: Run, finished: Path) -> None:
     folder.choose(Choice([other]))
     assert folder.draw("cell.png") == [Path("run/cell.png")]
     assert Path("run/cell.png").read_bytes() != first
+
+
+def test_augmentation_of_a_search_is_that_of_its_training(run: Run) -> None:
+    """What a search was given is kept, taken by train, replaced by train's own; else refused."""
+    limits = ("--generations", "1", "--offspring", "2", "--population", "1", "--images", "20")
+    assert run("search", "digits", *limits, "--augment", "shift", "--out", "signs")[0] == 0
+    assert "augmentation: shift" in run("train", "signs", "--epochs", "1")[1]
+    given = run("train", "signs", "--epochs", "1", "--augment", "flip", "--overwrite")[1]
+    assert "augmentation: flip" in given
+    code, _, err = run("search", "--resume", "signs", "--augment", "none")
+    assert (code, "the run has 'shift'" in err) == (2, True)
+    for command in (("search", "digits", "--out", "new"), ("train", "signs", "--overwrite")):
+        code, _, err = run(*command, "--augment", "mirror")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "--augment mirror; expected one of none, shift, flip" in err
+    assert not Path("new").exists()
+    path = Path("signs/config.json")
+    config = json.loads(path.read_text("utf-8"))
+    del config["problem"]["augment"]  # as in runs of before
+    path.write_text(json.dumps(config), "utf-8")
+    trained = run("train", "signs", "--epochs", "1", "--overwrite", "--balance")
+    assert "augmentation: none" in trained[1]
+    assert "balanced" in trained[1]
+
+
+def test_batch_size_and_epochs_of_the_command_line(run: Run, finished: Path) -> None:
+    """Numbers and auto are taken, what is chosen is printed, all else is one line."""
+    train = ("train", str(finished), "--out", "final", "--overwrite")
+    out = run(*train, "--epochs", "1", "--batch-size", "auto")[1]
+    assert "batch size 64: 21 steps per epoch, 1 epochs" in out
+    choose = ("choose", str(finished), "--by", "training", "--top", "1")
+    out = run(*choose, "--epochs", "1", "--batch-size", "200")[1]
+    assert "batch size 200: 7 steps per epoch, 1 epochs" in out
+    (finished / runs.CHOICE).unlink()
+    for option in ("--epochs", "--batch-size"):
+        for value in ("0", "many", "2.5"):
+            for command in (train, choose):
+                code, _, err = run(*command, option, value)
+                assert (code, err.count("\n")) == (2, 1)
+                assert f"{option} {value}; expected a whole number from 1, or auto" in err

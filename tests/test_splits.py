@@ -10,7 +10,7 @@ from made_images import alternating, random_images
 
 from pymoo_nas.datasets import balanced_indices, split_validation
 from pymoo_nas.errors import DatasetError
-from pymoo_nas.trainer import fitted_and_held_out
+from pymoo_nas.fitted_images import fitted_and_held_out
 
 
 @given(

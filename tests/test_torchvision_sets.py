@@ -53,8 +53,8 @@ def write_idx(path: Path, values: Any) -> None:
     path.write_bytes(header + values.tobytes())
 
 
-@pytest.mark.parametrize(("name", "augment"), [("mnist", False), ("fashion-mnist", True)])
-def test_mnist(name: str, augment: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "augment"), [("mnist", "none"), ("fashion-mnist", "flip")])
+def test_mnist(name: str, augment: str, tmp_path: Path) -> None:
     """MNIST and Fashion-MNIST are read as grey images with all ten class names."""
     images, labels = random_images(20, 28, 28, 1)[..., 0], alternating(20, 10).astype(np.uint8)
     raw = tmp_path / {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}[name] / "raw"
@@ -91,7 +91,7 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(dataset.train_images, images)
     assert dataset.test_labels.tolist() == labels
     assert dataset.class_names == ("cat", "dog")
-    assert dataset.augment
+    assert dataset.augment == "flip"
     with_md5(folder / "b", pickle.dumps(batch) + b" ")
     with pytest.raises(DatasetError, match="damaged"):
         load_dataset("cifar10", root=tmp_path)
@@ -110,4 +110,4 @@ def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = load_dataset("svhn", root=tmp_path)
     assert np.array_equal(dataset.test_images, images)
     assert np.array_equal(dataset.train_labels, labels)
-    assert (dataset.class_names, dataset.augment) == (tuple("0123456789"), False)
+    assert (dataset.class_names, dataset.augment) == (tuple("0123456789"), "none")

@@ -22,6 +22,9 @@ from pymoo_nas.trainer import Trainer
 from pymoo_nas.training import train
 from pymoo_nas.training_state import STATE_FILE
 
+pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
+"""Trainings of a moment need not know every class."""
+
 ALL_FILES = {WEIGHTS_FILE, "training.csv", "recall.csv", "confusion.csv", "training.json"}
 
 
@@ -106,19 +109,22 @@ def test_description_says_how_the_training_was_made(tmp_path: Path) -> None:
     values = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert values["settings"] == {
         "epochs": 2,
-        "batch_size": 128,
+        "batch_size": 8,
         "learning_rate": 0.2,
         "weight_decay": 5e-4,
         "label_smoothing": 0.1,
-        "augment": False,
+        "augment": "none",
         "validation": 0.0,
         "seed": 5,
         "precision": "float32",
         "optimizer": "muon",
+        "balance": False,
     }
     assert values["test_accuracy"] == training.test_accuracy
+    assert values["balanced_accuracy"] == training.balanced_accuracy
     assert values["test_loss"] == training.test_loss
     assert values["validation_accuracy"] is None
+    assert values["validation_balanced_accuracy"] is None
     assert values["best_epoch"] == 2
     assert values["parameters"] == sum(weight.numel() for weight in network.parameters())
     assert values["threads"] == torch.get_num_threads()

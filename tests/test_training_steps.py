@@ -14,6 +14,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.training import train
 
+pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
+"""Trainings of a moment need not know every class."""
+
 
 def recorded_groups(network: nn.Module, dataset: Dataset, **options: Any) -> list[dict[str, Any]]:
     """Of every group of parameters at every step of an optimizer: its class, its settings."""
@@ -58,7 +61,7 @@ def test_norms_and_biases_are_not_decayed() -> None:
     """With SGD, weight decay acts on kernels and matrices, and every parameter is in one group."""
     network = small_network()
     decayed, others = recorded_groups(
-        network, small_dataset(), epochs=1, weight_decay=0.01, optimizer="sgd"
+        network, small_dataset(), epochs=1, batch_size=24, weight_decay=0.01, optimizer="sgd"
     )
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.01, 0)
     assert decayed["ids"] == weights_of(network, nn.Conv2d, nn.Linear)
@@ -71,7 +74,7 @@ def test_muon_takes_the_kernels_that_mix_channels() -> None:
     network = small_network()
     depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
     network.insert(3, depthwise)
-    groups = recorded_groups(network, small_dataset(), epochs=1, weight_decay=0.001)
+    groups = recorded_groups(network, small_dataset(), epochs=1, batch_size=24, weight_decay=0.001)
     by_muon = [group["ids"] for group in groups if group["optimizer"] == "Muon"]
     assert [g["weight_decay"] for g in groups if g["optimizer"] == "Muon"] == [pytest.approx(0.1)]
     assert by_muon == [weights_of(network, nn.Conv2d) - {id(depthwise.weight)}]

@@ -1,0 +1,93 @@
+"""What makes an accuracy doubtful: few images, overfitting, a class that is never predicted."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+GAP = 0.1
+"""Training and validation accuracy may differ by so much without a warning."""
+
+
+def differ(one: float, n_one: int, other: float, n_other: int) -> bool:
+    """Whether two accuracies differ by more than two standard errors of their difference.
+
+    Each has a right and a wrong image added (Agresti and Caffo 2000), without which an accuracy of
+    all of few images would have no error at all.
+
+    Args:
+        one: a fraction of `n_one` images.
+        n_one: at least 1.
+        other: a fraction of `n_other` images.
+        n_other: at least 1.
+
+    >>> differ(0.98, 54, 5 / 6, 6), differ(0.98, 540, 50 / 60, 60)
+    (False, True)
+    """
+    shares = [(x * n + 1) / (n + 2) for x, n in ((one, n_one), (other, n_other))]
+    variances = [p * (1 - p) / (n + 2) for p, n in zip(shares, (n_one, n_other), strict=True)]
+    return abs(shares[0] - shares[1]) > 2 * math.sqrt(sum(variances))
+
+
+def warn_of_gap(row: Mapping[str, float], n_fitted: int, n_judging: int) -> None:
+    """Warn where the images that judge are read much worse than those that were trained on.
+
+    Args:
+        row: of the epoch that is kept, see `Training.epochs`.
+        n_fitted: images that were trained on.
+        n_judging: images of the validation accuracy; nothing is said where there are none.
+    """
+    train, validation = row["train_accuracy"], row["validation_accuracy"]
+    if (
+        not n_judging
+        or train - validation <= GAP
+        or not differ(train, n_fitted, validation, n_judging)
+    ):
+        return
+    warnings.warn(
+        f"accuracy is {train:.1%} on the {n_fitted} images trained on and {validation:.1%} on the "
+        f"{n_judging} that judge: the network has learned images by heart; more images, stronger "
+        "augmentation (--augment), or a smaller network help",
+        stacklevel=3,
+    )
+
+
+def warn_of_unpredicted(confusion: pd.DataFrame, *, balance: bool) -> None:
+    """Warn of classes that occur among the test images and that the network never predicts.
+
+    Args:
+        confusion: see `Training`.
+        balance: whether classes were weighed already.
+    """
+    counts = confusion.to_numpy()
+    missed = (counts.sum(0) == 0) & (counts.sum(1) > 0)
+    if missed.any():
+        names = ", ".join(map(str, confusion.index[missed][:5]))
+        more = ", …" if missed.sum() > 5 else ""
+        remedy = "more images of them" if balance else "--balance (balance=True), more images"
+        warnings.warn(
+            f"no test image is taken for {missed.sum()} of {len(counts)} classes: {names}{more}; "
+            f"{remedy}, or more epochs may help",
+            stacklevel=3,
+        )
+
+
+def warn_of_tie(accuracies: Sequence[float], n_images: int) -> None:
+    """Warn where the accuracies of several networks cannot tell which is the best.
+
+    Args:
+        accuracies: fractions of the same images.
+        n_images: how many those are.
+    """
+    low, high = min(accuracies), max(accuracies)
+    if len(accuracies) < 2 or differ(high, n_images, low, n_images):
+        return
+    range_ = f"{low:.1%} to {high:.1%}" if high > low else f"{high:.1%} each"
+    warnings.warn(
+        f"{len(accuracies)} architectures reach {range_} of {n_images} held-out images, too few "
+        "to tell them apart; give more images, or choose by another method",
+        stacklevel=3,
+    )
