@@ -45,6 +45,8 @@ MAX_IMAGE_SIZE = 4096
 class Dataset:
     """Images of two or more classes, for training and for testing, as `load_dataset` checks them.
 
+    Validation images, where there are some, choose the epoch whose weights a training keeps.
+
     Attributes:
         name: for people and file names.
         train_images: (n, H, W, C), uint8, or float32 on any scale.
@@ -53,6 +55,8 @@ class Dataset:
         test_labels: (m,) int64; not every class need occur.
         class_names: label → name.
         augment: whether a horizontal flip or a shifted crop keeps the label (not for digits).
+        val_images: (v, H, W, C), of the same type; None where the source has no such part.
+        val_labels: (v,) int64; None likewise.
     """
 
     name: str
@@ -62,6 +66,8 @@ class Dataset:
     test_labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     augment: bool
+    val_images: NDArray[Any] | None = None
+    val_labels: NDArray[np.int64] | None = None
 
     @property
     def n_classes(self) -> int:
@@ -80,16 +86,26 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """Plain values that are equal for equal images and labels: counts, and a checksum."""
-        digest = hashlib.sha256()
-        arrays = (self.train_images, self.train_labels, self.test_images, self.test_labels)
-        for array in arrays:
-            digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+        """Plain values that are equal for equal images and labels: counts, and a checksum.
+
+        Of the training and the test part, which a search and a test depend on.
+        """
         return {
             "training_images": len(self.train_labels),
             "test_images": len(self.test_labels),
-            "sha256": digest.hexdigest(),
+            "sha256": _checksum(
+                self.train_images, self.train_labels, self.test_images, self.test_labels
+            ),
+        }
+
+    @cached_property
+    def val_fingerprint(self) -> dict[str, Any] | None:
+        """As `fingerprint`, of the validation part alone; None where there is none."""
+        if self.val_images is None or self.val_labels is None:
+            return None
+        return {
+            "validation_images": len(self.val_labels),
+            "sha256": _checksum(self.val_images, self.val_labels),
         }
 
     @cached_property
@@ -120,7 +136,20 @@ class Dataset:
         return image_arrays.normalize(images, self.mean, self.std)
 
 
-DatasetSource: TypeAlias = str | Path | Dataset | tuple[Any, Any] | tuple[Any, Any, Any, Any]
+DatasetSource: TypeAlias = (
+    str
+    | Path
+    | Dataset
+    | tuple[Any, Any]
+    | tuple[Any, Any, Any, Any]
+    | tuple[Any, Any, Any, Any, Any, Any]
+)
+
+ARRAYS = {
+    2 * len(parts): tuple(f"{part}_{kind}" for part in parts for kind in ("images", "labels"))
+    for parts in (("train",), ("train", "test"), ("train", "val", "test"))
+}
+"""Number of arrays that `load_dataset` takes → their order."""
 
 DATASET_NAMES = ("digits", *TORCHVISION)
 """What `load_dataset` knows by name."""
@@ -145,7 +174,8 @@ def load_dataset(
             - a name of `DATASET_NAMES`, in any case; a name goes before a path;
             - a path, as it stands or under `root`: an image folder or an ``.npz`` file, see
               `image_files.read_image_folder` and `image_files.read_npz`;
-            - ``(images, labels)`` or ``(train_images, train_labels, test_images, test_labels)``:
+            - ``(images, labels)``, ``(train_images, train_labels, test_images, test_labels)`` or
+              ``(train_images, train_labels, val_images, val_labels, test_images, test_labels)``:
               numpy (n, H, W, C) or (n, H, W), or torch (n, C, H, W) or (n, H, W), with any number
               of channels; not copied where they fit as they are;
             - a `Dataset`, which is returned as it is, unless `image_size` changes it.
@@ -176,15 +206,23 @@ def _find(
 ) -> tuple[str, Splits, bool]:
     """The name, the images and labels, and `Dataset.augment`."""
     if isinstance(source, Dataset):
-        arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)
-        return source.name, Splits(*arrays, class_names=source.class_names), source.augment
-    if isinstance(source, tuple | list) and len(source) in (2, 4):
-        return "arrays", Splits(*source), True
+        splits = Splits(
+            source.train_images,
+            source.train_labels,
+            source.test_images,
+            source.test_labels,
+            source.class_names,
+            source.val_images,
+            source.val_labels,
+        )
+        return source.name, splits, source.augment
+    if isinstance(source, tuple | list) and len(source) in ARRAYS:
+        return "arrays", Splits(**dict(zip(ARRAYS[len(source)], source, strict=True))), True
     if not isinstance(source, str | Path):
         many = f" of {len(source)}" if isinstance(source, tuple | list) else ""
         raise DatasetError(
-            f"data set: got a {type(source).__name__}{many}; expected a name, a path, a Dataset, "
-            "(images, labels) or (train_images, train_labels, test_images, test_labels)"
+            f"data set: got a {type(source).__name__}{many}; expected a name, a path, a "
+            "Dataset, or " + " or ".join(f"({', '.join(order)})" for order in ARRAYS.values())
         )
     name = source.lower() if isinstance(source, str) else ""
     if name == "digits":
@@ -217,8 +255,10 @@ def build_dataset(
     parts = {"train": (splits.train_images, splits.train_labels)}
     if splits.test_images is not None or splits.test_labels is not None:
         parts["test"] = (splits.test_images, splits.test_labels)
-    images = {}
-    labels = {}
+    if splits.val_images is not None or splits.val_labels is not None:
+        parts["val"] = (splits.val_images, splits.val_labels)
+    images: dict[str, NDArray[Any]] = {}
+    labels: dict[str, NDArray[np.int64]] = {}
     for part, (found_images, found_labels) in parts.items():
         where = f"data set {name!r}, {part}"
         images[part] = image_arrays.channels_last(found_images, f"{where} images")
@@ -228,19 +268,29 @@ def build_dataset(
     images = image_arrays.same_type(images, name)
     if image_size is not None:
         images = {part: image_arrays.resize(array, image_size) for part, array in images.items()}
-    shapes = {part: array.shape[1:] for part, array in images.items()}
-    if len(set(shapes.values())) > 1:
-        raise DatasetError(
-            f"data set {name!r}: training images are (H, W, C) = {shapes['train']}, test images "
-            f"{shapes['test']}; expected the same; give image_size, or convert the channels"
-        )
+    for part, array in images.items():
+        if array.shape[1:] != images["train"].shape[1:]:
+            raise DatasetError(
+                f"data set {name!r}: training images are (H, W, C) = {images['train'].shape[1:]}, "
+                f"{part} images {array.shape[1:]}; expected the same; give image_size, or convert "
+                "the channels"
+            )
     names, labels = _name_classes(labels, splits.class_names, name)
     if "test" not in images:
         train, test = split_validation(labels["train"], TEST_FRACTION, SPLIT_SEED, names)
-        images = {"train": images["train"][train], "test": images["train"][test]}
-        labels = {"train": labels["train"][train], "test": labels["train"][test]}
+        for arrays in (images, labels):
+            arrays["test"] = arrays["train"][test]
+            arrays["train"] = arrays["train"][train]
     return Dataset(
-        name, images["train"], labels["train"], images["test"], labels["test"], names, augment
+        name,
+        images["train"],
+        labels["train"],
+        images["test"],
+        labels["test"],
+        names,
+        augment,
+        images.get("val"),
+        labels.get("val"),
     )
 
 
@@ -392,6 +442,14 @@ def _name_classes(
 def _few(values: Any) -> str:
     values = list(map(str, values))
     return ", ".join(values[:5]) + (f", … ({len(values)})" if len(values) > 5 else "")
+
+
+def _checksum(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _mean_power(

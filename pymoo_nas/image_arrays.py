@@ -54,13 +54,14 @@ def as_numbers(values: Any, where: str) -> NDArray[Any]:
 
 def same_type(images: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
     """Integers → uint8 where all lie in 0..255, else float32 as they are; floats → float32."""
-    integer = {array.dtype.kind in "ui" for array in images.values()}
-    if len(integer) > 1:
+    integer = {part: array.dtype.kind in "ui" for part, array in images.items()}
+    if len(set(integer.values())) > 1:
+        other = next(part for part in images if integer[part] != integer["train"])
         raise DatasetError(
-            f"data set {name!r}: training images are {images['train'].dtype} but test images "
-            f"{images['test'].dtype}; expected both on the same scale, in the same type"
+            f"data set {name!r}: training images are {images['train'].dtype} but {other} images "
+            f"{images[other].dtype}; expected both on the same scale, in the same type"
         )
-    if integer == {True} and all(a.min() >= 0 and a.max() <= 255 for a in images.values()):
+    if all(integer.values()) and all(a.min() >= 0 and a.max() <= 255 for a in images.values()):
         return {part: array.astype(np.uint8, copy=False) for part, array in images.items()}
     with np.errstate(over="ignore"):
         images = {part: array.astype(np.float32, copy=False) for part, array in images.items()}

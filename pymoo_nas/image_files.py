@@ -86,10 +86,12 @@ class Splits(NamedTuple):
     test_images: Any = None
     test_labels: Any = None
     class_names: Sequence[str] | None = None
+    val_images: Any = None
+    val_labels: Any = None
 
 
 class _ImageFile(NamedTuple):
-    """A file of an image folder, its part (``"train"`` or ``"test"``) and its class's index."""
+    """A file of an image folder, its part (a key of `_parts`) and its class's index."""
 
     path: Path
     part: str
@@ -97,7 +99,7 @@ class _ImageFile(NamedTuple):
 
 
 def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
-    """Read ``<folder>/<class>/*`` or ``<folder>/{train,test}/<class>/*``.
+    """Read ``<folder>/<class>/*`` or ``<folder>/{train,val,test}/<class>/*``.
 
     The second layout is taken where ``train`` holds folders; without ``test``, ``val`` takes its
     place (see `TEST_FOLDERS`). Images are uint8, grey where every file is grey, else RGB: 16 bits
@@ -200,7 +202,7 @@ def read_images(
 
 
 def _parts(folder: Path) -> dict[str, Path]:
-    """Where the training images are, and the test images if they have a folder of their own."""
+    """Where the training images are, and those of parts that have a folder of their own."""
     if not ((folder / "train").is_dir() and _class_folders(folder / "train")):
         return {"train": folder}
     parts = {"train": folder / "train"}
@@ -208,6 +210,8 @@ def _parts(folder: Path) -> dict[str, Path]:
     usable = [path for path in beside if _class_folders(path)]
     if usable:
         parts["test"] = usable[0]
+        if usable[0].name == "test" and len(usable) > 1:
+            parts["val"] = usable[1]
     elif beside:
         warnings.warn(
             f"image folder {beside[0]}: no class folders in it, so that nothing tells what its "
@@ -220,9 +224,9 @@ def _parts(folder: Path) -> dict[str, Path]:
 def read_npz(path: Path) -> Splits:
     """Read an ``.npz`` file with MedMNIST's key names (Yang 2023).
 
-    ``train_images`` and ``train_labels``, and optionally ``test_images`` with ``test_labels`` and
-    ``class_names``. Further keys are left alone, ``val_images`` too: validation images are drawn
-    from the training images. Nothing is unpickled.
+    ``train_images`` and ``train_labels``, and optionally ``test_images`` with ``test_labels``,
+    ``val_images`` with ``val_labels``, and ``class_names``. Further keys are left alone. Nothing is
+    unpickled.
 
     Raises:
         DatasetError: the file is damaged, holds Python objects, or lacks a key.
@@ -243,8 +247,9 @@ def read_npz(path: Path) -> Splits:
         with np.load(path, allow_pickle=False) as archive:
             found = sorted(archive.files)
             wanted = ["train_images", "train_labels"]
-            if not {"test_images", "test_labels"}.isdisjoint(found):
-                wanted += ["test_images", "test_labels"]
+            for part in ("test", "val"):
+                keys = [f"{part}_images", f"{part}_labels"]
+                wanted += keys if not set(keys).isdisjoint(found) else []
             arrays = {key: archive[key] for key in wanted if key in found}
             names = archive["class_names"].astype(str) if "class_names" in found else None
     except UNREADABLE as error:
@@ -253,14 +258,15 @@ def read_npz(path: Path) -> Splits:
     if missing:
         raise DatasetError(
             f"{path}: no {', '.join(missing)} in it; found {', '.join(found) or 'nothing'}; "
-            "expected train_images and train_labels, and test_images together with test_labels"
+            "expected train_images and train_labels, and test_images together with test_labels, "
+            "val_images together with val_labels"
         )
     return Splits(**arrays, class_names=None if names is None else names.ravel().tolist())
 
 
 def _unpacked_size(path: Path) -> int:
     """Bytes of the arrays that `read_npz` reads, as the archive states them."""
-    read = ("train_", "test_", "class_names")
+    read = ("train_", "test_", "val_", "class_names")
     with zipfile.ZipFile(path) as archive:
         return sum(m.file_size for m in archive.infolist() if m.filename.startswith(read))
 

@@ -199,6 +199,53 @@ def test_dataset_as_source() -> None:
     assert np.array_equal(small.test_labels, digits.test_labels)
 
 
+# Validation images
+
+
+def with_validation() -> tuple[Any, ...]:
+    """Training, validation and test images with labels; every image is another."""
+    images = random_images(30)
+    parts = (images[:20], images[20:26], images[26:])
+    return tuple(array for part in parts for array in (part, alternating(len(part))))
+
+
+def test_validation_arrays() -> None:
+    """Six arrays are the training, the validation and the test part, in this order."""
+    source = with_validation()
+    dataset = load_dataset(source)
+    assert dataset.val_images is not None
+    assert dataset.val_labels is not None
+    assert np.array_equal(dataset.train_images, source[0])
+    assert np.array_equal(dataset.val_images, source[2])
+    assert np.array_equal(dataset.test_images, source[4])
+    assert dataset.val_labels.tolist() == alternating(6).tolist()
+    small = load_dataset(dataset, image_size=3)
+    assert small.val_images is not None
+    assert small.val_images.shape == (6, 3, 3, 3)
+
+
+def test_fingerprint_of_validation() -> None:
+    """Validation images have a fingerprint of their own and leave that of the rest as it was."""
+    source = with_validation()
+    without = load_dataset((*source[:2], *source[4:]))
+    whole = load_dataset(source)
+    assert whole.fingerprint == without.fingerprint
+    assert without.val_fingerprint is None
+    changed = load_dataset((*source[:3], source[3][::-1], *source[4:]))
+    assert whole.val_fingerprint != changed.val_fingerprint
+    assert whole.fingerprint == changed.fingerprint
+
+
+def test_bad_validation_part() -> None:
+    """A validation part must have the classes, the channels and the type of the training part."""
+    train_images, train_labels, images, labels, *test = with_validation()
+    for bad_images, bad_labels in ((images, labels + 1), (images[..., :1], labels), (images, None)):
+        with pytest.raises(DatasetError, match="val"):
+            load_dataset((train_images, train_labels, bad_images, bad_labels, *test))
+    with pytest.raises(DatasetError, match="val images float64"):
+        load_dataset((train_images, train_labels, images / 255, labels, *test))
+
+
 # Bad input
 
 

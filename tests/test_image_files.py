@@ -27,7 +27,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 
 def test_npz(tmp_path: Path) -> None:
-    """MedMNIST's keys are read, with columns of labels, names, and validation left alone."""
+    """MedMNIST's keys are read, with columns of labels, names, and validation images."""
     path = tmp_path / "med.npz"
     np.savez(
         path,
@@ -42,6 +42,9 @@ def test_npz(tmp_path: Path) -> None:
     dataset = load_dataset(path)
     assert np.array_equal(dataset.train_images, random_images())
     assert dataset.test_labels.tolist() == [0, 1, 0, 1]
+    assert dataset.val_labels is not None
+    assert dataset.val_labels.tolist() == [0, 1, 0]
+    assert np.array_equal(dataset.val_images, random_images(3))
     assert (dataset.name, dataset.class_names) == ("med", ("café", "dog"))
     assert dataset.augment
 
@@ -62,6 +65,7 @@ def test_path_under_root(tmp_path: Path) -> None:
             {"train_labels": alternating(), "test_images": random_images()},
             "no test_labels in it",
         ),
+        ({"train_labels": alternating(), "val_labels": alternating()}, "no val_images in it"),
         (
             {"train_labels": alternating(), "class_names": np.array(["a", "b"], dtype=object)},
             r"\(not dtype=object\)",
@@ -223,6 +227,16 @@ def test_folders_in_place_of_test(tmp_path: Path, beside: tuple[str, ...]) -> No
     dataset = load_dataset(tmp_path)
     assert len(dataset.train_labels) == 10
     assert len(dataset.test_labels) == 2 * 2
+
+
+def test_validation_folder(tmp_path: Path) -> None:
+    """Beside train/ and test/, the images of val/ are kept for choosing the epoch."""
+    for n, part in enumerate(("train", "test", "val"), start=2):
+        make_folder(tmp_path / part, n=n)
+    dataset = load_dataset(tmp_path)
+    assert dataset.val_labels is not None
+    assert (len(dataset.train_labels), len(dataset.test_labels)) == (4, 6)
+    assert dataset.val_labels.tolist() == [0] * 4 + [1] * 4
 
 
 def test_test_images_without_classes(tmp_path: Path) -> None:
