@@ -19,6 +19,7 @@ from pymoo_nas.errors import DatasetError, PymooNasError, RunError
 from pymoo_nas.evaluation import logits_of
 from pymoo_nas.files import load_weights, read_object
 from pymoo_nas.image_arrays import channels_last, normalize, resize, same_type
+from pymoo_nas.image_reading import FULL_RANGE, GreyRange
 from pymoo_nas.models import build_model
 from pymoo_nas.origin import design_of
 from pymoo_nas.runs import FINAL
@@ -40,6 +41,8 @@ class TrainedNetwork:
         std: (C,), on the same scale.
         pixels: "uint8", or "float32" where the training images were floats on a scale of their own.
         device: where the network is.
+        grey_range: levels of 16-bit grey files that became 0 and 255 in training; None where the
+            training images were none of those.
     """
 
     network: nn.Module
@@ -49,6 +52,7 @@ class TrainedNetwork:
     std: NDArray[np.float64]
     pixels: str
     device: torch.device
+    grey_range: GreyRange | None = FULL_RANGE
 
     def probabilities(self, images: Any, *, batch_size: int = 256) -> NDArray[np.float32]:
         """The softmax of the logits: (n, n_classes), rows sum to 1.
@@ -61,7 +65,7 @@ class TrainedNetwork:
         Raises:
             DatasetError: pixels of another type, or another number of channels.
         """
-        array = self._as_trained(channels_last(images, "images"))
+        array = self._as_trained(channels_last(images, "images", n_channels=len(self.mean)))
         logits = logits_of(
             self.network,
             resize(array, self.image_size),
@@ -97,6 +101,7 @@ def describe_images(dataset: Dataset) -> dict[str, Any]:
         "pixels": str(dataset.train_images.dtype),
         "mean": dataset.mean.tolist(),
         "std": dataset.std.tolist(),
+        "grey_range": None if dataset.grey_range is None else list(dataset.grey_range),
     }
 
 
@@ -141,6 +146,7 @@ def load_trained(
             std=np.array(described["std"], dtype=np.float64),
             pixels=str(described["pixels"]),
             device=target,
+            grey_range=_grey_range(described),
         )
     except PymooNasError:
         raise
@@ -152,6 +158,12 @@ def load_trained(
     load_weights(built, folder)
     built.to(target).eval()
     return trained
+
+
+def _grey_range(described: Mapping[str, Any]) -> GreyRange | None:
+    """As it was described; trainings of before divided all 16-bit levels by 257."""
+    kept = described.get("grey_range", FULL_RANGE)
+    return None if kept is None else (int(kept[0]), int(kept[1]))
 
 
 class _Images(NamedTuple):
