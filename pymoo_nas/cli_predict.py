@@ -15,7 +15,8 @@ from rich.table import Table
 from pymoo_nas.cli_options import Device, complain, terminal
 from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.files import write_csv
-from pymoo_nas.image_files import find_images, read_images
+from pymoo_nas.image_folders import find_images
+from pymoo_nas.image_reading import HALF, read_images
 from pymoo_nas.trained import TrainedNetwork, load_trained
 
 AT_A_TIME = 256
@@ -76,13 +77,23 @@ def _named(
     network: TrainedNetwork, paths: Sequence[Path], n_named: int
 ) -> Iterator[dict[str, Any]]:
     """A row for each file that can be read, a warning for each that cannot."""
-    pixels, skipped = read_images(paths, network.image_size, channels=len(network.mean))
-    for path, why in skipped.items():
+    read = read_images(
+        paths, network.image_size, channels=len(network.mean), grey_range=network.grey_range
+    )
+    for path, why in read.skipped.items():
         complain(f"warning: {path}: skipped ({why})")
-    if not pixels:
+    for path, note in read.notes.items():
+        complain(f"warning: {path}: {note}")
+    for path, level in read.deep.items():
+        if level < HALF:
+            complain(
+                f"warning: {path}: of 16 bits per channel the upper 8 are read, which reach "
+                f"{level} of 255; convert it to 8 bits if it should be brighter"
+            )
+    if not read.images:
         return
-    probabilities = network.probabilities(list(pixels.values()))
-    for path, shares in zip(pixels, probabilities, strict=True):
+    probabilities = network.probabilities(list(read.images.values()))
+    for path, shares in zip(read.images, probabilities, strict=True):
         row: dict[str, Any] = {"image": str(path)}
         for place, label in enumerate(np.argsort(-shares, kind="stable")[:n_named], start=1):
             suffix = "" if place == 1 else f"_{place}"

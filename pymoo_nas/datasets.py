@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,13 +24,18 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from pymoo_nas import image_arrays, image_files
+from pymoo_nas import image_arrays, image_files, image_folders
 from pymoo_nas.augmentation import AUGMENTATIONS, augmentation_named
+from pymoo_nas.class_names import class_name, name_classes
 from pymoo_nas.errors import DatasetError
-from pymoo_nas.image_files import TORCHVISION, Splits
+from pymoo_nas.image_files import TORCHVISION, Reading, Splits
+from pymoo_nas.image_reading import GreyRange
 
 TEST_FRACTION = 0.2
 """The share of each class that is held out where a source has no test part."""
+
+HELD_OUT = "a fifth of each class, held out"
+"""Where test images are from that way, in words."""
 
 SPLIT_SEED = 0
 """Seed of that split: the same images are held out in every run, whatever the run's own seed."""
@@ -60,6 +65,7 @@ class Dataset:
             and "none".
         val_images: (v, H, W, C), of the same type; None where the source has no such part.
         val_labels: (v,) int64; None likewise.
+        reading: where the parts are from and how the images were read, see `describe_data`.
     """
 
     name: str
@@ -71,6 +77,7 @@ class Dataset:
     augment: str
     val_images: NDArray[Any] | None = None
     val_labels: NDArray[np.int64] | None = None
+    reading: Reading = Reading()  # noqa: RUF009 a tuple, which nothing changes
 
     def __post_init__(self) -> None:
         augment = augmentation_named(self.augment)
@@ -95,6 +102,11 @@ class Dataset:
     def image_size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return int(self.train_images.shape[1]), int(self.train_images.shape[2])
+
+    @property
+    def grey_range(self) -> GreyRange | None:
+        """The levels of 16-bit grey files that became 0 and 255; None where there were none."""
+        return self.reading.grey_range
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -171,6 +183,7 @@ def load_dataset(
     source: DatasetSource,
     *,
     image_size: int | tuple[int, int] | None = None,
+    channels: str | None = None,
     root: str | Path = "data",
     download: bool = False,
     augment: bool | str | None = None,
@@ -194,6 +207,8 @@ def load_dataset(
             - a `Dataset`, which is returned as it is, unless `image_size` changes it.
         image_size: pixels, one number or (H, W), to which the images are resized; None keeps their
             size (32 for an image folder).
+        channels: "first" or "last": where the channels of given arrays and of an ``.npz`` file are;
+            None takes the usual place, see `source`, and refuses a shape that tells against it.
         root: where torchvision's data sets are looked for, and kept when downloaded.
         download: whether to download a data set of torchvision that is absent.
         augment: see `Dataset`; None for "none" with digits, mnist and svhn, and "flip" with others.
@@ -206,14 +221,15 @@ def load_dataset(
         DatasetError: what was given, what was expected, and what to do.
 
     Warns:
-        UserWarning: files of an image folder are skipped.
+        UserWarning: files of an image folder are skipped, or folders beside it not used, see
+            `image_folders.read_image_folder`; parts on different scales.
     """
-    size = _height_and_width(image_size)
+    size = height_and_width(image_size)
     if isinstance(source, Dataset) and size in (None, source.image_size):
         return source if augment is None else replace(source, augment=augmentation_named(augment))
     name, splits, usual = _find(source, size, Path(root).expanduser(), download)
     usual = usual if augment is None else augment
-    return build_dataset(name, splits, augment=usual, image_size=size)
+    return build_dataset(name, splits, augment=usual, image_size=size, channels=channels)
 
 
 def _find(
@@ -229,6 +245,8 @@ def _find(
             source.class_names,
             source.val_images,
             source.val_labels,
+            source.reading,
+            "last",
         )
         return source.name, splits, source.augment
     if isinstance(source, tuple | list) and len(source) in ARRAYS:
@@ -249,7 +267,7 @@ def _find(
     if path.is_dir():
         return (
             path.resolve().name,
-            image_files.read_image_folder(path, size or FOLDER_IMAGE_SIZE),
+            image_folders.read_image_folder(path, size or FOLDER_IMAGE_SIZE),
             True,
         )
     if path.suffix.lower() != ".npz":
@@ -263,6 +281,7 @@ def build_dataset(
     *,
     augment: bool | str = True,
     image_size: tuple[int, int] | None = None,
+    channels: str | None = None,
 ) -> Dataset:
     """Check images and labels and bring them into the form that `Dataset` describes.
 
@@ -271,21 +290,25 @@ def build_dataset(
     Raises:
         DatasetError: they do not fit the form or each other.
     """
-    parts = {"train": (splits.train_images, splits.train_labels)}
-    if splits.test_images is not None or splits.test_labels is not None:
-        parts["test"] = (splits.test_images, splits.test_labels)
-    if splits.val_images is not None or splits.val_labels is not None:
-        parts["val"] = (splits.val_images, splits.val_labels)
+    if channels is not None and splits.channels is not None:
+        raise DatasetError(
+            f"data set {name!r}: channels={channels!r} tells of arrays and .npz files; leave it out"
+        )
+    order = channels or splits.channels
     images: dict[str, NDArray[Any]] = {}
     labels: dict[str, NDArray[np.int64]] = {}
-    for part, (found_images, found_labels) in parts.items():
+    for part in ("train", "test", "val"):
+        given = [getattr(splits, f"{part}_{kind}") for kind in ("images", "labels")]
+        if part != "train" and all(array is None for array in given):
+            continue
         where = f"data set {name!r}, {part}"
-        images[part] = image_arrays.channels_last(found_images, f"{where} images")
-        labels[part] = image_arrays.integer_labels(
-            found_labels, len(images[part]), f"{where} labels"
-        )
+        images[part] = image_arrays.channels_last(given[0], f"{where} images", channels=order)
+        labels[part] = image_arrays.integer_labels(given[1], len(images[part]), f"{where} labels")
     images = image_arrays.same_type(images, name)
+    image_arrays.warn_of_scales(images, name)
+    reading = splits.reading
     if image_size is not None:
+        reading = reading._replace(sizes=reading.sizes or _sizes(images))
         images = {part: image_arrays.resize(array, image_size) for part, array in images.items()}
     for part, array in images.items():
         if array.shape[1:] != images["train"].shape[1:]:
@@ -294,12 +317,13 @@ def build_dataset(
                 f"{part} images {array.shape[1:]}; expected the same; give image_size, or convert "
                 "the channels"
             )
-    names, labels = _name_classes(labels, splits.class_names, name)
+    names, labels = name_classes(labels, splits.class_names, name)
     if "test" not in images:
         train, test = split_validation(labels["train"], TEST_FRACTION, SPLIT_SEED, names)
         for arrays in (images, labels):
             arrays["test"] = arrays["train"][test]
             arrays["train"] = arrays["train"][train]
+        reading = reading._replace(test=HELD_OUT)
     return Dataset(
         name,
         images["train"],
@@ -310,7 +334,14 @@ def build_dataset(
         augmentation_named(augment),
         images.get("val"),
         labels.get("val"),
+        reading,
     )
+
+
+def _sizes(images: Mapping[str, NDArray[Any]]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The smallest and the largest (H, W) of several parts."""
+    sizes = sorted((array.shape[1:3] for array in images.values()), key=lambda s: (s[0] * s[1], s))
+    return sizes[0], sizes[-1]
 
 
 def split_validation(
@@ -338,7 +369,7 @@ def split_validation(
         members = rng.permutation(np.flatnonzero(labels == label))
         if len(members) < 2:
             raise DatasetError(
-                f"class {_class_name(label, class_names)} has 1 image; expected at least 2, one "
+                f"class {class_name(label, class_names)} has 1 image; expected at least 2, one "
                 "on either side of the split; add images or leave the class out"
             )
         chosen.append(members[: min(max(1, int(fraction * len(members) + 0.5)), len(members) - 1)])
@@ -346,67 +377,12 @@ def split_validation(
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 
-def balanced_indices(
-    images: NDArray[Any],
-    labels: NDArray[np.int64],
-    n: int,
-    rng: np.random.Generator,
-    class_names: Sequence[str] | None = None,
-) -> NDArray[np.int64]:
-    """Indices (n,), in random order, of n distinct images, as many of each class as of any other.
-
-    Each of k classes gives n // k, some, drawn at random, one more. Images that are equal byte for
-    byte count as one, whatever their labels; only those that come up are compared.
-
-    Args:
-        images: (m, H, W, C).
-        labels: (m,), of which k differ.
-        n: how many.
-        rng: the only source of randomness.
-        class_names: label → name, for messages.
+def height_and_width(image_size: Any) -> tuple[int, int] | None:
+    """(H, W) of one number of pixels, or of two; None for None.
 
     Raises:
-        DatasetError: n is below 1 or above m, or a class has too few distinct images.
+        DatasetError: something else.
     """
-    if not 1 <= n <= len(labels):
-        raise DatasetError(
-            f"{n} images for the probe; expected 1 to {len(labels)}, all there are (--images, "
-            "n_images)"
-        )
-    classes = np.unique(labels).tolist()
-    waiting = {c: iter(rng.permutation(np.flatnonzero(labels == c)).tolist()) for c in classes}
-    drawn: dict[bytes, int] = {}
-    n_drawn = dict.fromkeys(classes, 0)
-
-    def draw(label: int) -> None:
-        for index in waiting[label]:
-            content = images[index].tobytes()
-            if content not in drawn:
-                drawn[content] = index
-                n_drawn[label] += 1
-                return
-
-    quota, remainder = divmod(n, len(classes))
-    for label in classes * quota:
-        draw(label)
-    for label in rng.permutation(classes).tolist():
-        if quota * len(classes) <= len(drawn) < n:
-            draw(label)
-    if len(drawn) < n:
-        scarce = min(classes, key=n_drawn.__getitem__)
-        raise DatasetError(
-            f"class {_class_name(scarce, class_names)} has {n_drawn[scarce]} distinct images; "
-            f"expected {quota + bool(remainder)}, for {n} images of {len(classes)} classes evenly; "
-            f"draw {n_drawn[scarce] * len(classes)} images or fewer, or add some"
-        )
-    return rng.permutation(np.array(list(drawn.values()), dtype=np.int64))
-
-
-def _class_name(label: int, class_names: Sequence[str] | None) -> str:
-    return repr(class_names[label]) if class_names is not None else str(label)
-
-
-def _height_and_width(image_size: Any) -> tuple[int, int] | None:
     if image_size is None:
         return None
     pair = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
@@ -431,36 +407,6 @@ def _existing_path(source: str | Path, root: Path) -> Path:
         f"known names are {', '.join(DATASET_NAMES)}"
         + (f"; did you mean {' or '.join(close)}?" if close else "")
     )
-
-
-def _name_classes(
-    labels: dict[str, NDArray[np.int64]], class_names: Sequence[str] | None, name: str
-) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
-    """Number the classes 0..n_classes-1; without names those that occur, named by their numbers."""
-    classes = np.unique(labels["train"]) if class_names is None else np.arange(len(class_names))
-    names = tuple(map(str, classes if class_names is None else class_names))
-    for part, array in labels.items():
-        unknown = np.setdiff1d(array, classes)
-        if len(unknown):
-            known = "the training labels" if class_names is None else "one for each class name"
-            raise DatasetError(
-                f"data set {name!r}, {part} labels: got {_few(unknown)}; expected only "
-                f"{_few(classes)}, {known}"
-            )
-    empty = np.setdiff1d(classes, labels["train"])
-    if len(empty):
-        raise DatasetError(
-            f"data set {name!r}: no training image of class {_few([names[c] for c in empty])}; "
-            "add images or leave the class out"
-        )
-    if len(classes) < 2:
-        raise DatasetError(f"data set {name!r}: only one class, {names[0]!r}; expected two or more")
-    return names, {part: np.searchsorted(classes, array) for part, array in labels.items()}
-
-
-def _few(values: Any) -> str:
-    values = list(map(str, values))
-    return ", ".join(values[:5]) + (f", … ({len(values)})" if len(values) > 5 else "")
 
 
 def _checksum(*arrays: NDArray[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,27 +13,67 @@ from torch.nn import functional as F
 
 from pymoo_nas.errors import DatasetError
 
+SMALL = 4
+"""Channels that images usually have at most: grey, RGB, and one more."""
 
-def channels_last(images: Any, where: str) -> NDArray[Any]:
-    """(n, H, W, C), from numpy's or torch's usual order."""
+SCALES_APART = 50
+"""Largest ratio of the highest values of two parts that passes for one scale: 255 to 1 does not."""
+
+
+def channels_last(
+    images: Any, where: str, *, channels: str | None = None, n_channels: int | None = None
+) -> NDArray[Any]:
+    """(n, H, W, C), from numpy's or torch's usual order.
+
+    Args:
+        images: (n, H, W), or with channels: last in numpy arrays and lists, first in torch tensors.
+        where: what they are, for messages.
+        channels: "first" or "last", which holds whatever the array is.
+        n_channels: how many there must be; an axis of so many, where it usually is, is believed.
+
+    Raises:
+        DatasetError: another shape, or one that tells against the usual order.
+    """
     array = as_numbers(images, where)
-    if isinstance(images, Tensor) and array.ndim == 4:
-        array = np.moveaxis(array, 1, 3)
-    if array.ndim == 3:
-        array = array[..., None]
-    if array.ndim != 4 or array.size == 0:
+    if channels not in (None, *ORDERS):
+        raise DatasetError(f"channels={channels!r}; expected 'first' or 'last', or None")
+    if array.ndim not in (3, 4) or array.size == 0:
         raise DatasetError(
             f"{where}: got shape {np.shape(images)}; expected at least one image, as (n, H, W) or "
             "(n, H, W, C), a torch tensor as (n, C, H, W)"
         )
-    _, height, width, channels = array.shape
-    if min(height, width) in (1, 3) and max(height, width) == channels > 4:
+    if array.ndim == 3:
+        return array[..., None]
+    usual = "first" if isinstance(images, Tensor) else "last"
+    believed = n_channels is not None and array.shape[ORDERS[usual]] == n_channels
+    if channels is None and not believed and _is_doubtful(array.shape[1:], usual):
+        first, last = array.shape[1], array.shape[3]
         raise DatasetError(
-            f"{where}: got shape {np.shape(images)}, which reads as {height}×{width} pixels of "
-            f"{channels} channels; expected channels last in numpy arrays and first in torch "
-            "tensors; use numpy.moveaxis or torch.movedim"
+            f"{where}: got shape {array.shape}, which may be {array.shape[2]}×{last} pixels of "
+            f"{first} channels or {first}×{array.shape[2]} pixels of {last}; say which: "
+            "load_dataset(..., channels='first') or 'last', or move the axis with numpy.moveaxis "
+            "or torch.movedim (last is usual in numpy and .npz files, first in torch)"
         )
-    return array
+    return np.moveaxis(array, 1, 3) if (channels or usual) == "first" else array
+
+
+ORDERS = {"first": 1, "last": 3}
+"""Where the channels are → their axis."""
+
+
+def _is_doubtful(shape: tuple[int, ...], usual: str) -> bool:
+    """Whether three axes do not bear out the usual place of the channels.
+
+    Two equal axes beside another one are the height and the width of square images. Otherwise the
+    channels are the fewer; torch's order is so common that it takes a clear case against it.
+    """
+    first, middle, last = shape
+    if usual == "last":
+        square, inverse = first == middle, middle == last
+        return last > 1 and (inverse or (not square and last >= first))
+    square, inverse = middle == last, first == middle
+    few = last <= SMALL < min(first, middle)
+    return first > 1 and not square and ((inverse and last < first) or few)
 
 
 def as_numbers(values: Any, where: str) -> NDArray[Any]:
@@ -73,6 +114,22 @@ def same_type(images: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[A
                 f"or more than float32 can, the first at index {bad[0]}; mend or remove them"
             )
     return images
+
+
+def warn_of_scales(images: dict[str, NDArray[Any]], name: str) -> None:
+    """Say where one part is on another scale than the training images, such as 0..1 and 0..255."""
+    highest = {
+        part: max(abs(float(array.max())), abs(float(array.min())))
+        for part, array in images.items()
+    }
+    for part, value in highest.items():
+        low, high = sorted((value, highest["train"]))
+        if high > SCALES_APART * low:
+            warnings.warn(
+                f"data set {name!r}: training images reach {highest['train']:g}, {part} images "
+                f"{value:g}; expected both on the same scale, such as 0 to 1; scale one of them",
+                stacklevel=4,
+            )
 
 
 def integer_labels(labels: Any, n_images: int, where: str) -> NDArray[np.int64]:

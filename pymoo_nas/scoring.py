@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pymoo_nas.calibration import is_out_of_memory, preserved, values_preserved
 from pymoo_nas.checks import check_images, check_network
 from pymoo_nas.counts import Counts, count_all
-from pymoo_nas.datasets import Dataset, balanced_indices
+from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
-from pymoo_nas.errors import ScoreError
+from pymoo_nas.draws import balanced_indices
+from pymoo_nas.errors import DatasetError, ScoreError
 from pymoo_nas.kernels import measure_kernels
 from pymoo_nas.scores import (
     Matrix,
@@ -62,20 +65,62 @@ def draw_probe(
 ) -> Probe:
     """A class-balanced batch of distinct training images, normalised with the set's own moments.
 
+    A class that has too few gives all it has, and the others give more.
+
     Args:
         dataset: the images are drawn from its training part.
-        n_images: N.
+        n_images: N; fewer where there are not so many distinct images.
         seed: of the draw; the same seed gives the same batch.
         device: where the images are put.
 
     Raises:
-        DatasetError: a class has too few distinct images.
+        DatasetError: fewer than two distinct images, or `n_images` below 1.
+
+    Warns:
+        UserWarning: fewer images than asked for, or classes that gave fewer than the others.
     """
     rng = np.random.default_rng(seed)
-    indices = balanced_indices(
-        dataset.train_images, dataset.train_labels, n_images, rng, dataset.class_names
-    )
+    indices = balanced_indices(dataset.train_images, dataset.train_labels, n_images, rng)
+    if len(indices) < min(n_images, 2):
+        raise DatasetError(
+            f"data set {dataset.name!r}: all {len(dataset.train_labels)} training images are "
+            f"equal; expected at least 2 that differ, to draw {n_images} (--images, n_images)"
+        )
+    scarce = _scarcity(dataset, indices, n_images)
+    if scarce:
+        warnings.warn(f"data set {dataset.name!r}: {scarce}", stacklevel=2)
     return Probe(dataset.normalized(dataset.train_images[indices]).to(device))
+
+
+N_NAMED = 5
+"""How many classes a message names."""
+
+
+def _scarcity(dataset: Dataset, indices: NDArray[np.int64], n_images: int) -> str:
+    """What a draw lacks, in words; empty where it lacks nothing."""
+    if len(indices) < n_images:
+        return (
+            f"{n_images} images asked for (--images, n_images); the candidates are scored on "
+            f"{len(indices)}, all distinct training images there are"
+        )
+    even = n_images // dataset.n_classes
+    drawn, there, tested = (
+        np.bincount(labels, minlength=dataset.n_classes)
+        for labels in (dataset.train_labels[indices], dataset.train_labels, dataset.test_labels)
+    )
+    few = [c for c in range(dataset.n_classes) if drawn[c] < even]
+    named = ", ".join(
+        f"{dataset.class_names[c]!r} {drawn[c]} (of {there[c]} training and {tested[c]} test "
+        "images)"
+        for c in few[:N_NAMED]
+    )
+    more = f" and {len(few) - N_NAMED} more" if len(few) > N_NAMED else ""
+    return (
+        f"{n_images} images of {dataset.n_classes} classes would be {even} of each, but too few "
+        f"distinct training images give {named}{more}; the other classes give more"
+        if few
+        else ""
+    )
 
 
 @dataclass(frozen=True)

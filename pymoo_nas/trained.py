@@ -21,7 +21,8 @@ from pymoo_nas.errors import DatasetError, PymooNasError, RunError
 from pymoo_nas.evaluation import logits_of
 from pymoo_nas.files import DESCRIPTION, load_weights, read_object
 from pymoo_nas.image_arrays import channels_last, normalize, resize, same_type
-from pymoo_nas.image_files import MODES, as_pixels, find_images, read_images
+from pymoo_nas.image_folders import find_images
+from pymoo_nas.image_reading import FULL_RANGE, MODES, GreyRange, read_image, read_images
 from pymoo_nas.models import build_model, is_genotype
 from pymoo_nas.origin import design_of, title_of
 from pymoo_nas.runs import RunFolder
@@ -43,6 +44,8 @@ class TrainedNetwork:
         title: genotypes, or the model's name, in words.
         folder: that it was loaded from.
         test_accuracy: fraction of the test images, with the weights that were kept.
+        grey_range: levels of 16-bit grey files that became 0 and 255 in training; None where the
+            training images were none of those.
     """
 
     network: nn.Module
@@ -55,6 +58,7 @@ class TrainedNetwork:
     title: str
     folder: Path
     test_accuracy: float
+    grey_range: GreyRange | None = FULL_RANGE
 
     def probabilities(self, images: Any, *, batch_size: int = 256) -> NDArray[np.float32]:
         """The softmax of the logits: (n, n_classes), rows sum to 1.
@@ -102,18 +106,23 @@ class TrainedNetwork:
             return self._of_files(find_images(Path(images)))
         if isinstance(images, Image.Image):
             self.check_files()
-            return self._stacked([as_pixels(images, self.image_size, len(self.mean))])
+            channels = len(self.mean)
+            read = read_image(
+                images, self.image_size, channels=channels, grey_range=self.grey_range
+            )
+            return self._stacked([read])
         if isinstance(images, list | tuple) and any(isinstance(i, _SINGLE) for i in images):
             return np.concatenate([self._prepared(image) for image in images])
-        array = channels_last(self._batched(images), "images")
+        array = channels_last(self._batched(images), "images", n_channels=len(self.mean))
         return resize(self._as_trained(array), self.image_size)
 
     def _of_files(self, paths: list[Path]) -> NDArray[Any]:
         self.check_files()
-        pixels, skipped = read_images(paths, self.image_size, channels=len(self.mean))
-        for path, why in skipped.items():
+        channels = len(self.mean)
+        read = read_images(paths, self.image_size, channels=channels, grey_range=self.grey_range)
+        for path, why in read.skipped.items():
             raise DatasetError(f"image {path}: {why}; expected a readable image file")
-        return self._stacked(list(pixels.values()))
+        return self._stacked(list(read.images.values()))
 
     def _stacked(self, pixels: list[NDArray[Any]]) -> NDArray[Any]:
         return np.stack(pixels).reshape(len(pixels), *self.image_size, len(self.mean))
@@ -158,6 +167,7 @@ def describe_images(dataset: Dataset) -> dict[str, Any]:
         "pixels": str(dataset.train_images.dtype),
         "mean": dataset.mean.tolist(),
         "std": dataset.std.tolist(),
+        "grey_range": None if dataset.grey_range is None else list(dataset.grey_range),
     }
 
 
@@ -199,6 +209,7 @@ def load_trained(
             title=title_of(described["network"]),
             folder=folder,
             test_accuracy=float(described["test_accuracy"]),
+            grey_range=_grey_range(described),
         )
     except PymooNasError:
         raise
@@ -210,6 +221,12 @@ def load_trained(
     load_weights(built, folder)
     built.to(target).eval()
     return trained
+
+
+def _grey_range(described: Mapping[str, Any]) -> GreyRange | None:
+    """As it was described; trainings of before divided all 16-bit levels by 257."""
+    kept = described.get("grey_range", FULL_RANGE)
+    return None if kept is None else (int(kept[0]), int(kept[1]))
 
 
 class _Images(NamedTuple):

@@ -1,4 +1,4 @@
-"""Image folders and ``.npz`` files, whole, damaged and forged."""
+"""``.npz`` files and image folders, whole, damaged and forged."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from made_images import alternating, make_folder, random_images, write
+from made_images import alternating, make_folder, random_images, read_one, write
 from PIL import Image
 
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.errors import DatasetError
-from pymoo_nas.image_files import UNREADABLE, read_images
+from pymoo_nas.image_reading import UNREADABLE
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -173,96 +173,6 @@ def test_mixed_folder(tmp_path: Path) -> None:
     assert len(dataset.train_images) + len(dataset.test_images) == 20
 
 
-def read_one(path: Path, size: tuple[int, int]) -> Any:
-    pixels, skipped = read_images([path], size)
-    assert not skipped
-    return pixels[path]
-
-
-def test_modes_keep_brightness(tmp_path: Path) -> None:
-    """16-bit grey, a grey palette and 1-bit images are grey with the same brightness as 8-bit."""
-    grey = random_images(1, 8, 9, 1)[0, ..., 0]
-    write(tmp_path / "l.png", grey)
-    write(tmp_path / "16.png", grey.astype(np.uint16) * 257)
-    write(tmp_path / "32.tif", grey.astype(np.int32) * 257)
-    write(tmp_path / "la.png", grey, "LA")
-    palette = Image.fromarray(grey).convert("P")
-    palette.save(tmp_path / "p.png")
-    for name in ("l.png", "16.png", "32.tif", "la.png", "p.png"):
-        assert np.array_equal(read_one(tmp_path / name, (8, 9)), grey), name
-    write(tmp_path / "1.png", grey > 128)
-    assert np.array_equal(read_one(tmp_path / "1.png", (8, 9)), (grey > 128) * np.uint8(255))
-    write(tmp_path / "rgb.png", random_images(1, 8, 9, 3)[0], "RGBA")
-    assert np.array_equal(read_one(tmp_path / "rgb.png", (8, 9)), random_images(1, 8, 9, 3)[0])
-
-
-def test_photograph_is_turned(tmp_path: Path) -> None:
-    """An image that its EXIF entry calls rotated is read upright."""
-    pixels = np.zeros((10, 20), np.uint8)
-    pixels[:, :10] = 255
-    exif = Image.Exif()
-    exif[274] = 6  # turn by 90 degrees clockwise to see it upright
-    write(tmp_path / "p.png", pixels, exif=exif)
-    upright = read_one(tmp_path / "p.png", (20, 10))
-    assert (upright[:9].min(), upright[11:].max()) == (255, 0)
-
-
-def test_train_and_test_folders(tmp_path: Path) -> None:
-    """With train/ and test/ nothing is split, and a class may be absent from the test part."""
-    make_folder(tmp_path / "train", classes="abc")
-    make_folder(tmp_path / "test", n=2, classes="ac", c=3)
-    (tmp_path / "notes").mkdir()
-    dataset = load_dataset(tmp_path)
-    assert dataset.train_labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
-    assert dataset.test_labels.tolist() == [0, 0, 2, 2]
-    assert dataset.train_images.shape == (15, 32, 32, 3)
-
-
-@pytest.mark.parametrize("beside", [("val",), ("validation", "valid"), ("test", "val")])
-def test_folders_in_place_of_test(tmp_path: Path, beside: tuple[str, ...]) -> None:
-    """Where there is no test/, the first of val/, valid/, validation/ holds the test images."""
-    make_folder(tmp_path / "train")
-    for n, name in enumerate(sorted(beside), start=2):
-        make_folder(tmp_path / name, n=n)
-    dataset = load_dataset(tmp_path)
-    assert len(dataset.train_labels) == 10
-    assert len(dataset.test_labels) == 2 * 2
-
-
-def test_validation_folder(tmp_path: Path) -> None:
-    """Beside train/ and test/, the images of val/ are kept for choosing the epoch."""
-    for n, part in enumerate(("train", "test", "val"), start=2):
-        make_folder(tmp_path / part, n=n)
-    dataset = load_dataset(tmp_path)
-    assert dataset.val_labels is not None
-    assert (len(dataset.train_labels), len(dataset.test_labels)) == (4, 6)
-    assert dataset.val_labels.tolist() == [0] * 4 + [1] * 4
-
-
-def test_test_images_without_classes(tmp_path: Path) -> None:
-    """A test folder of loose images is named and left out; one with classes is taken before it."""
-    make_folder(tmp_path / "train")
-    write(tmp_path / "test" / "0.png", random_images(1)[0])
-    with pytest.warns(UserWarning, match=r"test: no class folders in it.*held out"):
-        dataset = load_dataset(tmp_path)
-    assert (len(dataset.train_labels), len(dataset.test_labels)) == (8, 2)
-    make_folder(tmp_path / "val", n=3)
-    assert len(load_dataset(tmp_path).test_labels) == 6
-
-
-def test_only_train_folder(tmp_path: Path) -> None:
-    """train/ without test/ is split like any other folder."""
-    make_folder(tmp_path / "train")
-    assert len(load_dataset(tmp_path).test_images) == 2
-
-
-def test_class_called_train(tmp_path: Path) -> None:
-    """A class that is called train, with images directly in it, is a class."""
-    make_folder(tmp_path)
-    (tmp_path / "a").rename(tmp_path / "train")
-    assert load_dataset(tmp_path).class_names == ("b", "train")
-
-
 def test_ignored_files(tmp_path: Path) -> None:
     """Hidden files, other endings and folders inside a class are left out without a word."""
     make_folder(tmp_path)
@@ -365,20 +275,6 @@ def test_bad_folder(path: str, message: str, tmp_path: Path) -> None:
     (tmp_path / path).write_text("no image")
     with pytest.raises(DatasetError, match=message):
         load_dataset(tmp_path / path.split("/", maxsplit=1)[0])
-
-
-def test_bad_test_folder(tmp_path: Path) -> None:
-    """A test class must be a training class, and have images."""
-    make_folder(tmp_path / "train")
-    make_folder(tmp_path / "test")
-    (tmp_path / "test" / "c").mkdir()
-    with pytest.raises(DatasetError, match="test/c: there is no training class of that name"):
-        load_dataset(tmp_path)
-    (tmp_path / "test" / "c").rmdir()
-    for file in (tmp_path / "test" / "b").iterdir():
-        file.unlink()
-    with pytest.raises(DatasetError, match="test/b: no readable image"):
-        load_dataset(tmp_path)
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "gif", "bmp", "webp", "tga", "ppm"])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_images import alternating, random_images
 
-from pymoo_nas.datasets import balanced_indices, split_validation
+from pymoo_nas.datasets import Dataset, load_dataset, split_validation
+from pymoo_nas.draws import balanced_indices
 from pymoo_nas.errors import DatasetError
 from pymoo_nas.fitted_images import fitted_and_held_out
+from pymoo_nas.scoring import Probe, draw_probe
 
 
 @given(
@@ -61,27 +66,22 @@ def test_split_of_single_image() -> None:
     data=st.data(),
 )
 def test_balanced_indices(counts: list[int], n_values: int, data: st.DataObject) -> None:
-    """A draw is of distinct images, even over the classes, and fails only where one is short."""
+    """A draw is of distinct images, as even over the classes as these allow, and repeatable."""
     seed = data.draw(st.integers(0, 2**32))
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     # Duplicates within a class: its label is part of the value.
     values = labels * 100 + rng.integers(0, n_values, len(labels))
     images = values.astype(np.float32)[:, None, None, None]
-    n = data.draw(st.integers(1, len(labels)))
+    n = data.draw(st.integers(1, len(labels) + 5))
     distinct = [len(np.unique(values[labels == label])) for label in range(len(counts))]
-    quota, remainder = divmod(n, len(counts))
-    possible = min(distinct) >= quota and sum(d > quota for d in distinct) >= remainder
-    if not possible:
-        with pytest.raises(DatasetError, match=f"has {min(distinct)} distinct images"):
-            balanced_indices(images, labels, n, np.random.default_rng(seed))
-        return
     drawn = balanced_indices(images, labels, n, np.random.default_rng(seed))
-    assert drawn.shape == (n,)
-    assert len(np.unique(values[drawn])) == n
+    assert drawn.shape == (min(n, sum(distinct)),)
+    assert len(np.unique(values[drawn])) == len(drawn)
     per_class = np.bincount(labels[drawn], minlength=len(counts))
-    assert per_class.min() >= quota
-    assert per_class.max() <= quota + bool(remainder)
+    # As water fills vessels: no class that has more left gives two fewer than another.
+    for given_by, there in zip(per_class, distinct, strict=True):
+        assert given_by == there or given_by >= per_class.max() - 1
     again = balanced_indices(images, labels, n, np.random.default_rng(seed))
     assert np.array_equal(drawn, again)
 
@@ -96,23 +96,69 @@ def test_duplicates_across_classes() -> None:
 
 
 def test_too_few_distinct_images() -> None:
-    """The message names the class, what it has, what is needed and what to do."""
+    """A class with fewer distinct images than the others gives all it has, the others the rest."""
     images = random_images(8)
     labels = np.array([0] * 5 + [1] * 3)
     images[6] = images[5]
-    with pytest.raises(DatasetError) as caught:
-        balanced_indices(images, labels, 6, np.random.default_rng(0), ["cat", "dog"])
-    message = str(caught.value)
-    assert "class 'dog' has 2 distinct images; expected 3" in message
-    assert "draw 4 images or fewer" in message
-    assert len(balanced_indices(images, labels, 5, np.random.default_rng(0))) == 5
+    drawn = balanced_indices(images, labels, 6, np.random.default_rng(0))
+    assert np.bincount(labels[drawn]).tolist() == [4, 2]
+    everything = balanced_indices(images, labels, 100, np.random.default_rng(0))
+    assert np.bincount(labels[everything]).tolist() == [5, 2]
 
 
-@pytest.mark.parametrize("n", [0, -1, 21])
+@pytest.mark.parametrize("n", [0, -1])
 def test_bad_number_of_images(n: int) -> None:
-    """No images, or more than there are, cannot be drawn."""
-    with pytest.raises(DatasetError, match="expected 1 to 20"):
+    """No images cannot be drawn."""
+    with pytest.raises(DatasetError, match=f"draw of {n} from 20 images"):
         balanced_indices(random_images(), alternating(), n, np.random.default_rng(0))
+
+
+def probe_of(counts: Sequence[int], n: int, copies: int = 1) -> tuple[Probe, str]:
+    """The probe of n images from classes of so many, and the warning that comes with it."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images = np.repeat(random_images(len(labels) // copies), copies, axis=0)
+    names = tuple("abcdefgh"[: len(counts)])
+    dataset = Dataset("few", images, labels, images[:1], labels[:1], names, False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        probe = draw_probe(dataset, n)
+    assert all(warning.filename == __file__ for warning in caught)
+    return probe, " ".join(str(warning.message) for warning in caught)
+
+
+@pytest.mark.parametrize(
+    ("counts", "n", "size", "said"),
+    [
+        ((20, 20), 16, 16, ""),
+        ((200, 5, 200), 64, 64, "'b' 5 (of 5 training and 0 test images)"),
+        ((40, 1, 40), 30, 30, "'b' 1 (of 1 training and 0 test images)"),
+        ((30, 1, 2, 30), 40, 40, "'b' 1 (of 1 training and 0 test images), 'c' 2"),
+        ((3, 1), 2, 2, ""),
+        ((10, 10), 21, 20, "21 images asked for (--images, n_images)"),
+        ((1, 1), 64, 2, "scored on 2, all distinct"),
+    ],
+)
+def test_scarce_classes(counts: Sequence[int], n: int, size: int, said: str) -> None:
+    """A probe takes of scarce classes what they have, and tells which and how many."""
+    probe, warning = probe_of(counts, n)
+    assert len(probe.images) == size
+    assert not probe.reason
+    assert said in warning
+    assert bool(said) == bool(warning)
+
+
+def test_a_class_of_two_is_told_so() -> None:
+    """Of a class of two images one is for the test: the warning counts both."""
+    labels = np.array([0] * 40 + [1] * 2)
+    dataset = load_dataset((random_images(42), labels))
+    with pytest.warns(UserWarning, match=r"'1' 1 \(of 1 training and 1 test images\)"):
+        assert len(draw_probe(dataset, 16).images) == 16
+
+
+def test_equal_images_make_no_probe() -> None:
+    """Where all training images are equal, the error names options that there are."""
+    with pytest.raises(DatasetError, match=r"are equal.*--images, n_images"):
+        probe_of((5, 5), 8, copies=10)
 
 
 def test_fewer_images_than_classes() -> None:

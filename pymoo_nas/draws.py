@@ -1,0 +1,59 @@
+"""Draws of images, as many of each class as there can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pymoo_nas.errors import DatasetError
+
+
+def balanced_indices(
+    images: NDArray[Any], labels: NDArray[np.int64], n: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Indices, in random order, of distinct images, as many of each class as of any other.
+
+    Each of k classes gives n // k, some, drawn at random, one more. A class that has fewer gives
+    all it has, and the others give more in turn. Images that are equal byte for byte count as one,
+    whatever their labels; only those that come up are compared.
+
+    Args:
+        images: (m, H, W, C).
+        labels: (m,), of which k differ.
+        n: how many; all distinct images where there are fewer.
+        rng: the only source of randomness.
+
+    Returns:
+        (n,), or fewer.
+
+    Raises:
+        DatasetError: n is below 1, or there are no images.
+    """
+    if n < 1 or len(labels) == 0:
+        raise DatasetError(
+            f"draw of {n} from {len(labels)} images; expected at least 1 of each (--images, "
+            "n_images)"
+        )
+    classes = np.unique(labels).tolist()
+    waiting = {c: iter(rng.permutation(np.flatnonzero(labels == c)).tolist()) for c in classes}
+    drawn: dict[bytes, int] = {}
+
+    def draw(label: int) -> None:
+        for index in waiting[label]:
+            content = images[index].tobytes()
+            if content not in drawn:
+                drawn[content] = index
+                return
+
+    for label in classes * (n // len(classes)):
+        draw(label)
+    more = True
+    while more:  # one round at least, which gives the remainder
+        before = len(drawn)
+        for label in rng.permutation(classes).tolist():
+            if len(drawn) < n:
+                draw(label)
+        more = before < len(drawn) < n
+    return rng.permutation(np.array(list(drawn.values()), dtype=np.int64))

@@ -1,0 +1,333 @@
+"""Image files of many modes and depths → pixels of 8 bits, upright, in one size."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pymoo_nas.errors import DatasetError
+
+EXTENSIONS = ".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp"
+"""Endings, in lower case, of the files in a class folder that count as images."""
+
+# Without these PIL would go by content and hand, for instance, an EPS file that is named .png to an
+# external program.
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+
+ANIMATED = ("GIF", "PNG", "TIFF", "WEBP")
+"""Formats whose further frames or pages are images of their own (those of a JPEG are previews)."""
+
+# What the readers raise on damaged, cut off, oversized or forged files.
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    http.client.HTTPException,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+MODES = {1: "L", 3: "RGB"}
+"""Channels → PIL's name for them, of 8 bits each."""
+
+GreyRange: TypeAlias = tuple[int, int]
+"""The levels of 16-bit grey files that become 0 and 255."""
+
+FULL_RANGE: GreyRange = (0, 65535)
+
+HALF = 128
+"""The middle of 8 bits."""
+
+METADATA = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+"""Where PIL keeps what is not pixels, and may stumble over it."""
+
+
+class FilesRead(NamedTuple):
+    """What came of reading image files.
+
+    Attributes:
+        images: path → (H, W) or (H, W, 3) of each readable file.
+        skipped: path → why it could not be read.
+        notes: path → what was left out or changed of a file that was read.
+        sizes: path → (H, W) that each readable file had, upright, before it was resized.
+        grey_range: of all 16-bit grey files; None where there is none.
+        deep: path → highest level, of 255, of a colour file of 16 bits per channel, of which only
+            the upper 8 bits can be read; below `HALF` little may be left of it.
+    """
+
+    images: dict[Path, NDArray[np.uint8]]
+    skipped: dict[Path, str]
+    notes: dict[Path, str]
+    sizes: dict[Path, tuple[int, int]]
+    grey_range: GreyRange | None
+    deep: dict[Path, int]
+
+
+def read_image_set(paths: Sequence[Path], size: tuple[int, int], *, within: Path) -> FilesRead:
+    """`read_images` of files that belong together: one grey range, their own, for all of them.
+
+    Args:
+        paths: image files.
+        size: (H, W) that each is resized to.
+        within: folder that links must not leave.
+    """
+    return read_images(paths, size, within=within, grey_range=_common_range(paths, within))
+
+
+def read_images(
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    *,
+    grey_range: GreyRange | None,
+    channels: int | None = None,
+    within: Path | None = None,
+) -> FilesRead:
+    """The pixels of each readable file, and for each other file why it was skipped.
+
+    Args:
+        paths: image files.
+        size: (H, W) that each is resized to.
+        grey_range: levels of 16-bit grey files that become 0 and 255; what lies outside is
+            clipped. None takes those that use more than half of the 16 bits, as `FULL_RANGE`.
+        channels: 1 for (H, W), 3 for (H, W, 3); None for (H, W) where an image is grey, else the
+            other.
+        within: folder that links must not leave; None lets them.
+    """
+    read = FilesRead({}, {}, {}, {}, grey_range, {})
+    for path in paths:
+        with warnings.catch_warnings(record=True) as remarks:
+            warnings.simplefilter("always")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            try:
+                with _opened(path, within) as opened:
+                    notes = _read_one(path, opened, size, channels, read)
+            except UnidentifiedImageError:
+                read.skipped[path] = "no image"
+                continue
+            except UNREADABLE as error:
+                read.skipped[path] = str(error) or type(error).__name__
+                continue
+        # PIL's remarks do not name the file.
+        notes += [" ".join(str(remark.message).split()) for remark in remarks]
+        if notes:
+            read.notes[path] = "; ".join(dict.fromkeys(notes))
+    return read
+
+
+def read_image(
+    opened: Image.Image,
+    size: tuple[int, int],
+    *,
+    grey_range: GreyRange | None,
+    channels: int | None = None,
+) -> NDArray[np.uint8]:
+    """The pixels of an image of PIL, as `read_images` reads those of a file.
+
+    Raises:
+        DatasetError: pixels that cannot be brought to 8 bits.
+    """
+    read = FilesRead({}, {}, {}, {}, grey_range, {})
+    try:
+        _read_one(Path(), opened.copy(), size, channels, read)
+    except UNREADABLE as error:
+        raise DatasetError(f"image {opened}: cannot be read ({error}); convert it") from error
+    return read.images[Path()]
+
+
+def _read_one(
+    path: Path,
+    opened: Image.Image,
+    size: tuple[int, int],
+    channels: int | None,
+    read: FilesRead,
+) -> list[str]:
+    """Put the pixels, and what is known of them, into `read`; return what is to be noted."""
+    deep = _is_deep_colour(opened)
+    image, note = _upright(opened)
+    notes = [note, _further_frames(opened)]
+    if image.mode.startswith("I"):
+        image, note = _from_16_bits(image, read.grey_range)
+        notes.append(note)
+    if _is_only_alpha(image):
+        notes.append("its shape is in the alpha channel alone, which is left out")
+    image = _grey_or_rgb(image)
+    if deep:
+        read.deep[path] = max(high for _, high in _extrema(image))
+    if channels is not None:
+        image = image.convert(MODES[channels])
+    read.sizes[path] = (image.height, image.width)
+    read.images[path] = np.asarray(
+        image.resize((size[1], size[0]), Image.Resampling.BILINEAR), dtype=np.uint8
+    )
+    return list(filter(None, notes))
+
+
+@contextmanager
+def _opened(path: Path, within: Path | None) -> Iterator[Image.Image]:
+    """The file, its header read.
+
+    Raises:
+        ValueError: no regular file, or a link that leaves the folder; the others of `UNREADABLE`.
+    """
+    real = Path(os.path.realpath(path))
+    if within is not None and not real.is_relative_to(os.path.realpath(within)):
+        raise ValueError("a link that leaves the folder")
+    if not real.is_file():
+        # A named pipe, for instance, would block for ever.
+        raise ValueError("a broken link, or no regular file")
+    with Image.open(real, formats=FORMATS) as opened:
+        yield opened
+
+
+def _upright(opened: Image.Image) -> tuple[Image.Image, str]:
+    """A copy as a person sees it; as it is stored, with a note, where its metadata are broken.
+
+    Pixels that cannot be read raise one of `UNREADABLE`.
+    """
+    note = ""
+    if not hasattr(opened, "tag_v2"):
+        opened.load()  # a PNG may have its metadata behind its pixels
+    try:
+        if "exif" in opened.info:
+            Image.Exif().load(opened.info["exif"])  # PIL's own reading of a JPEG hides a failure
+        # A TIFF turns itself while it loads, and would stumble then.
+        opened.getexif()
+    except UNREADABLE as error:
+        note = f"its EXIF or XMP cannot be read ({error}), so that it is not turned"
+    for key in METADATA:
+        opened.info.pop(key, None)
+    opened.load()
+    return (opened.copy() if note else ImageOps.exif_transpose(opened)), note
+
+
+def _further_frames(opened: Image.Image) -> str:
+    """A note where a file holds more than the image that was taken; counting moves `opened`."""
+    if opened.format not in ANIMATED:
+        return ""
+    try:
+        n_frames = getattr(opened, "n_frames", 1)
+    except UNREADABLE as error:
+        return f"its frames or pages cannot be counted ({error}); the first is taken"
+    return f"only the first of {n_frames} frames or pages is taken" if n_frames > 1 else ""
+
+
+def _is_deep_colour(opened: Image.Image) -> bool:
+    """Whether a file has 16 bits per channel of which PIL reads the upper 8."""
+    return not opened.mode.startswith("I") and any(
+        ";16" in str(tile[3]) for tile in getattr(opened, "tile", ())
+    )
+
+
+def _extrema(image: Image.Image) -> list[tuple[int, int]]:
+    """Lowest and highest value of each band."""
+    return [band.getextrema() for band in image.split()]  # type: ignore[misc]
+
+
+def _is_only_alpha(image: Image.Image) -> bool:
+    """Whether nothing but the transparency tells one pixel from another."""
+    if image.mode not in ("LA", "RGBA"):
+        return False
+    *colours, (low, high) = _extrema(image)
+    return low < high and all(lowest == highest for lowest, highest in colours)
+
+
+def _levels(image: Image.Image) -> NDArray[np.int64]:
+    """(H, W): the values of an image of 16 bits, or of 32 that 16 can hold.
+
+    Raises:
+        ValueError: other values.
+    """
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > FULL_RANGE[1]:
+        raise ValueError("grey values outside 0..65535; convert them, or give arrays")
+    return values
+
+
+def _from_16_bits(image: Image.Image, grey_range: GreyRange | None) -> tuple[Image.Image, str]:
+    """Grey of 16 bits → grey of 8, and a note where values were clipped.
+
+    Raises:
+        ValueError: the values are on another scale than `grey_range`.
+    """
+    values = _levels(image)
+    lowest, highest = int(values.min()), int(values.max())
+    if grey_range is None and highest <= FULL_RANGE[1] // 2:
+        raise ValueError(
+            f"16-bit grey levels up to {highest}, beside 8-bit images only: which level is white "
+            "is not known; convert it to 8 bits"
+        )
+    low, high = grey_range or FULL_RANGE
+    if highest > 2 * high:
+        raise ValueError(
+            f"grey levels up to {highest}, where those of the training images end at {high}; "
+            "convert it to their scale"
+        )
+    scaled = (values - low) / ((high - low) / 255) + 0.5
+    note = ""
+    if lowest < low or highest > high:
+        note = f"its grey levels {lowest} to {highest} are clipped to {low} to {high}"
+    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8)), note
+
+
+def _common_range(paths: Sequence[Path], within: Path) -> GreyRange | None:
+    """The grey range of all 16-bit grey files; None where there is none.
+
+    Levels up to 255 stay as they are. Files that use more than half of the 16 bits keep the whole
+    range, whatever their own maximum. A range far from 0 is cut off below as well.
+    """
+    extremes = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the files are read once more, with all that is to be said
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for path in paths:
+            try:
+                with _opened(path, within) as opened:
+                    if opened.mode.startswith("I"):
+                        values = _levels(opened)
+                        extremes.append((int(values.min()), int(values.max())))
+            except UNREADABLE:
+                continue  # `read_images` says why
+    if not extremes:
+        return None
+    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+    if high <= 255:
+        return (0, 255)
+    if 0 < high - low < high / 4:
+        return (low, high)
+    return FULL_RANGE if high > FULL_RANGE[1] // 2 else (0, high)
+
+
+def _grey_or_rgb(image: Image.Image) -> Image.Image:
+    """Any mode of PIL of 8 bits per channel → ``L`` or ``RGB``."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels; convert them to 8 or 16 bits, or give arrays")
+    if image.mode in ("1", "L", "LA", "La"):
+        return image.convert("L")
+    if image.mode in ("P", "PA"):
+        # By way of RGBA, since PIL warns where a palette with transparency goes straight to RGB.
+        rgb = image.convert("RGBA").convert("RGB")
+        red, green, blue = rgb.split()
+        return red if red == green == blue else rgb
+    return image.convert("RGB")
