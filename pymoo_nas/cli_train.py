@@ -32,6 +32,7 @@ from pymoo_nas.cli_options import (
     terminal,
 )
 from pymoo_nas.counts import count_flops, count_parameters
+from pymoo_nas.data_summary import describe_data
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells, keeps_limits
@@ -115,6 +116,9 @@ def train(
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
         space = cell_space(operations, cells, reduction)
         network = build_model(title, images, space=space, seed=seed)
+    terminal().print(
+        describe_data(images, images.augment, validation), highlight=False, soft_wrap=True
+    )
     target = out if out is not None else _default_folder(run, title)
     sample = images.normalized(images.train_images[:1])
     terminal().print(
