@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +12,8 @@ import typer
 from rich.console import Console
 
 from pymoo_nas.augmentation import AUGMENTATIONS
-from pymoo_nas.datasets import DATASET_NAMES
-from pymoo_nas.errors import SearchError
+from pymoo_nas.datasets import DATASET_NAMES, MAX_IMAGE_SIZE, height_and_width
+from pymoo_nas.errors import DatasetError, SearchError
 from pymoo_nas.operations import PAPER_OPERATIONS, operation_table
 from pymoo_nas.search_space import REDUCTIONS, CellSpace, SearchSpace
 from pymoo_nas.spaces import space_from_settings
@@ -31,11 +32,34 @@ MaxActs = Annotated[
     typer.Option(help="Largest number of values that convolutions and poolings make per image."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, or auto.")]
+
+
+def parse_image_size(text: str) -> int | list[int]:
+    """``32`` → 32; ``4x128`` → [4, 128], height and width, a list as JSON keeps it.
+
+    Raises:
+        typer.BadParameter: another text, or no size that images can have.
+    """
+    sides = [int(side) for side in re.split("[x×X]", text) if re.fullmatch("[0-9]{1,9}", side)]
+    if len(sides) != 1 + len(re.findall("[x×X]", text)):
+        sides = []
+    try:
+        size = height_and_width(sides[0] if len(sides) == 1 else sides)
+    except DatasetError as error:
+        raise typer.BadParameter(
+            f"{text!r}; expected pixels from 1 to {MAX_IMAGE_SIZE}: one number such as 32, or "
+            "height x width such as 4x128"
+        ) from error
+    return sides[0] if size is None or size[0] == size[1] else list(size)
+
+
 ImageSize = Annotated[
-    int | None,
+    Any,
     typer.Option(
-        help="Height and width in pixels that images are resized to; default: as they are, those "
-        "of a folder 32."
+        help="Pixels that images are resized to, 32 for 32×32, 4x128 for height × width; default: "
+        "as they are, those of a folder 32.",
+        parser=parse_image_size,
+        metavar="PIXELS|HxW",
     ),
 ]
 DataDir = Annotated[Path, typer.Option(help="Folder of torchvision's data sets.")]

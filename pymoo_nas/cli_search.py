@@ -42,6 +42,7 @@ from pymoo_nas.cli_options import (
     search_space_of,
     terminal,
 )
+from pymoo_nas.data_summary import describe_data
 from pymoo_nas.errors import SearchError, WorkerError
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.progress import SearchProgress
@@ -274,12 +275,10 @@ def stopping_between_candidates(progress: SearchProgress) -> Iterator[None]:
 
 def _describe(console: Console, problem: NASProblem, folder: RunFolder) -> None:
     dataset = problem.dataset
-    height, width = dataset.image_size
-    n_train, n_test = len(dataset.train_labels), len(dataset.test_labels)
+    console.print(describe_data(dataset, dataset.augment), highlight=False, soft_wrap=True)
     console.print(
-        f"{dataset.name}: {n_train} training and {n_test} test images {dataset.in_channels}×"
-        f"{height}×{width}, {dataset.n_classes} classes; scored on {len(problem.probe.images)} "
-        f"of the former, {problem.device}, {torch.get_num_threads()} threads; run folder "
+        f"scored on {len(problem.probe.images)} training images, {problem.device}, "
+        f"{torch.get_num_threads()} threads; run folder "
         f"{folder.path}",
         highlight=False,
         soft_wrap=True,

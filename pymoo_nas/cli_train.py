@@ -37,6 +37,7 @@ from pymoo_nas.cli_options import (
     terminal,
 )
 from pymoo_nas.counts import count_flops, count_parameters
+from pymoo_nas.data_summary import describe_data
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells, keeps_limits
@@ -133,6 +134,8 @@ def train(
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
         space = cell_space(operations, cells, reduction)
         network = build_model(title, images, space=space, seed=seed)
+    shown = images.augment if augment is None else checked_augment(augment)
+    terminal().print(describe_data(images, shown, validation), highlight=False, soft_wrap=True)
     target = out
     if target is None and run is not None:
         again = overwrite or resume

@@ -182,11 +182,15 @@ def _parts(folder: Path) -> dict[str, Path]:
 def _left_out(folder: Path, parts: Mapping[str, Path]) -> Iterator[str]:
     """What holds images that are not read, in words."""
     if parts["train"] != folder:
+        used = {path.resolve() for path in parts.values()}
         for path in _class_folders(folder):
-            if path not in parts.values() and next(_files_below(path), None) is not None:
+            if path.resolve() not in used and next(_files_below(path), None) is not None:
                 yield _unused(path, parts)
-    nested = {}
-    unread = {}
+    loose: dict[Path, str] = {}
+    nested: dict[Path, str] = {}
+    unread: dict[Path, str] = {}
+    for part in dict.fromkeys((folder, *parts.values())):
+        loose |= {path: "in no class" for path in _visible(part) if _is_image(path)}
     for part in parts.values():
         for class_folder in _class_folders(part):
             for path in _visible(class_folder):
@@ -195,6 +199,7 @@ def _left_out(folder: Path, parts: Mapping[str, Path]) -> Iterator[str]:
                         nested[path] = "a folder inside a class"
                 elif path.suffix.lower() in UNREAD.split():
                     unread[path] = "a format that is not read"
+    yield _named(folder, loose, "{} images are left out")
     yield _named(folder, nested, "{} folders with images are left out")
     yield _named(folder, unread, "{} files are left out")
 
@@ -249,10 +254,10 @@ def _scaled(folder: Path, read: FilesRead) -> str:
     if read.grey_range in (None, FULL_RANGE):
         return ""
     low, high = read.grey_range
-    how = "stay as they are" if (low, high) == (0, 255) else "become 0 to 255, by one factor"
+    how = "stay as they are" if (low, high) == (0, 255) else "become 0 to 255 by one factor"
     return (
-        f"image folder {folder}: the levels {low} to {high}, which 16-bit grey files keep to, "
-        f"{how} for all of them; 8-bit files, where there are some, stay as they are"
+        f"image folder {folder}: 16-bit grey files use the levels {low} to {high} only, which "
+        f"{how}; 8-bit files, where there are some, stay as they are"
     )
 
 
@@ -275,10 +280,18 @@ def _require_images(part: Path, labels: Sequence[int], names: Sequence[str], ski
     """Every class needs an image; a class that the test part leaves out altogether does not."""
     for path in _class_folders(part):
         if names.index(path.name) not in labels:
-            raise DatasetError(
-                f"image folder {path}: no readable image in this class; expected image files "
-                f"({EXTENSIONS}) directly in it; add some or remove the folder. {skipped}".rstrip()
+            below = next(_files_below(path), None)
+            there = ""
+            if below is not None and below.parent != path:
+                there = (
+                    f"found {below.relative_to(path)}, deeper in; give the folder whose folders "
+                    "are the classes, or move the images up; "
+                )
+            text = (
+                f"image folder {path}: no readable image in this class; {there}expected image "
+                f"files ({EXTENSIONS}) directly in it; add some or remove the folder. {skipped}"
             )
+            raise DatasetError(text.rstrip())
 
 
 def _reading(folder: Path, parts: Mapping[str, Path], read: FilesRead) -> Reading:

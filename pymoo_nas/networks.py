@@ -305,5 +305,6 @@ def check_size(images: Tensor) -> None:
     if images.ndim != 4 or min(images.shape[-2:]) < MIN_SIZE:
         raise NetworkError(
             f"images of shape {tuple(images.shape)}: too small for the network; expected "
-            f"(N, C, H, W) with H and W of at least {MIN_SIZE}; resize them (image_size)"
+            f"(N, C, H, W) with H and W of at least {MIN_SIZE}; resize them (--image-size "
+            "HEIGHTxWIDTH, image_size=(height, width))"
         )

@@ -104,7 +104,8 @@ class NASProblem(Problem):
         if min(self.dataset.image_size) < MIN_SIZE:
             raise NetworkError(
                 f"images of {self.dataset.image_size} pixels: too small for the network; expected "
-                f"at least {MIN_SIZE} in height and width; resize them (image_size)"
+                f"at least {MIN_SIZE} in height and width; resize them (--image-size HEIGHTxWIDTH, "
+                "image_size=(height, width))"
             )
         self.search_space = search_space if search_space is not None else CellSpace()
         if not isinstance(self.search_space, SearchSpace):

@@ -157,7 +157,10 @@ def test_parts_are_no_classes(tmp_path: Path, parts: tuple[str, ...]) -> None:
     with pytest.raises(DatasetError, match="parts by their names"):
         load_dataset(tmp_path)
     make_folder(tmp_path / parts[0])
-    with pytest.warns(UserWarning, match=f"{parts[1]}: no class folders in it"):
+    with (
+        pytest.warns(UserWarning, match=f"{parts[1]}: no class folders in it"),
+        pytest.warns(UserWarning, match="2 images are left out"),
+    ):
         assert load_dataset(tmp_path).class_names == ("a", "b")
 
 
@@ -178,4 +181,29 @@ def test_images_of_other_formats_are_named(tmp_path: Path) -> None:
     for name in ("x.heic", "y.SVG", "z.dcm", "notes.txt"):
         (tmp_path / "b" / name).write_text("no pixels")
     with pytest.warns(UserWarning, match=r"3 files are left out: b/x\.heic"):
+        load_dataset(tmp_path)
+
+
+def test_images_beside_classes_are_named(tmp_path: Path) -> None:
+    """Images that lie beside class folders, or beside the parts, are left out with a word."""
+    for part in ("train", "test"):
+        make_folder(tmp_path / part)
+    write(tmp_path / "0.png", random_images(1)[0])
+    write(tmp_path / "train" / "1.png", random_images(1)[0])
+    with pytest.warns(UserWarning, match=r"2 images are left out: 0\.png .*train/1\.png \(in no"):
+        load_dataset(tmp_path)
+
+
+def test_link_to_a_used_folder(tmp_path: Path) -> None:
+    """A second name of a folder that is used is not called unused."""
+    make_folder(tmp_path / "originals")
+    (tmp_path / "train").symlink_to(tmp_path / "originals")
+    assert load_dataset(tmp_path).class_names == ("a", "b")
+
+
+@pytest.mark.parametrize("wrapper", ["data/train", "train/x", "data"])
+def test_classes_deeper_in(tmp_path: Path, wrapper: str) -> None:
+    """Where the classes lie deeper, the message names an image and what to give."""
+    make_folder(tmp_path / wrapper)
+    with pytest.raises(DatasetError, match=r"found .*0\.png, deeper in; give the folder"):
         load_dataset(tmp_path)
