@@ -9,7 +9,7 @@ plan counts the parameters that it covers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pymoo_nas.calibration import batch_norms
 from pymoo_nas.errors import NetworkError, ScoreError
-from pymoo_nas.sample_gradients import RULES
+from pymoo_nas.sample_gradients import RULES, tensors
 
 
 @dataclass
@@ -131,17 +131,6 @@ def batch_dim(module: nn.Module) -> int:
 
 def _holds(value: Any, n: int, dim: int) -> bool:
     return isinstance(value, Tensor) and value.ndim > dim and value.shape[dim] == n
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested lists, tuples and mappings."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from tensors(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from tensors(part)
 
 
 def _assign(network: nn.Module, calls: dict[nn.Module, _Calls], plan: LayerPlan) -> None:

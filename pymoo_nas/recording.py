@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 from pymoo_nas.activations import PreActivations, depends_on
 from pymoo_nas.calibration import calibrating, is_out_of_memory, network_errors
 from pymoo_nas.errors import PymooNasError, ScoreError
-from pymoo_nas.layer_plan import LayerPlan, batch_dim, tensors
-from pymoo_nas.sample_gradients import RULES, by_vjp, first_tensor, has_cheaper_gram, weight_gram
+from pymoo_nas.layer_plan import LayerPlan, batch_dim
+from pymoo_nas.sample_gradients import RULES, by_vjp, has_cheaper_gram, tensors, weight_gram
 
 COLUMNS = 1 << 16
 """Gradients per image that are held at once: 64 images × 65,536 float32 are 16 MiB."""
@@ -235,7 +236,7 @@ class _Recorder:
         # Added to what does not depend on the images, so that the backward pass gets there too.
         self.anchor = images.new_zeros(()).requires_grad_(True)
         self.recording = Recording()
-        self.fallback_calls: list[tuple[nn.Module, _Inputs, Tensor]] = []
+        self.fallback_calls: list[tuple[nn.Module, _Inputs, dict[int, Tensor]]] = []
 
     @contextmanager
     def watching(self, with_codes: bool) -> Iterator[None]:
@@ -277,10 +278,17 @@ class _Recorder:
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
         """Forward hook of a module whose parameters go through `by_vjp`."""
-        first = first_tensor(output)
-        if first.requires_grad:
-            inputs = _Inputs.of(args, kwargs)
-            first.register_hook(lambda g: self.fallback_calls.append((module, inputs, g.detach())))
+        inputs, found = _Inputs.of(args, kwargs), dict[int, Tensor]()
+
+        def received(place: int, g: Tensor) -> None:
+            if not found:
+                self.fallback_calls.append((module, inputs, found))
+            found[place] = g.detach()
+
+        places = {id(tensor): (place, tensor) for place, tensor in enumerate(tensors(output))}
+        for place, tensor in places.values():  # each once, however often it is returned
+            if tensor.requires_grad:
+                tensor.register_hook(partial(received, place))
 
     def layer_used(self, layer: nn.Module, a: Tensor, g: Tensor) -> None:
         """Everything about one call of a ruled layer is known."""
@@ -305,7 +313,8 @@ class _Recorder:
             ScoreError: a parameter whose per-image gradients do not add up to autograd's.
         """
         floors: dict[nn.Module, float] = defaultdict(float)
-        for module, inputs, g in self.fallback_calls:
+        n = len(self.images)
+        for module, inputs, gradients in self.fallback_calls:
             names = [
                 name
                 for name in self.plan.fallbacks[module]
@@ -314,11 +323,13 @@ class _Recorder:
             if not names:
                 continue
             inputs.check_unchanged(module)
-            floors[module] += (
+            floors[module] += sum(
                 ROUNDING * torch.finfo(g.dtype).eps * float(g.abs().sum(dtype=torch.float64))
+                for g in gradients.values()
             )
+            given = (inputs.args, inputs.kwargs)
             with _naming(module):
-                parts = by_vjp(module, names, (inputs.args, inputs.kwargs), g, batch_dim(module))
+                parts = by_vjp(module, names, given, gradients, n, batch_dim=batch_dim(module))
             for name, rows in parts.items():
                 self._keep_rows(id(module.get_parameter(name)), rows)
         for module, names in self.plan.fallbacks.items():

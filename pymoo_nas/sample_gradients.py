@@ -180,7 +180,9 @@ def by_vjp(
     module: nn.Module,
     names: list[str],
     inputs: tuple[tuple[Any, ...], dict[str, Any]],
-    g: Tensor,
+    gradients: Mapping[int, Tensor],
+    n: int,
+    *,
     batch_dim: int = 0,
 ) -> dict[str, Tensor]:
     """Per-sample gradients of any module's parameters by vector-Jacobian products.
@@ -189,29 +191,58 @@ def by_vjp(
         module: called once per sample with a batch of one.
         names: the parameters wanted, as in ``module.named_parameters()``; each requires a gradient.
         inputs: positional and keyword arguments of the call; tensors with N samples are split.
-        g: gradient of the output (of its first tensor, where the module returns several).
-        batch_dim: where N stands in the inputs' and the output's shape.
+        gradients: place among the tensors that the module returns (`tensors`) → gradient of it.
+        n: N.
+        batch_dim: where N stands in the inputs' shape.
 
     Returns:
         parameter name → (N, P).
+
+    Raises:
+        ScoreError: an output in which the samples cannot be told apart.
     """
-    n = g.shape[batch_dim]
     parameters = [module.get_parameter(name) for name in names]
     rows: dict[str, list[Tensor]] = {name: [] for name in names}
     for index in range(n):
         args, kwargs = _one_sample(inputs, index, n, batch_dim)
         # Plain autograd rather than torch.func: it knows every layer that can be trained at all.
         with torch.enable_grad():
-            output = first_tensor(module(*args, **kwargs))
-        gradients: tuple[Tensor | None, ...] = (None,) * len(names)
-        if output.requires_grad:
-            gradients = torch.autograd.grad(
-                output, parameters, g.narrow(batch_dim, index, 1), allow_unused=True
+            returned = list(tensors(module(*args, **kwargs)))
+        pairs = [(returned[place], g) for place, g in gradients.items()]
+        pairs = [(output, g) for output, g in pairs if output.requires_grad]
+        found: tuple[Tensor | None, ...] = (None,) * len(names)
+        if pairs:
+            found = torch.autograd.grad(
+                [output for output, _ in pairs],
+                parameters,
+                [_gradient_of_sample(module, g, index, output) for output, g in pairs],
+                allow_unused=True,
             )
-        for name, parameter, gradient in zip(names, parameters, gradients, strict=True):
-            found = torch.zeros_like(parameter) if gradient is None else gradient
-            rows[name].append(found.detach().flatten())
+        for name, parameter, gradient in zip(names, parameters, found, strict=True):
+            own = torch.zeros_like(parameter) if gradient is None else gradient
+            rows[name].append(own.detach().flatten())
     return {name: torch.stack(parts) for name, parts in rows.items()}
+
+
+def _gradient_of_sample(module: nn.Module, g: Tensor, index: int, output: Tensor) -> Tensor:
+    """The part of a gradient that belongs to the output of one sample.
+
+    The samples stand where the output of one is shorter: the last states of an `nn.LSTM` have them
+    in another dimension than its sequence.
+
+    Raises:
+        ScoreError: there is no such dimension.
+    """
+    if output.shape == g.shape:
+        return g
+    for dim in range(g.ndim):
+        part = g.narrow(dim, index, 1) if index < g.shape[dim] else g
+        if part.shape == output.shape:
+            return part
+    raise ScoreError(
+        f"{type(module).__name__}: it returns {tuple(output.shape)} for one image and "
+        f"{tuple(g.shape)} for several, in which they cannot be told apart; return (N, …) tensors"
+    )
 
 
 def _one_sample(value: Any, index: int, n: int, batch_dim: int) -> Any:
@@ -223,23 +254,24 @@ def _one_sample(value: Any, index: int, n: int, batch_dim: int) -> Any:
         if value.ndim > batch_dim and value.shape[batch_dim] == n:
             return value.detach().narrow(batch_dim, index, 1).clone()
         return value
-    if type(value) in (list, tuple):
-        return type(value)(_one_sample(part, index, n, batch_dim) for part in value)
+    if isinstance(value, list | tuple):
+        parts = [_one_sample(part, index, n, batch_dim) for part in value]
+        named = hasattr(value, "_fields")
+        return type(value)(*parts) if named else type(value)(parts)
     if isinstance(value, Mapping):
         return {key: _one_sample(part, index, n, batch_dim) for key, part in value.items()}
     return value
 
 
-def first_tensor(output: Any) -> Tensor:
-    """The tensor that a module returns, the first one where it returns several.
-
-    Raises:
-        ScoreError: it returns none.
-    """
-    first = output[0] if isinstance(output, tuple | list) and output else output
-    if not isinstance(first, Tensor):
-        raise ScoreError(f"a module returned {type(output).__name__}; expected a tensor")
-    return first
+def tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in nested lists, tuples and mappings."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from tensors(part)
 
 
 def _tokens(x: Tensor) -> Tensor:

@@ -151,6 +151,20 @@ class Recurrent(nn.Module):
         return self.lstm(x.mean(3).transpose(1, 2))[0].transpose(1, 2).unsqueeze(3)
 
 
+class LastState(nn.Module):
+    """A recurrent layer of which the sequence and the last states of both layers are used."""
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.layer = kind(4, 4, num_layers=2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sequence, states = self.layer(x.mean(3).transpose(1, 2))
+        states = states if isinstance(states, tuple) else (states,)
+        last = sum(state.sum(0) for state in states)
+        return (sequence.mean(1) + last)[:, :, None, None]
+
+
 class Folded(nn.Module):
     """A linear layer that gets images and pixels folded into one dimension."""
 
@@ -337,6 +351,8 @@ LAYER_NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "attention, images second": lambda: around(Attention(batch_first=False), nn.ReLU()),
     "separate attention": lambda: around(SeparateAttention(), nn.ReLU()),
     "lstm": lambda: around(Recurrent(), nn.ReLU()),
+    "last states of an lstm": lambda: around(nn.ReLU(), LastState(nn.LSTM)),
+    "last states of a gru": lambda: around(nn.ReLU(), LastState(nn.GRU)),
     "folded": lambda: around(nn.ReLU(), Folded()),
     "keyword": lambda: around(ByKeyword(), nn.ReLU()),
     "list": lambda: around(ListCaller(), nn.ReLU()),

@@ -17,9 +17,9 @@ from pymoo_nas.errors import ScoreError
 from pymoo_nas.sample_gradients import (
     RULES,
     by_vjp,
-    first_tensor,
     has_cheaper_gram,
     positions,
+    tensors,
     weight_gram,
 )
 
@@ -233,13 +233,13 @@ def test_fallback(case: str) -> None:
     module = built(make).double()
     a = randn(*shape)
     before = a.clone()
-    g = randn(*first_tensor(module(a.clone())).shape, seed=1)
+    g = randn(*next(tensors(module(a.clone()))).shape, seed=1)
     names = [name for name, _ in module.named_parameters()]
-    rows = by_vjp(module, names, ((a,), {}), g)
+    rows = by_vjp(module, names, ((a,), {}), {0: g}, len(a))
     assert torch.equal(a, before)
     for name in names:
         for i in range(len(a)):
-            output = first_tensor(module(a[i : i + 1].clone()))
+            output = next(tensors(module(a[i : i + 1].clone())))
             (expected,) = torch.autograd.grad(output, module.get_parameter(name), g[i : i + 1])
             torch.testing.assert_close(rows[name][i], expected.flatten(), rtol=1e-12, atol=1e-14)
 
@@ -248,7 +248,7 @@ def test_fallback_with_samples_in_the_second_dimension() -> None:
     """Recurrent layers that take (T, N, F) are split along N."""
     module = built(lambda: nn.LSTM(3, 2)).double()
     a, g = randn(5, 4, 3), randn(5, 4, 2, seed=1)
-    rows = by_vjp(module, ["weight_hh_l0"], ((a,), {}), g, batch_dim=1)["weight_hh_l0"]
+    rows = by_vjp(module, ["weight_hh_l0"], ((a,), {}), {0: g}, 4, batch_dim=1)["weight_hh_l0"]
     for i in range(4):
         (expected,) = torch.autograd.grad(
             module(a[:, i : i + 1])[0], module.weight_hh_l0, g[:, i : i + 1]
@@ -260,18 +260,43 @@ def test_fallback_of_a_parameter_that_is_not_used() -> None:
     """A parameter that has no influence has gradients of zero, not none."""
     module = nn.Linear(2, 1)
     module.register_parameter("unused", nn.Parameter(torch.ones(3)))
-    rows = by_vjp(module, ["unused"], ((torch.ones(4, 2),), {}), torch.ones(4, 1))
+    rows = by_vjp(module, ["unused"], ((torch.ones(4, 2),), {}), {0: torch.ones(4, 1)}, 4)
     assert torch.equal(rows["unused"], torch.zeros(4, 3))
 
 
-def test_first_tensor() -> None:
-    """The first tensor of an output is taken, and an output without one is refused."""
-    x = torch.ones(2)
-    assert first_tensor(x) is x
-    assert first_tensor((x, None)) is x
-    for output in ("text", (), {"logits": x}):
-        with pytest.raises(ScoreError, match="expected a tensor"):
-            first_tensor(output)
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_fallback_of_several_outputs(kind: type[nn.Module]) -> None:
+    """Sequence and last states of a recurrent layer have the samples in different dimensions."""
+    module = built(lambda: kind(3, 2, num_layers=2, batch_first=True)).double()
+    a = randn(4, 5, 3)
+    gradients = {i: randn(*one.shape, seed=i) for i, one in enumerate(tensors(module(a)))}
+    rows = by_vjp(module, ["weight_hh_l1"], ((a,), {}), gradients, 4)["weight_hh_l1"]
+    for i in range(4):
+        states = [g[:, i : i + 1] for place, g in gradients.items() if place > 0]
+        (expected,) = torch.autograd.grad(
+            list(tensors(module(a[i : i + 1]))),
+            module.weight_hh_l1,
+            [gradients[0][i : i + 1], *states],
+        )
+        torch.testing.assert_close(rows[i], expected.flatten())
+
+
+def test_fallback_refuses_samples_that_cannot_be_told_apart() -> None:
+    """A layer that returns another shape for one sample than its part of several is named."""
+
+    class Mean(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).mean(0)
+
+    module = Mean(2, 3)
+    with pytest.raises(ScoreError, match=r"Mean: .*\(3,\) for one"):
+        by_vjp(module, ["weight"], ((torch.ones(4, 2),), {}), {0: torch.ones(2)}, 4)
+
+
+def test_tensors() -> None:
+    """Tensors are found in nested tuples, lists and mappings, in order."""
+    x, y = torch.ones(2), torch.zeros(2)
+    assert [id(t) for t in tensors(({"a": x}, [y, None], "text"))] == [id(x), id(y)]
 
 
 def test_every_ruled_parameter_has_a_rule() -> None:
