@@ -134,7 +134,7 @@ def train(
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
         space = cell_space(operations, cells, reduction)
         network = build_model(title, images, space=space, seed=seed)
-    shown = images.augment if augment is None else checked_augment(augment)
+    shown = checked_augment(augment) or images.augment
     terminal().print(describe_data(images, shown, validation), highlight=False, soft_wrap=True)
     target = out
     if target is None and run is not None:

@@ -29,12 +29,13 @@ def describe_data(dataset: Dataset, augment: str | bool, validation: float | Non
         validation: share of the training images that a training holds out; None takes the
             validation images, and where there are none `HELD_OUT`.
     """
+    shown = SHOWN[augmentation_named(augment)]
     return " ".join(
         (
             f"{dataset.name}: {_parts(dataset, validation)}.",
             f"{_classes(dataset)}.",
             f"{_pixels(dataset)}.",
-            f"A training shows the images {SHOWN[augmentation_named(augment)]} (--augment none|shift|flip).",
+            f"A training shows the images {shown} (--augment none|shift|flip).",
         )
     )
 
