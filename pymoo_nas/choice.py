@@ -195,7 +195,7 @@ def try_out(
             training images where it has none; the test images are not used.
         top: how many are trained.
         epochs: of each; the schedule runs its whole cycle in them. "auto" takes 2, or as many more
-            as make 200 steps.
+            as make 100 steps.
         batch_size: see `train`.
         n_cells: cells of the network that is trained, the architecture at every stage; None for as
             many as were scored.

@@ -108,7 +108,7 @@ def train(
         network: (N, C, H, W) → (N, n_classes); changed in place. In the end it holds the kept
             weights, in eval mode, on `device`.
         dataset: whatever `load_dataset` takes: a `Dataset`, a name, a path, arrays.
-        epochs: passes over the training images. "auto" takes 20, or as many more as make 400 steps.
+        epochs: passes over the training images. "auto" takes 20, or as many more as make 200 steps.
         batch_size: images per step. "auto" takes the power of two from 8 to 128 that gives an epoch
             about 16 steps. Batches are of almost equal size, none larger than asked for, and none
             of a single image, which a batch norm on maps of one pixel could not take; of two asked

@@ -35,10 +35,10 @@ STEPS_PER_EPOCH = 16
 EPOCHS = 20
 """Least number of epochs that is chosen."""
 
-STEPS = 400
+STEPS = 200
 """Least number of steps of a training of so many epochs as are chosen (studies/batch_size.py)."""
 
-SHORT_EPOCHS, SHORT_STEPS = 2, 200
+SHORT_EPOCHS, SHORT_STEPS = 2, 100
 """The same of the short trainings from which `try_out` chooses."""
 
 
@@ -93,7 +93,7 @@ class Settings:
 
         >>> few, many = Settings().resolved(144), Settings().resolved(45_000)
         >>> (few.batch_size, few.epochs), (many.batch_size, many.epochs)
-        ((8, 23), (128, 20))
+        ((8, 20), (128, 20))
         """
         size, epochs = self.batch_size, self.epochs
         if isinstance(size, str):
