@@ -157,7 +157,6 @@ def test_version(run: Run) -> None:
         (["search", "--space", "nosuch", "--reduction", "between"], "nasbench201"),
         (["search", "--reduction", "outside"], "inside, between"),
         (["search", "--device", "tpu"], "cpu"),
-        (["search", "--images", "1500"], "fewer images|1500"),
         (["search", "--image-size", "2"], "too small"),
         (["search", *TINY, "--max-params", "20"], "limit 20"),
         (["search", "--generations", "0"], "generations"),

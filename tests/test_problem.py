@@ -229,9 +229,7 @@ def test_arrays_and_data_sets_are_taken() -> None:
     ("arguments", "error", "match"),
     [
         ({"dataset": "nosuch"}, DatasetError, "digits"),
-        ({"dataset": arrays(3), "n_images": 8}, NetworkError, "too small"),
-        ({"n_images": 5000}, DatasetError, "5000"),
-        ({"dataset": arrays(8), "n_images": 36}, DatasetError, "36|18"),
+        ({"dataset": arrays(8), "image_size": 3}, NetworkError, "--image-size HEIGHTxWIDTH"),
         ({"max_params": 0}, SearchError, "max_params"),
         ({"max_params": "5"}, SearchError, "max_params"),
         ({"max_params": True}, SearchError, "max_params"),
@@ -248,6 +246,13 @@ def test_bad_input(arguments: Any, error: Any, match: str) -> None:
     with pytest.raises(error, match=match) as raised:
         NASProblem(**arguments)
     assert isinstance(raised.value, PymooNasError)
+
+
+def test_fewer_images_than_asked_for() -> None:
+    """Where there are fewer images, all of the training part are the probe, with a warning."""
+    with pytest.warns(UserWarning, match=r"36 images asked for .* scored on 32"):
+        problem = NASProblem(arrays(8), n_images=36)
+    assert len(problem.probe.images) == 32
 
 
 def test_a_search_does_not_copy_the_problem() -> None:

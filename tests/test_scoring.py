@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from pymoo_nas.counts import Counts
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.errors import DatasetError, NetworkError, ScoreError
+from pymoo_nas.errors import NetworkError, ScoreError
 from pymoo_nas.scores import (
     activation_score,
     correlation_score,
@@ -69,9 +69,10 @@ def test_probe_depends_on_its_seed_alone(digits: Dataset) -> None:
 
 
 def test_probe_larger_than_the_data(digits: Dataset) -> None:
-    """More images than there are is an error that says how many there are."""
-    with pytest.raises(DatasetError, match=str(len(digits.train_labels))):
-        draw_probe(digits, n_images=10**6)
+    """Where more images are asked for than there are, all are taken, and their number is told."""
+    n = len(digits.train_labels)
+    with pytest.warns(UserWarning, match=f"1000000 images asked for .* scored on {n}"):
+        assert len(draw_probe(digits, n_images=10**6).images) == n
 
 
 def test_probe_distances() -> None:
