@@ -14,18 +14,21 @@ AUGMENTATIONS = {
 }
 """Name of an augmentation → how a training then shows the images."""
 
+USUAL_SHARE = 0.1
+"""What `train` holds out unless told otherwise."""
+
 N_NAMED = 10
 """How many classes are named."""
 
 
-def describe_data(dataset: Dataset, augment: str | bool, validation: float = 0.1) -> str:
+def describe_data(dataset: Dataset, augment: str | bool, validation: float | None = None) -> str:
     """What a data set holds, how its images were changed, and the options that change it.
 
     Args:
         dataset: see `load_dataset`.
         augment: a key of `AUGMENTATIONS`; True is "flip", False "none".
-        validation: share of the training images that a training holds out where there are no
-            validation images.
+        validation: share of the training images that a training holds out; None for the
+            validation images, or `USUAL_SHARE` where there are none.
     """
     kind = augment if isinstance(augment, str) else ("flip" if augment else "none")
     return " ".join(
@@ -38,21 +41,22 @@ def describe_data(dataset: Dataset, augment: str | bool, validation: float = 0.1
     )
 
 
-def _parts(dataset: Dataset, validation: float) -> str:
+def _parts(dataset: Dataset, validation: float | None) -> str:
     places = dataset.reading
     parts = [_part(len(dataset.train_labels), "training", places.train)]
     if dataset.val_labels is not None:
         parts.append(_part(len(dataset.val_labels), "validation", places.val))
     parts.append(_part(len(dataset.test_labels), "test", places.test))
-    chosen = "the validation images choose the epoch"
-    if dataset.val_labels is None:
-        share = f"{100 * validation:.3g} % of the training images of each class, held out,"
+    if dataset.val_labels is not None and validation is None:
+        chosen = "the validation images choose the epoch"
+    elif validation == 0:
+        chosen = "the last epoch is kept"
+    else:
+        share = USUAL_SHARE if validation is None else validation
         chosen = (
-            f"{share} choose the epoch (train --validation)"
-            if validation
-            else "the last epoch is kept (train --validation)"
+            f"{100 * share:.3g} % of the training images of each class, held out, choose the epoch"
         )
-    return f"{', '.join(parts[:-1])} and {parts[-1]}; {chosen}"
+    return f"{', '.join(parts[:-1])} and {parts[-1]}; {chosen} (train --validation)"
 
 
 def _part(n_images: int, what: str, place: str) -> str:
