@@ -46,16 +46,16 @@ def _parts(dataset: Dataset, validation: float | None) -> str:
     if dataset.val_labels is not None:
         parts.append(_part(len(dataset.val_labels), "validation", places.val))
     parts.append(_part(len(dataset.test_labels), "test", places.test))
-    chosen = "the validation images choose the epoch"
-    if validation is not None or dataset.val_labels is None:
-        validation = HELD_OUT if validation is None else validation
-        share = f"{100 * validation:.3g} % of the training images of each class, held out,"
+    if dataset.val_labels is not None and validation is None:
+        chosen = "the validation images choose the epoch"
+    elif validation == 0:
+        chosen = "the last epoch is kept"
+    else:
+        share = HELD_OUT if validation is None else validation
         chosen = (
-            f"{share} choose the epoch (train --validation)"
-            if validation
-            else "the last epoch is kept (train --validation)"
+            f"{100 * share:.3g} % of the training images of each class, held out, choose the epoch"
         )
-    return f"{', '.join(parts[:-1])} and {parts[-1]}; {chosen}"
+    return f"{', '.join(parts[:-1])} and {parts[-1]}; {chosen} (train --validation)"
 
 
 def _part(n_images: int, what: str, place: str) -> str:

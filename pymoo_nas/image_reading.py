@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pymoo_nas.errors import DatasetError
-
 EXTENSIONS = ".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp"
 """Endings, in lower case, of the files in a class folder that count as images."""
 
@@ -122,66 +120,66 @@ def read_images(
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             try:
                 with _opened(path, within) as opened:
-                    notes = _read_one(path, opened, size, channels, read)
+                    found = as_pixels(opened, size, channels=channels, grey_range=grey_range)
             except UnidentifiedImageError:
                 read.skipped[path] = "no image"
                 continue
             except UNREADABLE as error:
                 read.skipped[path] = str(error) or type(error).__name__
                 continue
+        read.images[path] = found.pixels
+        read.sizes[path] = found.size
+        if found.deep is not None:
+            read.deep[path] = found.deep
         # PIL's remarks do not name the file.
-        notes += [" ".join(str(remark.message).split()) for remark in remarks]
+        notes = [*found.notes, *(" ".join(str(remark.message).split()) for remark in remarks)]
         if notes:
             read.notes[path] = "; ".join(dict.fromkeys(notes))
     return read
 
 
-def read_image(
+class Pixels(NamedTuple):
+    """One image as it was read.
+
+    Attributes:
+        pixels: (H, W) or (H, W, 3).
+        size: (H, W) that it had, upright, before it was resized.
+        notes: what was left out or changed.
+        deep: highest level of a colour image of 16 bits per channel, see `FilesRead`; else None.
+    """
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+    notes: list[str]
+    deep: int | None
+
+
+def as_pixels(
     opened: Image.Image,
     size: tuple[int, int],
     *,
     grey_range: GreyRange | None,
     channels: int | None = None,
-) -> NDArray[np.uint8]:
-    """The pixels of an image of PIL, as `read_images` reads those of a file.
+) -> Pixels:
+    """The pixels of an image of PIL, which is loaded and loses its metadata.
 
-    Raises:
-        DatasetError: pixels that cannot be brought to 8 bits.
+    The arguments are those of `read_images`. Pixels that cannot be read raise one of `UNREADABLE`.
     """
-    read = FilesRead({}, {}, {}, {}, grey_range, {})
-    try:
-        _read_one(Path(), opened.copy(), size, channels, read)
-    except UNREADABLE as error:
-        raise DatasetError(f"image {opened}: cannot be read ({error}); convert it") from error
-    return read.images[Path()]
-
-
-def _read_one(
-    path: Path,
-    opened: Image.Image,
-    size: tuple[int, int],
-    channels: int | None,
-    read: FilesRead,
-) -> list[str]:
-    """Put the pixels, and what is known of them, into `read`; return what is to be noted."""
-    deep = _is_deep_colour(opened)
+    is_deep = _is_deep_colour(opened)
     image, note = _upright(opened)
     notes = [note, _further_frames(opened)]
     if image.mode.startswith("I"):
-        image, note = _from_16_bits(image, read.grey_range)
+        image, note = _from_16_bits(image, grey_range)
         notes.append(note)
     if _is_only_alpha(image):
         notes.append("its shape is in the alpha channel alone, which is left out")
     image = _grey_or_rgb(image)
-    if deep:
-        read.deep[path] = max(high for _, high in _extrema(image))
+    deep = max(high for _, high in _extrema(image)) if is_deep else None
     if channels is not None:
         image = image.convert(MODES[channels])
-    read.sizes[path] = (image.height, image.width)
-    read.images[path] = np.asarray(
-        image.resize((size[1], size[0]), Image.Resampling.BILINEAR), dtype=np.uint8
-    )
-    return list(filter(None, notes))
+    resized = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    pixels = np.asarray(resized, dtype=np.uint8)
+    return Pixels(pixels, (image.height, image.width), list(filter(None, notes)), deep)
 
 
 @contextmanager

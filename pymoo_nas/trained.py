@@ -22,7 +22,14 @@ from pymoo_nas.evaluation import logits_of
 from pymoo_nas.files import DESCRIPTION, load_weights, read_object
 from pymoo_nas.image_arrays import channels_last, normalize, resize, same_type
 from pymoo_nas.image_folders import find_images
-from pymoo_nas.image_reading import FULL_RANGE, MODES, GreyRange, read_image, read_images
+from pymoo_nas.image_reading import (
+    FULL_RANGE,
+    MODES,
+    UNREADABLE,
+    GreyRange,
+    as_pixels,
+    read_images,
+)
 from pymoo_nas.models import build_model, is_genotype
 from pymoo_nas.origin import design_of, title_of
 from pymoo_nas.runs import RunFolder
@@ -106,11 +113,7 @@ class TrainedNetwork:
             return self._of_files(find_images(Path(images)))
         if isinstance(images, Image.Image):
             self.check_files()
-            channels = len(self.mean)
-            read = read_image(
-                images, self.image_size, channels=channels, grey_range=self.grey_range
-            )
-            return self._stacked([read])
+            return self._stacked([self._of_picture(images)])
         if isinstance(images, list | tuple) and any(isinstance(i, _SINGLE) for i in images):
             return np.concatenate([self._prepared(image) for image in images])
         array = channels_last(self._batched(images), "images", n_channels=len(self.mean))
@@ -123,6 +126,16 @@ class TrainedNetwork:
         for path, why in read.skipped.items():
             raise DatasetError(f"image {path}: {why}; expected a readable image file")
         return self._stacked(list(read.images.values()))
+
+    def _of_picture(self, picture: Image.Image) -> NDArray[Any]:
+        channels = len(self.mean)
+        try:
+            # A copy, as reading takes its metadata away.
+            return as_pixels(
+                picture.copy(), self.image_size, channels=channels, grey_range=self.grey_range
+            ).pixels
+        except UNREADABLE as error:
+            raise DatasetError(f"image {picture}: cannot be read ({error}); convert it") from error
 
     def _stacked(self, pixels: list[NDArray[Any]]) -> NDArray[Any]:
         return np.stack(pixels).reshape(len(pixels), *self.image_size, len(self.mean))

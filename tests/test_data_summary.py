@@ -29,6 +29,8 @@ def test_parts_of_folders(tmp_path: Path) -> None:
     )
     assert "the validation images choose the epoch" in text
     assert "2 classes with 2 training images each: a, b" in text
+    asked = describe_data(load_dataset(tmp_path), "flip", 0.2)
+    assert "20 % of the training images of each class, held out, choose the epoch" in asked
 
 
 def test_held_out_parts(tmp_path: Path) -> None:
@@ -112,6 +114,7 @@ def test_search_and_train_describe_their_data(run: Run) -> None:
     assert (code, err) == (0, "")
     paragraph = describe_data(load_dataset("images", image_size=(4, 12)), "flip")
     assert paragraph in out
+    assert "10 % of the training images" in paragraph
     assert RunFolder("run").config()["problem"]["image_size"] == [4, 12]
     code, _, err = run("search", "--resume", "run", "--generations", "4", *size)
     assert (code, err) == (0, "")
