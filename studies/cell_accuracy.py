@@ -136,7 +136,7 @@ def measure(problem: NASProblem, part: Dataset, genotype: Genotype, epochs: int)
     scores = problem.score_genotype(genotype)
     network = build_final(genotype, problem=problem, seed=0)
     start = time.perf_counter()
-    training = train(network, part, epochs=epochs, precision="bfloat16", seed=0)
+    training = train(network, part, epochs=epochs, batch_size=128, precision="bfloat16", seed=0)
     return {
         "genotype": problem.search_space.format(genotype),
         **dict(zip(OBJECTIVES, scores.values, strict=True)),

@@ -82,6 +82,7 @@ def trained(model: str, images: Dataset, out: Path, **options: Any) -> dict[str,
         train(
             build_model(model, images, seed=options["seed"]),
             images,
+            batch_size=128,
             validation=HELD_OUT,
             precision="bfloat16",
             out=out,

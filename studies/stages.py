@@ -86,7 +86,7 @@ def measured(genotype: str, setting: str, images: Dataset, epochs: int) -> dict[
     space = CellSpace(**SETTINGS[setting])
     network = build_model(genotype, images, space=space)
     counts = count_all(network, images.normalized(images.train_images[:1]))
-    training = train(network, images, epochs=epochs, precision="bfloat16", seed=0)
+    training = train(network, images, epochs=epochs, batch_size=128, precision="bfloat16", seed=0)
     return {
         "setting": setting,
         "genotype": genotype,
