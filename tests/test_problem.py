@@ -8,7 +8,6 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize
 from torch import nn
 
-from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import (
@@ -248,12 +247,3 @@ def test_bad_input(arguments: Any, error: Any, match: str) -> None:
     with pytest.raises(error, match=match) as raised:
         NASProblem(**arguments)
     assert isinstance(raised.value, PymooNasError)
-
-
-def test_a_search_does_not_copy_the_problem() -> None:
-    """The algorithm's copies of every generation share one data set."""
-    from copy import deepcopy
-
-    problem = NASProblem("digits", n_images=16)
-    assert deepcopy(problem) is problem
-    assert EvolutiveNAS().problem is None
