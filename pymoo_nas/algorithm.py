@@ -13,7 +13,7 @@ from pymoo.operators.selection.rnd import RandomSelection
 from pymoo.util.display.output import Output
 
 from pymoo_nas.adoption import adopt
-from pymoo_nas.checks import whole
+from pymoo_nas.number_checks import whole
 from pymoo_nas.duplicates import GenotypeDuplicates
 from pymoo_nas.ending import NASOutput, nothing_found
 from pymoo_nas.errors import SearchError

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pymoo_nas.checks import whole
+from pymoo_nas.number_checks import whole
 from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import SearchError

@@ -19,7 +19,7 @@ from pymoo.core.population import Population
 from pymoo.core.sampling import Sampling
 
 from pymoo_nas.adoption import adopt
-from pymoo_nas.checks import not_negative, share, whole
+from pymoo_nas.number_checks import not_negative, share, whole
 from pymoo_nas.duplicates import GenotypeDuplicates
 from pymoo_nas.errors import SearchError
 from pymoo_nas.given import as_column, items_of, parsed, read_genotype, space_of

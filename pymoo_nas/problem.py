@@ -14,7 +14,7 @@ from pymoo.core.problem import Problem
 from torch import nn
 
 from pymoo_nas.candidates import CandidateScorer
-from pymoo_nas.checks import positive, whole
+from pymoo_nas.number_checks import positive, whole
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.devices import resolve_device
 from pymoo_nas.errors import NetworkError, SearchError

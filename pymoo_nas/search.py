@@ -18,7 +18,7 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, last_good, restore
-from pymoo_nas.checks import whole
+from pymoo_nas.number_checks import whole
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder

@@ -10,7 +10,7 @@ from pymoo.core.population import Population
 from pymoo.core.survival import Survival
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from pymoo_nas.checks import whole
+from pymoo_nas.number_checks import whole
 
 Matrix = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]

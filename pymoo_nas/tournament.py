@@ -22,7 +22,7 @@ from pymoo.core.population import Population
 from torch import Tensor
 
 from pymoo_nas.calibration import is_out_of_memory
-from pymoo_nas.checks import not_negative, positive, whole
+from pymoo_nas.number_checks import not_negative, positive, whole
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, OperationError, SearchError

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from pymoo_nas.candidates import CandidateScorer
-from pymoo_nas.checks import positive, whole
+from pymoo_nas.number_checks import positive, whole
 from pymoo_nas.errors import WorkerError
 from pymoo_nas.scoring import Scores
 
