@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
-import numpy as np
 from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.core.callback import Callback
 from pymoo.operators.selection.rnd import RandomSelection
-from pymoo.util.display.column import Column
 from pymoo.util.display.output import Output
 
+from pymoo_nas.adoption import adopt
+from pymoo_nas.duplicates import GenotypeDuplicates
+from pymoo_nas.ending import NASOutput, nothing_found
 from pymoo_nas.errors import SearchError
+from pymoo_nas.given import space_of
+from pymoo_nas.number_checks import whole
 from pymoo_nas.operators import (
     GenotypeCrossover,
-    GenotypeDuplicates,
     GenotypeMutation,
     GenotypeSampling,
     MutationShares,
@@ -34,7 +37,8 @@ class EvolutiveNAS(GeneticAlgorithm):
     Args:
         pop_size: μ, survivors per generation.
         n_offsprings: λ, candidates scored per generation.
-        sampling: default `GenotypeSampling`.
+        sampling: default `GenotypeSampling`; or the genotypes to start from, in any form that
+            `read_genotypes` takes.
         selection: of parents; default pymoo's ``RandomSelection``.
         crossover: default `GenotypeCrossover`.
         mutation: default `GenotypeMutation`, with probabilities learned in ``data["mutation"]``.
@@ -46,10 +50,11 @@ class EvolutiveNAS(GeneticAlgorithm):
 
     Attributes:
         generation: parents and offspring of the generation, as they were before survival.
-        scored: every individual scored in this run, in order.
+        scored: every individual scored in this run, in order; a view of them in pymoo's history.
 
     Raises:
-        SearchError: pop_size or n_offsprings below 1; a run without termination.
+        SearchError: pop_size or n_offsprings is no integer of at least 1; no genotypes to start
+            from.
     """
 
     def __init__(
@@ -67,13 +72,10 @@ class EvolutiveNAS(GeneticAlgorithm):
         output: Output | None = None,
         **kwargs: Any,
     ) -> None:
-        for name, value in (("pop_size", pop_size), ("n_offsprings", n_offsprings)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SearchError(f"{name}={value!r}; expected an integer of at least 1")
         super().__init__(
-            pop_size=pop_size,
-            n_offsprings=n_offsprings,
-            sampling=GenotypeSampling() if sampling is None else sampling,
+            pop_size=whole("pop_size", pop_size),
+            n_offsprings=whole("n_offsprings", n_offsprings),
+            sampling=sampling if callable(sampling) else GenotypeSampling(sampling),
             selection=RandomSelection() if selection is None else selection,
             crossover=GenotypeCrossover() if crossover is None else crossover,
             mutation=GenotypeMutation() if mutation is None else mutation,
@@ -94,12 +96,18 @@ class EvolutiveNAS(GeneticAlgorithm):
         """Prepare a run; called by ``minimize``.
 
         Raises:
-            SearchError: no termination (pymoo's default never ends on genotypes).
+            SearchError: no termination (pymoo's default ends late on genotypes), a problem without
+                search_space, operators that do not know genotypes, or an algorithm that has run.
         """
+        if self.is_initialized:
+            raise SearchError(
+                "this algorithm has run already; make another EvolutiveNAS for another run, or go "
+                "on with it: set algorithm.termination and call algorithm.run()"
+            )
         if kwargs.get("termination", self.termination) is None:
             raise SearchError(
                 'no termination given; expected one such as ("n_gen", 30): '
-                "pymoo's default never ends on genotypes"
+                "pymoo's default ends late on genotypes, after hundreds of generations"
             )
         given = kwargs.get("callback")
         if given is None:
@@ -108,7 +116,22 @@ class EvolutiveNAS(GeneticAlgorithm):
             kwargs["callback"] = CallbackChain(self.callback, given)
         # Their number only: pymoo copies the algorithm for its history, but not the callback.
         self._n_tournaments = len(tournaments_in(kwargs.get("callback", self.callback)))
-        return super().setup(problem, **kwargs)
+        super().setup(problem, **kwargs)
+        adopt(self, space_of(problem))
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EvolutiveNAS:
+        """Pymoo copies the algorithm for every entry of its history, which it takes off before.
+
+        An entry shares the individuals scored so far, so that a history grows with the generations
+        and not with their square.
+        """
+        other = object.__new__(type(self))
+        memo[id(self)] = other
+        if self.history is None:
+            memo[id(self.scored)] = _Head(self.scored, len(self.scored))
+        other.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return other
 
     def _initialize_infill(self) -> Any:
         return self.initialization.do(
@@ -155,63 +178,22 @@ class EvolutiveNAS(GeneticAlgorithm):
             warnings.warn(failure, stacklevel=2)
 
 
-def nothing_found(algorithm: EvolutiveNAS) -> str:
-    """Why a search ends without any architecture worth having; empty where it has one."""
-    feasible = [individual for individual in algorithm.pop if individual.FEAS[0]]
-    if not feasible:
-        return _nothing_feasible(algorithm.problem, algorithm.scored)
-    reasons = Counter(individual.get("degenerate") for individual in feasible)
-    if not all(reasons):
-        return ""
-    found = [f"{n} × {reason}" for reason, n in reasons.most_common()]
-    over = [individual for individual in algorithm.scored if not individual.FEAS[0]]
-    if over:
-        found.append(f"{len(over)} over the limits, {_closest(algorithm.problem, over)}")
-    return (
-        f"none of {len(algorithm.scored)} candidates is left that could be judged "
-        f"({', '.join(found)}); raise the limits (max_params, max_flops, max_acts), search another "
-        "space, or score on fewer images"
-    )
+class _Head(Sequence[Any]):
+    """The first so many of a list that only grows, without a copy."""
 
+    def __init__(self, items: Sequence[Any], length: int) -> None:
+        self._items = items
+        self._length = length
 
-def _nothing_feasible(problem: Any, scored: Any) -> str:
-    """What to say when no candidate kept the limits."""
-    return (
-        f"none of {len(scored)} candidates keeps the limits; {_closest(problem, scored)}; "
-        "raise the limits (max_params, max_flops, max_acts), or search a smaller space"
-    )
+    def __len__(self) -> int:
+        return self._length
 
-
-def _closest(problem: Any, over: Any) -> str:
-    """Which of the candidates over the limits is least so, and by how much."""
-    closest = min(over, key=lambda individual: float(individual.CV[0]))
-    counts = ", ".join(
-        f"{int(closest.get(name)):,} {name} (limit {limit:,})"
-        for (name, limit), excess in zip(problem.limits.items(), closest.G, strict=True)
-        if excess > 0
-    )
-    return f"the closest, {problem.search_space.format(closest.X[0])}, has {counts}"
-
-
-class NASOutput(Output):
-    """Columns of a run: size of the front, and the best of each objective in the population."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.front = Column("n_nds", width=6)
-        self.columns += [self.front]
-        self.best: list[Column] = []
-
-    def initialize(self, algorithm: Any) -> None:
-        """One column per objective of the problem."""
-        names = getattr(algorithm.problem, "objective_names", None)
-        self.best = [Column(name) for name in names or range(algorithm.problem.n_obj)]
-        self.columns += self.best
-
-    def update(self, algorithm: Any) -> None:
-        """Read the generation's values."""
-        super().update(algorithm)
-        self.front.set(len(algorithm.opt))
-        scores = np.array([individual.F for individual in algorithm.opt])
-        for column, value in zip(self.best, scores.min(0), strict=True):
-            column.set(float(value))
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        places = range(self._length)[index]
+        if isinstance(places, range):
+            return [self._items[place] for place in places]
+        return self._items[places]

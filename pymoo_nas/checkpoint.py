@@ -16,9 +16,10 @@ import numpy as np
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
+from pymoo_nas.duplicates import GenotypeDuplicates
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import atomic_write
-from pymoo_nas.operators import GenotypeDuplicates, as_column
+from pymoo_nas.given import as_column
 from pymoo_nas.problem import RECORDED
 from pymoo_nas.tournament import tournaments_in
 

@@ -17,7 +17,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pymoo_nas.algorithm import nothing_found
 from pymoo_nas.cli_options import (
     DEFAULT_OPERATIONS,
     Augment,
@@ -43,6 +42,7 @@ from pymoo_nas.cli_options import (
     terminal,
 )
 from pymoo_nas.data_summary import describe_data
+from pymoo_nas.ending import nothing_found
 from pymoo_nas.errors import SearchError, WorkerError
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.progress import SearchProgress

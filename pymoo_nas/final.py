@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from math import comb
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import nn
 from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import SearchError
+from pymoo_nas.given import read_genotypes
+from pymoo_nas.number_checks import whole
 from pymoo_nas.origin import note_cells
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
@@ -37,7 +39,8 @@ def build_final(
     (see `choose_cells`); given genotypes are taken as they are, repeated in turn up to `n_cells`.
 
     Args:
-        result_or_genotypes: pymoo's ``Result``; or genotypes, or their texts, in order; or one.
+        result_or_genotypes: pymoo's ``Result``, or an algorithm; or genotypes in order, or one, in
+            any form that `read_genotypes` takes: texts, ``result.X``, ``result.opt``.
         n_cells: cells in sequence; None for as many as the search space scores.
         problem: gives search space, channels and classes; needed with genotypes only.
         seed: of the initial weights.
@@ -48,17 +51,18 @@ def build_final(
     Raises:
         SearchError: an empty front, no genotype, n_cells below 1 or another number than the search
             space has always, or genotypes without a problem.
+        GenotypeError: something that is no genotype.
     """
-    if n_cells is not None and n_cells < 1:
-        raise SearchError(f"n_cells={n_cells}; expected at least 1")
+    if n_cells is not None:
+        n_cells = whole("n_cells", n_cells)
     from_result = hasattr(result_or_genotypes, "opt")
     problem = result_or_genotypes.problem if from_result else problem
     if problem is None:
-        raise SearchError("genotypes without a problem: pass problem=NASProblem(...)")
-    given = result_or_genotypes
-    if isinstance(given, str) or not (from_result or isinstance(given, Iterable)):
-        given = [given]
-    texts = front_to_frame(given)["genotype"] if from_result else given
+        raise SearchError(
+            "genotypes without a problem: pass problem=NASProblem(...), or the result itself"
+        )
+    if not hasattr(problem, "dataset"):
+        raise SearchError(f"{type(problem).__name__} has no images; pass problem=NASProblem(...)")
     space = problem.search_space
     n_cells = space.n_cells if n_cells is None else n_cells
     if n_cells != space.n_cells and not space.any_n_cells:
@@ -66,7 +70,8 @@ def build_final(
             f"{n_cells} cells: networks of this search space have {space.n_cells} stages; leave "
             "--cells (n_cells) out"
         )
-    genotypes = [space.parse(text) if isinstance(text, str) else text for text in texts]
+    given = result_or_genotypes
+    genotypes = read_genotypes(space, front_to_frame(given) if from_result else given)
     if from_result:
         genotypes = choose_cells(genotypes, n_cells, problem)
     elif not genotypes:

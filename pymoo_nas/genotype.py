@@ -27,6 +27,14 @@ MAX_NODES = 8
 Block = tuple[int, ...]
 
 
+NO_NUMBER = (
+    "genotype {}: asked for a number; give the algorithm operators that know genotypes: "
+    "crossover=GenotypeCrossover(), mutation=GenotypeMutation(), "
+    "eliminate_duplicates=GenotypeDuplicates()"
+)
+"""What to say when pymoo's defaults compute with a genotype."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Genotype:
     """The design of one cell: immutable, hashable, ordered.
@@ -97,6 +105,14 @@ class Genotype:
             return "|".join("".join(map(str, block)) for block in self.blocks)
         comma = "," if self.n_operations == 1 else ""
         return "|".join(",".join(map(str, block)) + comma for block in self.blocks)
+
+    def __float__(self) -> float:
+        """What of pymoo's computes with numbers asks for it.
+
+        Raises:
+            GenotypeError: always.
+        """
+        raise GenotypeError(NO_NUMBER.format(self))
 
     @property
     def n_nodes(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from pymoo_nas.calibration import calibrate, preserved
 from pymoo_nas.checks import check_images
 from pymoo_nas.devices import seeded
+from pymoo_nas.given import read_genotype
 from pymoo_nas.problem import NASProblem
 
 MOST_GROWTH = 0.8
@@ -91,23 +93,26 @@ def gradient_flow(network: nn.Module, images: Tensor) -> GradientFlow:
     return GradientFlow(float(size), float((across + down) / (2 * centred.square().sum())))
 
 
-def steadiness(genotype: str, problem: NASProblem, *, seed: int = 0) -> Steadiness:
+def steadiness(genotype: Any, problem: NASProblem, *, seed: int = 0) -> Steadiness:
     """The gradients of an architecture's final network (its body), beside those of its scored one.
 
     Mean over `N_INITS` initialisations; of one where that shows a growth far beyond the limit.
 
     Args:
-        genotype: its text.
+        genotype: its text, or in any other form that `read_genotype` takes.
         problem: gives search space and probe.
         seed: of the first initialisation.
+
+    Raises:
+        GenotypeError: something else.
     """
     images = problem.probe.images[:N_IMAGES].cpu()
     space, dataset = problem.search_space, problem.dataset
-    parsed = space.parse(genotype)
-    cells = [parsed] * space.n_cells
+    read = read_genotype(space, genotype)
+    cells = [read] * space.n_cells
     found: list[Steadiness] = []
     for start in range(seed, seed + N_INITS):
-        scored = gradient_flow(problem.build(parsed, start).cpu(), images)
+        scored = gradient_flow(problem.build(read, start).cpu(), images)
         with seeded(torch.device("cpu"), start):
             deep = space.build_body(cells, dataset.in_channels, dataset.n_classes)
         final = gradient_flow(deep, images)

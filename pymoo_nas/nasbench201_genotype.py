@@ -13,7 +13,7 @@ from functools import cache
 from itertools import product
 
 from pymoo_nas.errors import GenotypeError
-from pymoo_nas.genotype import Genotype, block_index, edges
+from pymoo_nas.genotype import NO_NUMBER, Genotype, block_index, edges
 
 N_NODES = 3
 """Nodes over the input; the last one is the output."""
@@ -97,6 +97,14 @@ class NASBench201Genotype:
     def live_edges(self) -> tuple[int, ...]:
         """Indices into `EDGES` of the operations on a path from the input to the output."""
         return _live_edges(tuple(name != NONE for name in self.operations))
+
+    def __float__(self) -> float:
+        """See `Genotype`.
+
+        Raises:
+            GenotypeError: always.
+        """
+        raise GenotypeError(NO_NUMBER.format(self))
 
     @property
     def is_connected(self) -> bool:

@@ -1,4 +1,4 @@
-"""pymoo operators over any search space: sampling, crossover, mutation, duplicate elimination.
+"""pymoo operators over any search space: sampling, crossover and mutation.
 
 Genotypes are immutable, so no operator can change a parent. All randomness comes from the generator
 that pymoo hands over.
@@ -13,17 +13,68 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pymoo.core.crossover import Crossover
-from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.individual import Individual
 from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
 from pymoo.core.sampling import Sampling
 
+from pymoo_nas.adoption import adopt
+from pymoo_nas.duplicates import GenotypeDuplicates
+from pymoo_nas.errors import SearchError
+from pymoo_nas.given import as_column, items_of, parsed, read_genotype, space_of
+from pymoo_nas.number_checks import not_negative, share, whole
+
+__all__ = [
+    "GenotypeCrossover",
+    "GenotypeDuplicates",
+    "GenotypeMutation",
+    "GenotypeSampling",
+    "MutationShares",
+    "as_column",
+]
+
 Objects = npt.NDArray[Any]
 
 
 class GenotypeSampling(Sampling):
-    """Random genotypes of the problem's search space, different as far as the space has them."""
+    """Random genotypes of the problem's search space, different as far as the space has them.
+
+    Args:
+        genotypes: to start from these instead, in any form that `read_genotypes` takes; of a
+            population, those that have been evaluated are not evaluated again. However many there
+            are, they are all taken.
+
+    Raises:
+        SearchError: no genotypes are given.
+    """
+
+    def __init__(self, genotypes: Any = None) -> None:
+        super().__init__()
+        self.items = None if genotypes is None else items_of(genotypes)
+        if self.items == []:
+            raise SearchError("sampling: no genotypes given; expected at least one")
+
+    def do(
+        self,
+        problem: Any,
+        n_samples: int,
+        *args: Any,
+        random_state: Any = None,
+        algorithm: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """A population: random, or the genotypes that were given.
+
+        Raises:
+            GenotypeError: what was given is no genotype of the search space.
+            SearchError: the algorithm has operators that do not know genotypes.
+        """
+        space = space_of(problem)
+        if algorithm is not None:
+            adopt(algorithm, space)
+        if self.items is None:
+            return super().do(problem, n_samples, *args, random_state=random_state, **kwargs)
+        return Population([_started(space, item) for item in self.items])
 
     def _do(
         self,
@@ -35,13 +86,24 @@ class GenotypeSampling(Sampling):
     ) -> Objects:
         del args, kwargs
         space = problem.search_space
-        different: dict[Any, None] = {}
+        different: dict[Any, Any] = {}
         # A small space may hold fewer; twenty draws for each then give up.
         for _ in range(20 * n_samples):
             if len(different) == n_samples:
                 break
-            different[space.sample(random_state)] = None
-        return as_column(different)
+            genotype = space.sample(random_state)
+            different.setdefault(space.canonical(genotype), genotype)
+        return as_column(different.values())
+
+
+def _started(space: Any, item: Any) -> Individual:
+    """An individual of what was given; one that has been evaluated comes with its scores."""
+    individual = item.copy() if isinstance(item, Individual) else Individual()
+    # What was noted in the run that it comes from is no part of this one.
+    for name in ("mutation", "survived", "alpha"):
+        individual.data.pop(name, None)
+    individual.X = as_column([read_genotype(space, item)])[0]
+    return individual
 
 
 class GenotypeCrossover(Crossover):
@@ -49,18 +111,24 @@ class GenotypeCrossover(Crossover):
 
     Args:
         prob: share of children that are crossed; the others are copies of one parent.
+
+    Raises:
+        SearchError: prob is no number from 0 to 1.
     """
 
     def __init__(self, prob: float = 0.5, **kwargs: Any) -> None:
-        super().__init__(n_parents=2, n_offsprings=1, prob=prob, **kwargs)
+        super().__init__(n_parents=2, n_offsprings=1, prob=share("crossover: prob", prob), **kwargs)
 
     def _do(
         self, problem: Any, x: Objects, *args: Any, random_state: Any = None, **kwargs: Any
     ) -> Objects:
         """X (2, n, 1) → children (1, n, 1)."""
         del args, kwargs
-        space = problem.search_space
-        children = [space.crossover(a, b, random_state) for a, b in zip(*x[:, :, 0], strict=True)]
+        space = space_of(problem)
+        children = [
+            space.crossover(parsed(space, a), parsed(space, b), random_state)
+            for a, b in zip(*x[:, :, 0], strict=True)
+        ]
         return as_column(children)[None]
 
 
@@ -75,11 +143,14 @@ class GenotypeMutation(Mutation):
     Args:
         prob: probability that a child is mutated.
         max_steps: 1 + a geometric number (p = 1/2) of steps are taken, at most so many.
+
+    Raises:
+        SearchError: prob is no number from 0 to 1, max_steps no integer of at least 1.
     """
 
     def __init__(self, prob: float = 1.0, max_steps: int = 3, **kwargs: Any) -> None:
-        super().__init__(prob=prob, **kwargs)
-        self.max_steps = max_steps
+        super().__init__(prob=share("mutation: prob", prob), **kwargs)
+        self.max_steps = whole("mutation: max_steps", max_steps)
 
     def do(
         self,
@@ -95,13 +166,16 @@ class GenotypeMutation(Mutation):
         del args, kwargs
         if not inplace:
             pop = copy.deepcopy(pop)
-        shares = MutationShares.of(algorithm, problem.search_space)
+        space = space_of(problem)
+        if algorithm is not None:
+            adopt(algorithm, space)
+        shares = MutationShares.of(algorithm, space)
         probability = float(self.prob.get())
         for individual in pop:
-            mutated = individual.X[0]
+            mutated = parsed(space, individual.X[0])
             steps: list[str] = []
             if random_state.random() < probability:
-                mutated, steps = self._steps(problem.search_space, mutated, shares, random_state)
+                mutated, steps = self._steps(space, mutated, shares, random_state)
             individual.X = as_column([mutated])[0]
             individual.set("mutation", ";".join(steps))
         return pop
@@ -127,8 +201,11 @@ class MutationShares:
     exploration, spread as in the beginning; it shrinks over the generations.
 
     Args:
-        space: gives the kinds with their first shares, and the operations.
+        space: gives the kinds with their first shares, and the operations, if it has any.
         data: plain JSON values as `as_data` returns them; None to start.
+
+    Raises:
+        SearchError: the space has no kinds of mutation, or shares that are no shares.
     """
 
     DECAY = 0.9
@@ -140,9 +217,16 @@ class MutationShares:
     def __init__(self, space: Any, data: Mapping[str, Any] | None = None) -> None:
         kinds: Mapping[str, float] = space.mutation_kinds
         operations = space.operation_names
+        for kind, first in kinds.items():
+            not_negative(f"search space: mutation_kinds[{kind!r}]", first)
+        if not sum(kinds.values()):
+            raise SearchError(
+                f"search space: mutation_kinds={dict(kinds)!r}; expected at least one kind of "
+                "mutation with a share over 0"
+            )
         self.first = {
             "kinds": dict(kinds),
-            "operations": dict.fromkeys(operations, 1 / len(operations)),
+            "operations": {name: 1 / len(operations) for name in operations},
         }
         data = data or {}
         self.exploration = float(data.get("exploration", self.EXPLORATION[0]))
@@ -178,14 +262,19 @@ class MutationShares:
         }
 
     def draw(self, rng: np.random.Generator) -> tuple[str, str]:
-        """A kind and an operation."""
+        """A kind and an operation; "" where the space has no operations."""
         kinds, operations = self.shares("kinds"), self.shares("operations")
         kind = rng.choice(list(kinds), p=list(kinds.values()))
+        if not operations:
+            return str(kind), ""
         operation = rng.choice(list(operations), p=list(operations.values()))
         return str(kind), str(operation)
 
-    def learn(self, children: Iterable[tuple[str, bool]]) -> None:
+    def learn(self, children: Iterable[tuple[Any, bool]]) -> None:
         """Count one generation.
+
+        Kinds and operations that the space does not know, as a mutation of a user's own may note
+        them, teach nothing.
 
         Args:
             children: (mutation as kept on the individual, whether it survived).
@@ -194,80 +283,12 @@ class MutationShares:
             for count in group.values():
                 count[:] = [self.DECAY * value for value in count]
         for mutation, survived in children:
-            for step in filter(None, mutation.split(";")):
+            for step in str(mutation or "").split(";"):
                 kind, _, operation = step.partition(":")
                 for group_name, name in (("kinds", kind), ("operations", operation)):
-                    if name:
+                    if name in self.counts[group_name]:
                         count = self.counts[group_name][name]
                         count[0] += 1
                         count[1] += survived
         _, last, factor = self.EXPLORATION
         self.exploration = max(last, self.exploration * factor)
-
-
-class GenotypeDuplicates(DuplicateElimination):
-    """Drops children that spell a network which is in the population or was ever scored.
-
-    Genotypes are compared in canonical form. The memory belongs to one run: pymoo copies the
-    algorithm, and this with it, in ``minimize``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scored: dict[Any, None] = {}
-        self._passed: list[Individual] = []
-
-    def do(self, pop: Any, *args: Any, return_indices: bool = False, to_itself: bool = True) -> Any:
-        """Those of `pop` that are new, in their order."""
-        self._remember()
-        taken = {canonical_key(individual) for other in args for individual in other}
-        new, kept = [], []
-        for index, individual in enumerate(pop):
-            key = canonical_key(individual)
-            if key in taken or key in self.scored:
-                continue
-            if to_itself:
-                taken.add(key)
-            new.append(individual)
-            kept.append(index)
-        self._passed += new
-        result = Population(new)
-        if return_indices:
-            return result, kept, sorted(set(range(len(pop))) - set(kept))
-        return result
-
-    def remember(self, individuals: Iterable[Individual]) -> None:
-        """Count these, scored in an earlier part of the run, as known."""
-        self.scored |= {canonical_key(individual): None for individual in individuals}
-
-    def _remember(self) -> None:
-        """Of those that passed, the evaluated ones are known now; the others may come again.
-
-        They are kept: pymoo's mating asks several times before its children are evaluated.
-        """
-        waiting = []
-        for individual in self._passed:
-            if individual.evaluated:
-                self.scored[canonical_key(individual)] = None
-            else:
-                waiting.append(individual)
-        self._passed = waiting
-
-
-def canonical_key(individual: Individual) -> Any:
-    """What two individuals have in common when they spell the same network.
-
-    Genotypes that know no canonical form (texts, tuples) stand for themselves.
-    """
-    genotype = individual.X[0]
-    canonical = getattr(genotype, "canonical", None)
-    return genotype if canonical is None else canonical()
-
-
-def as_column(genotypes: Iterable[Any]) -> Objects:
-    """Genotypes as an object array (n, 1); numpy would take tuples apart."""
-    listed = list(genotypes)
-    column = np.empty((len(listed), 1), dtype=object)
-    for index, genotype in enumerate(listed):
-        column[index, 0] = genotype
-    return column

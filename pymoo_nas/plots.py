@@ -27,6 +27,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.files import atomic_write
+from pymoo_nas.results import read_table
 
 FORMATS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
 """The file formats that `save_figure` writes, by suffix."""
@@ -67,13 +68,14 @@ def plot_evolution(history: pd.DataFrame, tournaments: Collection[int] = ()) -> 
 
     Args:
         history: one row per scored candidate, with the columns generation, ntk, activation,
-            correlation, degenerate and feasible.
+            correlation, degenerate and feasible; or the result of a search.
         tournaments: generations that ended in a tournament; light bands mark them. (An alpha in
             the history does not tell: parents of earlier generations compete too.)
 
     Raises:
         SearchError: a column is missing, or holds no numbers where it should.
     """
+    history = read_table(history)
     scores, usable = _read(history, "generation", "degenerate", "feasible")
     generation = _numbers(history, "generation")
     generations = np.unique(generation)
@@ -110,11 +112,12 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
 
     Args:
         history: one row per scored candidate, with the columns generation, ntk, activation,
-            correlation, degenerate and feasible.
+            correlation, degenerate and feasible; or the result of a search.
 
     Raises:
         SearchError: a column is missing, or holds no numbers where it should.
     """
+    history = read_table(history)
     scores, usable = _read(history, "generation", "degenerate", "feasible")
     generation, scores = _numbers(history, "generation")[usable], scores[usable]
     ranks = pd.DataFrame(scores).groupby(generation).rank(method="dense").sum(axis=1)
@@ -152,13 +155,14 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
 
     Args:
         history_or_front: rows with the columns ntk, activation, correlation and params; degenerate
-            and feasible are heeded where they exist.
+            and feasible are heeded where they exist; or the result of a search.
         kept: the front that the search ended with; ringed. Tournaments may have dropped some of the
             non-dominated for others.
 
     Raises:
         SearchError: a column is missing, or holds no numbers where it should.
     """
+    history_or_front = read_table(history_or_front)
     scores, usable = _read(history_or_front, "params")
     front = np.flatnonzero(usable)
     front = front[NonDominatedSorting().do(scores[front], only_non_dominated_front=True)]
@@ -170,7 +174,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     others = scores[sound] if is_history else scores[:0]
     ringed = scores[:0]
     if kept is not None:
-        ringed, good = _read(kept)
+        ringed, good = _read(read_table(kept))
         ringed = ringed[good]
     low, high = _front_limits(others, np.vstack([best, ringed]))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral, Real
+import copy
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,19 @@ from torch import nn
 from pymoo_nas.candidates import CandidateScorer
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.devices import resolve_device
-from pymoo_nas.errors import GenotypeError, NetworkError, SearchError
+from pymoo_nas.errors import NetworkError, SearchError
+from pymoo_nas.given import (
+    OPERATORS,
+    as_column,
+    holds_one,
+    items_of,
+    read_genotype,
+    read_genotypes,
+    unwrapped,
+)
 from pymoo_nas.memory import release_freed_memory
 from pymoo_nas.networks import MIN_SIZE
+from pymoo_nas.number_checks import positive, whole
 from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.scoring import Probe, Scores, draw_probe
 from pymoo_nas.search_space import CellSpace, SearchSpace
@@ -35,12 +45,24 @@ RECORDED = ("params", "flops", "acts", "seconds", "degenerate")
 """What the evaluation leaves on every individual besides F and G."""
 
 
+_ONE_AT_A_TIME = threading.RLock()
+"""Weights are drawn from torch's global generator, which the threads of a runner share."""
+
+
+class NoBoundsError(SearchError, AttributeError):
+    """An algorithm of numbers was asked to search genotypes."""
+
+
 class NASProblem(Problem):
     """Three training-free objectives of a genotype, all minimised: see `OBJECTIVES`.
 
     A candidate that breaks a limit is not scored: it gets the worst scores and, in G, the excess
     as a share of the limit. A degenerate one (see ``degenerate`` on the individual) gets the worst
     value in all three objectives, so that nothing worthless can win in one of them.
+
+    A genotype may be given in any form that `read_genotype` takes, its text among them. A copy,
+    deep or not, is a problem of its own that shares data set, probe, scorer and workers: pymoo's
+    wrappers, such as ``ConstraintsAsObjective``, change the copy that they make and not yours.
 
     Args:
         dataset: name, path, arrays or `Dataset`: whatever `load_dataset` takes.
@@ -93,10 +115,12 @@ class NASProblem(Problem):
         download: bool = False,
         max_memory: int | None = None,
     ) -> None:
-        limits = {"params": max_params, "flops": max_flops, "acts": max_acts}
-        _check_numbers(
-            {"n_images": (n_images, 2), "n_inits": (n_inits, 1), "seed": (seed, 0)}, limits
-        )
+        limits = _read_limits(params=max_params, flops=max_flops, acts=max_acts)
+        n_images = whole("n_images", n_images, 2)
+        n_inits = whole("n_inits", n_inits)
+        seed = whole("seed", seed, 0)
+        if max_memory is not None:
+            max_memory = int(positive("max_memory", max_memory))
         self.device = resolve_device(device)
         self.dataset: Dataset = load_dataset(
             dataset, image_size=image_size, root=data_dir, download=download, augment=augment
@@ -121,7 +145,7 @@ class NASProblem(Problem):
             n_classes=self.dataset.n_classes,
             n_inits=n_inits,
             seed=seed,
-            limits={k: int(v) for k, v in limits.items() if v is not None},
+            limits=limits,
             max_memory=max_memory,
         )
         self.workers: Workers | None = None
@@ -129,10 +153,36 @@ class NASProblem(Problem):
         self.progress: Callable[[int], None] | None = None
         self.n_scored = 0
         super().__init__(n_var=1, n_obj=len(OBJECTIVES), n_ieq_constr=len(self.limits))
+        del self.xl, self.xu
 
-    def __deepcopy__(self, memo: object) -> NASProblem:
-        """Itself: pymoo copies the whole algorithm, problem included, for every history entry."""
-        return self
+    def __getattr__(self, name: str) -> Any:
+        """Say of the bounds, for which pymoo's operators of numbers ask, why there are none."""
+        if name in ("xl", "xu"):
+            raise NoBoundsError(
+                f"{name}: genotypes have no bounds, only numbers do; take an algorithm with "
+                f"operators for genotypes, such as EvolutiveNAS(), or give NSGA2 {OPERATORS}"
+            )
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def has_bounds(self) -> bool:
+        """False; one of pymoo's wrappers may set some."""
+        return hasattr(self, "xl") and super().has_bounds()
+
+    def __copy__(self) -> NASProblem:
+        other = object.__new__(type(self))
+        # Its own lists and dictionaries (names, pymoo's cache), but the same images and scorer.
+        other.__dict__.update(
+            {
+                name: copy.copy(value) if isinstance(value, list | dict) else value
+                for name, value in self.__dict__.items()
+            }
+        )
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NASProblem:
+        """As a plain copy: pymoo copies the algorithm and its problem for every history entry."""
+        memo[id(self)] = other = copy.copy(self)
+        return other
 
     @property
     def worst(self) -> tuple[float, float, float]:
@@ -155,49 +205,72 @@ class NASProblem(Problem):
         return self.scorer.limits
 
     def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
-        """See `CandidateScorer.build`."""
-        return self.scorer.build(genotype, seed)
+        """The network that is scored for a genotype; see `CandidateScorer.build`.
+
+        Args:
+            genotype: in any form that `read_genotype` takes.
+            seed: of the initialisation; None takes the first that scoring takes.
+
+        Raises:
+            GenotypeError: something else.
+        """
+        return self.scorer.build(read_genotype(self.search_space, genotype), seed)
 
     def score_genotype(self, genotype: Any) -> Scores:
         """See `CandidateScorer.score`; the first few of a problem are checked with autograd.
 
         Args:
-            genotype: of the search space, or its text.
+            genotype: in any form that `read_genotype` takes.
 
         Raises:
             GenotypeError: something else.
         """
-        scores = self.scorer.score(self._genotype(genotype), check=self.n_scored < CHECKED)
-        if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
-            release_freed_memory()
-        self._count_one()
+        read = read_genotype(self.search_space, genotype)
+        with _ONE_AT_A_TIME:
+            scores = self.scorer.score(read, check=self.n_scored < CHECKED)
+            if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
+                release_freed_memory()
+            self._count_one()
         return scores
 
-    def score_genotypes(self, genotypes: Sequence[Any]) -> list[Scores]:
-        """The scores of several genotypes, or their texts, by the workers where there are any."""
+    def score_genotypes(self, genotypes: Any) -> list[Scores]:
+        """The scores of several genotypes, by the workers where there are any.
+
+        Args:
+            genotypes: in any form that `read_genotypes` takes.
+
+        Raises:
+            GenotypeError: something else; then nothing has been scored.
+        """
+        read = read_genotypes(self.search_space, genotypes)
         if self.workers is None:
-            return [self.score_genotype(genotype) for genotype in genotypes]
-        genotypes = [self._genotype(genotype) for genotype in genotypes]
+            return [self.score_genotype(genotype) for genotype in read]
         rows: dict[int, Scores] = {}
-        texts = [self.search_space.format(genotype) for genotype in genotypes]
+        texts = [self.search_space.format(genotype) for genotype in read]
         for index, scores in self.workers.score(self.scorer, texts, CHECKED - self.n_scored):
             rows[index] = scores
             self._count_one()
-        return [rows[index] for index in range(len(genotypes))]
+        return [rows[index] for index in range(len(read))]
 
-    def _genotype(self, given: Any) -> Any:
-        """A genotype from itself or its text.
+    def evaluate(self, X: Any, *args: Any, **kwargs: Any) -> Any:
+        """Objectives and constraints, as pymoo's ``Problem.evaluate`` returns them.
+
+        Args:
+            X: (n, 1) of genotypes, or whatever `read_genotypes` takes; one genotype, such as
+                ``result.X[0]`` or a text, gives rows without their first dimension.
+            *args: see pymoo.
+            **kwargs: see pymoo.
 
         Raises:
-            GenotypeError: a text that spells none, or a number.
+            GenotypeError: something that is no genotype.
         """
-        if isinstance(given, float | int):
-            raise GenotypeError(
-                f"got {given!r} for a genotype; give the algorithm operators that know them: "
-                "sampling=GenotypeSampling(), crossover=GenotypeCrossover(), "
-                "mutation=GenotypeMutation(), eliminate_duplicates=GenotypeDuplicates()"
-            )
-        return self.search_space.parse(given) if isinstance(given, str) else given
+        column = as_column(map(unwrapped, items_of(X)))
+        found = super().evaluate(column, *args, **kwargs)
+        if not holds_one(X):
+            return found
+        if isinstance(found, dict):
+            return {name: values[0] for name, values in found.items()}
+        return tuple(rows[0] for rows in found) if isinstance(found, tuple) else found[0]
 
     def _count_one(self) -> None:
         self.n_scored += 1
@@ -213,10 +286,14 @@ class NASProblem(Problem):
     def _evaluate(
         self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
-        """Score a batch: X (n, 1) of genotypes, or of their texts, → F (n, 3), G (n, limits)."""
+        """Score a batch: X (n, 1) of genotypes, or of their texts, → F (n, 3), G (n, limits).
+
+        Of an elementwise problem, as pymoo's runners need it: X (1,) → F (3,), G (limits,).
+        """
         del args, kwargs
-        rows = self.score_genotypes([genotype for (genotype,) in x])
+        rows = self.score_genotypes(x)
         out["F"] = np.array([self._objectives(row) for row in rows])
+        out["scores"] = out["F"].copy()  # pymoo's wrappers change F
         if self.limits:
             out["G"] = np.column_stack(
                 [
@@ -228,24 +305,17 @@ class NASProblem(Problem):
             values = np.empty(len(rows), dtype=object)
             values[:] = [getattr(row, name) for row in rows]
             out[name] = values
+        if self.elementwise:
+            out.update({name: values[0] for name, values in out.items() if values is not None})
 
 
-def _check_numbers(
-    integers: Mapping[str, tuple[Any, int]], limits: Mapping[str, float | None]
-) -> None:
-    """Refuse numbers that mean nothing.
-
-    Args:
-        integers: name → value and its smallest.
-        limits: name → largest count, or None; 2e5 is a common way to write one.
+def _read_limits(**limits: float | None) -> dict[str, int]:
+    """The limits that there are; 2e5 is a common way to write one.
 
     Raises:
-        SearchError: with the name of the argument.
+        SearchError: not a number of at least 1; with the name of the argument.
     """
-    for name, (value, least) in integers.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise SearchError(f"{name}={value!r}; expected an integer of at least {least}")
     for name, limit in limits.items():
-        number = isinstance(limit, Real) and not isinstance(limit, bool)
-        if limit is not None and not (number and 1 <= limit < math.inf):
-            raise SearchError(f"max_{name}={limit!r}; expected a positive number, or None")
+        if limit is not None and positive(f"max_{name}", limit) < 1:
+            raise SearchError(f"max_{name}={limit!r}; expected a number of at least 1, or None")
+    return {name: int(limit) for name, limit in limits.items() if limit is not None}

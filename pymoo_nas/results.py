@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pymoo.core.individual import Individual
+from pymoo.core.population import Population
+from pymoo.util.optimum import filter_optimum
 
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.files import write_csv
+from pymoo_nas.given import parsed
 from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.survival import order_population
 
@@ -34,34 +38,98 @@ FRONT_TYPES = {name: kind for name, kind in HISTORY_TYPES.items() if name != "su
 """Columns of a front: those of a history, but all have survived."""
 
 
-def front_to_frame(result: Any) -> pd.DataFrame:
+def front_to_frame(result: Any, problem: Any = None) -> pd.DataFrame:
     """The front of a search, best rank sum first: one row per architecture.
 
+    Under a problem with other objectives than the three, such as one of pymoo's wrappers, their
+    columns have its ``objective_names``, or f1, f2, …; what it does not record has no column.
+
     Args:
-        result: pymoo's ``Result``, or an algorithm. Without any candidate that keeps the limits the
-            frame is empty.
+        result: pymoo's ``Result``, or an algorithm; or a population, of which the front is taken.
+            Without any candidate that keeps the limits the frame is empty.
+        problem: needed with a population only.
+
+    Raises:
+        SearchError: something else, or a population without a problem.
     """
-    front = result.opt
+    if isinstance(result, Population):
+        front = filter_optimum(result)
+    elif hasattr(result, "opt"):
+        front, problem = result.opt, result.problem
+    else:
+        raise SearchError(
+            f"got a {type(result).__name__} for a front; pass pymoo's result, the algorithm, or a "
+            "population with problem=..."
+        )
+    if problem is None:
+        raise SearchError(
+            "a population does not know its search space; pass the result itself, or problem=..."
+        )
     rows = [] if front is None else [i for i in order_population(front) if i.FEAS[0]]
-    return _frame(rows, result.problem, FRONT_TYPES)
+    return _frame([_row(individual, problem) for individual in rows], problem, FRONT_TYPES)
 
 
 def history_to_frame(result: Any) -> pd.DataFrame:
     """Every candidate that a search scored, in the order of scoring.
 
     Args:
-        result: pymoo's ``Result`` of an `EvolutiveNAS` run, or the algorithm.
+        result: pymoo's ``Result``, the algorithm, or the list ``result.history``: of an
+            `EvolutiveNAS` run, or of another algorithm's with ``save_history=True``.
 
     Raises:
-        SearchError: another algorithm, which keeps no such list.
+        SearchError: something else, or another algorithm whose history is not kept or not whole.
     """
+    entries = result if isinstance(result, list) else getattr(result, "history", None)
     algorithm = getattr(result, "algorithm", result)
-    if not hasattr(algorithm, "scored"):
+    if not hasattr(algorithm, "scored") and entries:
+        algorithm = entries[-1]
+    if hasattr(algorithm, "scored"):
+        rows = [_row(individual, algorithm.problem) for individual in algorithm.scored]
+    elif entries and all(hasattr(entry, "off") for entry in entries):
+        rows = [row for entry in entries for row in _generation(entry)]
+        n_scored = entries[-1].evaluator.n_eval
+        if len(rows) < n_scored:
+            raise SearchError(
+                f"the history of {type(algorithm).__name__} holds {len(rows)} of the {n_scored} "
+                "candidates that it scored; use EvolutiveNAS"
+            )
+    else:
         raise SearchError(
             f"{type(algorithm).__name__} keeps no list of what it scored; use EvolutiveNAS, or "
-            "save_history=True and result.history"
+            "save_history=True, and pass the result"
         )
-    return _frame(algorithm.scored, algorithm.problem, HISTORY_TYPES)
+    return _frame(rows, algorithm.problem, HISTORY_TYPES)
+
+
+def read_table(given: Any) -> pd.DataFrame:
+    """A history or a front, or those of a search.
+
+    Args:
+        given: a frame, which is returned; or pymoo's result, an algorithm or its history: the
+            history where one was kept, else the front.
+
+    Raises:
+        SearchError: something else.
+    """
+    if isinstance(given, pd.DataFrame):
+        return given
+    algorithm = getattr(given, "algorithm", given)
+    if hasattr(algorithm, "scored") or getattr(given, "history", None) or isinstance(given, list):
+        return history_to_frame(given)
+    if hasattr(given, "opt"):
+        return front_to_frame(given)
+    raise SearchError(
+        f"got a {type(given).__name__}; pass the result of a search, history_to_frame(result) or "
+        "front_to_frame(result)"
+    )
+
+
+def objective_names(problem: Any) -> list[str]:
+    """Names of the columns of F: the problem's ``objective_names`` where they fit, or f1, f2."""
+    names = getattr(problem, "objective_names", None) or []
+    if len(names) == problem.n_obj:
+        return [str(name) for name in names]
+    return [f"f{index + 1}" for index in range(problem.n_obj)]
 
 
 def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
@@ -93,25 +161,52 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     return frame
 
 
-def _frame(individuals: Any, problem: Any, types: dict[str, Any]) -> pd.DataFrame:
-    rows = [_row(individual, problem) for individual in individuals]
-    return pd.DataFrame(rows, columns=list(HISTORY_TYPES)).astype(HISTORY_TYPES)[list(types)]
+def _frame(rows: list[dict[str, Any]], problem: Any, types: dict[str, Any]) -> pd.DataFrame:
+    names = objective_names(problem)
+    columns: dict[str, Any] = {"generation": "int64", "genotype": "str"}
+    columns |= dict.fromkeys(names, "float64")
+    columns |= {name: kind for name, kind in types.items() if name not in OBJECTIVES}
+    if rows and all(name in row for row in rows for name in OBJECTIVES):
+        columns |= dict.fromkeys(OBJECTIVES, "float64")
+    for name in ("params", "flops", "acts", "seconds"):
+        present = [row[name] is not None for row in rows]
+        if not all(present):
+            # What no candidate has is left out, what some lack cannot be whole numbers.
+            columns |= {name: "float64"}
+            if not any(present):
+                del columns[name]
+    ordered = [name for name in types if name in columns]
+    ordered[2:2] = [name for name in names if name not in types]
+    return pd.DataFrame(rows, columns=ordered).astype({name: columns[name] for name in ordered})
+
+
+def _generation(entry: Any) -> list[dict[str, Any]]:
+    """The rows of one entry of a history: what it scored, and whether that survived."""
+    survivors = {id(individual) for individual in entry.pop}
+    scored = [] if entry.off is None else entry.off
+    return [
+        {**_row(individual, entry.problem), "survived": id(individual) in survivors}
+        for individual in ([scored] if isinstance(scored, Individual) else scored)
+    ]
 
 
 def _row(individual: Any, problem: Any) -> dict[str, Any]:
+    space = problem.search_space
     alpha = individual.get("alpha")
+    scores = dict(zip(objective_names(problem), map(float, individual.F), strict=True))
+    # Of a `NASProblem` whose objectives one of pymoo's wrappers has changed.
+    original = individual.get("scores")
+    if original is not None:
+        scores = {**dict(zip(OBJECTIVES, map(float, original), strict=True)), **scores}
     return {
         "generation": individual.get("n_gen") or 0,
-        "genotype": problem.search_space.format(individual.X[0]),
-        **dict(zip(OBJECTIVES, map(float, individual.F), strict=True)),
-        "params": int(individual.get("params")),
-        "flops": int(individual.get("flops")),
-        "acts": int(individual.get("acts")),
-        "seconds": float(individual.get("seconds")),
+        "genotype": space.format(parsed(space, individual.X[0])),
+        **scores,
+        **{name: individual.get(name) for name in ("params", "flops", "acts", "seconds")},
         # On one line: a carriage return within a field would not be read back.
         "degenerate": " ".join((individual.get("degenerate") or "").split()),
         "feasible": bool(individual.FEAS[0]),
-        "mutation": individual.get("mutation") or "",
+        "mutation": str(individual.get("mutation") or ""),
         "survived": bool(individual.get("survived")),
         "alpha": np.nan if alpha is None else float(alpha),
     }

@@ -18,7 +18,8 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, last_good, restore
-from pymoo_nas.errors import RunError
+from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.number_checks import whole
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.survival import RankSumSurvival
@@ -37,6 +38,9 @@ class SearchSettings:
         tournament_every: generations between tournaments; 0 for none.
         tournament_size: contenders per slot.
         seed: of the operators and the tournaments.
+
+    Raises:
+        SearchError: a setting that is no integer, or too small.
     """
 
     generations: int = 9
@@ -46,6 +50,13 @@ class SearchSettings:
     tournament_every: int = 3
     tournament_size: int = 4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check, and keep Python's numbers, which `config.json` can hold."""
+        least = {"tournament_every": 0, "seed": 0}
+        for name, value in vars(self).copy().items():
+            if name != "max_age" or value is not None:
+                object.__setattr__(self, name, whole(name, value, least.get(name, 1)))
 
 
 class Search:
@@ -118,7 +129,7 @@ class Search:
             settings = SearchSettings(
                 **{key: value for key, value in config["algorithm"].items() if key in known}
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, SearchError) as error:
             raise RunError(
                 f"{folder.path}: damaged configuration ({error}); search again"
             ) from error

@@ -18,6 +18,7 @@ from torch import nn
 from pymoo_nas.errors import GenotypeError, OperationError, SearchError
 from pymoo_nas.genotype import MAX_CHANNELS, MAX_NODES, Block, Genotype, edges, n_nodes_of, repair
 from pymoo_nas.networks import Cell, CellNetwork
+from pymoo_nas.number_checks import whole
 from pymoo_nas.operations import Operation, operation_table
 from pymoo_nas.stem import PatchStem
 
@@ -95,7 +96,7 @@ class SearchSpace(ABC, Generic[G]):
             raise SearchError(
                 f"mutation {kind!r} is unknown; expected one of {', '.join(self.mutation_kinds)}"
             )
-        if operation not in self.operation_names:
+        if operation not in (self.operation_names or ("",)):
             raise OperationError(
                 f"operation {operation!r} is not in this search space; "
                 f"expected one of {', '.join(self.operation_names)}"
@@ -191,13 +192,13 @@ class CellSpace(SearchSpace[Genotype]):
         if not isinstance(stem, bool):
             raise SearchError(f"search space: stem={stem!r}; expected true or false")
         self.stem = stem
-        _check_range("max_nodes", max_nodes, 1, MAX_NODES)
-        _check_range("max_channels", max_channels, 1, MAX_CHANNELS)
-        _check_range("channel_step", channel_step, 1, None)
-        _check_range("n_cells", n_cells, 1, 100)
-        _check_range("widening", widening, 1, 8)
-        _check_range("sample_nodes", sample_nodes, 1, None)
-        _check_range("sample_operations", sample_operations, 1, None)
+        max_nodes = whole("search space: max_nodes", max_nodes, 1, MAX_NODES)
+        max_channels = whole("search space: max_channels", max_channels, 1, MAX_CHANNELS)
+        channel_step = whole("search space: channel_step", channel_step)
+        n_cells = whole("search space: n_cells", n_cells, 1, 100)
+        widening = whole("search space: widening", widening, 1, 8)
+        sample_nodes = whole("search space: sample_nodes", sample_nodes)
+        sample_operations = whole("search space: sample_operations", sample_operations)
         self.max_nodes = max_nodes
         self.max_channels = max_channels
         self.channel_step = min(channel_step, max_channels)
@@ -385,9 +386,3 @@ class CellSpace(SearchSpace[Genotype]):
             for (source, target), block in zip(edges(n_nodes), blocks, strict=True)
             if gone not in (source, target)
         ]
-
-
-def _check_range(name: str, value: int, low: int, high: int | None) -> None:
-    if type(value) is not int or value < low or (high is not None and value > high):
-        expected = f"an integer of at least {low}" if high is None else f"{low} to {high}"
-        raise SearchError(f"search space: {name}={value!r}; expected {expected}")

@@ -10,7 +10,7 @@ from pymoo.core.population import Population
 from pymoo.core.survival import Survival
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from pymoo_nas.errors import SearchError
+from pymoo_nas.number_checks import whole
 
 Matrix = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -66,14 +66,12 @@ class RankSumSurvival(Survival):
             stays where otherwise nobody would be left that is feasible and not degenerate.
 
     Raises:
-        SearchError: max_age below 1.
+        SearchError: max_age is no integer of at least 1.
     """
 
     def __init__(self, max_age: int | None = None) -> None:
         super().__init__(filter_infeasible=False)
-        if max_age is not None and max_age < 1:
-            raise SearchError(f"max_age={max_age!r}; expected at least 1 generation, or None")
-        self.max_age = max_age
+        self.max_age = None if max_age is None else whole("max_age", max_age)
 
     def _do(
         self,

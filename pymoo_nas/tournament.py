@@ -25,8 +25,10 @@ from pymoo_nas.calibration import is_out_of_memory
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, OperationError, SearchError
+from pymoo_nas.given import parsed
 from pymoo_nas.memory import release_freed_memory
 from pymoo_nas.networks import MIN_SIZE, TournamentNetwork, halve
+from pymoo_nas.number_checks import not_negative, positive, whole
 from pymoo_nas.survival import rank_sum
 
 
@@ -65,8 +67,8 @@ class DartsTournament(Callback):
         progress: called with (step, n_steps) after each step, or None.
 
     Raises:
-        SearchError: a setting that is not positive (`noise` and `head_start` may be 0), or fewer
-            than two images.
+        SearchError: a setting that is not positive (`noise` and `head_start` may be 0) or not
+            finite, a number of things that is no integer, or fewer than two images.
 
     Warns:
         UserWarning: a tournament could not be held (a cell takes no input of the width that it
@@ -89,34 +91,16 @@ class DartsTournament(Callback):
         max_size: int = 16,
     ) -> None:
         super().__init__()
-        positive: dict[str, float] = {
-            "every": every,
-            "size": size,
-            "n_steps": n_steps,
-            "batch_size": batch_size,
-            "n_images": n_images,
-            "learning_rate": learning_rate,
-            "alpha_learning_rate": alpha_learning_rate,
-            "max_size": max_size,
-        }
-        for name, value in positive.items():
-            if not value > 0:
-                raise SearchError(f"tournament: {name}={value!r}; expected a positive number")
-        if n_images < 2:
-            raise SearchError(f"tournament: n_images={n_images!r}; expected at least 2, two halves")
-        for name, value in {"noise": noise, "head_start": head_start}.items():
-            if not value >= 0:
-                raise SearchError(f"tournament: {name}={value!r}; expected 0 or more")
-        self.every = every
-        self.size = size
-        self.n_steps = n_steps
-        self.batch_size = batch_size
-        self.n_images = n_images
-        self.learning_rate = learning_rate
-        self.alpha_learning_rate = alpha_learning_rate
-        self.noise = noise
-        self.head_start = head_start
-        self.max_size = max_size
+        self.every = whole("tournament: every", every)
+        self.size = whole("tournament: size", size)
+        self.n_steps = whole("tournament: n_steps", n_steps)
+        self.batch_size = whole("tournament: batch_size", batch_size)
+        self.n_images = whole("tournament: n_images", n_images, 2)  # two halves
+        self.learning_rate = positive("tournament: learning_rate", learning_rate)
+        self.alpha_learning_rate = positive("tournament: alpha_learning_rate", alpha_learning_rate)
+        self.noise = not_negative("tournament: noise", noise)
+        self.head_start = not_negative("tournament: head_start", head_start)
+        self.max_size = whole("tournament: max_size", max_size)
         self.data: dict[str, list[dict[str, Any]]] = {"tournaments": []}
         self.progress: Any = None
 
@@ -151,13 +135,17 @@ class DartsTournament(Callback):
             for individual, share in zip(slot, shares, strict=True):
                 individual.set("alpha", share)
             winners.append(slot[int(np.argmax(shares))])
-        form = algorithm.problem.search_space.format
+        space = algorithm.problem.search_space
+
+        def text(individual: Individual) -> str:
+            return str(space.format(parsed(space, individual.X[0])))
+
         self.data["tournaments"].append(
             {
                 "generation": algorithm.n_iter,
-                "slots": [[form(individual.X[0]) for individual in slot] for slot in slots],
+                "slots": [[text(individual) for individual in slot] for slot in slots],
                 "alphas": alphas,
-                "winners": [form(individual.X[0]) for individual in winners],
+                "winners": [text(individual) for individual in winners],
                 **losses,
             }
         )
@@ -189,7 +177,7 @@ class DartsTournament(Callback):
 
         Args:
             slots: the contenders of every depth, their scores in F where there is a head start.
-            problem: gives search space, images and device.
+            problem: gives search space, images and device: a `NASProblem`, or one wrapped by pymoo.
             seed: of weights, images and noise.
 
         Returns:
@@ -197,12 +185,19 @@ class DartsTournament(Callback):
 
         Raises:
             NetworkError: a cell that takes no input of the width that it meets there.
+            SearchError: a problem without images.
         """
+        if not hasattr(problem, "dataset"):
+            raise SearchError(
+                f"tournament: {type(problem).__name__} has no images to train on; expected a "
+                "NASProblem; leave the tournament out"
+            )
         dataset: Dataset = problem.dataset
+        space = problem.search_space
         with seeded(problem.device, seed):
             network = TournamentNetwork(
-                [[individual.X[0] for individual in slot] for slot in slots],
-                problem.search_space.build_cell,
+                [[parsed(space, individual.X[0]) for individual in slot] for slot in slots],
+                space.build_cell,
                 dataset.in_channels,
                 dataset.n_classes,
                 noise=self.noise,

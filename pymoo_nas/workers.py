@@ -20,6 +20,7 @@ import torch
 
 from pymoo_nas.candidates import CandidateScorer
 from pymoo_nas.errors import WorkerError
+from pymoo_nas.number_checks import positive, whole
 from pymoo_nas.scoring import Scores
 
 MAX_DEATHS = 2
@@ -80,12 +81,13 @@ class Workers:
     ) -> None:
         if (n is None) == (address is None):
             raise WorkerError(f"workers: n={n}, address={address}; expected one of the two")
-        if n is not None and n < 1:
-            raise WorkerError(f"workers: n={n}; expected at least 1 process")
-        limits = {"threads": threads, "seconds": seconds, "memory": memory}
-        for name, limit in limits.items():
-            if limit is not None and not limit > 0:
-                raise WorkerError(f"workers: {name}={limit}; expected a positive number")
+        if n is not None:
+            n = whole("workers: n", n, error=WorkerError)
+        threads = whole("workers: threads", threads, error=WorkerError)
+        if seconds is not None:
+            seconds = positive("workers: seconds", seconds, error=WorkerError)
+        if memory is not None:
+            memory = int(positive("workers: memory", memory, error=WorkerError))
         try:
             import distributed  # noqa: F401, PLC0415 - an extra
         except ImportError as error:
@@ -97,10 +99,22 @@ class Workers:
         self.threads = threads
         self.seconds = seconds
         self.memory = memory
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Nothing is open."""
         self._client: Any = None
         self._open = ExitStack()
         self._held: CandidateScorer | None = None
         self._plugin = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings; the connection stays here, and a copy has to be entered anew."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._disconnect()
 
     def __enter__(self) -> Workers:
         try:

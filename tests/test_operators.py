@@ -2,14 +2,13 @@ import json
 from typing import Any, ClassVar
 
 import numpy as np
+from cheap_problems import Channels, individuals
 from hypothesis import given
 from hypothesis import strategies as st
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.population import Population
-from pymoo.core.problem import Problem
 from pymoo.optimize import minimize
 
-from pymoo_nas.genotype import Genotype
 from pymoo_nas.operators import (
     GenotypeCrossover,
     GenotypeDuplicates,
@@ -20,27 +19,6 @@ from pymoo_nas.operators import (
 )
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.survival import RankSumSurvival
-
-
-class Channels(Problem):
-    """A cheap stand-in for the search: counts of channels and nodes against each other."""
-
-    def __init__(self) -> None:
-        super().__init__(n_var=1, n_obj=3)
-        self.search_space = CellSpace(channel_step=1, max_channels=9)
-        self.seen: list[Any] = []
-
-    def _evaluate(self, x: Any, out: Any, *args: Any, **kwargs: Any) -> None:
-        del args, kwargs
-        self.seen += [genotype for (genotype,) in x]
-        out["F"] = np.array(
-            [[g.n_channels, -max(map(max, g.blocks)), -g.n_nodes] for (g,) in x], dtype=float
-        )
-
-
-def individuals(*texts: str) -> Population:
-    """Unevaluated individuals of these genotypes."""
-    return Population.new("X", as_column(map(Genotype.parse, texts)))
 
 
 def test_samples_are_different() -> None:
@@ -153,46 +131,11 @@ def test_exploration_shrinks_to_its_floor() -> None:
     assert values[-1] == MutationShares.EXPLORATION[1]
 
 
-def test_duplicates_within_and_against_the_population() -> None:
-    """The first of equals passes, and none that the population holds."""
-    new, kept, dropped = GenotypeDuplicates().do(
-        individuals("5000", "5000", "0500", "0050"), individuals("0500"), return_indices=True
-    )
-    assert [str(ind.X[0]) for ind in new] == ["5000", "0050"]
-    assert (kept, dropped) == ([0, 3], [1, 2])
-
-
-def test_duplicates_are_compared_in_canonical_form() -> None:
-    """Two spellings of one network are duplicates."""
-    new = GenotypeDuplicates().do(individuals("0003", "0000|0003|0800"))
-    assert len(new) == 1
-
-
-def test_what_was_scored_is_remembered_what_was_not_may_come_again() -> None:
-    """Only evaluated children are known for ever."""
-    duplicates = GenotypeDuplicates()
-    first = duplicates.do(individuals("5000", "0500"))
-    first[0].evaluated = {"F"}
-    again = duplicates.do(individuals("5000", "0500"))
-    assert [str(ind.X[0]) for ind in again] == ["0500"]
-
-
 def test_tuples_stay_whole_in_a_column() -> None:
     """Numpy would make a matrix of equally long tuples."""
     column = as_column([(1, 2), (3, 4)])
     assert column.shape == (2, 1)
     assert column[1, 0] == (3, 4)
-
-
-def test_children_of_several_askings_are_remembered() -> None:
-    """Mating asks again before anything is evaluated; all that is scored is remembered."""
-    duplicates = GenotypeDuplicates()
-    first = duplicates.do(individuals("5000"), Population())
-    second = duplicates.do(individuals("5000", "0500"), Population(), first)
-    assert [str(ind.X[0]) for ind in second] == ["0500"]
-    for individual in (*first, *second):
-        individual.evaluated = {"F"}
-    assert len(duplicates.do(individuals("5000", "0500"), Population())) == 0
 
 
 def test_crossover_makes_one_child_of_two_parents() -> None:

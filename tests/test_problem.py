@@ -8,7 +8,6 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize
 from torch import nn
 
-from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import (
@@ -253,12 +252,3 @@ def test_fewer_images_than_asked_for() -> None:
     with pytest.warns(UserWarning, match=r"36 images asked for .* scored on 32"):
         problem = NASProblem(arrays(8), n_images=36)
     assert len(problem.probe.images) == 32
-
-
-def test_a_search_does_not_copy_the_problem() -> None:
-    """The algorithm's copies of every generation share one data set."""
-    from copy import deepcopy
-
-    problem = NASProblem("digits", n_images=16)
-    assert deepcopy(problem) is problem
-    assert EvolutiveNAS().problem is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -19,8 +21,10 @@ import pytest
 from command_line import TINY, Run
 from strange_cells import SOUND, scored
 
+from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import ScoreError, WorkerError
 from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import history_to_frame
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.workers import Workers
 
@@ -172,7 +176,7 @@ def test_interrupted_search_with_workers(tmp_path: Path) -> None:
     [
         ({}, "expected one of the two"),
         ({"n": 2, "address": "tcp://127.0.0.1:1"}, "expected one of the two"),
-        ({"n": 0}, "at least 1 process"),
+        ({"n": 0}, "n=0"),
         ({"n": 1, "threads": 0}, "threads=0"),
         ({"n": 1, "seconds": 0}, "seconds=0"),
         ({"n": 1, "memory": 0}, "memory=0"),
@@ -224,3 +228,27 @@ def test_time_limit_needs_workers(run: Run) -> None:
     code, _, err = run("search", *TINY, "--candidate-seconds", "5")
     assert code == 2
     assert "add --workers" in err
+
+
+def test_a_search_with_open_workers_is_copied(two_workers: Workers) -> None:
+    """Pickled, the workers are closed and keep their settings; a copy in the process shares them.
+
+    The copy goes on in one process to the scores of the original.
+    """
+    problem = NASProblem("digits", n_images=16)
+    problem.workers = two_workers
+    algorithm = EvolutiveNAS(3, 4)
+    algorithm.setup(problem, termination=("n_gen", 2), seed=1)
+    algorithm.next()
+    assert copy.deepcopy(algorithm).problem.workers is two_workers
+    loaded = pickle.loads(pickle.dumps(algorithm))
+    assert vars(loaded.problem.workers)["seconds"] == 6
+    with pytest.raises(WorkerError, match="closed"):
+        loaded.next()
+    loaded = pickle.loads(pickle.dumps(algorithm))
+    loaded.problem.workers = None
+    frames = []
+    for search in (loaded, algorithm):
+        search.run()
+        frames.append(history_to_frame(search).drop(columns="seconds"))
+    assert frames[0].equals(frames[1])

@@ -1,0 +1,73 @@
+"""Checks of the numbers that a user sets; numpy's numbers are taken and become Python's."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+from pymoo_nas.errors import PymooNasError, SearchError
+
+
+def whole(
+    name: str,
+    value: Any,
+    least: int = 1,
+    most: int | None = None,
+    *,
+    error: type[PymooNasError] = SearchError,
+) -> int:
+    """A whole number from `least` to `most`.
+
+    Args:
+        name: of the setting, for the message.
+        value: given by the user.
+        least: the smallest that is allowed.
+        most: the largest; None for no limit.
+        error: what to raise.
+
+    Raises:
+        PymooNasError: another number, a bool, or no number; of the type `error`.
+    """
+    number = isinstance(value, Integral) and not isinstance(value, bool)
+    if not number or value < least or (most is not None and value > most):
+        expected = f"an integer of at least {least}" if most is None else f"{least} to {most}"
+        raise error(f"{name}={value!r}; expected {expected}")
+    return int(value)
+
+
+def share(name: str, value: Any) -> float:
+    """A probability.
+
+    Raises:
+        SearchError: not a number from 0 to 1.
+    """
+    if not _is_real(value) or not 0 <= value <= 1:
+        raise SearchError(f"{name}={value!r}; expected a number from 0 to 1")
+    return float(value)
+
+
+def positive(name: str, value: Any, *, error: type[PymooNasError] = SearchError) -> float:
+    """A finite number over 0.
+
+    Raises:
+        PymooNasError: another number, or no number; of the type `error`.
+    """
+    if not _is_real(value) or not 0 < value < math.inf:
+        raise error(f"{name}={value!r}; expected a positive number")
+    return float(value)
+
+
+def not_negative(name: str, value: Any) -> float:
+    """A finite number of 0 or more.
+
+    Raises:
+        SearchError: another number, or no number.
+    """
+    if not _is_real(value) or not 0 <= value < math.inf:
+        raise SearchError(f"{name}={value!r}; expected 0 or more")
+    return float(value)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -1,0 +1,72 @@
+"""Problems that cost nothing to evaluate, under any number of objectives and constraints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+
+from pymoo_nas.genotype import Genotype
+from pymoo_nas.operators import (
+    GenotypeCrossover,
+    GenotypeDuplicates,
+    GenotypeMutation,
+    GenotypeSampling,
+    as_column,
+)
+from pymoo_nas.search_space import CellSpace
+
+
+class Channels(Problem):
+    """Counts of channels and nodes against each other, and constraints of the user's own.
+
+    Args:
+        n_obj: objectives, up to four.
+        n_ieq_constr: inequality constraints, all alike.
+        n_eq_constr: equality constraints, all alike.
+        limit: the most channels that keep them; 0 lets none.
+    """
+
+    def __init__(
+        self, n_obj: int = 3, n_ieq_constr: int = 0, n_eq_constr: int = 0, limit: int = 0
+    ) -> None:
+        super().__init__(n_var=1, n_obj=n_obj, n_ieq_constr=n_ieq_constr, n_eq_constr=n_eq_constr)
+        self.search_space = CellSpace(channel_step=1, max_channels=9)
+        self.limit = limit
+        self.seen: list[Any] = []
+
+    def _evaluate(self, x: Any, out: Any, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
+        genotypes = [genotype for (genotype,) in x]
+        self.seen += genotypes
+        scores = [
+            [g.n_channels, -max(map(max, g.blocks)), -g.n_nodes, len(g.blocks)] for g in genotypes
+        ]
+        out["F"] = np.array(scores, dtype=float)[:, : self.n_obj]
+        excess = np.array([[g.n_channels - self.limit] for g in genotypes], dtype=float)
+        out["G"] = np.repeat(excess, self.n_ieq_constr, axis=1)
+        out["H"] = np.repeat(np.maximum(excess, 0), self.n_eq_constr, axis=1)
+
+
+def individuals(*texts: str) -> Population:
+    """Unevaluated individuals of these genotypes."""
+    return Population.new("X", as_column(map(Genotype.parse, texts)))
+
+
+def operators(**changes: Any) -> dict[str, Any]:
+    """The arguments that let any algorithm of pymoo's work on genotypes."""
+    return {
+        "sampling": GenotypeSampling(),
+        "crossover": GenotypeCrossover(),
+        "mutation": GenotypeMutation(),
+        "eliminate_duplicates": GenotypeDuplicates(),
+        **changes,
+    }
+
+
+def nsga2(pop_size: int = 6, **changes: Any) -> NSGA2:
+    """Pymoo's NSGA-II on genotypes."""
+    return NSGA2(pop_size=pop_size, **operators(**changes))

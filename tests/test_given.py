@@ -1,0 +1,386 @@
+"""Genotypes in every form that a user has them in, and what is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from cheap_problems import Channels, nsga2, operators
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.soo.nonconvex.de import DE
+from pymoo.algorithms.soo.nonconvex.pso import PSO
+from pymoo.core.evaluator import Evaluator
+from pymoo.core.individual import Individual
+from pymoo.core.population import Population
+from pymoo.operators.crossover.nox import NoCrossover
+from pymoo.operators.crossover.ux import UX
+from pymoo.operators.mutation.nom import NoMutation
+from pymoo.optimize import minimize
+from torch import nn
+
+from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.counts import count_parameters
+from pymoo_nas.errors import GenotypeError, PymooNasError, SearchError
+from pymoo_nas.final import build_final
+from pymoo_nas.genotype import Genotype
+from pymoo_nas.given import as_column, read_genotype, read_genotypes
+from pymoo_nas.gradient_flow import steadiness
+from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.operators import GenotypeCrossover, GenotypeMutation, GenotypeSampling
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import front_to_frame, history_to_frame
+from pymoo_nas.search_space import CellSpace, SearchSpace
+
+SPACE = CellSpace()
+TEXT = "8000|0800|0080"
+GENOTYPE = SPACE.parse(TEXT)
+
+
+@pytest.fixture(scope="module")
+def problem() -> NASProblem:
+    """Digits, few images."""
+    return NASProblem("digits", n_images=16)
+
+
+@pytest.fixture(scope="module")
+def result(problem: NASProblem) -> Any:
+    """A small search."""
+    return minimize(problem, EvolutiveNAS(3, 6), ("n_gen", 2), seed=1)
+
+
+ONE = {
+    "genotype": GENOTYPE,
+    "text": TEXT,
+    "numpy text": np.array([TEXT])[0],
+    "array without dimensions": np.array(TEXT),
+    "row of X": as_column([GENOTYPE])[0],
+    "row of texts": np.array([TEXT]),
+    "X of one": as_column([GENOTYPE]),
+    "list of one": [TEXT],
+    "individual": Individual(X=as_column([GENOTYPE])[0]),
+    "population of one": Population.new("X", as_column([TEXT])),
+    "row of a table": pd.DataFrame({"genotype": [TEXT], "ntk": [1.0]}).iloc[0],
+    "record": {"genotype": TEXT},
+}
+
+SEVERAL = {
+    "list": [TEXT, GENOTYPE],
+    "tuple": (TEXT, GENOTYPE),
+    "array": np.array([TEXT, TEXT]),
+    "X": as_column([TEXT, GENOTYPE]),
+    "population": Population.new("X", as_column([TEXT, GENOTYPE])),
+    "list of individuals": list(Population.new("X", as_column([TEXT, GENOTYPE]))),
+    "table": pd.DataFrame({"genotype": [TEXT, TEXT]}),
+    "column": pd.Series([TEXT, TEXT]),
+    "generator": (text for text in [TEXT, TEXT]),
+}
+
+NONE: dict[str, Any] = {
+    "number": 5,
+    "numpy number": np.float64(0.5),
+    "row of numbers": np.array([0.5]),
+    "bool": True,
+    "nothing": None,
+    "bytes": TEXT.encode(),
+    "malformed": "80x0",
+    "blocks": GENOTYPE.blocks,
+    "genotype of another space": NASBench201Space().sample(np.random.default_rng(0)),
+    "too many channels": Genotype(((900, 0, 0, 0),)),
+    "other operations": Genotype(((8, 0),)),
+    "dictionary": {"text": TEXT},
+    "network": nn.Linear(1, 1),
+}
+
+
+@pytest.mark.parametrize("given", ONE.values(), ids=ONE)
+def test_one_genotype(given: Any, problem: NASProblem) -> None:
+    """One genotype in any form is read alike by all that takes one."""
+    assert read_genotype(SPACE, given) == GENOTYPE
+    assert read_genotypes(SPACE, given) == [GENOTYPE]
+    expected = count_parameters(problem.build(GENOTYPE))
+    assert count_parameters(problem.build(given)) == expected
+    assert problem.score_genotype(given).values == problem.score_genotype(GENOTYPE).values
+    final = build_final(given, problem=problem)
+    assert count_parameters(final) == problem.score_genotype(GENOTYPE).params
+
+
+@pytest.mark.parametrize("given", SEVERAL.values(), ids=SEVERAL)
+def test_several_genotypes(given: Any) -> None:
+    """Several come in their order, whatever holds them."""
+    assert read_genotypes(SPACE, given) == [GENOTYPE, GENOTYPE]
+
+
+@pytest.mark.parametrize("given", NONE.values(), ids=NONE)
+def test_what_is_no_genotype(given: Any, problem: NASProblem) -> None:
+    """Anything else is refused in our words, by all that takes a genotype."""
+    with pytest.raises(GenotypeError):
+        read_genotype(SPACE, given)
+    for taking in (problem.build, problem.score_genotype, problem.evaluate):
+        with pytest.raises(PymooNasError):
+            taking(given)
+    with pytest.raises(PymooNasError):
+        build_final(given, problem=problem)
+    with pytest.raises(PymooNasError):
+        steadiness(given, problem)
+
+
+def test_several_are_not_one() -> None:
+    """Where one is wanted, several are refused with their number."""
+    with pytest.raises(GenotypeError, match="got 2 items"):
+        read_genotype(SPACE, [TEXT, TEXT])
+    with pytest.raises(GenotypeError, match="got 0 items"):
+        read_genotype(SPACE, as_column([]))
+
+
+def test_shapes_of_evaluate(problem: NASProblem) -> None:
+    """One genotype gives F without its first dimension, a collection of one keeps it."""
+    expected = problem.evaluate(as_column([GENOTYPE]))
+    assert expected.shape == (1, 3)
+    for one in (GENOTYPE, TEXT, as_column([GENOTYPE])[0], Individual(X=np.array([TEXT]))):
+        assert np.array_equal(problem.evaluate(one), expected[0])
+    for several in ([TEXT], np.array([[TEXT]]), Population.new("X", as_column([TEXT]))):
+        assert np.array_equal(problem.evaluate(several), expected)
+    out = problem.evaluate(TEXT, return_as_dictionary=True)
+    assert out["F"].shape == (3,)
+    assert out["params"] > 0
+    limited = NASProblem(problem.dataset, n_images=16, max_params=10)
+    scores, excess = limited.evaluate(TEXT)
+    assert scores.shape == (3,)
+    assert excess.shape == (1,)
+
+
+def test_what_a_result_holds(problem: NASProblem, result: Any) -> None:
+    """The parts of a result can be built and evaluated; None, for nothing feasible, is refused."""
+    for part in (result.X, result.opt, result.pop, front_to_frame(result)):
+        assert isinstance(build_final(part, problem=problem), nn.Module)
+    for part in (result.X[0], result.opt[0]):
+        assert problem.evaluate(part).shape == (3,)
+    assert isinstance(build_final(result), nn.Module)
+    assert isinstance(build_final(result.algorithm), nn.Module)
+    with pytest.raises(SearchError, match="result itself"):
+        build_final(result.X)
+    for taking in (problem.evaluate, lambda none: build_final(none, problem=problem)):
+        with pytest.raises(SearchError, match="feasible"):
+            taking(None)
+    with pytest.raises(PymooNasError):
+        build_final(result.F, problem=problem)
+
+
+def test_evaluator_takes_texts(problem: NASProblem) -> None:
+    """Pymoo's Evaluator sets the scores of a population of texts."""
+    scored = Evaluator().eval(problem, Population.new("X", as_column([TEXT])))
+    assert np.array_equal(scored[0].F, problem.evaluate(TEXT))
+
+
+class Pairs(SearchSpace[tuple[int, int]]):
+    """A user's space whose genotypes are tuples, and which has no operations."""
+
+    operation_names = ()
+    mutation_kinds = {"up": 1.0, "never": 0.0}  # noqa: RUF012
+    placing_kinds = frozenset()
+
+    def parse(self, text: str) -> tuple[int, int]:
+        """Read "a-b"."""
+        first, _, second = text.partition("-")
+        if not (first.isdigit() and second.isdigit()):
+            raise GenotypeError(f"genotype {text!r}: expected two numbers such as 3-4")
+        return int(first), int(second)
+
+    def format(self, genotype: tuple[int, int]) -> str:
+        """Write "a-b"."""
+        first, second = genotype
+        return f"{first}-{second}"
+
+    def canonical(self, genotype: tuple[int, int]) -> tuple[int, int]:
+        """The order of the two does not count."""
+        first, second = sorted(genotype)
+        return first, second
+
+    def sample(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Two small numbers."""
+        first, second = rng.integers(1, 9, 2).tolist()
+        return first, second
+
+    def crossover(
+        self, a: tuple[int, int], b: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[int, int]:
+        """The first of one and the second of the other."""
+        del rng
+        return a[0], b[1]
+
+    def mutate(
+        self, genotype: tuple[int, int], kind: str, operation: str, rng: np.random.Generator
+    ) -> tuple[int, int]:
+        """One more at one place."""
+        self.check_mutation(kind, operation)
+        place = int(rng.integers(2))
+        return genotype[0] + place, genotype[1] + 1 - place
+
+    def build(self, genotype: tuple[int, int], in_channels: int, n_classes: int) -> nn.Module:
+        """Two layers of these widths."""
+        first, second = genotype
+        return nn.Sequential(
+            nn.Conv2d(in_channels, first, 3),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 3),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.LazyLinear(n_classes),
+        )
+
+    def build_cell(self, genotype: tuple[int, int], in_channels: int) -> nn.Module:
+        """Not needed here."""
+        raise NotImplementedError
+
+    def build_final(
+        self, genotypes: Sequence[tuple[int, int]], in_channels: int, n_classes: int
+    ) -> nn.Module:
+        """The first alone."""
+        return self.build(genotypes[0], in_channels, n_classes)
+
+    def settings(self) -> dict[str, Any]:
+        """Nothing is kept."""
+        return {}
+
+
+def test_tuples_of_a_users_space() -> None:
+    """A tuple is a genotype where the space says so, and holds several where it does not."""
+    space = Pairs()
+    assert read_genotypes(space, (3, 4)) == [(3, 4)]
+    assert read_genotypes(space, ("3-4", (5, 6))) == [(3, 4), (5, 6)]
+    assert read_genotypes(space, [(3, 4)]) == [(3, 4)]
+    with pytest.raises(GenotypeError):
+        read_genotype(space, (1, 2, 3))
+
+
+def test_a_space_without_operations() -> None:
+    """Where no operation is placed, mutation draws a kind alone; equal is what the space says."""
+
+    class Sums(Channels):
+        """The two numbers against each other."""
+
+        def _evaluate(self, x: Any, out: Any, *args: Any, **kwargs: Any) -> None:
+            del args, kwargs
+            self.seen += [pair for (pair,) in x]
+            out["F"] = np.array([[a + b, -a, -b] for ((a, b),) in x], dtype=float)
+
+    problem = Sums()
+    problem.search_space = Pairs()
+    result = minimize(problem, EvolutiveNAS(3, 6), ("n_gen", 4), seed=1)
+    assert len({tuple(sorted(pair)) for pair in problem.seen}) == len(problem.seen) == 24
+    mutations = set(history_to_frame(result)["mutation"].str.split(";").explode())
+    assert mutations == {"", "up"}
+
+
+STARTS = {
+    "array of texts": np.array([[TEXT], ["0800"], ["8800"]], dtype=object),
+    "population of texts": Population.new("X", as_column([TEXT, "0800", "8800"])),
+    "GenotypeSampling": GenotypeSampling([TEXT, "0800", "8800"]),
+}
+
+
+@pytest.mark.parametrize(
+    "start", [*STARTS.values(), [TEXT, "0800", "8800"], (TEXT, "0800", "8800")]
+)
+def test_evolutive_starts_from_genotypes(start: Any, problem: NASProblem) -> None:
+    """The first generation is what was given, however it is written."""
+    result = minimize(problem, EvolutiveNAS(2, 4, sampling=start), ("n_gen", 2), seed=1)
+    assert history_to_frame(result)["genotype"][:3].tolist() == [TEXT, "0800", "8800"]
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+def test_nsga2_starts_from_texts(start: Any, problem: NASProblem) -> None:
+    """Texts that pymoo takes as they are become parents like genotypes."""
+    algorithm = nsga2(4, sampling=start)
+    result = minimize(problem, algorithm, ("n_gen", 2), seed=1, save_history=True)
+    assert history_to_frame(result)["genotype"][:3].tolist() == [TEXT, "0800", "8800"]
+    assert len(front_to_frame(result)) == len(result.F)
+
+
+@pytest.mark.parametrize("start", [[], ["80x0"], [0.5], np.array([[TEXT, TEXT]])])
+def test_nothing_to_start_from(start: Any, problem: NASProblem) -> None:
+    """No genotypes, malformed ones, numbers and two in a row are refused."""
+    with pytest.raises(PymooNasError):
+        minimize(problem, EvolutiveNAS(2, 4, sampling=start), ("n_gen", 2), seed=1)
+
+
+@pytest.mark.parametrize("left_out", ["eliminate_duplicates", None])
+def test_duplicates_need_not_be_given(left_out: str | None, problem: NASProblem) -> None:
+    """Without eliminate_duplicates pymoo's algorithms find what they find with ours."""
+    given = {name: operator for name, operator in operators().items() if name != left_out}
+    result = minimize(problem, NSGA2(pop_size=4, **given), ("n_gen", 3), seed=1)
+    expected = minimize(problem, nsga2(4), ("n_gen", 3), seed=1)
+    assert np.array_equal(result.F, expected.F)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "named"),
+    [
+        (NSGA2(pop_size=4), "sampling"),
+        (NSGA2(pop_size=4, sampling=GenotypeSampling()), "crossover"),
+        (NSGA2(pop_size=4, sampling=GenotypeSampling(), crossover=GenotypeCrossover()), "mutation"),
+        (NSGA2(pop_size=4, sampling=GenotypeSampling(), mutation=GenotypeMutation()), "crossover"),
+        (
+            NSGA2(
+                pop_size=4,
+                sampling=as_column(["8000", "0800"]),
+                crossover=GenotypeCrossover(),
+                mutation=GenotypeMutation(),
+                eliminate_duplicates=False,
+            ),
+            None,
+        ),
+        (
+            NSGA2(
+                pop_size=4,
+                sampling=as_column([GENOTYPE, SPACE.parse("0800")]),
+                crossover=GenotypeCrossover(),
+                mutation=GenotypeMutation(),
+            ),
+            "eliminate_duplicates",
+        ),
+        (
+            NSGA2(pop_size=4, sampling=as_column([GENOTYPE]), eliminate_duplicates=False),
+            "crossover",
+        ),
+        (DE(pop_size=4), "sampling"),
+        (PSO(pop_size=4), "EvolutiveNAS"),
+    ],
+)
+def test_operators_left_out(algorithm: Any, named: str | None, problem: NASProblem) -> None:
+    """Pymoo's operators of numbers are refused by a message that names those to give."""
+    if named is None:
+        assert minimize(problem, algorithm, ("n_gen", 2), seed=1).F.shape[1] == 3
+        return
+    with pytest.raises(PymooNasError, match=named):
+        minimize(problem, algorithm, ("n_gen", 2), seed=1)
+
+
+@pytest.mark.parametrize("changes", [{"crossover": UX()}, {"crossover": NoCrossover()},
+                                     {"mutation": NoMutation()}])  # fmt: skip
+def test_operators_that_only_exchange(changes: dict[str, Any]) -> None:
+    """Pymoo's operators that compute nothing are taken."""
+    assert minimize(Channels(), nsga2(**changes), ("n_gen", 3), seed=1).F.shape[1] == 3
+
+
+def test_a_problem_without_a_space() -> None:
+    """The attribute that is missing is named."""
+
+    class Bare(Channels):
+        def __init__(self) -> None:
+            super().__init__()
+            del self.search_space
+
+    for algorithm in (EvolutiveNAS(2, 4), nsga2()):
+        with pytest.raises(SearchError, match="search_space"):
+            minimize(Bare(), algorithm, ("n_gen", 2), seed=1)
+
+
+def test_genotypes_are_no_numbers() -> None:
+    """Whatever asks a genotype of ours for a number hears what to do."""
+    for genotype in (GENOTYPE, NASBench201Space().sample(np.random.default_rng(0))):
+        with pytest.raises(GenotypeError, match="GenotypeDuplicates"):
+            as_column([genotype]).astype(float)
