@@ -22,15 +22,15 @@ FIT = frozenset(
 def adopt(algorithm: Any, search_space: Any) -> None:
     """Let an algorithm's run have a `GenotypeDuplicates` of its own, and check its operators.
 
-    It takes the place of pymoo's default, which compares numbers; other eliminations stay. Does
-    nothing when it has been done for the run.
+    It takes the place of pymoo's default, which compares numbers, in the archive too; other
+    eliminations stay. Does nothing when it has been done for the run.
 
     Args:
         algorithm: of pymoo's, set up.
         search_space: of its problem.
 
     Raises:
-        SearchError: pymoo's crossover or mutation of numbers.
+        SearchError: pymoo's crossover or mutation of numbers, or a class in place of an operator.
     """
     # The generator of random numbers is made for every run, and copied with the algorithm.
     run = getattr(algorithm, "random_state", None)
@@ -39,12 +39,14 @@ def adopt(algorithm: Any, search_space: Any) -> None:
         return
     for name in ("crossover", "mutation"):
         _check_operator(name, getattr(mating, name, None))
+    archive: Any = getattr(algorithm, "archive", None)
+    if _is_unfit(getattr(archive, "duplicate_elimination", None)):
+        archive.duplicate_elimination = GenotypeDuplicates().of_run(run, search_space)
     own: GenotypeDuplicates | None = None
     holders: list[Any] = [algorithm, getattr(algorithm, "initialization", None), mating]
     for holder in holders:
         given = getattr(holder, "eliminate_duplicates", None)
-        # Its subclasses compare by functions of the user's.
-        if type(given) is DefaultDuplicateElimination:
+        if _is_unfit(given):
             given = GenotypeDuplicates()
         if isinstance(given, GenotypeDuplicates):
             if own is None:
@@ -52,7 +54,14 @@ def adopt(algorithm: Any, search_space: Any) -> None:
             holder.eliminate_duplicates = own
 
 
+def _is_unfit(elimination: Any) -> bool:
+    """Whether this is pymoo's default; its subclasses compare by functions of the user's."""
+    return type(elimination) is DefaultDuplicateElimination
+
+
 def _check_operator(name: str, operator: Any) -> None:
+    if isinstance(operator, type):
+        raise SearchError(f"{name}={operator.__name__}: a class; expected {operator.__name__}()")
     kind = type(operator)
     if kind.__module__.startswith(UNFIT) and kind.__name__ not in FIT:
         raise SearchError(

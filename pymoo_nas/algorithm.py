@@ -25,7 +25,7 @@ from pymoo_nas.operators import (
     MutationShares,
 )
 from pymoo_nas.survival import RankSumSurvival
-from pymoo_nas.tournament import CallbackChain, merge_distinct, tournaments_in
+from pymoo_nas.tournament import CallbackChain, check_callback, merge_distinct, tournaments_in
 
 
 class EvolutiveNAS(GeneticAlgorithm):
@@ -54,7 +54,7 @@ class EvolutiveNAS(GeneticAlgorithm):
 
     Raises:
         SearchError: pop_size or n_offsprings is no integer of at least 1; no genotypes to start
-            from.
+            from; a class in place of an operator or a callback.
     """
 
     def __init__(
@@ -72,6 +72,12 @@ class EvolutiveNAS(GeneticAlgorithm):
         output: Output | None = None,
         **kwargs: Any,
     ) -> None:
+        given = {"sampling": sampling, "selection": selection, "survival": survival}
+        for name, value in {**given, "eliminate_duplicates": eliminate_duplicates}.items():
+            if isinstance(value, type):
+                raise SearchError(f"{name}={value.__name__}: a class; expected an instance of it")
+        if callback is not None:
+            check_callback(callback)
         super().__init__(
             pop_size=whole("pop_size", pop_size),
             n_offsprings=whole("n_offsprings", n_offsprings),
@@ -109,11 +115,11 @@ class EvolutiveNAS(GeneticAlgorithm):
                 'no termination given; expected one such as ("n_gen", 30): '
                 "pymoo's default ends late on genotypes, after hundreds of generations"
             )
-        given = kwargs.get("callback")
-        if given is None:
-            kwargs.pop("callback", None)
-        elif tournaments_in(self.callback) and not tournaments_in(given):
-            kwargs["callback"] = CallbackChain(self.callback, given)
+        given = kwargs.pop("callback", None)
+        if given is not None:
+            check_callback(given)
+            replaces = tournaments_in(self.callback) and not tournaments_in(given)
+            kwargs["callback"] = CallbackChain(self.callback, given) if replaces else given
         # Their number only: pymoo copies the algorithm for its history, but not the callback.
         self._n_tournaments = len(tournaments_in(kwargs.get("callback", self.callback)))
         super().setup(problem, **kwargs)

@@ -226,6 +226,7 @@ def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
     Raises:
         SearchError: a column is missing, or holds no numbers where it should.
     """
+    frame = read_table(frame)
     scores, _ = _read(frame, group_column)
     shown = _sound(frame, scores)
     limits = _robust_limits(scores[shown])

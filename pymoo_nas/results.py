@@ -133,7 +133,16 @@ def objective_names(problem: Any) -> list[str]:
 
 
 def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a front or history as CSV, under a temporary name first."""
+    """Write a front or history as CSV, under a temporary name first.
+
+    Raises:
+        SearchError: something else than a frame.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise SearchError(
+            f"got a {type(frame).__name__} to write; pass front_to_frame(result) or "
+            "history_to_frame(result)"
+        )
     write_csv(Path(path), frame)
 
 

@@ -257,16 +257,39 @@ class CallbackChain(Callback):
 
     pymoo's ``CallbackCollection`` calls only ``update`` of its members and so silences those that
     override ``notify``.
+
+    Args:
+        *callbacks: pymoo's, or functions of the algorithm.
+
+    Raises:
+        SearchError: something that cannot be called with an algorithm.
     """
 
-    def __init__(self, *callbacks: Callback) -> None:
+    def __init__(self, *callbacks: Any) -> None:
         super().__init__()
+        for callback in callbacks:
+            check_callback(callback)
         self.callbacks = callbacks
 
     def notify(self, algorithm: Any) -> None:
         """Call them."""
         for callback in self.callbacks:
             callback(algorithm)
+
+
+def check_callback(callback: Any) -> None:
+    """Refuse what pymoo cannot call after a generation.
+
+    Raises:
+        SearchError: a class, a list, or anything else that cannot be called.
+    """
+    if isinstance(callback, type):
+        name = callback.__name__
+        raise SearchError(f"callback={name}: a class; expected an instance, such as {name}()")
+    if not callable(callback):
+        raise SearchError(
+            f"callback={callback!r}; expected a callback, or CallbackChain(one, another)"
+        )
 
 
 def tournaments_in(callback: Any) -> list[DartsTournament]:

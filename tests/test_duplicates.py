@@ -146,12 +146,16 @@ def test_what_was_given_stays_as_it_was(make: Any) -> None:
     assert len(duplicates.do(individuals(*known[:6]), Population())) == 1
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_an_archive_keeps_its_front(shared: bool) -> None:
+@pytest.mark.parametrize("given", ["its own", "the algorithm's", "pymoo's"])
+def test_an_archive_keeps_its_front(given: str) -> None:
     """Of the evaluated only equal ones are dropped, generation after generation."""
     duplicates = GenotypeDuplicates()
-    archive = MultiObjectiveArchive(duplicate_elimination=duplicates)
-    changes = {"eliminate_duplicates": duplicates} if shared else {}
+    archive = (
+        MultiObjectiveArchive()
+        if given == "pymoo's"
+        else MultiObjectiveArchive(duplicate_elimination=duplicates)
+    )
+    changes = {"eliminate_duplicates": duplicates} if given == "the algorithm's" else {}
     algorithm = EvolutiveNAS(3, 8, archive=archive, **changes)
     result = minimize(Channels(), algorithm, ("n_gen", 5), seed=1)
     scored = result.algorithm.scored

@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from cheap_problems import Channels, nsga2, operators
-from pymoo.algorithms.moo.nsga2 import NSGA2
-from pymoo.algorithms.soo.nonconvex.de import DE
-from pymoo.algorithms.soo.nonconvex.pso import PSO
+from cheap_problems import Channels
 from pymoo.core.evaluator import Evaluator
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
-from pymoo.operators.crossover.nox import NoCrossover
-from pymoo.operators.crossover.ux import UX
-from pymoo.operators.mutation.nom import NoMutation
 from pymoo.optimize import minimize
 from torch import nn
 
@@ -29,7 +23,6 @@ from pymoo_nas.genotype import Genotype
 from pymoo_nas.given import as_column, read_genotype, read_genotypes
 from pymoo_nas.gradient_flow import steadiness
 from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.operators import GenotypeCrossover, GenotypeMutation, GenotypeSampling
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame
 from pymoo_nas.search_space import CellSpace, SearchSpace
@@ -273,110 +266,6 @@ def test_a_space_without_operations() -> None:
     assert len({tuple(sorted(pair)) for pair in problem.seen}) == len(problem.seen) == 24
     mutations = set(history_to_frame(result)["mutation"].str.split(";").explode())
     assert mutations == {"", "up"}
-
-
-STARTS = {
-    "array of texts": np.array([[TEXT], ["0800"], ["8800"]], dtype=object),
-    "population of texts": Population.new("X", as_column([TEXT, "0800", "8800"])),
-    "GenotypeSampling": GenotypeSampling([TEXT, "0800", "8800"]),
-}
-
-
-@pytest.mark.parametrize(
-    "start", [*STARTS.values(), [TEXT, "0800", "8800"], (TEXT, "0800", "8800")]
-)
-def test_evolutive_starts_from_genotypes(start: Any, problem: NASProblem) -> None:
-    """The first generation is what was given, however it is written."""
-    result = minimize(problem, EvolutiveNAS(2, 4, sampling=start), ("n_gen", 2), seed=1)
-    assert history_to_frame(result)["genotype"][:3].tolist() == [TEXT, "0800", "8800"]
-
-
-@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
-def test_nsga2_starts_from_texts(start: Any, problem: NASProblem) -> None:
-    """Texts that pymoo takes as they are become parents like genotypes."""
-    algorithm = nsga2(4, sampling=start)
-    result = minimize(problem, algorithm, ("n_gen", 2), seed=1, save_history=True)
-    assert history_to_frame(result)["genotype"][:3].tolist() == [TEXT, "0800", "8800"]
-    assert len(front_to_frame(result)) == len(result.F)
-
-
-@pytest.mark.parametrize("start", [[], ["80x0"], [0.5], np.array([[TEXT, TEXT]])])
-def test_nothing_to_start_from(start: Any, problem: NASProblem) -> None:
-    """No genotypes, malformed ones, numbers and two in a row are refused."""
-    with pytest.raises(PymooNasError):
-        minimize(problem, EvolutiveNAS(2, 4, sampling=start), ("n_gen", 2), seed=1)
-
-
-@pytest.mark.parametrize("left_out", ["eliminate_duplicates", None])
-def test_duplicates_need_not_be_given(left_out: str | None, problem: NASProblem) -> None:
-    """Without eliminate_duplicates pymoo's algorithms find what they find with ours."""
-    given = {name: operator for name, operator in operators().items() if name != left_out}
-    result = minimize(problem, NSGA2(pop_size=4, **given), ("n_gen", 3), seed=1)
-    expected = minimize(problem, nsga2(4), ("n_gen", 3), seed=1)
-    assert np.array_equal(result.F, expected.F)
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "named"),
-    [
-        (NSGA2(pop_size=4), "sampling"),
-        (NSGA2(pop_size=4, sampling=GenotypeSampling()), "crossover"),
-        (NSGA2(pop_size=4, sampling=GenotypeSampling(), crossover=GenotypeCrossover()), "mutation"),
-        (NSGA2(pop_size=4, sampling=GenotypeSampling(), mutation=GenotypeMutation()), "crossover"),
-        (
-            NSGA2(
-                pop_size=4,
-                sampling=as_column(["8000", "0800"]),
-                crossover=GenotypeCrossover(),
-                mutation=GenotypeMutation(),
-                eliminate_duplicates=False,
-            ),
-            None,
-        ),
-        (
-            NSGA2(
-                pop_size=4,
-                sampling=as_column([GENOTYPE, SPACE.parse("0800")]),
-                crossover=GenotypeCrossover(),
-                mutation=GenotypeMutation(),
-            ),
-            "eliminate_duplicates",
-        ),
-        (
-            NSGA2(pop_size=4, sampling=as_column([GENOTYPE]), eliminate_duplicates=False),
-            "crossover",
-        ),
-        (DE(pop_size=4), "sampling"),
-        (PSO(pop_size=4), "EvolutiveNAS"),
-    ],
-)
-def test_operators_left_out(algorithm: Any, named: str | None, problem: NASProblem) -> None:
-    """Pymoo's operators of numbers are refused by a message that names those to give."""
-    if named is None:
-        assert minimize(problem, algorithm, ("n_gen", 2), seed=1).F.shape[1] == 3
-        return
-    with pytest.raises(PymooNasError, match=named):
-        minimize(problem, algorithm, ("n_gen", 2), seed=1)
-
-
-@pytest.mark.parametrize("changes", [{"crossover": UX()}, {"crossover": NoCrossover()},
-                                     {"mutation": NoMutation()}])  # fmt: skip
-def test_operators_that_only_exchange(changes: dict[str, Any]) -> None:
-    """Pymoo's operators that compute nothing are taken."""
-    assert minimize(Channels(), nsga2(**changes), ("n_gen", 3), seed=1).F.shape[1] == 3
-
-
-def test_a_problem_without_a_space() -> None:
-    """The attribute that is missing is named."""
-
-    class Bare(Channels):
-        def __init__(self) -> None:
-            super().__init__()
-            del self.search_space
-
-    for algorithm in (EvolutiveNAS(2, 4), nsga2()):
-        with pytest.raises(SearchError, match="search_space"):
-            minimize(Bare(), algorithm, ("n_gen", 2), seed=1)
 
 
 def test_genotypes_are_no_numbers() -> None:

@@ -15,7 +15,7 @@ from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import SearchError
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring
 from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame, history_to_frame
+from pymoo_nas.results import front_to_frame, history_to_frame, write_frame
 from pymoo_nas.tournament import DartsTournament
 
 MAKERS = {"EvolutiveNAS": lambda: EvolutiveNAS(4, 10), "NSGA2": lambda: nsga2(10)}
@@ -120,6 +120,8 @@ def test_plots_of_results() -> None:
         for given in (result.F, result.pop, "front.csv", None):
             with pytest.raises(SearchError, match="pass"):
                 plot(given)
+    with pytest.raises(SearchError, match="to write"):
+        write_frame(result, "front.csv")
     other = minimize(problem, nsga2(), ("n_gen", 1), seed=1)
     assert plot_front(other).axes
     assert plot_front(result, kept=result).axes

@@ -1,0 +1,183 @@
+"""What an algorithm starts from and is made of, and what is refused before anything is scored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cheap_problems import Channels, nsga2, operators
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.soo.nonconvex.de import DE
+from pymoo.algorithms.soo.nonconvex.pso import PSO
+from pymoo.core.population import Population
+from pymoo.operators.crossover.nox import NoCrossover
+from pymoo.operators.crossover.ux import UX
+from pymoo.operators.mutation.nom import NoMutation
+from pymoo.optimize import minimize
+
+from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.errors import PymooNasError, SearchError
+from pymoo_nas.given import as_column
+from pymoo_nas.operators import (
+    GenotypeCrossover,
+    GenotypeDuplicates,
+    GenotypeMutation,
+    GenotypeSampling,
+)
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import front_to_frame, history_to_frame
+from pymoo_nas.search_space import CellSpace
+from pymoo_nas.survival import RankSumSurvival
+from pymoo_nas.tournament import CallbackChain, DartsTournament
+
+SPACE = CellSpace()
+TEXT = "8000|0800|0080"
+GENOTYPE = SPACE.parse(TEXT)
+
+
+@pytest.fixture(scope="module")
+def problem() -> NASProblem:
+    """Digits, few images."""
+    return NASProblem("digits", n_images=16)
+
+
+@pytest.fixture(scope="module")
+def result(problem: NASProblem) -> Any:
+    """A small search."""
+    return minimize(problem, EvolutiveNAS(3, 6), ("n_gen", 2), seed=1)
+
+
+STARTS = {
+    "array of texts": np.array([[TEXT], ["0800"], ["8800"]], dtype=object),
+    "population of texts": Population.new("X", as_column([TEXT, "0800", "8800"])),
+    "GenotypeSampling": GenotypeSampling([TEXT, "0800", "8800"]),
+}
+
+
+@pytest.mark.parametrize(
+    "start", [*STARTS.values(), [TEXT, "0800", "8800"], (TEXT, "0800", "8800")]
+)
+def test_evolutive_starts_from_genotypes(start: Any, problem: NASProblem) -> None:
+    """The first generation is what was given, however it is written."""
+    result = minimize(problem, EvolutiveNAS(2, 4, sampling=start), ("n_gen", 2), seed=1)
+    assert history_to_frame(result)["genotype"][:3].tolist() == [TEXT, "0800", "8800"]
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+def test_nsga2_starts_from_texts(start: Any, problem: NASProblem) -> None:
+    """Texts that pymoo takes as they are become parents like genotypes."""
+    algorithm = nsga2(4, sampling=start)
+    result = minimize(problem, algorithm, ("n_gen", 2), seed=1, save_history=True)
+    assert history_to_frame(result)["genotype"][:3].tolist() == [TEXT, "0800", "8800"]
+    assert len(front_to_frame(result)) == len(result.F)
+
+
+@pytest.mark.parametrize("start", [[], ["80x0"], [0.5], np.array([[TEXT, TEXT]])])
+def test_nothing_to_start_from(start: Any, problem: NASProblem) -> None:
+    """No genotypes, malformed ones, numbers and two in a row are refused."""
+    with pytest.raises(PymooNasError):
+        minimize(problem, EvolutiveNAS(2, 4, sampling=start), ("n_gen", 2), seed=1)
+
+
+@pytest.mark.parametrize("left_out", ["eliminate_duplicates", None])
+def test_duplicates_need_not_be_given(left_out: str | None, problem: NASProblem) -> None:
+    """Without eliminate_duplicates pymoo's algorithms find what they find with ours."""
+    given = {name: operator for name, operator in operators().items() if name != left_out}
+    result = minimize(problem, NSGA2(pop_size=4, **given), ("n_gen", 3), seed=1)
+    expected = minimize(problem, nsga2(4), ("n_gen", 3), seed=1)
+    assert np.array_equal(result.F, expected.F)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "named"),
+    [
+        (NSGA2(pop_size=4), "sampling"),
+        (NSGA2(pop_size=4, sampling=GenotypeSampling()), "crossover"),
+        (NSGA2(pop_size=4, sampling=GenotypeSampling(), crossover=GenotypeCrossover()), "mutation"),
+        (NSGA2(pop_size=4, sampling=GenotypeSampling(), mutation=GenotypeMutation()), "crossover"),
+        (
+            NSGA2(
+                pop_size=4,
+                sampling=as_column(["8000", "0800"]),
+                crossover=GenotypeCrossover(),
+                mutation=GenotypeMutation(),
+                eliminate_duplicates=False,
+            ),
+            None,
+        ),
+        (
+            NSGA2(
+                pop_size=4,
+                sampling=as_column([GENOTYPE, SPACE.parse("0800")]),
+                crossover=GenotypeCrossover(),
+                mutation=GenotypeMutation(),
+            ),
+            "eliminate_duplicates",
+        ),
+        (
+            NSGA2(pop_size=4, sampling=as_column([GENOTYPE]), eliminate_duplicates=False),
+            "crossover",
+        ),
+        (DE(pop_size=4), "sampling"),
+        (PSO(pop_size=4), "EvolutiveNAS"),
+    ],
+)
+def test_operators_left_out(algorithm: Any, named: str | None, problem: NASProblem) -> None:
+    """Pymoo's operators of numbers are refused by a message that names those to give."""
+    if named is None:
+        assert minimize(problem, algorithm, ("n_gen", 2), seed=1).F.shape[1] == 3
+        return
+    with pytest.raises(PymooNasError, match=named):
+        minimize(problem, algorithm, ("n_gen", 2), seed=1)
+
+
+@pytest.mark.parametrize("changes", [{"crossover": UX()}, {"crossover": NoCrossover()},
+                                     {"mutation": NoMutation()}])  # fmt: skip
+def test_operators_that_only_exchange(changes: dict[str, Any]) -> None:
+    """Pymoo's operators that compute nothing are taken."""
+    assert minimize(Channels(), nsga2(**changes), ("n_gen", 3), seed=1).F.shape[1] == 3
+
+
+def test_a_problem_without_a_space() -> None:
+    """The attribute that is missing is named."""
+
+    class Bare(Channels):
+        def __init__(self) -> None:
+            super().__init__()
+            del self.search_space
+
+    for algorithm in (EvolutiveNAS(2, 4), nsga2()):
+        with pytest.raises(SearchError, match="search_space"):
+            minimize(Bare(), algorithm, ("n_gen", 2), seed=1)
+
+
+def test_classes_in_place_of_operators() -> None:
+    """Forgotten brackets are named."""
+    classes = {"sampling": GenotypeSampling, "survival": RankSumSurvival,
+               "eliminate_duplicates": GenotypeDuplicates, "callback": DartsTournament}  # fmt: skip
+    for name, given in classes.items():
+        with pytest.raises(SearchError, match=f"{name}={given.__name__}: a class"):
+            EvolutiveNAS(2, 4, **{name: given})
+    for name, given in {"crossover": GenotypeCrossover, "mutation": GenotypeMutation}.items():
+        for algorithm in (EvolutiveNAS(2, 4, **{name: given}), nsga2(**{name: given})):
+            with pytest.raises(SearchError, match=f"{name}={given.__name__}: a class"):
+                minimize(Channels(), algorithm, ("n_gen", 2), seed=1)
+
+
+@pytest.mark.parametrize("callback", [DartsTournament, [DartsTournament()], 3])
+def test_what_is_no_callback(callback: Any) -> None:
+    """A class, a list and a number are refused before anything is scored."""
+    problem = Channels()
+    with pytest.raises(SearchError, match="callback="):
+        minimize(problem, EvolutiveNAS(2, 4), ("n_gen", 2), callback=callback)
+    with pytest.raises(SearchError, match="callback="):
+        CallbackChain(DartsTournament(), callback)
+    assert not problem.seen
+
+
+def test_starting_from_a_result(result: Any, problem: NASProblem) -> None:
+    """A search goes on from the front of another one, without scoring it again."""
+    again = minimize(problem, EvolutiveNAS(3, 6, sampling=result), ("n_gen", 1), seed=2)
+    assert again.algorithm.evaluator.n_eval == 0
+    assert set(front_to_frame(again)["genotype"]) == set(front_to_frame(result)["genotype"])
