@@ -15,7 +15,8 @@ Command:
     python studies/cifar10.py --cifar PATH/cifar10.npz --work cifar10 --optimizers muon \
         --searches ours ranks random --full
 
-AMD EPYC virtual machine, beside other work, of ResNet-18, ResNet-20 0 and ours 1 for a while of two
+AMD EPYC virtual machine; trainings left out the incomplete last batch and kept moving averages in
+batch norms, as versions before did. Beside other work, of ResNet-18, ResNet-20 0 and ours 1 for a while of two
 threads, which makes the minutes uneven. On the short schedule the seed is that of the search (the
 training has 0), on the full one that of the training; ± is the standard deviation over them:
 

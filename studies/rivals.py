@@ -40,6 +40,13 @@ within the best and the median of each score; seconds, without scoring:
     ours, no correlation       5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   92.67 ± 0.19  0.662 ± 0.035  12.3
     te-nas                     5 93.98         ( 1) 93.98          93.98         0.346 ± 0.066  33.2
 
+What the choice by gradients costs beside the scoring, in one run of five searches on 16 cores (Intel
+Xeon, torch 2.11.0+cu130, Python 3.12.3, one thread each, the first 12,000 training images; `--rivals
+"ours, steady gradients" --seeds 5`), seconds of seeds 0 to 4:
+
+    search and choice  199.6  244.3  178.7  168.2  203.3
+    in all             372.6  444.7  378.5  385.8  420.3
+
 "ours" hands over by ranks in the three scores and in size, of all that it scored; "front's best" by
 the sum of ranks in its front. The best of the table is 94.37. What the searches agree on by ranks
 is the cell of six 3×3 convolutions (93.76), in which gradients explode in the depth that is
