@@ -16,9 +16,10 @@ Command:
         --searches ours ranks random --full
 
 AMD EPYC virtual machine; trainings left out the incomplete last batch and kept moving averages in
-batch norms, as versions before did. Beside other work, of ResNet-18, ResNet-20 0 and ours 1 for a while of two
-threads, which makes the minutes uneven. On the short schedule the seed is that of the search (the
-training has 0), on the full one that of the training; ± is the standard deviation over them:
+batch norms, as versions before did. Beside other work, of ResNet-18, ResNet-20 0 and ours 1 for a
+while of two threads, which makes the minutes uneven. On the short schedule the seed is that of the
+search (the training has 0), on the full one that of the training; ± is the standard deviation over
+them:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads;
         accuracy on the 5,000 withheld images, then on the 1,000 test images
