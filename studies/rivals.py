@@ -40,9 +40,9 @@ within the best and the median of each score; seconds, without scoring:
     ours, no correlation       5 93.76 ± 0.00  ( 5) 93.76 ± 0.00   92.67 ± 0.19  0.662 ± 0.035  12.3
     te-nas                     5 93.98         ( 1) 93.98          93.98         0.346 ± 0.066  33.2
 
-What the choice by gradients costs beside the scoring, in one run of five searches on 16 cores (Intel
-Xeon, torch 2.11.0+cu130, Python 3.12.3, one thread each, the first 12,000 training images; `--rivals
-"ours, steady gradients" --seeds 5`), seconds of seeds 0 to 4:
+What the choice by gradients costs beside the scoring, in one run of five searches on 16 cores
+(Intel Xeon, torch 2.11.0+cu130, Python 3.12.3, one thread each, the first 12,000 training images;
+`--rivals "ours, steady gradients" --seeds 5`), seconds of seeds 0 to 4:
 
     search and choice  199.6  244.3  178.7  168.2  203.3
     in all             372.6  444.7  378.5  385.8  420.3
