@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from itertools import islice
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.final import build_final, keeps_limits
 from pymoo_nas.fitted_images import fitted_and_judging, none_to_hold_out, with_validation
 from pymoo_nas.gradient_flow import Steadiness, steadiness
+from pymoo_nas.number_checks import whole
 from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import front_to_frame, read_table
 from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.trainer import Trainer
 from pymoo_nas.training_settings import AUTO, SHORT_EPOCHS, SHORT_STEPS, Settings
@@ -29,6 +32,9 @@ from pymoo_nas.training_warnings import warn_of_tie
 Vector = npt.NDArray[np.float64]
 
 METHODS = ("ranks", "knee", "weights", "gradients", "training")
+
+RANKED = ("genotype", *OBJECTIVES, "flops")
+"""Columns that decide an order by ranks."""
 
 STEADINESS = tuple(field.name for field in fields(Steadiness))
 """Columns that `steady_first` adds."""
@@ -52,18 +58,19 @@ def order_scored(
     larger ones train to a higher accuracy (see studies/rivals.py).
 
     Args:
-        history: see `history_to_frame`.
+        history: see `history_to_frame`; or the result of a search.
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
         max_acts: largest number of values that convolutions and poolings return per image.
 
     Returns:
-        the feasible rows that are not degenerate, each architecture once, with a column
-        ``rank_sum`` (in [0, 4]), ascending.
+        the feasible rows with finite scores that are not degenerate, each architecture once, with a
+        column ``rank_sum`` (in [0, 4]), ascending.
 
     Raises:
-        SearchError: nothing is left.
+        SearchError: nothing is left; or a table without the columns of a history.
     """
+    history = _finite(_table(read_table(history), *RANKED, "feasible", "degenerate"))
     usable = history[history["feasible"] & (history["degenerate"] == "")]
     limits = {"params": max_params, "flops": max_flops, "acts": max_acts}
     kept = _within(usable.drop_duplicates("genotype"), limits)
@@ -101,7 +108,7 @@ def order_front(
     ``PseudoWeights``).
 
     Args:
-        front: see `front_to_frame`.
+        front: see `front_to_frame`; or the result of a search.
         weights: objective → importance, not negative; those left out count 0. Scaled to sum 1.
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
@@ -111,9 +118,10 @@ def order_front(
         the rows with a column ``distance``, ascending.
 
     Raises:
-        SearchError: a front without any that can be judged, limits that nothing keeps, or
-            senseless weights.
+        SearchError: a front without any that can be judged, limits that nothing keeps, senseless
+            weights, or a table without the columns of a front.
     """
+    front = _finite(_table(front if isinstance(front, pd.DataFrame) else front_to_frame(front)))
     judged = front[front["degenerate"] == ""] if "degenerate" in front else front
     kept = _within(judged, {"params": max_params, "flops": max_flops, "acts": max_acts})
     scores = _scaled(kept[list(OBJECTIVES)].to_numpy(float))
@@ -150,10 +158,11 @@ def steady_first(
         were where none is steady.
 
     Raises:
-        SearchError: an empty list, or top below 1.
+        SearchError: an empty list, one without the columns of a history, or top below 1.
     """
-    if ordered.empty or top < 1:
-        raise SearchError(f"{len(ordered)} architectures, top={top}; expected at least one of each")
+    top = whole("top", top)
+    if _table(ordered, "genotype", "activation", "flops").empty:
+        raise SearchError("no architectures to choose from; expected at least one")
     found: list[Steadiness] = []
     for genotype in ordered["genotype"]:
         if sum(one.steady for one in found) == top:
@@ -217,8 +226,9 @@ def try_out(
     Warns:
         UserWarning: the accuracies are equal, or closer than so many images can tell apart.
     """
-    if front.empty or top < 1:
-        raise SearchError(f"{len(front)} architectures, top={top}; expected at least one to try")
+    top = whole("top", top)
+    if _table(front, "genotype").empty:
+        raise SearchError("no architectures to try; expected at least one")
     dataset = problem.dataset
     asked = Settings(epochs, batch_size, augment=dataset.augment, precision=precision, seed=seed)
     settings = _short(dataset, asked)
@@ -239,6 +249,31 @@ def try_out(
     return tried.assign(accuracy=accuracies).sort_values(
         "accuracy", ascending=False, kind="stable", ignore_index=True
     )
+
+
+def _table(given: Any, *columns: str) -> pd.DataFrame:
+    """What was given, which is a table with the scores and further columns.
+
+    Raises:
+        SearchError: something else.
+    """
+    if not isinstance(given, pd.DataFrame):
+        raise SearchError(
+            f"got a {type(given).__name__} for a table; expected history_to_frame(result), "
+            "front_to_frame(result), or what order_scored or order_front returns"
+        )
+    missing = [name for name in (columns or OBJECTIVES) if name not in given]
+    if missing:
+        raise SearchError(
+            f"a table without the columns {', '.join(missing)}; expected history_to_frame(result), "
+            "front_to_frame(result), or what order_scored or order_front returns"
+        )
+    return given
+
+
+def _finite(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose scores are all finite: NaN would have no rank, infinity no scale."""
+    return table[np.isfinite(table[list(OBJECTIVES)].to_numpy(float)).all(axis=1)]
 
 
 def _short(dataset: Dataset, settings: Settings) -> Settings:
@@ -334,9 +369,10 @@ def _checked(weights: Mapping[str, Any]) -> Vector:
     unknown = [name for name in weights if name not in OBJECTIVES]
     if unknown:
         raise SearchError(f"weights of {unknown}; expected some of {', '.join(OBJECTIVES)}")
-    values = np.array([float(weights.get(name, 0.0)) for name in OBJECTIVES])
-    if not (np.isfinite(values).all() and (values >= 0).all() and values.any()):
+    given = [weights.get(name, 0.0) for name in OBJECTIVES]
+    sensible = all(isinstance(value, Real) and 0 <= value < math.inf for value in given)
+    if not sensible or not any(given):
         raise SearchError(
             f"weights {dict(weights)}; expected numbers of at least 0, not all of them 0"
         )
-    return values
+    return np.array(given, dtype=float)

@@ -53,6 +53,8 @@ class TrainedNetwork:
         test_accuracy: fraction of the test images, with the weights that were kept.
         grey_range: levels of 16-bit grey files that became 0 and 255 in training; None where the
             training images were none of those.
+        whole: whether the training images were floats, but whole numbers: integers that 8 bits
+            cannot hold come to that.
     """
 
     network: nn.Module
@@ -66,6 +68,7 @@ class TrainedNetwork:
     folder: Path
     test_accuracy: float
     grey_range: GreyRange | None = FULL_RANGE
+    whole: bool = False
 
     def probabilities(self, images: Any, *, batch_size: int = 256) -> NDArray[np.float32]:
         """The softmax of the logits: (n, n_classes), rows sum to 1.
@@ -156,6 +159,9 @@ class TrainedNetwork:
         Raises:
             DatasetError: they cannot be, or have other channels.
         """
+        if self.whole and images.dtype.kind in "iu" and images.dtype != np.uint8:
+            # Dark images, which 8 bits could hold, are on the scale of the others.
+            images = images.astype(np.float32)
         array = same_type({"given": images}, "images")["given"]
         if str(array.dtype) != self.pixels or array.shape[3] != len(self.mean):
             expected = "uint8 from 0 to 255" if self.pixels == "uint8" else "finite float32"
@@ -173,13 +179,15 @@ _SINGLE = (str, Path, Image.Image, np.ndarray, Tensor)
 
 def describe_images(dataset: Dataset) -> dict[str, Any]:
     """What a network that was trained on a data set takes, as plain values for `DESCRIPTION`."""
+    pixels = dataset.train_images
     return {
         "class_names": list(dataset.class_names),
         "in_channels": dataset.in_channels,
         "image_size": list(dataset.image_size),
-        "pixels": str(dataset.train_images.dtype),
+        "pixels": str(pixels.dtype),
         "mean": dataset.mean.tolist(),
         "std": dataset.std.tolist(),
+        "whole": pixels.dtype != np.uint8 and bool((pixels == np.floor(pixels)).all()),
         "grey_range": None if dataset.grey_range is None else list(dataset.grey_range),
     }
 
@@ -223,6 +231,7 @@ def load_trained(
             folder=folder,
             test_accuracy=float(described["test_accuracy"]),
             grey_range=_grey_range(described),
+            whole=bool(described.get("whole", False)),
         )
     except PymooNasError:
         raise

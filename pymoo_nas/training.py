@@ -27,6 +27,7 @@ from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
 from pymoo_nas.files import DESCRIPTION, WEIGHTS_FILE, save_weights, write_csv, write_json
 from pymoo_nas.origin import design_of, origin_of
+from pymoo_nas.runs import RunFolder
 from pymoo_nas.trained import describe_images
 from pymoo_nas.trainer import Trainer
 from pymoo_nas.training_settings import AUTO, Settings
@@ -142,8 +143,9 @@ def train(
     Raises:
         SearchError: a setting that is out of range.
         DeviceError: an unknown or absent device.
-        RunError: `out` holds weights already, or cannot be made or written to; or `resume` without
-            an interrupted training there, or with another network, data set or settings.
+        RunError: `out` holds weights already, is in use by another process, or cannot be made or
+            written to; or `resume` without an interrupted training there, or with another network,
+            data set or settings.
         DatasetError: too few images per class to hold some out, or no test images.
         NetworkError: a network that cannot take these images or gives another number of classes;
             no network; one whose state no file can hold; or a loss that became infinite or NaN.
@@ -171,16 +173,28 @@ def train(
     folder = _checked_folder(out, overwrite=overwrite, resume=resume)
     with seeded(target, seed):
         trainer = Trainer(network, dataset, settings, target)
-        if folder is not None and resume:
-            started -= restore_state(folder, trainer)
-        elif folder is not None:
-            _make_folder(folder)
-            (folder / STATE_FILE).unlink(missing_ok=True)
-        trainer.run(partial(_keep, folder, trainer, started), progress=progress)
-    network.load_state_dict(trainer.best_state)
+        with _alone(folder, overwrite=overwrite, resume=resume):
+            if folder is not None and resume:
+                started -= restore_state(folder, trainer)
+            elif folder is not None:
+                (folder / STATE_FILE).unlink(missing_ok=True)
+            trainer.run(partial(_keep, folder, trainer, started), progress=progress)
+            training = _tested(trainer, started)
+            if folder is not None:
+                _write_results(folder, training, trainer)
+    kept = trainer.history[trainer.best_epoch - 1]
+    warn_of_gap(kept, len(trainer.fitted), len(trainer.judging[1]))
+    warn_of_unpredicted(training.confusion, balance=balance)
+    return training
+
+
+def _tested(trainer: Trainer, started: float) -> Training:
+    """What a training came to, by the best weights, which the network takes."""
+    trainer.network.load_state_dict(trainer.best_state)
+    dataset = trainer.dataset
     test = trainer.evaluate(dataset.test_images, dataset.test_labels)
     recall, confusion = class_results(dataset.test_labels, test.predictions, dataset.class_names)
-    training = Training(
+    return Training(
         epochs=pd.DataFrame(trainer.history),
         best_epoch=trainer.best_epoch,
         test_accuracy=test.accuracy,
@@ -190,12 +204,6 @@ def train(
         confusion=confusion,
         seconds=time.perf_counter() - started,
     )
-    if folder is not None:
-        _write_results(folder, training, trainer)
-    kept = trainer.history[trainer.best_epoch - 1]
-    warn_of_gap(kept, len(trainer.fitted), len(trainer.judging[1]))
-    warn_of_unpredicted(confusion, balance=balance)
-    return training
 
 
 def _keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) -> None:
@@ -231,6 +239,23 @@ def _checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) ->
             "folder, or --overwrite (overwrite=True)"
         )
     return folder
+
+
+@contextmanager
+def _alone(folder: Path | None, *, overwrite: bool, resume: bool) -> Iterator[None]:
+    """Keep other processes from the folder, which is made unless something is continued there.
+
+    Raises:
+        RunError: another process works on it, or has finished a training since it was checked.
+    """
+    if folder is None or (resume and not folder.is_dir()):
+        yield
+        return
+    if not resume:
+        _make_folder(folder)
+    with RunFolder(folder).locked():
+        _checked_folder(folder, overwrite=overwrite, resume=resume)
+        yield
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +11,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymoo.optimize import minimize
 
-from pymoo_nas import NASProblem
-from pymoo_nas.choice import order_front, order_scored, try_out
+from pymoo_nas import EvolutiveNAS, NASProblem
+from pymoo_nas.choice import order_front, order_scored, steady_first, try_out
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, SearchError
+from pymoo_nas.results import front_to_frame, history_to_frame
 
 
 def front_of(*scores: tuple[float, float, float]) -> pd.DataFrame:
@@ -170,8 +173,49 @@ def test_short_training() -> None:
     assert tried["genotype"].tolist() == ["8,0,0,0", "0,0,0,8"]
     assert plans == [plans[0]]
     assert "1293 images, batch size 64: 21 steps per epoch, 2 epochs" in plans[0]
-    with pytest.raises(SearchError, match="at least one to try"):
+    with pytest.raises(SearchError, match="at least one"):
         try_out(front[:0], problem)
+
+
+def test_the_result_of_a_search_is_ordered() -> None:
+    """A result is taken for its history, or for its front."""
+    problem = NASProblem("digits", n_images=4)
+    result = minimize(problem, EvolutiveNAS(2, 4), ("n_gen", 1), seed=1)
+    assert order_scored(result).equals(order_scored(history_to_frame(result)))
+    assert order_front(result).equals(order_front(front_to_frame(result)))
+
+
+@pytest.mark.parametrize("order", [order_scored, order_front])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_that_are_not_finite_are_not_chosen(
+    order: Callable[[pd.DataFrame], pd.DataFrame], bad: float
+) -> None:
+    """A row with NaN or infinity is left out, and the others are ordered as without it."""
+    rows = HISTORY[:4]
+    expected = order(rows[1:])
+    assert order(rows.assign(ntk=[bad, *rows["ntk"][1:]])).equals(expected)
+
+
+DIGITS = NASProblem("digits", n_images=2)
+
+MISTAKES: dict[str, Callable[[], Any]] = {
+    "no flops": lambda: order_scored(HISTORY.drop(columns="flops")),
+    "a front": lambda: order_scored(CORNERS),
+    "no scores": lambda: order_front(HISTORY[["genotype", "params"]]),
+    "a path": lambda: order_front("front.csv"),  # type: ignore[arg-type]
+    "a text as weight": lambda: order_front(CORNERS, weights={"ntk": "2"}),  # type: ignore[dict-item]
+    "no genotypes": lambda: try_out(HISTORY[["ntk"]], DIGITS),
+    "one and a half": lambda: try_out(HISTORY, DIGITS, top=1.5),  # type: ignore[arg-type]
+    "two and a half": lambda: steady_first(HISTORY, DIGITS, top=2.5),  # type: ignore[arg-type]
+    "no activation": lambda: steady_first(HISTORY[["ntk"]], DIGITS),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_what_is_no_table_of_candidates_is_refused(name: str) -> None:
+    """Missing columns, other things than tables and broken numbers are mistakes of the caller."""
+    with pytest.raises(SearchError):
+        MISTAKES[name]()
 
 
 def digits(n_train: int) -> Dataset:

@@ -15,7 +15,7 @@ from small_training import small_dataset, small_network
 from torch import nn
 
 from pymoo_nas.counts import count_parameters
-from pymoo_nas.datasets import Dataset
+from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.evaluation import evaluate
 from pymoo_nas.final import build_final
@@ -247,3 +247,26 @@ def test_no_description(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "training.json").write_text(text, "utf-8")
     with pytest.raises(RunError, match=message):
         load_trained(tmp_path)
+
+
+def test_dark_images_of_a_deep_scale(tmp_path: Path) -> None:
+    """A batch of integers that 8 bits could hold is read on the scale of the training images."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 4096, (20, 8, 8), dtype=np.int16)
+    images[:10] //= 64
+    data = load_dataset((images, np.arange(20) // 10))
+    train(build_model("0,8,0,0", data), data, epochs=1, batch_size=8, out=tmp_path)
+    trained = load_trained(tmp_path)
+    dark = trained.probabilities(images[:3])
+    np.testing.assert_allclose(dark, trained.probabilities(images)[:3], rtol=1e-4)
+    for other in (np.zeros((1, 8, 8), np.uint8), np.full((1, 8, 8), 10**39)):
+        with pytest.raises(DatasetError):
+            trained.probabilities(other)
+
+
+def test_integers_are_not_fractions(tmp_path: Path) -> None:
+    """A network of images between 0 and 1 refuses integers from 0 to 255."""
+    data = load_dataset((np.random.default_rng(0).random((20, 8, 8)), np.arange(20) % 2))
+    train(build_model("0,8,0,0", data), data, epochs=1, batch_size=8, out=tmp_path)
+    with pytest.raises(DatasetError, match="trained on finite float32"):
+        load_trained(tmp_path).probabilities(np.full((1, 8, 8), 200))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pymoo_nas import training
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import WEIGHTS_FILE, copy_state, load_weights
+from pymoo_nas.runs import LOCK, RunFolder
 from pymoo_nas.trainer import Trainer
 from pymoo_nas.training import train
 from pymoo_nas.training_state import STATE_FILE
@@ -25,7 +26,8 @@ from pymoo_nas.training_state import STATE_FILE
 pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
 """Trainings of a moment need not know every class."""
 
-ALL_FILES = {WEIGHTS_FILE, "training.csv", "recall.csv", "confusion.csv", "training.json"}
+ALL_FILES = {WEIGHTS_FILE, "training.csv", "recall.csv", "confusion.csv", "training.json", LOCK}
+INTERRUPTED = {WEIGHTS_FILE, "training.csv", STATE_FILE, LOCK}
 
 
 class InterruptedNetwork(nn.Module):
@@ -159,7 +161,12 @@ def test_interrupt_leaves_the_best_weights_so_far(tmp_path: Path) -> None:
     network = InterruptedNetwork(at=1 + 3 + 3 + 2)  # the trial pass, two epochs, one step
     with pytest.raises(KeyboardInterrupt):
         train(network, dataset, out=tmp_path, **options)
-    assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS_FILE, "training.csv", STATE_FILE}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        WEIGHTS_FILE,
+        "training.csv",
+        STATE_FILE,
+        LOCK,
+    }
     assert len(pd.read_csv(tmp_path / "training.csv")) == 2
 
     # The network holds one step more than the file, which is that of the second epoch.
@@ -177,4 +184,21 @@ def test_interrupted_overwrite_leaves_no_results_of_other_weights(tmp_path: Path
     assert {path.name for path in tmp_path.iterdir()} == ALL_FILES
     with pytest.raises(KeyboardInterrupt):
         train(InterruptedNetwork(at=6), small_dataset(), out=tmp_path, **options)
-    assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS_FILE, "training.csv", STATE_FILE}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        WEIGHTS_FILE,
+        "training.csv",
+        STATE_FILE,
+        LOCK,
+    }
+
+
+def test_one_training_at_a_time(tmp_path: Path) -> None:
+    """A folder in which another process trains is refused, and nothing in it changes."""
+    with RunFolder(tmp_path).locked():
+        for how in ({}, {"overwrite": True}):
+            with pytest.raises(RunError, match="in use by another process"):
+                train(small_network(), small_dataset(), epochs=1, out=tmp_path, **how)
+        assert {path.name for path in tmp_path.iterdir()} == {LOCK}
+    train(small_network(), small_dataset(), epochs=1, out=tmp_path)
+    with RunFolder(tmp_path).locked(), pytest.raises(RunError, match="in use by another process"):
+        train(small_network(), small_dataset(), epochs=1, out=tmp_path, resume=True)
