@@ -35,6 +35,7 @@ from pymoo_nas.cli_options import (
 )
 from pymoo_nas.counts import Counts
 from pymoo_nas.errors import SearchError
+from pymoo_nas.files import in_shell
 from pymoo_nas.gradient_flow import Steadiness
 from pymoo_nas.runs import Choice, RunFolder
 from pymoo_nas.search_space import CellSpace
@@ -143,7 +144,7 @@ def choose(
     console.print(f"chosen: {chosen}", highlight=False, soft_wrap=True)
     for path in folder.draw("cell.png"):
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    console.print(f"next: pymoo-nas train {run}", highlight=False, soft_wrap=True)
+    console.print(f"next: pymoo-nas train {in_shell(run)}", highlight=False, soft_wrap=True)
 
 
 def _method(ctx: typer.Context, folder: RunFolder, by: str | None, weights: list[str]) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from pymoo_nas.augmentation import AUGMENTATIONS
 from pymoo_nas.datasets import DATASET_NAMES, MAX_IMAGE_SIZE, height_and_width
 from pymoo_nas.errors import DatasetError, SearchError
+from pymoo_nas.image_folders import refuse_among_classes
 from pymoo_nas.operations import PAPER_OPERATIONS, operation_table
 from pymoo_nas.search_space import REDUCTIONS, CellSpace, SearchSpace
 from pymoo_nas.spaces import space_from_settings
@@ -196,6 +197,17 @@ def absolute_dataset(dataset: str) -> str:
     if dataset.lower() in DATASET_NAMES:  # a name goes before a path
         return dataset
     return str(Path(dataset).resolve()) if os.path.exists(dataset) else dataset
+
+
+def refuse_among_images(target: Path, dataset: str) -> None:
+    """Refuse a folder to be written that would become a class of the data set's.
+
+    Raises:
+        DatasetError: see `refuse_among_classes`.
+    """
+    source = Path(dataset).expanduser()
+    if dataset.lower() not in DATASET_NAMES and os.path.isdir(source):
+        refuse_among_classes(target, source)
 
 
 def show_warning(message: Any, *_: Any, **__: Any) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from pymoo_nas.cli_options import Device, complain, terminal
 from pymoo_nas.errors import DatasetError, RunError
-from pymoo_nas.files import write_csv
+from pymoo_nas.files import expanded, in_unicode, write_csv
 from pymoo_nas.image_folders import find_images
 from pymoo_nas.image_reading import HALF, read_images
 from pymoo_nas.trained import TrainedNetwork, load_trained
@@ -59,7 +59,7 @@ def predict(
     _show(table)
     if out is not None:
         try:
-            write_csv(out, table)
+            write_csv(expanded(out), table)
         except OSError as error:
             raise RunError(f"{out} cannot be written ({error}); choose another --out") from error
         terminal().print(f"wrote {out}", highlight=False, soft_wrap=True)
@@ -94,7 +94,7 @@ def _named(
         return
     probabilities = network.probabilities(list(read.images.values()))
     for path, shares in zip(read.images, probabilities, strict=True):
-        row: dict[str, Any] = {"image": str(path)}
+        row: dict[str, Any] = {"image": in_unicode(path)}
         for place, label in enumerate(np.argsort(-shares, kind="stable")[:n_named], start=1):
             suffix = "" if place == 1 else f"_{place}"
             row[f"class{suffix}"] = network.class_names[label]

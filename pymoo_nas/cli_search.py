@@ -37,6 +37,7 @@ from pymoo_nas.cli_options import (
     checked_augment,
     complain,
     is_given,
+    refuse_among_images,
     refuse_given,
     search_space_of,
     terminal,
@@ -44,6 +45,7 @@ from pymoo_nas.cli_options import (
 from pymoo_nas.data_summary import describe_data
 from pymoo_nas.ending import nothing_found
 from pymoo_nas.errors import SearchError, WorkerError
+from pymoo_nas.files import in_shell
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import front_to_frame
@@ -146,7 +148,7 @@ def search(
     search_space = search_space_of(ctx, space, operations, cells, reduction)
     given = [name for name in ctx.params if is_given(ctx, name)]
     if resume is not None and threads is None:
-        threads = RunFolder(resume).config().get("threads")  # the last bits depend on it
+        threads = RunFolder(resume).threads()  # the last bits depend on it
     scoring = _workers(workers, dask, threads, candidate_seconds)
     if resume is not None:
         folder = RunFolder(resume)
@@ -162,6 +164,7 @@ def search(
         return
     folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
     problem = NASProblem(**arguments, search_space=search_space, download=download)
+    refuse_among_images(folder.path, str(arguments["dataset"]))
     if not overwrite:
         folder.check_free()  # before a lock is put into a folder that is not ours
     # The workers first: where they cannot be had, an old run must not be replaced.
@@ -236,14 +239,14 @@ def _run(search: Search, workers: Workers | None, minutes: float | None) -> None
             path = search.folder.path
             complain(
                 f"interrupted; {search.generations_done} generations are kept in {path}; continue "
-                f"with: pymoo-nas search --resume {path}"
+                f"with: pymoo-nas search --resume {in_shell(path)}"
             )
             raise typer.Exit(130) from None
     if search.algorithm.has_next():
         console.print(
             f"{minutes:g} minutes have passed: {search.generations_done} of "
             f"{search.settings.generations} generations; continue with: pymoo-nas search --resume "
-            f"{search.folder.path}",
+            f"{in_shell(search.folder.path)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -300,4 +303,6 @@ def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
     console.print(table)
     for path in folder.draw():
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    console.print(f"next: pymoo-nas choose {folder.path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"next: pymoo-nas choose {in_shell(folder.path)}", highlight=False, soft_wrap=True
+    )

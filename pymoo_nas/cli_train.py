@@ -33,6 +33,7 @@ from pymoo_nas.cli_options import (
     complain,
     is_given,
     number_or_auto,
+    refuse_among_images,
     refuse_given,
     terminal,
 )
@@ -40,6 +41,7 @@ from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.data_summary import describe_data
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.files import expanded, in_shell
 from pymoo_nas.final import build_final, choose_cells, keeps_limits
 from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.origin import cells_in_words, design_of
@@ -123,6 +125,7 @@ def train(
         "data_dir": data_dir,
         "download": download,
     }
+    asked: dict[str, Any] = {}
     if run is not None:
         refuse_given(ctx, OF_MODEL, f"with {run}, a run that knows its own")
         asked = {name: value for name, value in places.items() if is_given(ctx, name)}
@@ -136,12 +139,14 @@ def train(
         network = build_model(title, images, space=space, seed=seed)
     shown = checked_augment(augment) or images.augment
     terminal().print(describe_data(images, shown, validation), highlight=False, soft_wrap=True)
-    target = out
+    target = None if out is None else expanded(out)
     if target is None and run is not None:
         again = overwrite or resume
         target = RunFolder(run).place_of(design_of(network), again=again)
     elif target is None:
         target = Path("runs") / title.translate(IN_FOLDERS)
+    if run is None or "dataset" in asked:
+        refuse_among_images(target, dataset)
     sample = images.normalized(images.train_images[:1])
     terminal().print(
         f"{title}: {count_parameters(network):,} parameters, "
@@ -174,7 +179,9 @@ def train(
     _report(trained, target)
     if images.train_images.dtype == np.uint8:  # files hold no other pixels
         place = target if run is None or out is not None else run
-        terminal().print(f"next: pymoo-nas predict {place} IMAGES", highlight=False, soft_wrap=True)
+        terminal().print(
+            f"next: pymoo-nas predict {in_shell(place)} IMAGES", highlight=False, soft_wrap=True
+        )
 
 
 def _interrupted(target: Path) -> None:
@@ -244,7 +251,7 @@ def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tupl
             "to take the later ones in",
             stacklevel=3,
         )
-    given = map(space.parse, choice.genotypes)
+    given = folder.chosen(space.parse) or []
     chosen = list(islice(cycle(given), cells or choice.n_cells or space.n_cells))
     if not keeps_limits(chosen, problem):
         raise SearchError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,10 +60,38 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder for ``~``, which shells leave alone in ``--out=~/run``."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # of a user that there is not
+        return Path(path)
+
+
+def in_unicode(name: str | Path) -> str:
+    r"""A name in a file system as text that can be written: a byte that is no UTF-8 as ``\xe9``.
+
+    >>> in_unicode("caf\udce9/1.png")
+    'caf\\xe9/1.png'
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def in_shell(path: str | Path) -> str:
+    """A path as one word of a command line that a user may copy.
+
+    >>> in_shell("my runs/digits"), in_shell("-x"), in_shell("runs/digits")
+    ("'my runs/digits'", './-x', 'runs/digits')
+    """
+    text = str(path)
+    return shlex.quote(f".{os.sep}{text}" if text.startswith("-") else text)
+
+
 def write_csv(path: Path, table: pd.DataFrame, *, index: bool = False) -> None:
     """Write a table; floats are written so that they read back to the bit."""
     with atomic_write(path) as temporary:
-        table.to_csv(temporary, index=index)
+        # Of a relative path pandas would take a tilde for the home folder.
+        table.to_csv(temporary.absolute(), index=index)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -73,7 +102,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """
     text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False)
     with atomic_write(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # A path may hold bytes that are no UTF-8; such an escape is JSON's own, and read back.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_object(path: Path, absent: str, again: str) -> dict[str, Any]:

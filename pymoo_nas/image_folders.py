@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pymoo_nas.errors import DatasetError
+from pymoo_nas.files import expanded, in_unicode
 from pymoo_nas.image_files import Reading, Splits
 from pymoo_nas.image_reading import EXTENSIONS, FULL_RANGE, HALF, FilesRead, read_image_set
 
@@ -95,7 +96,27 @@ def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
             [p if grey or p.ndim == 3 else np.dstack([p, p, p]) for p in chosen.values()]
         )
     reading = _reading(folder, parts, read)
-    return Splits(**arrays, class_names=names, reading=reading, channels="last")
+    class_names = [in_unicode(name) for name in names]
+    return Splits(**arrays, class_names=class_names, reading=reading, channels="last")
+
+
+def refuse_among_classes(target: Path, folder: Path) -> None:
+    """Refuse to write into an image folder where each folder is a class.
+
+    Args:
+        target: a folder that is to be made, or exists.
+        folder: of images, see `read_image_folder`.
+
+    Raises:
+        DatasetError: the images could not be read again, as `target` would be a class of them.
+    """
+    place = Path(os.path.realpath(target))
+    for part in _parts(folder).values():
+        if place.is_relative_to(os.path.realpath(part)):
+            raise DatasetError(
+                f"folder {target} would lie in {part}, where every folder is a class of images; "
+                "give an --out elsewhere"
+            )
 
 
 def find_images(path: Path) -> list[Path]:
@@ -104,6 +125,7 @@ def find_images(path: Path) -> list[Path]:
     Raises:
         DatasetError: nothing there, or a folder without image files.
     """
+    path = expanded(path)
     if not os.path.exists(path):
         raise DatasetError(f"image {path}: no such file or folder; expected one or the other")
     if not path.is_dir():

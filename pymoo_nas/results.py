@@ -157,8 +157,12 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         raise RunError(f"{path}: no such file; expected what pymoo-nas search writes")
     try:
         # Genotypes such as 0804 would be taken for numbers, the word "nan" for a missing value.
+        # Of a path pandas would take a tilde for the home folder, which absolute ones have not.
         frame = pd.read_csv(
-            path, dtype=HISTORY_TYPES, keep_default_na=False, na_values={"alpha": [""]}
+            path.absolute(),
+            dtype=HISTORY_TYPES,
+            keep_default_na=False,
+            na_values={"alpha": [""]},
         )
     except (ValueError, OverflowError) as error:
         raise RunError(f"{path}: damaged or no such table ({error}); search again") from error

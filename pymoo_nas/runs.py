@@ -14,6 +14,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from itertools import count, cycle, islice
 from pathlib import Path
@@ -27,9 +28,10 @@ from matplotlib.figure import Figure
 from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
 from pymoo_nas.datasets import DATASET_NAMES
-from pymoo_nas.errors import DatasetError, RunError
-from pymoo_nas.files import DESCRIPTION, read_object, write_json
+from pymoo_nas.errors import DatasetError, GenotypeError, RunError
+from pymoo_nas.files import DESCRIPTION, expanded, in_shell, read_object, write_json
 from pymoo_nas.genotype import Genotype
+from pymoo_nas.number_checks import whole
 from pymoo_nas.origin import cells_in_words, title_of
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, save_figure
 from pymoo_nas.problem import NASProblem
@@ -73,7 +75,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
 
     def create(self, *, overwrite: bool = False) -> None:
         """Make the folder, or refuse one that holds a run.
@@ -187,6 +189,17 @@ class RunFolder:
         )
         return read_object(self.path / CONFIG, absent, "search again")
 
+    def threads(self) -> int | None:
+        """Threads of torch's that the search had; None where that is not known.
+
+        Raises:
+            RunError: no run there, or a damaged file.
+        """
+        threads = self.config().get("threads")
+        if threads is None:
+            return None
+        return whole(f"{self.path / CONFIG}: threads", threads, error=RunError)
+
     def front(self) -> pd.DataFrame:
         """The front, best rank sum first."""
         return read_frame(self.path / FRONT)
@@ -236,11 +249,29 @@ class RunFolder:
             if not genotypes or not all(isinstance(text, str) for text in genotypes):
                 raise TypeError("genotypes are no texts")
             numbers = {name: kept.get(name) for name in ("n_cells", "generations")}
-            if any(type(value) not in (int, type(None)) for value in numbers.values()):
-                raise TypeError(f"numbers are none: {numbers}")
+            for name, value in numbers.items():
+                if value is not None:
+                    whole(name, value, error=RunError)
             return Choice(genotypes, str(kept.get("by", "")), **numbers)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, RunError) as error:
             raise RunError(f"{path}: damaged ({error}); {again}") from error
+
+    def chosen(self, parse: Callable[[str], Any]) -> list[Any] | None:
+        """The genotypes of the choice; None where nothing has been chosen.
+
+        Args:
+            parse: text → genotype, of the run's search space.
+
+        Raises:
+            RunError: a damaged file, or texts that spell no genotype.
+        """
+        choice = self.choice()
+        if choice is None:
+            return None
+        try:
+            return [parse(text) for text in choice.genotypes]
+        except GenotypeError as error:
+            raise RunError(f"{self.path / CHOICE}: {error}; choose again, or remove it") from error
 
     def trained(self) -> Path | None:
         """The folder of the final network that was trained; of the chosen one after a choice.
@@ -264,7 +295,7 @@ class RunFolder:
             raise RunError(
                 f"{self.path}: the network that was chosen is not trained yet "
                 f"({cells_in_words(choice.genotypes)}; trained: {names}); train it with pymoo-nas "
-                f"train {self.path}, or name the folder of the training that is meant"
+                f"train {in_shell(self.path)}, or name the folder of the training that is meant"
             )
         return fitting[-1]
 
@@ -324,7 +355,7 @@ class RunFolder:
                 raise
             raise DatasetError(
                 f"{error}; where the images of {self.path} have moved to PATH: pymoo-nas search "
-                f"PATH --resume {self.path}, or train --dataset PATH"
+                f"PATH --resume {in_shell(self.path)}, or train --dataset PATH"
             ) from error
         except TypeError as error:
             raise RunError(
@@ -360,12 +391,11 @@ class RunFolder:
         return written
 
     def _cell_figure(self, settings: Mapping[str, Any], front: pd.DataFrame) -> Figure | None:
-        choice = self.choice()
-        drawn = front["genotype"].tolist() if choice is None else choice.genotypes
-        if settings.get("space") != "cell" or not drawn:
+        if settings.get("space") != "cell":
             return None
-        cell = Genotype.parse(drawn[0], len(settings["operations"]))
-        return plot_cell(cell, settings["operations"])
+        parse = partial(Genotype.parse, n_operations=len(settings["operations"]))
+        drawn = self.chosen(parse) or [parse(text) for text in front["genotype"][:1]]
+        return plot_cell(drawn[0], settings["operations"]) if drawn else None
 
 
 def _is_of(network: Mapping[str, Any] | None, genotypes: Sequence[str]) -> bool:

@@ -226,7 +226,7 @@ def resume(
         RunError: see `Search.continued`; or another process works on the folder.
     """
     folder = RunFolder(path)
-    threads = folder.config().get("threads")  # the last bits depend on it
+    threads = folder.threads()  # the last bits depend on it
     with folder.locked(), threads_set(threads):
         search = Search.continued(folder, generations=generations, problem=problem)
         with warnings.catch_warnings():

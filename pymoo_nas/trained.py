@@ -19,7 +19,7 @@ from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import DatasetError, PymooNasError, RunError
 from pymoo_nas.evaluation import logits_of
-from pymoo_nas.files import DESCRIPTION, load_weights, read_object
+from pymoo_nas.files import DESCRIPTION, expanded, load_weights, read_object
 from pymoo_nas.image_arrays import channels_last, normalize, resize, same_type
 from pymoo_nas.image_folders import find_images
 from pymoo_nas.image_reading import (
@@ -209,7 +209,7 @@ def load_trained(
         DeviceError: an unknown or absent device.
     """
     target = resolve_device(device)
-    folder = Path(folder)
+    folder = expanded(folder)
     if not os.path.exists(folder / DESCRIPTION):
         folder = RunFolder(folder).trained() or folder
     absent = (

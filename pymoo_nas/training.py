@@ -25,7 +25,14 @@ from pymoo_nas.datasets import DatasetSource, load_dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
-from pymoo_nas.files import DESCRIPTION, WEIGHTS_FILE, save_weights, write_csv, write_json
+from pymoo_nas.files import (
+    DESCRIPTION,
+    WEIGHTS_FILE,
+    expanded,
+    save_weights,
+    write_csv,
+    write_json,
+)
 from pymoo_nas.origin import design_of, origin_of
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.trained import describe_images
@@ -225,7 +232,7 @@ def _checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) ->
         if resume:
             raise RunError("resume without a folder; expected out=, where the training was written")
         return None
-    folder = Path(out)
+    folder = expanded(out)
     if resume:
         return folder
     if (folder / STATE_FILE).exists() and not overwrite:

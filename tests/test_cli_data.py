@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from command_line import TINY, Run
+from command_line import ONE, TINY, Run
+from made_images import make_folder
 from small_training import small_dataset
 
 from pymoo_nas.runs import RunFolder
+
+pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
+"""Trainings of a moment need not know every class."""
 
 
 def write_images(path: Path, n_train: int = 48, n_classes: int = 3) -> None:
@@ -112,3 +120,71 @@ def test_front_that_cannot_be_judged(searched: Run) -> None:
         assert (code, "can be judged" in err) == (2, True)
     code, _, err = searched("train", "run", "--epochs", "1")
     assert (code, "no architecture in the front that can be judged" in err) == (2, True)
+
+
+def test_no_run_among_the_classes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is not written where it would be a class of its own images; nothing is made."""
+    folder = make_folder(Path("photos").resolve())
+    monkeypatch.chdir(folder)
+    for arguments in (
+        ("search", ".", *ONE, "--images", "4"),
+        ("search", "../photos", *ONE, "--images", "4", "--out", "a/run"),
+        ("train", "--model", "0,8,0,0", "--dataset", ".", "--epochs", "1"),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert "every folder is a class" in err
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
+
+
+def test_a_run_beside_the_parts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run beside train/ and test/ is no class."""
+    for part in ("train", "test"):
+        make_folder(Path("photos") / part)
+    monkeypatch.chdir("photos")
+    code, _, err = run("train", "--model", "0,8,0,0", "--dataset", ".", "--epochs", "1")
+    assert (code, "every folder is a class" in err) == (0, False)
+
+
+def test_names_that_are_no_unicode(run: Run) -> None:
+    """Folders and files whose names are no UTF-8 are searched, trained on and predicted."""
+    root = Path(os.fsdecode(b"caf\xe9"))
+    try:
+        make_folder(root, classes=os.fsdecode(b"t\xe9"))
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    sizes = ("--image-size", "8")
+    assert run("search", str(root), *ONE, "--images", "4", *sizes, "--out", "run")[0] == 0
+    assert run("train", "run", "--epochs", "1")[0] == 0
+    code, out, _ = run("predict", "run", str(root), "--out", "table.csv")
+    assert code == 0
+    assert "caf\\xe9" in out
+    table = pd.read_csv("table.csv")
+    assert set(table["class"]) <= {"t", "\\xe9"}
+    assert table["image"][0].startswith("caf\\xe9/")
+
+
+def test_a_terminal_without_these_letters(tmp_path: Path) -> None:
+    """What the encoding of the output lacks is written as an escape."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pymoo_nas", "operations"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"16 \\u2192 16" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["~/run", "~no-such-user/run"])
+def test_the_home_folder(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A tilde is the home folder, as in names of data sets; of no user, a folder of that name."""
+    home = Path("home").resolve()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    assert run("search", *ONE, "--images", "4", f"--out={name}")[0] == 0
+    assert run("choose", name)[0] == 0
+    expected = home / "run" if name == "~/run" else Path(name).resolve()
+    assert (expected / "choice.json").exists()
+    assert Path("~").exists() is False

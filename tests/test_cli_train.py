@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -257,3 +258,14 @@ def test_batch_size_and_epochs_of_the_command_line(run: Run, finished: Path) -> 
                 code, _, err = run(*command, option, value)
                 assert (code, err.count("\n")) == (2, 1)
                 assert f"{option} {value}; expected a whole number from 1, or auto" in err
+
+
+@pytest.mark.parametrize("name", ["my runs", "-x", "a;b"])
+def test_the_next_command_can_be_copied(run: Run, finished: Path, name: str) -> None:
+    """The last line of a command is one that a shell takes, whatever the folder is called."""
+    shutil.copytree(finished, f"./{name}")
+    code, out, _ = run("choose", f"./{name}", "--by", "knee")
+    assert code == 0
+    program, command, folder = shlex.split(out.splitlines()[-1].removeprefix("next: "))
+    assert (program, command, Path(folder)) == ("pymoo-nas", "train", Path(name))
+    assert not folder.startswith("-")

@@ -241,6 +241,8 @@ def _same_values(one: bytes, other: bytes) -> bool:
         {"genotypes": []},
         {"genotypes": ["8000|"]},
         {"genotypes": ["9" * 5000]},
+        {"genotypes": ["8000"], "n_cells": -2},
+        {"genotypes": ["8000"], "n_cells": 0},
         [],
         "8000",
     ],
@@ -252,6 +254,7 @@ def test_made_up_choice(run: Run, finished: Path, values: Any) -> None:
     code, _, err = run("train", "run", "--epochs", "1")
     assert code == 2, err
     assert err.startswith("error: ")
+    assert "choice.json" in err
     assert not Path("run/final").exists()
 
 
@@ -262,3 +265,14 @@ def test_names_of_folders(run: Run, finished: Path, name: str) -> None:
     assert run("plot", f"./{name}")[0] == 0
     assert run("choose", f"./{name}")[0] == 0
     assert RunFolder(name).choice()
+
+
+@pytest.mark.parametrize("threads", ["1", 0, -3, 1.5, [1]])
+def test_made_up_threads(run: Run, finished: Path, threads: Any) -> None:
+    """A number of threads that is none is refused by name."""
+    shutil.copytree(finished, "run")
+    config = json.loads(Path("run/config.json").read_text("utf-8"))
+    Path("run/config.json").write_text(json.dumps({**config, "threads": threads}), "utf-8")
+    code, _, err = run("search", "--resume", "run")
+    assert code == 2
+    assert "threads" in err
