@@ -273,7 +273,8 @@ def _table(given: Any, *columns: str) -> pd.DataFrame:
 
 def _finite(table: pd.DataFrame) -> pd.DataFrame:
     """The rows whose scores are all finite: NaN would have no rank, infinity no scale."""
-    return table[np.isfinite(table[list(OBJECTIVES)].to_numpy(float)).all(axis=1)]
+    finite: pd.DataFrame = table[np.isfinite(table[list(OBJECTIVES)].to_numpy(float)).all(axis=1)]
+    return finite
 
 
 def _short(dataset: Dataset, settings: Settings) -> Settings:
@@ -369,7 +370,7 @@ def _checked(weights: Mapping[str, Any]) -> Vector:
     unknown = [name for name in weights if name not in OBJECTIVES]
     if unknown:
         raise SearchError(f"weights of {unknown}; expected some of {', '.join(OBJECTIVES)}")
-    given = [weights.get(name, 0.0) for name in OBJECTIVES]
+    given: list[Any] = [weights.get(name, 0.0) for name in OBJECTIVES]
     sensible = all(isinstance(value, Real) and 0 <= value < math.inf for value in given)
     if not sensible or not any(given):
         raise SearchError(
