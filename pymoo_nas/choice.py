@@ -371,7 +371,7 @@ def _checked(weights: Mapping[str, Any]) -> Vector:
     if unknown:
         raise SearchError(f"weights of {unknown}; expected some of {', '.join(OBJECTIVES)}")
     given: list[Any] = [weights.get(name, 0.0) for name in OBJECTIVES]
-    sensible = all(isinstance(value, Real) and 0 <= value < math.inf for value in given)
+    sensible = all(isinstance(value, Real) and 0 <= float(value) < math.inf for value in given)
     if not sensible or not any(given):
         raise SearchError(
             f"weights {dict(weights)}; expected numbers of at least 0, not all of them 0"
