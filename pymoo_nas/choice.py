@@ -262,18 +262,21 @@ def _table(given: Any, *columns: str) -> pd.DataFrame:
             f"got a {type(given).__name__} for a table; expected history_to_frame(result), "
             "front_to_frame(result), or what order_scored or order_front returns"
         )
-    missing = [name for name in (columns or OBJECTIVES) if name not in given]
+    table: pd.DataFrame = given
+    missing = [name for name in (columns or OBJECTIVES) if name not in table]
     if missing:
         raise SearchError(
             f"a table without the columns {', '.join(missing)}; expected history_to_frame(result), "
             "front_to_frame(result), or what order_scored or order_front returns"
         )
-    return given
+    return table
 
 
 def _finite(table: pd.DataFrame) -> pd.DataFrame:
     """The rows whose scores are all finite: NaN would have no rank, infinity no scale."""
-    return table[np.isfinite(table[list(OBJECTIVES)].to_numpy(float)).all(axis=1)]
+    finite = np.isfinite(table[list(OBJECTIVES)].to_numpy(float)).all(axis=1)
+    kept: pd.DataFrame = table[finite]
+    return kept
 
 
 def _short(dataset: Dataset, settings: Settings) -> Settings:
@@ -370,7 +373,7 @@ def _checked(weights: Mapping[str, Any]) -> Vector:
     if unknown:
         raise SearchError(f"weights of {unknown}; expected some of {', '.join(OBJECTIVES)}")
     given = [weights.get(name, 0.0) for name in OBJECTIVES]
-    sensible = all(isinstance(value, Real) and 0 <= value < math.inf for value in given)
+    sensible = all(isinstance(value, Real) and 0 <= float(value) < math.inf for value in given)
     if not sensible or not any(given):
         raise SearchError(
             f"weights {dict(weights)}; expected numbers of at least 0, not all of them 0"
