@@ -15,7 +15,7 @@ from pymoo_nas.calibration import is_out_of_memory
 from pymoo_nas.checks import check_network
 from pymoo_nas.counts import Counts, count_all, count_parameters
 from pymoo_nas.devices import seeded
-from pymoo_nas.errors import NetworkError, OperationError
+from pymoo_nas.errors import MemoryLimitError, NetworkError, OperationError
 from pymoo_nas.scores import worst_scores
 from pymoo_nas.scoring import NO_MEMORY, Probe, Scores, score_builds
 from pymoo_nas.search_space import SearchSpace
@@ -65,8 +65,8 @@ class CandidateScorer:
     def score(self, genotype: Any, *, check: bool = False) -> Scores:
         """Score one genotype, never raising for what the genotype spells.
 
-        A genotype over a limit, not connected, or that cannot be built gets the worst scores and
-        the reason.
+        A genotype over a limit, not connected, or that cannot be built or does not fit in
+        `max_memory` gets the worst scores and the reason.
 
         Args:
             genotype: of the search space.
@@ -79,7 +79,7 @@ class CandidateScorer:
         start = time.perf_counter()
         try:
             scores = self._score(genotype, check)
-        except (NetworkError, OperationError) as error:
+        except (NetworkError, OperationError, MemoryLimitError) as error:
             scores = self.not_scored(str(error))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):

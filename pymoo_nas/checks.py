@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from pymoo_nas.calibration import network_errors
 from pymoo_nas.errors import ScoreError
-from pymoo_nas.layer_plan import LayerPlan
-from pymoo_nas.recording import ROUNDING, check_sum, record_pass
+from pymoo_nas.layer_plan import LayerPlan, Piece
+from pymoo_nas.recording import ROUNDING, Recording, check_sum, record_pass
 
 REPEATS = 16
 """Passes over the same images by which a network that draws random numbers is judged: a flip of
@@ -102,7 +102,9 @@ def _remedy(module: nn.Module) -> str:
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def check_coverage(network: nn.Module, plan: LayerPlan, images: Tensor) -> None:
+def check_coverage(
+    network: nn.Module, plan: LayerPlan, images: Tensor, most: int | None = None
+) -> None:
     """Compare a calibrated network's per-image gradients with plain autograd, layer by layer.
 
     Nothing is compared where the output or a gradient is not finite: the scores say so.
@@ -111,27 +113,37 @@ def check_coverage(network: nn.Module, plan: LayerPlan, images: Tensor) -> None:
         network: frozen by `calibrate`; its parameters' ``requires_grad`` are changed.
         plan: the plan to check.
         images: a few images (n, C, H, W).
+        most: parameters that are compared in one pass; None for all of them.
 
     Raises:
         ScoreError: the network is random, images influence each other, or a parameter's gradients
             are not all covered; names the layer or the parameter.
     """
-    trained = [
-        (name, parameter)
-        for name, parameter in network.named_parameters()
-        if id(parameter) in plan.sizes
-    ]
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     _check_repeatable(network, images)
-    recording = record_pass(network, plan, images)
-    if not _check_apart(network, images):
-        return
-    rows = dict(recording.rows)
-    for key, use in recording.uses.items():
-        rows[key] = use.rows()
-    for _, parameter in trained:
-        parameter.requires_grad_(True)
+    pieces = [None] if most is None else plan.pieces(plan.sizes, most)
+    for index, piece in enumerate(pieces):
+        recording = record_pass(network, plan, images, wanted=piece)
+        if index == 0 and not _check_apart(network, images):
+            return
+        _compare(network, plan, images, recording, piece)
+
+
+def _compare(
+    network: nn.Module, plan: LayerPlan, images: Tensor, recording: Recording, piece: Piece | None
+) -> None:
+    """Compare recorded gradients with those of plain autograd.
+
+    Raises:
+        ScoreError: a parameter whose gradients differ; names it.
+    """
+    wanted = {key: (0, size) for key, size in plan.sizes.items()} if piece is None else piece
+    trained = [
+        (n, parameter) for n, parameter in network.named_parameters() if id(parameter) in wanted
+    ]
+    for parameter in network.parameters():
+        parameter.requires_grad_(id(parameter) in wanted)
     with torch.enable_grad():
         total = network(images.clone()).sum()
     gradients: tuple[Tensor | None, ...] = (None,) * len(trained)
@@ -141,10 +153,14 @@ def check_coverage(network: nn.Module, plan: LayerPlan, images: Tensor) -> None:
         )
     largest = max((float(g.abs().max()) for g in gradients if g is not None), default=0.0)
     floor = ROUNDING * torch.finfo(images.dtype).eps * largest
+    rows = recording.rows | {key: use.rows() for key, use in recording.uses.items()}
     for (name, parameter), gradient in zip(trained, gradients, strict=True):
+        start, stop = wanted[id(parameter)]
         expected = torch.zeros_like(parameter) if gradient is None else gradient
-        nothing = torch.zeros(1, parameter.numel(), dtype=images.dtype, device=images.device)
-        check_sum(f"parameter {name!r}", rows.get(id(parameter), nothing), expected, floor)
+        nothing = torch.zeros(1, stop - start, dtype=images.dtype, device=images.device)
+        got = rows.get(id(parameter), nothing)
+        got = got if got.shape[1] == stop - start else got[:, start:stop]
+        check_sum(f"parameter {name!r}", got, expected.flatten()[start:stop], floor)
 
 
 def _check_apart(network: nn.Module, images: Tensor) -> bool:

@@ -6,6 +6,7 @@
     ├── DatasetError       images or labels that are absent or do not fit
     ├── NetworkError       a network that cannot take these images
     ├── ScoreError         a network or a batch that cannot be scored
+    │   └── MemoryLimitError   a limit of memory that is too low for a network
     ├── SearchError        settings of a search that contradict each other
     ├── DeviceError        a device that is not there
     ├── WorkerError        processes or a cluster that cannot be used
@@ -38,6 +39,10 @@ class NetworkError(PymooNasError):
 
 class ScoreError(PymooNasError):
     """A network or a batch of images that cannot be scored."""
+
+
+class MemoryLimitError(ScoreError):
+    """A limit of memory that is too low to score a network."""
 
 
 class SearchError(PymooNasError):

@@ -9,7 +9,8 @@ layer by layer (`sample_gradients`), from each ReLU the signs of its pre-activat
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,11 @@ from pymoo_nas.calibration import (
 from pymoo_nas.checks import check_coverage, check_images
 from pymoo_nas.devices import exact_convolutions
 from pymoo_nas.execution import as_written
-from pymoo_nas.layer_plan import LayerPlan, plan_layers
-from pymoo_nas.memory import free_memory
-from pymoo_nas.recording import Products, Recording, join, record_pass
+from pymoo_nas.layer_plan import LayerPlan, Piece, Steps, plan_layers
+from pymoo_nas.memory import free_memory, release_freed_memory
+from pymoo_nas.memory_plan import default_steps, measured_steps
+from pymoo_nas.products import Products
+from pymoo_nas.recording import Recording, join, record_pass
 
 PLANNED = 5
 """Images of the pass in which the layers are watched: a number that few other dimensions have."""
@@ -62,7 +65,12 @@ class Kernels:
 
 
 def measure_kernels(
-    network: nn.Module, images: Tensor, *, max_memory: int | None = None, check: bool = False
+    network: nn.Module,
+    images: Tensor,
+    *,
+    max_memory: int | None = None,
+    steps: Steps | None = None,
+    check: bool = False,
 ) -> Kernels:
     """Measure a network on a batch of images; the network is given back as it was.
 
@@ -71,11 +79,14 @@ def measure_kernels(
         images: (N, C, H, W) floating point, on the network's device.
         max_memory: bytes to stay below; None takes half of what is free, on the CPU at most
             `CPU_MEMORY`. Beyond it the images pass in pieces, with the same result up to rounding.
+            A given limit is kept by measuring what a pass holds, None by an estimate.
+        steps: how much is done at a time, in place of `max_memory`.
         check: compare with plain autograd on two images that every gradient is covered and that
             images do not influence each other.
 
     Raises:
         ScoreError: no parameters, images that cannot be scored, a layer that mixes images.
+        MemoryLimitError: `max_memory` is too low for this network and so many images.
         NetworkError: the network cannot take the images, or returns no (N, n_classes).
     """
     check_images(network, images)
@@ -88,37 +99,54 @@ def measure_kernels(
             return output
 
         plan = plan_layers(network, forward, len(few), len(images))
+        if steps is None:
+            steps = (
+                default_steps(plan, images, default_memory(images.device))
+                if max_memory is None
+                else measured_steps(network, plan, images, max_memory)
+            )
         if check:
             calibrate(network, images)
-            check_coverage(network, plan, images[:2])
-        budget = default_memory(images.device) if max_memory is None else max_memory
-        chunk = max(1, min(len(images), len(images) * budget // max(plan.n_bytes, 1)))
-        while True:
-            try:
-                return _accumulate(network, plan, images, chunk, budget)
-            except (MemoryError, RuntimeError) as error:
-                if chunk == 1 or not is_out_of_memory(error):
-                    raise
-                chunk //= 2
+            check_coverage(network, plan, images[:2], steps.checked)
+        return _in_steps(network, plan, images, steps)
+
+
+def _in_steps(network: nn.Module, plan: LayerPlan, images: Tensor, steps: Steps) -> Kernels:
+    """Measure with the given steps, or smaller ones where memory runs out."""
+    largest = 0.0
+    while True:
+        try:
+            products = Products(
+                len(images),
+                images.device,
+                columns=steps.columns,
+                gram_entries=steps.gram_entries,
+                largest=largest,
+            )
+            kernels = _accumulate(network, plan, images, steps, products)
+        except (MemoryError, RuntimeError) as error:
+            if steps.chunk == 1 or not is_out_of_memory(error):
+                raise
+            steps = replace(steps, chunk=min(steps.chunk, len(images)) // 2)
+        else:
+            if not products.hasty:
+                return kernels
+            largest = products.largest
 
 
 def _accumulate(
-    network: nn.Module, plan: LayerPlan, images: Tensor, chunk: int, budget: int
+    network: nn.Module, plan: LayerPlan, images: Tensor, steps: Steps, products: Products
 ) -> Kernels:
     """All images at once, each layer used as its gradient comes; or pieces, joined at the end."""
-    n = len(images)
-    products = Products(n, images.device)
-    whole = chunk >= n
+    whole = steps.chunk >= len(images)
     together = whole and not plan.shared_norms
     if not together:
         calibrate(network, images)
-    # Gradients that wait until the end are held for a piece of the parameters at a time.
-    waiting = plan.repeated if whole else set(plan.sizes)
-    pieces = plan.pieces(waiting, budget // (2 * n * images.element_size())) or [set()]
-    pieces[0] = pieces[0] | (plan.sizes.keys() - waiting)
+    apart = None if whole else plan.kept_apart(steps)
+    pieces = _pieces(plan, steps.waiting, apart)
     first: list[Recording] = []
     # Pieces of equal size: torch prepares every layer anew for each number of images.
-    parts = torch.tensor_split(images, math.ceil(n / chunk))
+    parts = torch.tensor_split(images, math.ceil(len(images) / steps.chunk))
     for index, piece in enumerate(pieces):
         recordings = [
             record_pass(
@@ -126,23 +154,46 @@ def _accumulate(
                 plan,
                 part,
                 wanted=piece,
+                apart=apart,
                 products=products if whole else None,
                 with_codes=index == 0,
                 calibrated=not together or index > 0,
             )
             for part in parts
         ]
-        join(recordings, products)
+        ended = {key for key, (_, stop) in piece.items() if stop == plan.sizes[key]}
+        if not whole:
+            release_freed_memory()
+        join(recordings, products, steps, ended)
+        if not whole:
+            release_freed_memory()
         first = first or recordings
     return Kernels(
         ntk=products.ntk,
-        balanced=products.balanced(),
+        balanced=products.balanced,
         agreement=products.agreement,
         input_gradients=torch.cat([recording.input_gradients for recording in first]),
         logits=torch.cat([recording.logits for recording in first]),
         n_parameters=plan.n_parameters,
         n_units=products.n_units,
     )
+
+
+def _pieces(plan: LayerPlan, most: int, apart: Collection[int] | None) -> list[Piece]:
+    """What each pass records: parameters that do not wait in the first, the others in turn.
+
+    Args:
+        plan: how the network is recorded.
+        most: numbers per image that wait at once.
+        apart: weights that wait as their layer's input and output; None where all images pass at
+            once, so that only repeated parameters wait.
+    """
+    waiting = plan.repeated if apart is None else plan.sizes.keys()
+    sizes = {key: size for key, size in plan.sizes.items() if key in waiting}
+    sizes |= {key: plan.needs[key].held for key in apart or ()}
+    pieces = plan.pieces(sizes, most, apart or ())
+    pieces[0] |= {key: (0, size) for key, size in plan.sizes.items() if key not in waiting}
+    return pieces
 
 
 def default_memory(device: torch.device) -> int:

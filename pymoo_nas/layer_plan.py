@@ -9,15 +9,69 @@ plan counts the parameters that it covers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
 from pymoo_nas.calibration import batch_norms
 from pymoo_nas.errors import NetworkError, ScoreError
-from pymoo_nas.sample_gradients import RULES, tensors
+from pymoo_nas.sample_gradients import (
+    COLUMNS,
+    GRAM_ENTRIES,
+    RULES,
+    has_cheaper_gram,
+    positions,
+    tensors,
+)
+
+WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+"""Layers whose weight's gradients are larger than the input and output that they are made of."""
+
+Piece: TypeAlias = dict[int, tuple[int, int]]
+"""Parameter id → first and last of its elements, as a range, that are recorded in a pass."""
+
+
+class Need(NamedTuple):
+    """What a weight needs per image while its gradients are multiplied.
+
+    Attributes:
+        held: numbers of the layer's input and output.
+        per_output: gradients of one output channel.
+        unfolded: numbers of the input at all positions of the kernel.
+        cheaper_gram: see `has_cheaper_gram`.
+    """
+
+    held: int
+    per_output: int
+    unfolded: int
+    cheaper_gram: bool
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How much is done at a time.
+
+    Attributes:
+        chunk: images of one pass.
+        waiting: numbers per image that wait for the other images at the end of a pass.
+        columns: gradients per image that are formed at once.
+        gram_entries: entries of a product of positions that are held at once.
+        unfolded: numbers that a layer's inputs may be unfolded to; None for any.
+        checked: parameters whose gradients are compared with autograd in one pass; None for all.
+    """
+
+    chunk: int
+    waiting: int
+    columns: int = COLUMNS
+    gram_entries: int = GRAM_ENTRIES
+    unfolded: int | None = None
+    checked: int | None = None
+
+    def unfolds(self, numbers: int) -> bool:
+        """Whether a layer's inputs may be unfolded to so many numbers."""
+        return self.unfolded is None or numbers <= self.unfolded
 
 
 @dataclass
@@ -31,6 +85,7 @@ class LayerPlan:
             over the calls before they are multiplied.
         sizes: id → number of elements of every trainable parameter.
         shared_norms: whether a batch norm is called more than once.
+        needs: id → what a weight needs whose layer is called once.
         n_images: N, of the whole batch.
         n_bytes: estimate of what a forward and backward pass of the whole batch holds, bytes.
     """
@@ -39,6 +94,7 @@ class LayerPlan:
     fallbacks: dict[nn.Module, list[str]] = field(default_factory=dict)
     repeated: set[int] = field(default_factory=set)
     sizes: dict[int, int] = field(default_factory=dict)
+    needs: dict[int, Need] = field(default_factory=dict)
     shared_norms: bool = False
     n_images: int = 0
     n_bytes: int = 0
@@ -48,18 +104,51 @@ class LayerPlan:
         """Trainable parameters covered, each counted once."""
         return sum(self.sizes.values())
 
-    def pieces(self, keys: set[int], most: int) -> list[set[int]]:
-        """These parameter ids in sets of at most so many elements, at least one id in each."""
-        pieces: list[set[int]] = []
-        filled = most
-        for key, size in self.sizes.items():
-            if key not in keys:
+    def kept_apart(self, steps: Steps) -> set[int]:
+        """Weights whose layer's input and output gradient wait in place of their gradients.
+
+        They take less memory so, and what they are joined to can be computed in these steps.
+        """
+        return {
+            key
+            for key, need in self.needs.items()
+            if need.held <= steps.waiting
+            and (need.cheaper_gram or need.held < self.sizes[key])
+            and (need.per_output <= steps.columns or self._has_gram(need, steps))
+        }
+
+    def _has_gram(self, need: Need, steps: Steps) -> bool:
+        return need.cheaper_gram and steps.unfolds(self.n_images * need.unfolded)
+
+    def pieces(
+        self, keys: Mapping[int, int], most: int, apart: Collection[int] = ()
+    ) -> list[Piece]:
+        """What is recorded in each of several passes.
+
+        Args:
+            keys: parameter id → numbers per image that wait of it.
+            most: numbers per image that wait at once.
+            apart: ids that are recorded in one pass, even if that is more.
+        """
+        pieces: list[Piece] = [{}]
+        left = most
+        for key, size in keys.items():
+            if key in apart:
+                if size > left and pieces[-1]:
+                    pieces.append({})
+                    left = most
+                pieces[-1][key] = 0, self.sizes[key]
+                left -= size
                 continue
-            if not pieces or filled + size > most:
-                pieces.append(set())
-                filled = 0
-            pieces[-1].add(key)
-            filled += size
+            start = 0
+            while start < size:
+                if left <= 0:
+                    pieces.append({})
+                    left = most
+                stop = min(size, start + left)
+                pieces[-1][key] = start, stop
+                left -= stop - start
+                start = stop
         return pieces
 
 
@@ -88,6 +177,7 @@ def plan_layers(
     """
     calls: dict[nn.Module, _Calls] = defaultdict(_Calls)
     plan = LayerPlan(n_images=n_images)
+    needs: dict[nn.Module, Need] = {}
 
     def watch(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         first = output[0] if isinstance(output, tuple | list) and output else output
@@ -98,6 +188,9 @@ def plan_layers(
         calls[module].batched &= _holds(first, n_seen, dim) and any(
             _holds(value, n_seen, dim) for value in tensors((args, kwargs))
         )
+        if type(module) in WEIGHTED and isinstance(first, Tensor):
+            x = args[0] if args else kwargs["input"]
+            needs[module] = _need(module, x, first, n_images)
         if isinstance(first, Tensor) and not any(module.children()):
             # The output, its gradient, and about as much again that autograd keeps: an upper
             # bound, as not all of it is there at the same time.
@@ -121,7 +214,24 @@ def plan_layers(
         )
     plan.shared_norms = any(calls[norm].times > 1 for norm in batch_norms(network).values())
     _assign(network, calls, plan)
+    for module in plan.ruled:
+        key = id(module._parameters.get("weight"))
+        if module in needs and key in plan.sizes and key not in plan.repeated:
+            plan.needs[key] = needs[module]
     return plan
+
+
+def _need(layer: nn.Module, x: Tensor, y: Tensor, n_images: int) -> Need:
+    """Of one call of a layer of a type in `WEIGHTED`."""
+    weight, n = layer.get_parameter("weight"), max(1, len(x))
+    apart = getattr(layer, "groups", 1) == 1
+    per_output = weight.numel() // len(weight) if apart else weight.numel()
+    return Need(
+        held=(x.numel() + y.numel()) // n,
+        per_output=per_output,
+        unfolded=per_output * positions(layer, y),
+        cheaper_gram=has_cheaper_gram(layer, y, n_images),
+    )
 
 
 def batch_dim(module: nn.Module) -> int:

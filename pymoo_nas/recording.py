@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,32 +16,12 @@ from torch import Tensor, nn
 from pymoo_nas.activations import PreActivations, depends_on
 from pymoo_nas.calibration import calibrating, is_out_of_memory, network_errors
 from pymoo_nas.errors import PymooNasError, ScoreError
-from pymoo_nas.layer_plan import LayerPlan, batch_dim
-from pymoo_nas.sample_gradients import RULES, by_vjp, has_cheaper_gram, tensors, weight_gram
-
-COLUMNS = 1 << 16
-"""Gradients per image that are held at once: 64 images × 65,536 float32 are 16 MiB."""
-
-NOTHING = 1e-10
-"""Squared gradients that are so small beside the largest parameter's are taken to be rounding."""
+from pymoo_nas.layer_plan import LayerPlan, Piece, Steps, batch_dim
+from pymoo_nas.products import LayerUse, Products, Signs
+from pymoo_nas.sample_gradients import COLUMNS, RULES, by_vjp, has_cheaper_gram, tensors
 
 ROUNDING = 100
 """Rounding errors are taken to be at most so many times eps."""
-
-
-@dataclass
-class _Use:
-    """A layer's input and output gradient, kept where their products are cheaper than the rows."""
-
-    layer: nn.Module
-    a: Tensor
-    g: Tensor
-
-    def rows(self) -> Tensor:
-        """The weight's per-sample gradients (n, P) after all."""
-        return torch.cat(
-            list(RULES[type(self.layer)]["weight"](self.layer, self.a, self.g, COLUMNS)), 1
-        )
 
 
 @dataclass
@@ -51,72 +31,16 @@ class Recording:
     Attributes:
         rows: parameter id → per-sample gradients (n, P) that still wait for their products.
         uses: parameter id → input and output gradient, waiting likewise.
-        codes: signs (n, units) of every ReLU call that wait for their products.
+        codes: signs of every ReLU call that wait for their products.
         input_gradients: (n, D).
         logits: (n, n_classes).
     """
 
     rows: dict[int, Tensor] = field(default_factory=dict)
-    uses: dict[int, _Use] = field(default_factory=dict)
-    codes: list[Tensor] = field(default_factory=list)
+    uses: dict[int, LayerUse] = field(default_factory=dict)
+    codes: list[Signs] = field(default_factory=list)
     input_gradients: Tensor = field(default_factory=lambda: torch.empty(0))
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
-
-
-class Products:
-    """The sums of products over a whole batch.
-
-    Attributes:
-        ntk: (N, N) float64, Σ over parameters of G Gᵀ.
-        agreement: (N, N) float64, number of ReLU units on which two images agree.
-        n_units: ReLU units per image so far.
-    """
-
-    def __init__(self, n_images: int, device: torch.device) -> None:
-        self.ntk = torch.zeros(n_images, n_images, dtype=torch.float64, device=device)
-        self.grams: list[Tensor] = []
-        self.agreement = torch.zeros_like(self.ntk)
-        self.n_units = 0
-
-    def add_rows(self, blocks: Iterable[Tensor]) -> None:
-        """Add the products of one parameter's gradients, given as blocks (N, columns)."""
-        gram = torch.zeros_like(self.ntk)
-        for block in blocks:
-            gram += block @ block.T
-        self._add(gram)
-
-    def add_use(self, use: _Use) -> None:
-        """Add the products of a layer's weight gradients, without forming them."""
-        self._add(weight_gram(use.layer, use.a, use.g).double())
-
-    def _add(self, gram: Tensor) -> None:
-        self.ntk += gram
-        self.grams.append(gram)
-
-    def balanced(self) -> Tensor:
-        """(N, N) float64, Σ over parameters of G Gᵀ divided by its trace.
-
-        Gradients that are nothing but rounding, such as those of a bias before a normalisation, do
-        not count.
-        """
-        traces = [float(gram.trace()) for gram in self.grams]
-        floor = NOTHING * max(traces, default=0.0)
-        total = torch.zeros_like(self.ntk)
-        for trace, gram in zip(traces, self.grams, strict=True):
-            if not trace <= floor:  # NaN counts: the score must not hide it
-                total += gram / trace
-        return total
-
-    def add_codes(self, on: Tensor) -> None:
-        """Add the agreements of boolean signs (N, units)."""
-        # Sums of ones are exact in float32 up to 2^24, more than the columns of one block.
-        for block in torch.split(on, 1 << 22, dim=1):
-            ones = block.to(torch.float32)
-            both_on = (ones @ ones.T).double()
-            n_on = both_on.diagonal()
-            # Both on, or not either of them on.
-            self.agreement += 2 * both_on + (block.shape[1] - n_on[:, None] - n_on[None, :])
-        self.n_units += on.shape[1]
 
 
 def record_pass(
@@ -124,7 +48,8 @@ def record_pass(
     plan: LayerPlan,
     images: Tensor,
     *,
-    wanted: set[int] | None = None,
+    wanted: Piece | None = None,
+    apart: Collection[int] | None = None,
     products: Products | None = None,
     with_codes: bool = True,
     calibrated: bool = True,
@@ -135,7 +60,9 @@ def record_pass(
         network: its parameters' ``requires_grad`` are changed.
         plan: who covers which parameter.
         images: (n, C, H, W).
-        wanted: ids of the parameters to record; None for all.
+        wanted: which elements of which parameters to record; None for all.
+        apart: ids of the weights whose layer's input and output gradient are kept in place of their
+            gradients; None for those whose products are cheaper so.
         products: where the images are the whole batch, every layer's products are added here at
             once and nothing of it is kept, but of parameters that are repeated.
         with_codes: whether to record the signs of the pre-activations.
@@ -148,7 +75,7 @@ def record_pass(
         NetworkError: the network cannot take the images.
     """
     images = images.detach().requires_grad_(True)
-    recorder = _Recorder(plan, wanted, products, images)
+    recorder = _Recorder(plan, wanted, apart, products, images)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     uncovered = [
@@ -227,12 +154,19 @@ class _Recorder:
     """The hooks of one pass."""
 
     def __init__(
-        self, plan: LayerPlan, wanted: set[int] | None, products: Products | None, images: Tensor
+        self,
+        plan: LayerPlan,
+        wanted: Piece | None,
+        apart: Collection[int] | None,
+        products: Products | None,
+        images: Tensor,
     ) -> None:
         self.plan = plan
         self.wanted = wanted
+        self.apart = apart
         self.products = products
         self.images = images
+        self.columns = COLUMNS if products is None else products.columns
         # Added to what does not depend on the images, so that the backward pass gets there too.
         self.anchor = images.new_zeros(()).requires_grad_(True)
         self.recording = Recording()
@@ -292,19 +226,32 @@ class _Recorder:
 
     def layer_used(self, layer: nn.Module, a: Tensor, g: Tensor) -> None:
         """Everything about one call of a ruled layer is known."""
-        n = self.plan.n_images
         for name, rule in RULES[type(layer)].items():
             parameter = layer._parameters.get(name)
             if parameter is None or not self._is_wanted(parameter):
                 continue
             key = id(parameter)
-            repeated = key in self.plan.repeated
-            if name == "weight" and not repeated and has_cheaper_gram(layer, g, n):
-                self._keep_use(key, _Use(layer, a, g))
-            elif self.products is not None and not repeated:
-                self.products.add_rows(rule(layer, a, g, COLUMNS))
+            waits = self.products is None or key in self.plan.repeated
+            if self._is_kept_apart(key, name, layer, g):
+                use = LayerUse(layer, a, g)
+                if waits or self.products is None:
+                    self.recording.uses[key] = use.compact()
+                else:
+                    self.products.add_use(key, use)
+                    self.products.finish(key)
+            elif waits or self.products is None:
+                self._keep_rows(key, torch.cat(list(rule(layer, a, g, self.columns)), dim=1))
             else:
-                self._keep_rows(key, torch.cat(list(rule(layer, a, g, COLUMNS)), dim=1))
+                self.products.add_rows(key, rule(layer, a, g, self.columns))
+                self.products.finish(key)
+
+    def _is_kept_apart(self, key: int, name: str, layer: nn.Module, g: Tensor) -> bool:
+        """Whether a parameter's gradients are not formed here."""
+        if name != "weight" or key in self.plan.repeated:
+            return False
+        if self.products is None and self.apart is not None:
+            return key in self.apart
+        return has_cheaper_gram(layer, g, self.plan.n_images)
 
     def finish_fallbacks(self, summed: dict[int, Tensor | None]) -> None:
         """After the hooks are gone: vector-Jacobian products, checked against the summed ones.
@@ -337,7 +284,9 @@ class _Recorder:
                 key = id(module.get_parameter(name))
                 expected = summed.get(key)
                 if expected is not None:
-                    rows = self.recording.rows.get(key, torch.zeros_like(expected.view(1, -1)))
+                    start, stop = (0, expected.numel()) if self.wanted is None else self.wanted[key]
+                    expected = expected.reshape(1, -1)[:, start:stop]
+                    rows = self.recording.rows.get(key, torch.zeros_like(expected))
                     title = f"{type(module).__name__}: {name}"
                     check_sum(title, rows, expected, floors[module])
 
@@ -345,13 +294,9 @@ class _Recorder:
         key = id(parameter)
         return key in self.plan.sizes and (self.wanted is None or key in self.wanted)
 
-    def _keep_use(self, key: int, use: _Use) -> None:
-        if self.products is not None:
-            self.products.add_use(use)
-        else:
-            self.recording.uses[key] = use
-
     def _keep_rows(self, key: int, rows: Tensor) -> None:
+        start, stop = (0, rows.shape[1]) if self.wanted is None else self.wanted[key]
+        rows = rows if stop - start == rows.shape[1] else rows[:, start:stop].clone()
         earlier = self.recording.rows.get(key)
         self.recording.rows[key] = rows if earlier is None else earlier + rows
 
@@ -378,20 +323,47 @@ class _Recorder:
         if self.products is not None:
             self.products.add_codes(on)
         else:
-            self.recording.codes.append(on)
+            self.recording.codes.append(Signs.of(on))
 
 
-def join(recordings: list[Recording], products: Products) -> None:
-    """Add the products of whatever the passes over the pieces of one batch kept."""
-    for key in recordings[0].rows:
-        rows = torch.cat([recording.rows[key] for recording in recordings])
-        products.add_rows(torch.split(rows, COLUMNS, dim=1))
-    for key, use in recordings[0].uses.items():
-        parts = [recording.uses[key] for recording in recordings]
-        a = torch.cat([part.a for part in parts])
-        products.add_use(_Use(use.layer, a, torch.cat([part.g for part in parts])))
-    for codes in zip(*(recording.codes for recording in recordings), strict=True):
-        products.add_codes(torch.cat(codes))
+def join(
+    recordings: list[Recording],
+    products: Products,
+    steps: Steps,
+    ended: Collection[int],
+) -> None:
+    """Add the products of whatever the passes over the pieces of one batch kept, and drop it.
+
+    Args:
+        recordings: of the pieces, in order.
+        products: take them.
+        steps: how much is done at a time.
+        ended: ids of the parameters of which nothing more will come.
+    """
+    for key in list(recordings[0].rows):
+        rows = torch.cat([recording.rows.pop(key) for recording in recordings])
+        products.add_rows(key, torch.split(rows, products.columns, dim=1))
+        del rows
+        if key in ended:
+            products.finish(key)
+    for key in list(recordings[0].uses):
+        parts = [recording.uses.pop(key) for recording in recordings]
+        a, g = torch.cat([part.a for part in parts]), torch.cat([part.g for part in parts])
+        use = LayerUse(parts[0].layer, a, g)
+        del parts
+        if use.has_cheaper_gram() and steps.unfolds(use.unfolded):
+            products.add_use(key, use)
+        else:
+            rule = RULES[type(use.layer)]["weight"]
+            products.add_rows(key, rule(use.layer, a, g, products.columns))
+        products.finish(key)
+    for call in range(len(recordings[0].codes)):
+        signs = Signs.cat([recording.codes[call] for recording in recordings])
+        step = max(8, products.columns // 8 * 8)
+        for start in range(0, signs.n_units, step):
+            products.add_codes(signs.unpack(start, start + step))
+    for recording in recordings:
+        recording.codes.clear()
 
 
 def check_sum(name: str, rows: Tensor, expected: Tensor, floor: float) -> None:

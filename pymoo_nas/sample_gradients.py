@@ -128,6 +128,9 @@ RULES: dict[type[nn.Module], dict[str, Rule]] = {
 """Layer type (exactly: a subclass may compute something else) → parameter name → rule."""
 
 
+COLUMNS = 1 << 16
+"""Gradients per image that are held at once: 64 images × 65,536 float32 are 16 MiB."""
+
 GRAM_ENTRIES = 1 << 24
 """Entries of an (n T, N T) product that are held at once: 64 MiB of float32."""
 
@@ -158,8 +161,15 @@ def has_cheaper_gram(layer: nn.Module, g: Tensor, n: int) -> bool:
     return n * t * t * (inputs + outputs) < inputs * outputs * (t + n)
 
 
-def weight_gram(layer: nn.Module, a: Tensor, g: Tensor) -> Tensor:
-    """G Gᵀ (N, N) of a weight without forming G: Σ_tt' (a_nt·a_mt') (g_nt·g_mt'), float64."""
+def weight_gram(layer: nn.Module, a: Tensor, g: Tensor, entries: int = GRAM_ENTRIES) -> Tensor:
+    """G Gᵀ (N, N) of a weight without forming G: Σ_tt' (a_nt·a_mt') (g_nt·g_mt'), float64.
+
+    Args:
+        layer: a convolution or a linear layer.
+        a: its input, of N samples.
+        g: gradient of its output.
+        entries: of the products of positions that are held at once.
+    """
     if isinstance(layer, nn.Conv2d):
         a, padding = _padded(layer, a)
         inputs = F.unfold(a, layer.kernel_size, layer.dilation, padding, layer.stride)
@@ -168,7 +178,7 @@ def weight_gram(layer: nn.Module, a: Tensor, g: Tensor) -> Tensor:
         a, g = _tokens(a), _tokens(g)
     n, t = a.shape[:2]
     a, g = a.reshape(n * t, -1), g.reshape(n * t, -1)
-    step = t * max(1, GRAM_ENTRIES // max(n * t * t, 1))
+    step = t * max(1, entries // max(n * t * t, 1))
     rows = [
         ((a_part @ a.T) * (g_part @ g.T)).view(-1, t, n, t).sum((1, 3), dtype=torch.float64)
         for a_part, g_part in zip(torch.split(a, step), torch.split(g, step), strict=True)

@@ -82,7 +82,8 @@ from pymoo_nas.datasets import load_dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.layer_plan import plan_layers
 from pymoo_nas.nasbench201 import UNCONNECTED, NASBench201Space, half_of, load_table
-from pymoo_nas.recording import Products, Recording, record_pass
+from pymoo_nas.products import Products, Signs
+from pymoo_nas.recording import Recording, record_pass
 from pymoo_nas.scores import EPS, ntk_score, similarity
 from pymoo_nas.scoring import Probe, draw_probe
 
@@ -149,12 +150,12 @@ def ntk_variants(network: nn.Module, recording: Recording) -> dict[str, float]:
     return found
 
 
-def activation_variants(codes: list[Tensor], width: int, pixels: int) -> dict[str, float]:
+def activation_variants(codes: list[Signs], width: int, pixels: int) -> dict[str, float]:
     """Variants of the second score."""
-    n = len(codes[0])
+    n = len(codes[0].packed)
     stages = {width * pixels // 2**stage: f"stage {stage + 1}" for stage in range(3)}
     products: dict[str, Products] = defaultdict(lambda: Products(n, torch.device("cpu")))
-    for on in codes:
+    for on in (signs.unpack() for signs in codes):
         products["all"].add_codes(on)
         # A ReLU of a reduction block counts to the stage whose size its input has.
         if on.shape[1] in stages:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from autograd_reference import Reference, reference, relative_error
@@ -22,11 +24,14 @@ from torch import Tensor, nn
 
 from pymoo_nas import kernels as kernels_module
 from pymoo_nas.kernels import Kernels, measure_kernels
-from pymoo_nas.recording import Products, Recording
+from pymoo_nas.layer_plan import Steps
+from pymoo_nas.recording import Recording
 from pymoo_nas.scores import activation_score, correlation_score, ntk_score, squared_distances
 
 NETWORKS = {**OPERATION_NETWORKS, **NASBENCH201_NETWORKS, **LAYER_NETWORKS}
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+SMALLEST = Steps(chunk=1, waiting=2000, columns=300, gram_entries=1, unfolded=0, checked=3000)
+SMALL = Steps(chunk=3, waiting=3000, columns=500, gram_entries=100, unfolded=1000)
 dtypes = pytest.mark.parametrize("dtype", list(TOLERANCE), ids=["float32", "float64"])
 
 
@@ -56,9 +61,9 @@ def test_one_pass_equals_the_loop(name: str, dtype: torch.dtype) -> None:
     network, images = make(name, dtype)
     expected = reference(network, images)
     assert_agree(measure_kernels(network, images, check=True), expected)
-    # One image and one parameter at a time, and something between that and all.
-    for max_memory in (1, 60_000) if dtype == torch.float64 else (60_000,):
-        assert_agree(measure_kernels(network, images, max_memory=max_memory), expected)
+    # One image and few of its gradients at a time, or some of both.
+    steps = SMALLEST if dtype == torch.float64 else SMALL
+    assert_agree(measure_kernels(network, images, steps=steps, check=True), expected)
 
 
 @dtypes
@@ -77,7 +82,7 @@ def test_popular_networks_equal_the_loop(name: str, dtype: torch.dtype) -> None:
     expected = reference(network, images, together=dtype == torch.float32)
     assert_agree(measure_kernels(network, images, check=True), expected)
     if dtype == torch.float64:
-        assert_agree(measure_kernels(network, images, max_memory=30 << 20), expected)
+        assert_agree(measure_kernels(network, images, steps=Steps(2, 1 << 20)), expected)
 
 
 @settings(deadline=None, max_examples=8)
@@ -86,15 +91,21 @@ def test_popular_networks_equal_the_loop(name: str, dtype: torch.dtype) -> None:
     n=st.integers(2, 7),
     size=st.tuples(st.integers(4, 11), st.integers(4, 11)),
     seed=st.integers(0, 1000),
-    max_memory=st.sampled_from([None, 1, 50_000, 200_000]),
+    steps=st.builds(
+        Steps,
+        chunk=st.integers(1, 8),
+        waiting=st.integers(400, 4000),
+        columns=st.integers(100, 4000),
+        gram_entries=st.integers(1, 4000),
+        unfolded=st.integers(0, 40_000) | st.none(),
+        checked=st.integers(500, 4000) | st.none(),
+    ),
 )
-def test_random_shapes(
-    name: str, n: int, size: tuple[int, int], seed: int, max_memory: int | None
-) -> None:
+def test_random_shapes(name: str, n: int, size: tuple[int, int], seed: int, steps: Steps) -> None:
     """Any number of images of any shape, scored at once or in pieces, equal the loop."""
     network = built(NETWORKS[name], seed).double()
     images = images_of(n, 3, size, seed).double()
-    kernels = measure_kernels(network, images, max_memory=max_memory, check=True)
+    kernels = measure_kernels(network, images, steps=steps, check=True)
     assert_agree(kernels, reference(network, images))
 
 
@@ -163,31 +174,48 @@ def test_many_images_of_small_maps_in_uneven_pieces() -> None:
     network = network.double()
     images = images_of(23, 3, 8).double()
     expected = reference(network, images)
-    for max_memory in (20_000, 30_000, 60_000, 100_000):
-        assert_agree(measure_kernels(network, images, max_memory=max_memory), expected)
+    for chunk in (1, 2, 7, 20):
+        assert_agree(measure_kernels(network, images, steps=Steps(chunk, 3000)), expected)
 
 
-def test_fallback_gradients_are_held_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gradients that wait until the end stay below max_memory even if all images pass at once."""
+def test_gradients_that_wait_are_held_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients of fallbacks that wait until the end are as few as asked for."""
     layers = [lambda: nn.ConvTranspose2d(4, 4, 5, padding=2)] * 6
     network = built(lambda: around(*(layer() for layer in layers), nn.ReLU())).double()
     images = images_of(6, 3, 2).double()
-    held = []
+    held: list[int] = []
 
-    def listening(recordings: list[Recording], products: Products) -> None:
-        assert len(recordings) == 1  # all images at once
-        held.append(sum(rows.numel() for rows in recordings[0].rows.values()))
-        join(recordings, products)
+    def listening(recordings: list[Recording], *others: Any) -> None:
+        held.append(sum(rows.numel() for part in recordings for rows in part.rows.values()))
+        join(recordings, *others)
 
     join = kernels_module.join
     monkeypatch.setattr(kernels_module, "join", listening)
     expected = reference(network, images)
-    assert_agree(measure_kernels(network, images, max_memory=1 << 30), expected)
+    assert_agree(measure_kernels(network, images), expected)
     assert held == [6 * 6 * (4 * 4 * 25 + 4)]  # six images, six layers, weights and biases
-    held.clear()
-    assert_agree(measure_kernels(network, images, max_memory=60_000), expected)
-    assert len(held) > 1
-    assert max(held) * 8 <= 60_000 / 2
+    for chunk in (6, 4):
+        held.clear()
+        # Fewer than a layer has: its gradients are cut.
+        assert_agree(measure_kernels(network, images, steps=Steps(chunk, 150)), expected)
+        assert len(held) > 6
+        assert max(held) == 6 * 150
+
+
+class Exploding(nn.Module):
+    """Multiplies gradients on their way to the images by a large number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1e9
+
+
+def test_small_gradients_before_large_ones_are_rounding() -> None:
+    """What is small beside gradients that come only later is not counted, as if they came first."""
+    network = built(lambda: around(nn.ReLU(), nn.Conv2d(4, 4, 1), nn.ReLU())).double()
+    images = images_of(5, 3, 6).double()
+    layers = list(network)
+    exploding = nn.Sequential(*layers[:2], Exploding(), *layers[2:])
+    assert_agree(measure_kernels(exploding, images), reference(exploding, images))
 
 
 def test_unused_parameters_are_counted() -> None:

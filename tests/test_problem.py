@@ -190,10 +190,18 @@ def test_nan_is_flagged() -> None:
 
 def test_memory_that_does_not_suffice_changes_nothing(problem: NASProblem) -> None:
     """With little memory the images pass in pieces, to the same scores up to rounding."""
-    small = NASProblem("digits", n_images=16, max_memory=200_000)
+    small = NASProblem("digits", n_images=16, max_memory=60 << 20)
     assert evaluate(small, GENOTYPE)["F"] == pytest.approx(
         evaluate(problem, GENOTYPE)["F"], rel=1e-3
     )
+
+
+def test_limit_of_memory_that_cannot_be_kept() -> None:
+    """A candidate that needs more than `max_memory` has the worst scores, and says how much."""
+    problem = NASProblem("digits", n_images=16, max_memory=200_000)
+    scores = problem.score_genotype(problem.search_space.parse(GENOTYPE))
+    assert "max_memory=200000" in scores.degenerate
+    assert scores.values == problem.worst
 
 
 def test_pickled_problem_scores_the_same(problem: NASProblem) -> None:

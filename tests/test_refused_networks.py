@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from pymoo_nas.errors import NetworkError, ScoreError
 from pymoo_nas.kernels import measure_kernels
+from pymoo_nas.layer_plan import Steps
 
 
 def state(network: nn.Module) -> dict[str, object]:
@@ -50,8 +52,8 @@ def assert_same_state(network: nn.Module, before: dict[str, object]) -> None:
     assert after == expected
 
 
-@pytest.mark.parametrize("max_memory", [None, 1])
-def test_network_is_given_back_as_it_was(max_memory: int | None) -> None:
+@pytest.mark.parametrize("options", [{}, {"steps": Steps(1, 1)}, {"max_memory": 1 << 28}], ids=str)
+def test_network_is_given_back_as_it_was(options: dict[str, Any]) -> None:
     """Weights, buffers, modes, momenta, what is trained and hooks are as before."""
     network = built(lambda: around(nn.BatchNorm2d(4, momentum=0.3), Twice(), Scaled()))
     network.train()
@@ -60,7 +62,7 @@ def test_network_is_given_back_as_it_was(max_memory: int | None) -> None:
     images = images_of(4, 3, 6)
     network(images)
     before, pixels, random = state(network), images.clone(), torch.get_rng_state()
-    measure_kernels(network, images, max_memory=max_memory, check=True)
+    measure_kernels(network, images, **options, check=True)
     assert_same_state(network, before)
     assert torch.equal(images, pixels)
     assert torch.equal(torch.get_rng_state(), random)

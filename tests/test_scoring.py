@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from pymoo_nas.counts import Counts
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.errors import NetworkError, ScoreError
+from pymoo_nas.errors import MemoryLimitError, NetworkError, ScoreError
 from pymoo_nas.scores import (
     activation_score,
     correlation_score,
@@ -363,8 +364,20 @@ def test_the_first_reason_is_kept() -> None:
 
 def test_small_memory_gives_the_same_scores() -> None:
     """max_memory changes the scores by rounding at most."""
-    whole, pieces = score(network(), IMAGES), score(network(), IMAGES, max_memory=1)
+    whole, pieces = score(network(), IMAGES), score(network(), IMAGES, max_memory=60 << 20)
     assert pieces.values == pytest.approx(whole.values, rel=1e-4)
+
+
+def test_limit_that_cannot_be_kept_is_refused() -> None:
+    """A limit that is too low is refused with the smallest one, which is kept."""
+    with pytest.raises(
+        MemoryLimitError, match=r"max_memory=1000: .* at least [0-9]+ bytes"
+    ) as found:
+        score(network(), IMAGES, max_memory=1000)
+    smallest = int(re.search(r"at least (\d+) bytes", str(found.value))[1])
+    assert score(network(), IMAGES, max_memory=smallest).values == pytest.approx(
+        score(network(), IMAGES).values, rel=1e-4
+    )
 
 
 def test_values_are_in_the_order_of_objectives() -> None:
