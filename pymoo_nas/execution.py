@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -23,7 +24,13 @@ def as_written() -> Iterator[None]:
     # Nothing can be compiled before torch's compiler was imported, which takes seconds.
     compiler = "torch._dynamo" in sys.modules
     try:
-        with torch.compiler.set_stance("force_eager") if compiler else nullcontext():
+        with (
+            torch.compiler.set_stance("force_eager") if compiler else nullcontext(),
+            warnings.catch_warnings(),
+        ):
+            # Torch's counter has global hooks, of which a compiled module warns; none fires twice
+            # where nothing is compiled.
+            warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)
             yield
     finally:
         attention.set_fastpath_enabled(before)
