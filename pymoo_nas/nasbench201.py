@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymoo_nas.errors import DatasetError, NetworkError, SearchError
+from pymoo_nas.errors import DatasetError, NetworkError
 from pymoo_nas.genotype import block_index
 from pymoo_nas.nasbench201_genotype import (
     EDGES,
@@ -26,8 +26,8 @@ from pymoo_nas.nasbench201_networks import (
     NASBench201Cell,
     NASBench201Network,
     ProjectedCell,
-    check_positive,
 )
+from pymoo_nas.number_checks import whole
 from pymoo_nas.search_space import SearchSpace
 
 TABLE_COLUMNS = ("arch", "cifar10_test", "params_m", "flops_m")
@@ -67,11 +67,12 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
         final_width: int = 16,
         final_cells_per_stage: int = 5,
     ) -> None:
-        self.width = width
-        self.cells_per_stage = cells_per_stage
-        self.final_width = final_width
-        self.final_cells_per_stage = final_cells_per_stage
-        check_positive(SearchError, **vars(self))
+        self.width = whole("NAS-Bench-201: width", width)
+        self.cells_per_stage = whole("NAS-Bench-201: cells_per_stage", cells_per_stage)
+        self.final_width = whole("NAS-Bench-201: final_width", final_width)
+        self.final_cells_per_stage = whole(
+            "NAS-Bench-201: final_cells_per_stage", final_cells_per_stage
+        )
 
     def parse(self, text: str) -> NASBench201Genotype:
         """See `NASBench201Genotype.parse`."""
@@ -150,7 +151,7 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
         self, genotype: NASBench201Genotype, in_channels: int
     ) -> NASBench201Cell | ProjectedCell:
         """One cell of `width` channels, behind a projection where the input has another number."""
-        check_positive(NetworkError, in_channels=in_channels)
+        in_channels = whole("NAS-Bench-201: in_channels", in_channels, error=NetworkError)
         cell = NASBench201Cell(genotype, self.width)
         return cell if in_channels == self.width else ProjectedCell(in_channels, cell)
 

@@ -11,9 +11,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.errors import NetworkError, PymooNasError
+from pymoo_nas.errors import NetworkError
 from pymoo_nas.nasbench201_genotype import N_NODES, NONE, SKIP, NASBench201Genotype
 from pymoo_nas.networks import check_size
+from pymoo_nas.number_checks import whole
 from pymoo_nas.operations import AveragePooling, conv_bn_relu
 
 N_STAGES = 3
@@ -108,7 +109,8 @@ class NASBench201Network(nn.Module):
         super().__init__()
         if not genotypes:
             raise NetworkError("network: no genotype given; expected at least one")
-        check_positive(NetworkError, in_channels=in_channels, n_classes=n_classes)
+        in_channels = whole("NAS-Bench-201: in_channels", in_channels, error=NetworkError)
+        n_classes = whole("NAS-Bench-201: n_classes", n_classes, error=NetworkError)
         stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
         body: list[nn.Module] = [stem, nn.BatchNorm2d(width)]
         for stage in range(N_STAGES):
@@ -131,13 +133,6 @@ def relu_conv_bn(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Sequ
     """ReLU, k×k convolution without bias, batch norm: the order of Dong 2020."""
     convolution = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(c_out))
-
-
-def check_positive(error: type[PymooNasError], **values: int) -> None:
-    """Raise the given kind of error for a value that is no integer of at least 1."""
-    for name, value in values.items():
-        if type(value) is not int or value < 1:
-            raise error(f"NAS-Bench-201: {name}={value!r}; expected an integer of at least 1")
 
 
 FACTORIES: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType(

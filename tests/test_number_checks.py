@@ -12,6 +12,7 @@ import pytest
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import SearchError, WorkerError
 from pymoo_nas.final import build_final
+from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.operators import GenotypeCrossover, GenotypeMutation, MutationShares
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.search import SearchSettings
@@ -37,6 +38,10 @@ WHOLE: dict[str, tuple[Any, list[str]]] = {
     "SearchSettings": (
         SearchSettings,
         ["generations", "population", "offspring", "max_age", "tournament_size"],
+    ),
+    "NASBench201Space": (
+        NASBench201Space,
+        ["width", "cells_per_stage", "final_width", "final_cells_per_stage"],
     ),
     "CellSpace": (
         CellSpace,
