@@ -161,6 +161,6 @@ def test_none_is_steady(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_to_look_for(problem: NASProblem) -> None:
     """An empty list or a top of 0 is refused."""
-    for rows, top in ((ROWS.head(0), 1), (ROWS, 0)):
-        with pytest.raises(SearchError, match="at least one"):
+    for rows, top, named in ((ROWS.head(0), 1, "no architectures"), (ROWS, 0, "top=0")):
+        with pytest.raises(SearchError, match=named):
             steady_first(rows, problem, top=top)
