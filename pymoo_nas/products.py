@@ -97,7 +97,8 @@ class Products:
     @property
     def hasty(self) -> bool:
         """Whether rounding was counted in `balanced`, as larger gradients came only later."""
-        return self._smallest <= NOTHING * self.largest
+        # Beside a gradient that overflowed all others are nothing; to repeat would not help.
+        return math.isfinite(self.largest) and self._smallest <= NOTHING * self.largest
 
     def add_rows(self, key: int, blocks: Iterable[Tensor]) -> None:
         """Add products of one parameter's gradients, given as blocks (N, columns)."""
