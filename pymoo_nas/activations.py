@@ -31,9 +31,16 @@ CLAMPS: frozenset[Any] = frozenset(
     {
         *(torch.clamp, Tensor.clamp, Tensor.clamp_, torch.clamp_, F.hardtanh, F.hardtanh_),
         *(torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_),
+        *(torch.clip, torch.clip_, Tensor.clip, Tensor.clip_),
+        *(torch.maximum, torch.max, Tensor.maximum, Tensor.max),
     }
 )
-"""Functions whose second argument is a lower bound: a ReLU where that is 0 (nn.ReLU6 is one)."""
+"""Functions whose second argument is a lower bound: a ReLU where that is 0 (nn.ReLU6 is one).
+
+Of `torch.max` the second argument may be a dimension, which is no bound.
+"""
+
+MAXIMA: frozenset[Any] = frozenset({torch.maximum, torch.max, Tensor.maximum, Tensor.max})
 
 
 class PreActivations(TorchFunctionMode):
@@ -65,8 +72,14 @@ def _clamps_at_zero(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     """Whether a call is max(x, 0) written as a clamp."""
     if func not in CLAMPS:
         return False
-    low = args[1] if len(args) > 1 else kwargs.get("min", kwargs.get("min_val"))
-    return isinstance(low, int | float) and low == 0
+    names = ("other",) if func in MAXIMA else ("min", "min_val")
+    low = (
+        args[1] if len(args) > 1 else next((kwargs[name] for name in names if name in kwargs), None)
+    )
+    if isinstance(low, Tensor):
+        # What depends on the images is no bound, even where it happens to be zero.
+        return not low.requires_grad and not bool(low.any())
+    return func not in MAXIMA and isinstance(low, int | float) and low == 0
 
 
 def depends_on(tensor: Tensor, *leaves: Tensor) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pymoo_nas.calibration import network_errors
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.layer_plan import LayerPlan, Piece
+from pymoo_nas.memory import release_freed_memory
 from pymoo_nas.recording import ROUNDING, Recording, check_sum, record_pass
 
 REPEATS = 16
@@ -48,14 +49,21 @@ def check_images(network: nn.Module, images: Tensor) -> None:
     if not bool(torch.isfinite(images).all()):
         raise ScoreError("images: NaN or infinite pixels; clean the data first")
     check_network(network)
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if not parameters:
+    if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ScoreError(f"{type(network).__name__}: no trainable parameters; nothing to score")
-    for parameter in parameters:
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if parameter.is_complex():
+            raise ScoreError(
+                f"{type(network).__name__}: parameter {name!r} is {parameter.dtype}; expected real "
+                "ones (torch.view_as_real)"
+            )
         if (parameter.device, parameter.dtype) != (images.device, images.dtype):
             raise ScoreError(
-                f"{type(network).__name__} is {parameter.dtype} on {parameter.device}, images are "
-                f"{images.dtype} on {images.device}; move one of them: images.to(...)"
+                f"{type(network).__name__}: parameter {name!r} is {parameter.dtype} on "
+                f"{parameter.device}, images are {images.dtype} on {images.device}; convert one of "
+                "them: network.to(...), images.to(...)"
             )
 
 
@@ -128,6 +136,9 @@ def check_coverage(
         if index == 0 and not _check_apart(network, images):
             return
         _compare(network, plan, images, recording, piece)
+        del recording
+        if most is not None:
+            release_freed_memory()
 
 
 def _compare(

@@ -21,16 +21,18 @@ def as_written() -> Iterator[None]:
     attention = torch.backends.mha
     before = attention.get_fastpath_enabled()
     attention.set_fastpath_enabled(False)
-    # Nothing can be compiled before torch's compiler was imported, which takes seconds.
-    compiler = "torch._dynamo" in sys.modules
     try:
-        with (
-            torch.compiler.set_stance("force_eager") if compiler else nullcontext(),
-            warnings.catch_warnings(),
-        ):
-            # Torch's counter has global hooks, of which a compiled module warns; none fires twice
-            # where nothing is compiled.
-            warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)
+        # Nothing can be compiled before torch's compiler was imported, which takes seconds.
+        with _uncompiled() if "torch._dynamo" in sys.modules else nullcontext():
             yield
     finally:
         attention.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        # Torch's counter has global hooks, of which a compiled module warns; none fires twice
+        # where nothing is compiled.
+        warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)
+        yield

@@ -177,6 +177,7 @@ def plan_layers(
     """
     calls: dict[nn.Module, _Calls] = defaultdict(_Calls)
     plan = LayerPlan(n_images=n_images)
+    hooked = {m for m in network.modules() if m._forward_hooks or m._forward_pre_hooks}
     needs: dict[nn.Module, Need] = {}
 
     def watch(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
@@ -188,9 +189,10 @@ def plan_layers(
         calls[module].batched &= _holds(first, n_seen, dim) and any(
             _holds(value, n_seen, dim) for value in tensors((args, kwargs))
         )
-        if type(module) in WEIGHTED and isinstance(first, Tensor):
+        weight = module._parameters.get("weight")
+        if type(module) in WEIGHTED and weight is not None and isinstance(first, Tensor):
             x = args[0] if args else kwargs["input"]
-            needs[module] = _need(module, x, first, n_images)
+            needs[module] = _need(module, weight, x, first, n_images)
         if isinstance(first, Tensor) and not any(module.children()):
             # The output, its gradient, and about as much again that autograd keeps: an upper
             # bound, as not all of it is there at the same time.
@@ -207,13 +209,17 @@ def plan_layers(
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != n_seen:
         is_tensor = isinstance(output, Tensor)
         shape = tuple(output.shape) if is_tensor else type(output).__name__
-        remedy = "flatten it" if is_tensor else "wrap the network in one that returns the logits"
+        remedy = (
+            "return one row per image"
+            if is_tensor
+            else "wrap the network in one that returns the logits"
+        )
         raise NetworkError(
             f"network output for {n_seen} images: expected a tensor ({n_seen}, n_classes), got "
             f"{shape}; {remedy}"
         )
     plan.shared_norms = any(calls[norm].times > 1 for norm in batch_norms(network).values())
-    _assign(network, calls, plan)
+    _assign(network, calls, plan, hooked)
     for module in plan.ruled:
         key = id(module._parameters.get("weight"))
         if module in needs and key in plan.sizes and key not in plan.repeated:
@@ -221,9 +227,9 @@ def plan_layers(
     return plan
 
 
-def _need(layer: nn.Module, x: Tensor, y: Tensor, n_images: int) -> Need:
+def _need(layer: nn.Module, weight: Tensor, x: Tensor, y: Tensor, n_images: int) -> Need:
     """Of one call of a layer of a type in `WEIGHTED`."""
-    weight, n = layer.get_parameter("weight"), max(1, len(x))
+    n = max(1, len(x))
     apart = getattr(layer, "groups", 1) == 1
     per_output = weight.numel() // len(weight) if apart else weight.numel()
     return Need(
@@ -243,7 +249,10 @@ def _holds(value: Any, n: int, dim: int) -> bool:
     return isinstance(value, Tensor) and value.ndim > dim and value.shape[dim] == n
 
 
-def _assign(network: nn.Module, calls: dict[nn.Module, _Calls], plan: LayerPlan) -> None:
+def _assign(
+    network: nn.Module, calls: dict[nn.Module, _Calls], plan: LayerPlan, hooked: set[nn.Module]
+) -> None:
+    """Decide who covers which parameter; a layer with hooks of its own may do anything."""
     owners: dict[int, list[tuple[str, str]]] = defaultdict(list)
     modules = dict(network.named_modules())
     for path, module in modules.items():
@@ -255,7 +264,10 @@ def _assign(network: nn.Module, calls: dict[nn.Module, _Calls], plan: LayerPlan)
     for key, places in owners.items():
         owner_modules = [modules[path] for path, _ in places]
         if all(
-            name in RULES.get(type(module), {}) and calls[module].batched and calls[module].times
+            name in RULES.get(type(module), {})
+            and module not in hooked
+            and calls[module].batched
+            and calls[module].times
             for module, (_, name) in zip(owner_modules, places, strict=True)
         ):
             ruled.update(dict.fromkeys(owner_modules))

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 from pymoo_nas.calibration import calibrate
 from pymoo_nas.errors import MemoryLimitError
 from pymoo_nas.layer_plan import LayerPlan, Steps
+from pymoo_nas.memory import release_freed_memory
 from pymoo_nas.recording import record_pass
 from pymoo_nas.sample_gradients import COLUMNS, GRAM_ENTRIES
 
@@ -37,9 +38,15 @@ MATRICES = 8
 
 def default_steps(plan: LayerPlan, images: Tensor, budget: int) -> Steps:
     """For a budget that is meant to be plenty: from the sizes of the layers' outputs alone."""
-    n = len(images)
+    n, item = len(images), images.element_size()
     chunk = max(1, min(n, n * budget // max(plan.n_bytes, 1)))
-    return Steps(chunk, budget // (2 * n * images.element_size()))
+    # Of two images, gradients, the same in one piece, and those of autograd.
+    checked = max(1, budget // (8 * item))
+    return Steps(
+        chunk,
+        budget // (2 * n * item),
+        checked=None if plan.n_parameters <= checked else checked,
+    )
 
 
 def measured_steps(network: nn.Module, plan: LayerPlan, images: Tensor, limit: int) -> Steps:
@@ -158,4 +165,5 @@ def _peak(run: Callable[[], object]) -> int:
     live = _LiveBytes()
     with live:
         run()
+    release_freed_memory()
     return live.peak

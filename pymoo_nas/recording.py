@@ -261,7 +261,9 @@ class _Recorder:
         """
         floors: dict[nn.Module, float] = defaultdict(float)
         n = len(self.images)
-        for module, inputs, gradients in self.fallback_calls:
+        # Inputs have hooks that know this recorder: kept, they would be freed at some time only.
+        calls, self.fallback_calls = self.fallback_calls, []
+        for module, inputs, gradients in calls:
             names = [
                 name
                 for name in self.plan.fallbacks[module]

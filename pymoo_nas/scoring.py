@@ -21,9 +21,9 @@ from pymoo_nas.calibration import is_out_of_memory, preserved, values_preserved
 from pymoo_nas.checks import check_images, check_network
 from pymoo_nas.counts import Counts, count_all
 from pymoo_nas.datasets import Dataset
-from pymoo_nas.devices import seeded
 from pymoo_nas.draws import balanced_indices
 from pymoo_nas.errors import DatasetError, ScoreError
+from pymoo_nas.initialisation import reinitialize
 from pymoo_nas.kernels import measure_kernels
 from pymoo_nas.scores import (
     Matrix,
@@ -278,19 +278,3 @@ def _judge(
     reasons = (correlation.reason, activation.reason, few, ntk.reason)
     values = (ntk.value, activation.value, correlation.value, balanced.value)
     return values, next(filter(None, reasons), "")
-
-
-def reinitialize(network: nn.Module, seed: int) -> None:
-    """Draw new weights in place: every module's ``reset_parameters``, from a seed.
-
-    Parameters of modules without that method keep their values.
-    """
-    # Without parameters there is nothing to draw; that it cannot be scored is said later.
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    with seeded(device, seed):
-        for module in network.modules():
-            # Attention, alone among torch's layers, has it with an underscore.
-            reset = getattr(module, "reset_parameters", None)
-            reset = reset or getattr(module, "_reset_parameters", None)
-            if callable(reset):
-                reset()

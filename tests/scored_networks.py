@@ -165,6 +165,12 @@ class LastState(nn.Module):
         return (sequence.mean(1) + last)[:, :, None, None]
 
 
+def doubled(layer: nn.Module) -> nn.Module:
+    """A layer with a user's own hook, which changes what it returns."""
+    layer.register_forward_hook(lambda _module, _inputs, output: 2 * output)
+    return layer
+
+
 class Folded(nn.Module):
     """A linear layer that gets images and pixels folded into one dimension."""
 
@@ -362,6 +368,7 @@ LAYER_NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "group norm": lambda: around(nn.GroupNorm(2, 4), nn.ReLU(), nn.GroupNorm(4, 4), nn.ReLU()),
     "layer norm": lambda: around(nn.LayerNorm([4, 8, 6]), nn.ReLU()),
     "transposed": lambda: around(nn.ConvTranspose2d(4, 4, 3), nn.ReLU()),
+    "layer with a hook": lambda: around(nn.ReLU(), doubled(nn.Conv2d(4, 4, 3, padding=1))),
     "weight norm": lambda: around(
         nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3)), nn.ReLU()
     ),

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from pymoo_nas.counts import Counts
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import MemoryLimitError, NetworkError, ScoreError
+from pymoo_nas.initialisation import reinitialize
 from pymoo_nas.scores import (
     activation_score,
     correlation_score,
@@ -32,7 +33,7 @@ from pymoo_nas.scores import (
     squared_distances,
     worst_scores,
 )
-from pymoo_nas.scoring import Probe, Scores, draw_probe, reinitialize, score, score_builds
+from pymoo_nas.scoring import Probe, Scores, draw_probe, score, score_builds
 
 IMAGES = images_of(6, 3, 8)
 
