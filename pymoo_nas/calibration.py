@@ -7,16 +7,15 @@ training it is given those over many batches (`recalibrate`).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pymoo_nas.errors import NetworkError, PymooNasError, ScoreError
+from pymoo_nas.execution import uncompiled
 
 
 @contextmanager
@@ -103,7 +102,7 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         for norm, total in zip(norms, totals, strict=True)
     ]
     try:
-        with torch.no_grad(), _uncompiled():
+        with torch.no_grad(), uncompiled():
             for batch in batches:
                 network(batch)
             for norm, total in zip(norms, totals, strict=True):
@@ -111,14 +110,6 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _uncompiled() -> AbstractContextManager[Any]:
-    """Within, modules that `torch.compile` compiled run as they were written: they see hooks."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled; importing it takes a second
-        return nullcontext()
-    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
-    return stance
 
 
 @contextmanager

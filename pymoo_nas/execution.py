@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
@@ -22,15 +22,18 @@ def as_written() -> Iterator[None]:
     before = attention.get_fastpath_enabled()
     attention.set_fastpath_enabled(False)
     try:
-        # Nothing can be compiled before torch's compiler was imported, which takes seconds.
-        with _uncompiled() if "torch._dynamo" in sys.modules else nullcontext():
+        with uncompiled():
             yield
     finally:
         attention.set_fastpath_enabled(before)
 
 
 @contextmanager
-def _uncompiled() -> Iterator[None]:
+def uncompiled() -> Iterator[None]:
+    """Within, modules that `torch.compile` compiled run as they were written: they see hooks."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled; importing it takes seconds
+        yield
+        return
     with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
         # Torch's counter has global hooks, of which a compiled module warns; none fires twice
         # where nothing is compiled.
