@@ -141,8 +141,7 @@ def train(
     terminal().print(describe_data(images, shown, validation), highlight=False, soft_wrap=True)
     target = None if out is None else expanded(out)
     if target is None and run is not None:
-        again = overwrite or resume
-        target = RunFolder(run).place_of(design_of(network), again=again)
+        target = RunFolder(run).place_of(design_of(network), resume=resume)
     elif target is None:
         target = Path("runs") / title.translate(IN_FOLDERS)
     if run is None or "dataset" in asked:

@@ -299,21 +299,22 @@ class RunFolder:
             )
         return fitting[-1]
 
-    def place_of(self, design: str, *, again: bool = False) -> Path:
+    def place_of(self, design: str, *, resume: bool = False) -> Path:
         """Where the training of a final network belongs: ``final``, or ``final-2`` and so on.
 
         Args:
             design: of the network, see `design_of`.
-            again: an earlier training is to be continued or replaced.
+            resume: a training is to be continued.
 
         Returns:
             the folder that holds a training of this network, finished or interrupted; else the
-            first one without any, or the first one of all where `again` is set.
+            first one without any, or where `resume` is set the first one of all, which tells why
+            nothing can be continued.
         """
         taken = {folder: design_in(folder) for folder in self._places()}
         mine = [folder for folder, found in taken.items() if found == design]
         free = [folder for folder, found in taken.items() if not found]
-        first: Path = [*mine, *(taken if again else free)][0]
+        first: Path = [*mine, *(taken if resume else free)][0]
         return first
 
     def _places(self) -> list[Path]:

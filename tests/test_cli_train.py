@@ -190,6 +190,17 @@ def test_each_choice_has_its_training(run: Run, finished: Path) -> None:
     assert "run/final-2" in err
     assert run("train", "run", "--epochs", "1", "--overwrite")[0] == 0
     assert not Path("run/final-3").exists()
+    # A third network replaces no other one, whatever is asked for.
+    before = {
+        path: Path(path, "weights.safetensors").read_bytes()
+        for path in ("run/final", "run/final-2")
+    }
+    other = next(g for g in RunFolder("run").history()["genotype"] if g not in chosen.title)
+    RunFolder("run").choose(Choice([other]))
+    assert run("train", "run", "--epochs", "1", "--overwrite")[0] == 0
+    assert load_trained("run").folder == Path("run/final-3")
+    for path, weights in before.items():
+        assert Path(path, "weights.safetensors").read_bytes() == weights
 
 
 def test_a_run_that_was_trained_is_not_replaced(run: Run, finished: Path) -> None:
