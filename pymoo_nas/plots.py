@@ -77,7 +77,7 @@ def plot_evolution(history: pd.DataFrame, tournaments: Collection[int] = ()) -> 
     """
     history = read_table(history)
     scores, usable = _read(history, "generation", "degenerate", "feasible")
-    generation = _numbers(history, "generation")
+    generation = _generations(history)
     generations = np.unique(generation)
     best = np.full((len(generations), 3), np.nan)
     for row, number in enumerate(generations):
@@ -119,7 +119,7 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
     """
     history = read_table(history)
     scores, usable = _read(history, "generation", "degenerate", "feasible")
-    generation, scores = _numbers(history, "generation")[usable], scores[usable]
+    generation, scores = _generations(history)[usable], scores[usable]
     ranks = pd.DataFrame(scores).groupby(generation).rank(method="dense").sum(axis=1)
     top = ranks.groupby(generation).rank(method="first").to_numpy() <= _TOP
 
@@ -301,6 +301,16 @@ def _numbers(frame: pd.DataFrame, column: str) -> _Floats:
         return frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError) as error:
         raise SearchError(f"plot: column {column}: expected numbers; {error}") from error
+
+
+def _generations(history: pd.DataFrame) -> _Floats:
+    numbers = _numbers(history, "generation")
+    if not np.isfinite(numbers).all():
+        raise SearchError(
+            "plot: column generation holds NaN or infinity; expected the number of a generation in "
+            "every row"
+        )
+    return numbers
 
 
 def _sound(frame: pd.DataFrame, scores: _Floats) -> _Mask:

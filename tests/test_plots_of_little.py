@@ -103,3 +103,13 @@ def test_nothing_global_changes() -> None:
     assert matplotlib.rcParams.copy() == before  # copies, for a look at rcParams picks a backend
     assert plt.get_fignums() == []
     pd.testing.assert_frame_equal(history, original)
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf, None])
+@pytest.mark.parametrize("plot", [plot_evolution, plot_offspring])
+def test_rows_of_no_generation(plot: Callable[..., Figure], strange: float | None) -> None:
+    """A row whose generation is no number is refused by the column's name."""
+    frame = make_history(2, 3).astype({"generation": float})
+    frame.loc[1, "generation"] = strange
+    with pytest.raises(SearchError, match="column generation"):
+        plot(frame)
