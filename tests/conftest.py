@@ -3,13 +3,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from command_line import TINY, Run
+from pymoo.optimize import minimize
 from strange_cells import strange_operations
 
 from pymoo_nas import cli
+from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.workers import Workers
@@ -62,6 +65,18 @@ def two_workers() -> Iterator[Workers]:
     """Two processes that the tests of a file share; a candidate may take six seconds."""
     with Workers(2, seconds=6) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def problem() -> NASProblem:
+    """Digits, few images."""
+    return NASProblem("digits", n_images=16)
+
+
+@pytest.fixture(scope="session")
+def result(problem: NASProblem) -> Any:
+    """A small search."""
+    return minimize(problem, EvolutiveNAS(3, 6), ("n_gen", 2), seed=1)
 
 
 @pytest.fixture

@@ -36,18 +36,6 @@ TEXT = "8000|0800|0080"
 GENOTYPE = SPACE.parse(TEXT)
 
 
-@pytest.fixture(scope="module")
-def problem() -> NASProblem:
-    """Digits, few images."""
-    return NASProblem("digits", n_images=16)
-
-
-@pytest.fixture(scope="module")
-def result(problem: NASProblem) -> Any:
-    """A small search."""
-    return minimize(problem, EvolutiveNAS(3, 6), ("n_gen", 2), seed=1)
-
-
 STARTS = {
     "array of texts": np.array([[TEXT], ["0800"], ["8800"]], dtype=object),
     "population of texts": Population.new("X", as_column([TEXT, "0800", "8800"])),
