@@ -117,6 +117,9 @@ def train(
     """
     if (run is None) == (model is None):
         raise SearchError("train what? expected either a run folder, or --model and --dataset")
+    n_epochs = number_or_auto("epochs", epochs)
+    images_per_step = number_or_auto("batch-size", batch_size)
+    augment = checked_augment(augment)
     if resume and overwrite:
         raise SearchError("--resume and --overwrite; expected one of them")
     places: dict[str, Any] = {
@@ -137,8 +140,11 @@ def train(
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
         space = cell_space(operations, cells, reduction)
         network = build_model(title, images, space=space, seed=seed)
-    shown = checked_augment(augment) or images.augment
-    terminal().print(describe_data(images, shown, validation), highlight=False, soft_wrap=True)
+    terminal().print(
+        describe_data(images, augment or images.augment, validation),
+        highlight=False,
+        soft_wrap=True,
+    )
     target = None if out is None else expanded(out)
     if target is None and run is not None:
         target = RunFolder(run).place_of(design_of(network), resume=resume)
@@ -157,10 +163,10 @@ def train(
         trained = train_network(
             network,
             images,
-            epochs=number_or_auto("epochs", epochs),
-            batch_size=number_or_auto("batch-size", batch_size),
+            epochs=n_epochs,
+            batch_size=images_per_step,
             learning_rate=learning_rate,
-            augment=checked_augment(augment),
+            augment=augment,
             validation=AUTO if validation is None else validation,
             balance=balance,
             optimizer=optimizer,
