@@ -18,9 +18,6 @@ from small_training import small_dataset
 
 from pymoo_nas.runs import RunFolder
 
-pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
-"""Trainings of a moment need not know every class."""
-
 
 def write_images(path: Path, n_train: int = 48, n_classes: int = 3) -> None:
     data = small_dataset(n_train, n_classes=n_classes)
@@ -70,7 +67,6 @@ def test_training_on_other_images(searched: Run) -> None:
     assert described["class_names"] == ["0", "1", "2", "3"]
 
 
-@pytest.mark.filterwarnings("ignore:no test image is taken for")
 def test_limits_are_those_of_the_runs_images(run: Run) -> None:
     """More classes and larger images make the network larger; the limits do not speak of them."""
     write_images(Path("images.npz"))

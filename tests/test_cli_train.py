@@ -18,9 +18,6 @@ from pymoo_nas.runs import Choice, RunFolder
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.trained import load_trained
 
-pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
-"""Trainings of a moment need not know every class."""
-
 
 def test_train_and_its_files(run: Run, finished: Path) -> None:
     """The final network is trained; weights, recall and confusion are written; a second refused."""

@@ -150,7 +150,6 @@ TAKEN: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("case", TAKEN)
-@pytest.mark.filterwarnings("ignore:no test image is taken for")
 def test_unusual_networks_are_trained_and_kept(tmp_path: Path, case: str) -> None:
     """Networks with unusual tensors train, and their weights are read back to the bit."""
     network = TAKEN[case]()

@@ -28,9 +28,6 @@ from pymoo_nas.search_space import CellSpace
 from pymoo_nas.trained import TrainedNetwork, load_trained
 from pymoo_nas.training import train
 
-pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
-"""Trainings of a moment need not know every class."""
-
 NB201 = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 DATA = small_dataset()
 

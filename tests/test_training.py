@@ -18,9 +18,6 @@ from pymoo_nas.evaluation import evaluate
 from pymoo_nas.files import WEIGHTS_FILE, copy_state
 from pymoo_nas.training import train
 
-pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
-"""Trainings of a moment need not know every class."""
-
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:

@@ -132,6 +132,7 @@ def test_a_class_that_is_never_predicted_is_told(balance: bool, remedy: str) -> 
         train(Constant(), small_dataset(), epochs=1, balance=balance)
 
 
+@pytest.mark.filterwarnings("error:no test image is taken for")
 def test_a_class_without_test_images_is_not_missed() -> None:
     """A class that has no test image need not be predicted."""
     dataset = small_dataset(60)

@@ -23,9 +23,6 @@ from pymoo_nas.trainer import Trainer
 from pymoo_nas.training import train
 from pymoo_nas.training_state import STATE_FILE
 
-pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
-"""Trainings of a moment need not know every class."""
-
 ALL_FILES = {WEIGHTS_FILE, "training.csv", "recall.csv", "confusion.csv", "training.json", LOCK}
 INTERRUPTED = {WEIGHTS_FILE, "training.csv", STATE_FILE, LOCK}
 

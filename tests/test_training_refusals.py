@@ -15,9 +15,6 @@ from pymoo_nas.errors import DatasetError, DeviceError, NetworkError, SearchErro
 from pymoo_nas.files import copy_state
 from pymoo_nas.training import train
 
-pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
-"""Trainings of a moment need not know every class."""
-
 
 @pytest.mark.parametrize(
     ("name", "value"),

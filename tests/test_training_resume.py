@@ -19,9 +19,6 @@ from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.training import Training, train
 from pymoo_nas.training_state import STATE_FILE
 
-pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
-"""Trainings of a moment need not know every class."""
-
 OPTIONS: dict[str, Any] = {"epochs": 4, "batch_size": 4, "validation": 0.25, "augment": True}
 STEPS = 5
 """Per epoch: 18 of 24 images in batches of at most 4."""

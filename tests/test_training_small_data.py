@@ -24,8 +24,6 @@ from pymoo_nas.training import train
 from pymoo_nas.training_settings import Settings, number_of_batches
 from pymoo_nas.training_warnings import differ
 
-QUIET = pytest.mark.filterwarnings("ignore:no test image is taken for")
-
 
 def few_digits(n_train: int) -> Dataset:
     """The first digits as bytes; of 360 others for the test."""
@@ -51,7 +49,6 @@ def test_norms_do_not_lag_where_epochs_have_one_step(tmp_path: Path) -> None:
     assert again.accuracy == training.test_accuracy
 
 
-@QUIET
 def test_kept_norms_hold_the_statistics_of_the_images_trained_on(tmp_path: Path) -> None:
     """The first norm of the kept weights has mean and variance of the images, not augmented."""
     dataset = small_dataset(40, augment=True)
@@ -64,7 +61,6 @@ def test_kept_norms_hold_the_statistics_of_the_images_trained_on(tmp_path: Path)
     assert stored["0.running_var"].item() == pytest.approx(pixels.var(), rel=1e-5)
 
 
-@QUIET
 def test_frozen_norms_keep_their_statistics() -> None:
     """Norms that a network keeps in eval mode are trained with, and kept, as they are."""
 
@@ -80,7 +76,6 @@ def test_frozen_norms_keep_their_statistics() -> None:
     assert not torch.equal(network[4].running_var, torch.ones(16))
 
 
-@QUIET
 @pytest.mark.parametrize("n_train", [9, 17, 33])
 def test_no_batch_of_one_image_reaches_a_norm(n_train: int) -> None:
     """Norms on maps of one pixel train, though a last batch of one image would be left over."""
@@ -112,7 +107,6 @@ def test_there_is_always_a_sensible_number_of_steps(n_images: int) -> None:
     assert n_images < 4500 or (size, epochs) == (128, 20)
 
 
-@QUIET
 def test_what_was_chosen_is_said_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,7 +131,6 @@ def with_validation_images(dataset: Dataset, n: int) -> Dataset:
     return replace(dataset, val_images=kept[0], val_labels=kept[1])
 
 
-@QUIET
 def test_validation_images_choose_the_epoch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,7 +149,6 @@ def test_validation_images_choose_the_epoch(
         train(small_network(), small_dataset(), validation="val")
 
 
-@QUIET
 def test_a_training_is_not_continued_with_other_validation_images(tmp_path: Path) -> None:
     """Other validation images than before the interrupt are refused; the same give the same."""
     dataset = with_validation_images(small_dataset(), 9)
@@ -183,7 +175,6 @@ def test_a_training_is_not_continued_with_other_validation_images(tmp_path: Path
     assert same_state(copy_state(network), copy_state(whole))
 
 
-@QUIET
 def test_a_data_set_by_name_or_arrays() -> None:
     """`train` takes whatever `load_dataset` takes."""
     dataset = small_dataset(30)
@@ -210,7 +201,6 @@ def test_accuracies_differ_by_their_errors(
     assert differ(one, n_one, other, n_other) is differ(other, n_other, one, n_one) is expected
 
 
-@QUIET
 def test_overfitting_is_told() -> None:
     """Labels that images do not tell are learned by heart: a warning gives both accuracies."""
     rng = np.random.default_rng(0)

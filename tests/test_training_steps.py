@@ -14,9 +14,6 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.training import train
 
-pytestmark = pytest.mark.filterwarnings("ignore:no test image is taken for")
-"""Trainings of a moment need not know every class."""
-
 
 def recorded_groups(network: nn.Module, dataset: Dataset, **options: Any) -> list[dict[str, Any]]:
     """Of every group of parameters at every step of an optimizer: its class, its settings."""
