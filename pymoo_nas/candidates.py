@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,8 @@ from pymoo_nas.checks import check_network
 from pymoo_nas.counts import Counts, count_all, count_parameters
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import MemoryLimitError, NetworkError, OperationError
-from pymoo_nas.scores import worst_scores
+from pymoo_nas.limits import Limits
+from pymoo_nas.objectives import Objective, worst_values
 from pymoo_nas.scoring import NO_MEMORY, Probe, Scores, score_builds
 from pymoo_nas.search_space import SearchSpace
 
@@ -31,9 +32,9 @@ class CandidateScorer:
         n_classes: logits of a network.
         n_inits: initialisations that the scores are averaged over, R.
         seed: of the first initialisation; the same for every candidate.
-        limits: field of `Counts` → largest number, of the network whose size the space counts;
-            without an entry there is no limit.
+        limits: of the network whose size the space counts.
         max_memory: see `score`.
+        objectives: what is computed, in their order in F.
     """
 
     search_space: SearchSpace[Any]
@@ -41,13 +42,14 @@ class CandidateScorer:
     n_classes: int
     n_inits: int
     seed: int
-    limits: Mapping[str, int]
+    limits: Limits
     max_memory: int | None
+    objectives: tuple[Objective, ...]
 
     @property
-    def worst(self) -> tuple[float, float, float]:
+    def worst(self) -> tuple[float, ...]:
         """Objectives of a candidate that is degenerate or was not scored."""
-        return worst_scores(len(self.probe.images))
+        return worst_values(self.objectives, len(self.probe.images))
 
     def on(self, device: torch.device) -> CandidateScorer:
         """The same on another device."""
@@ -89,7 +91,13 @@ class CandidateScorer:
 
     def not_scored(self, reason: str, counts: Counts | None = None) -> Scores:
         """The worst scores, and why."""
-        return Scores(*self.worst, **(counts or Counts())._asdict(), degenerate=reason)
+        names = [objective.name for objective in self.objectives]
+        return Scores(
+            objectives=dict(zip(names, self.worst, strict=True)),
+            spread=dict.fromkeys(names, 0.0),
+            **(counts or Counts())._asdict(),
+            degenerate=reason,
+        )
 
     def _score(self, genotype: Any, check: bool) -> Scores:
         params = self._parameters(genotype)
@@ -99,11 +107,12 @@ class CandidateScorer:
         counted = self._built(self.search_space.build_counted, genotype)
         check_network(counted)
         counts = count_all(counted, self.probe.images)
-        if any(getattr(counts, name) > limit for name, limit in self.limits.items()):
+        if not self.limits.kept_by(counts._asdict()):
             return self.not_scored("over the limit: not scored", counts)
         return score_builds(
             [partial(self.build, genotype, self.seed + index) for index in range(self.n_inits)],
             self.probe,
+            objectives=self.objectives,
             counts=counts,
             max_memory=self.max_memory,
             check=check,

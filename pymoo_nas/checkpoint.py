@@ -16,11 +16,11 @@ import numpy as np
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
+from pymoo_nas.candidate import NOTED, SCORED
 from pymoo_nas.duplicates import GenotypeDuplicates
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import atomic_write
 from pymoo_nas.given import as_column
-from pymoo_nas.problem import RECORDED
 from pymoo_nas.tournament import tournaments_in
 
 FORMAT = 2
@@ -28,9 +28,6 @@ FORMAT = 2
 
 CHECKPOINT = "checkpoint.json"
 PREVIOUS = "checkpoint.previous.json"
-
-NOTED = ("n_gen", "mutation", "survived", "alpha", "rank", "crowding")
-"""What the algorithm notes on an individual, besides what the evaluation leaves."""
 
 
 def write_checkpoint(folder: Path, algorithm: Any) -> None:
@@ -153,7 +150,7 @@ def _count_generations(algorithm: Any) -> None:
 
 
 def _row(individual: Any, form: Any) -> dict[str, Any]:
-    noted = {name: _plain(individual.get(name)) for name in (*RECORDED, *NOTED)}
+    noted = {name: _plain(individual.get(name)) for name in (*SCORED, *NOTED)}
     return {
         "genotype": form(individual.X[0]),
         "F": individual.F.tolist(),
@@ -166,8 +163,8 @@ def _individual(row: Mapping[str, Any], parse: Any) -> Individual:
     individual = Individual(X=as_column([parse(row["genotype"])])[0])
     individual.F = np.array(row["F"], dtype=float)
     individual.G = np.array(row["G"], dtype=float)
-    individual.evaluated.update(("F", "G", "H", *RECORDED))
-    for name in (*RECORDED, *NOTED):
+    individual.evaluated.update(("F", "G", "H", *SCORED))
+    for name in (*SCORED, *NOTED):
         if row[name] is not None:
             individual.set(name, row[name])
     return individual

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from itertools import islice
 from numbers import Real
@@ -21,10 +21,11 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.final import build_final, keeps_limits
 from pymoo_nas.fitted_images import fitted_and_judging, none_to_hold_out, with_validation
 from pymoo_nas.gradient_flow import Steadiness, steadiness
+from pymoo_nas.limits import Limits
 from pymoo_nas.number_checks import whole
+from pymoo_nas.objectives import PAPER_OBJECTIVES, is_sound, objectives_in
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, read_table
-from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.trainer import Trainer
 from pymoo_nas.training_settings import AUTO, SHORT_EPOCHS, SHORT_STEPS, Settings
 from pymoo_nas.training_warnings import warn_of_tie
@@ -32,9 +33,6 @@ from pymoo_nas.training_warnings import warn_of_tie
 Vector = npt.NDArray[np.float64]
 
 METHODS = ("ranks", "knee", "weights", "gradients", "training")
-
-RANKED = ("genotype", *OBJECTIVES, "flops")
-"""Columns that decide an order by ranks."""
 
 STEADINESS = tuple(field.name for field in fields(Steadiness))
 """Columns that `steady_first` adds."""
@@ -53,8 +51,8 @@ def order_scored(
 ) -> pd.DataFrame:
     """All candidates of a search within limits, the architecture to choose first.
 
-    Each is as good as about the worst of four ranks among all: those of the three scores, and that
-    of its size, the larger the better. The scores tell the bad from the good; among the good, the
+    Each is as good as about the worst of its ranks among all: those of the objectives, and that of
+    its size, the larger the better. The scores tell the bad from the good; among the good, the
     larger ones train to a higher accuracy (see studies/rivals.py).
 
     Args:
@@ -65,16 +63,17 @@ def order_scored(
 
     Returns:
         the feasible rows with finite scores that are not degenerate, each architecture once, with a
-        column ``rank_sum`` (in [0, 4]), ascending.
+        column ``rank_sum`` (in [0, objectives + 1]), ascending.
 
     Raises:
         SearchError: nothing is left; or a table without the columns of a history.
     """
-    history = _finite(_table(read_table(history), *RANKED, "feasible", "degenerate"))
-    usable = history[history["feasible"] & (history["degenerate"] == "")]
-    limits = {"params": max_params, "flops": max_flops, "acts": max_acts}
+    history = _table(read_table(history), "genotype", "flops", "feasible", "degenerate")
+    objectives = _objectives(history)
+    usable = history[history["feasible"] & is_sound(history)]
+    limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
     kept = _within(usable.drop_duplicates("genotype"), limits)
-    columns = kept[list(OBJECTIVES)].assign(size=-kept["flops"])
+    columns = kept[objectives].assign(size=-kept["flops"])
     return kept.assign(rank_sum=rank_sum(columns)).sort_values(
         "rank_sum", kind="stable", ignore_index=True
     )
@@ -102,7 +101,7 @@ def order_front(
 ) -> pd.DataFrame:
     """A front within limits, the architecture to choose first.
 
-    Without weights, by distance to the knee: the largest of the three scores, each scaled to
+    Without weights, by distance to the knee: the largest of the objectives, each scaled to
     [0, 1] over the front (the achievement scalarisation of Wierzbicki 1980; pymoo's ``ASF``). With
     weights, by how far the pseudo-weights of an architecture are from them (Deb 2001; pymoo's
     ``PseudoWeights``).
@@ -121,11 +120,16 @@ def order_front(
         SearchError: a front without any that can be judged, limits that nothing keeps, senseless
             weights, or a table without the columns of a front.
     """
-    front = _finite(_table(front if isinstance(front, pd.DataFrame) else front_to_frame(front)))
-    judged = front[front["degenerate"] == ""] if "degenerate" in front else front
-    kept = _within(judged, {"params": max_params, "flops": max_flops, "acts": max_acts})
-    scores = _scaled(kept[list(OBJECTIVES)].to_numpy(float))
-    distance = _knee_distance(scores) if weights is None else _weight_distance(scores, weights)
+    front = _table(front if isinstance(front, pd.DataFrame) else front_to_frame(front))
+    objectives = _objectives(front)
+    limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
+    kept = _within(front[is_sound(front)], limits)
+    scores = _scaled(kept[objectives].to_numpy(float))
+    distance = (
+        _knee_distance(scores)
+        if weights is None
+        else _weight_distance(scores, _checked(weights, objectives))
+    )
     return kept.assign(distance=distance).sort_values("distance", kind="stable", ignore_index=True)
 
 
@@ -262,7 +266,7 @@ def _table(given: Any, *columns: str) -> pd.DataFrame:
             f"got a {type(given).__name__} for a table; expected history_to_frame(result), "
             "front_to_frame(result), or what order_scored or order_front returns"
         )
-    missing = [name for name in (columns or OBJECTIVES) if name not in given]
+    missing = [name for name in columns if name not in given]
     if missing:
         raise SearchError(
             f"a table without the columns {', '.join(missing)}; expected history_to_frame(result), "
@@ -271,10 +275,20 @@ def _table(given: Any, *columns: str) -> pd.DataFrame:
     return given
 
 
-def _finite(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose scores are all finite: NaN would have no rank, infinity no scale."""
-    finite: pd.DataFrame = table[np.isfinite(table[list(OBJECTIVES)].to_numpy(float)).all(axis=1)]
-    return finite
+def _objectives(table: pd.DataFrame) -> list[str]:
+    """The objectives of a table.
+
+    Raises:
+        SearchError: there are none.
+    """
+    objectives = objectives_in(table)
+    if not objectives:
+        raise SearchError(
+            f"a table without objectives, such as {', '.join(PAPER_OBJECTIVES)}; its columns: "
+            f"{', '.join(map(str, table.columns)) or 'none'}; expected history_to_frame(result) or "
+            "front_to_frame(result)"
+        )
+    return objectives
 
 
 def _short(dataset: Dataset, settings: Settings) -> Settings:
@@ -306,14 +320,14 @@ def _keeping(genotypes: pd.Series, n_cells: int | None, problem: NASProblem, top
     kept = list(islice(fitting, top))
     if not kept:
         raise SearchError(
-            f"no architecture keeps the limits {dict(problem.limits)} with {n_cells} cells; use "
+            f"no architecture keeps the limits {problem.limits} with {n_cells} cells; use "
             "fewer, or search with higher limits"
         )
     return kept
 
 
-def _within(rows: pd.DataFrame, limits: Mapping[str, float | None]) -> pd.DataFrame:
-    """The rows that keep the limits: column → largest number, or None.
+def _within(rows: pd.DataFrame, limits: Limits) -> pd.DataFrame:
+    """The rows that keep the limits.
 
     Raises:
         SearchError: there are none.
@@ -323,13 +337,11 @@ def _within(rows: pd.DataFrame, limits: Mapping[str, float | None]) -> pd.DataFr
             "nothing to choose from: no candidate keeps the limits and can be judged; search again "
             "with higher limits"
         )
-    kept = rows
-    given = {name: limit for name, limit in limits.items() if limit is not None}
-    for name, limit in given.items():
-        kept = kept[kept[name] <= limit]
+    over = pd.DataFrame(limits.excess(rows), index=rows.index)
+    kept = rows[(over <= 0).all(axis=1)]
     if kept.empty:
         raise SearchError(
-            f"no architecture keeps {', '.join(f'max_{k}={v}' for k, v in given.items())}; the "
+            f"no architecture keeps {limits}; the "
             f"smallest has {rows['params'].min():,} parameters, the cheapest "
             f"{rows['flops'].min():,} multiply-accumulates, the least acts are "
             f"{rows['acts'].min():,}"
@@ -349,8 +361,7 @@ def _knee_distance(scores: Vector) -> Vector:
     return distance
 
 
-def _weight_distance(scores: Vector, weights: Mapping[str, float]) -> Vector:
-    wanted = _checked(weights)
+def _weight_distance(scores: Vector, wanted: Vector) -> Vector:
     # Columns in which nothing differs say nothing of a choice; pymoo would divide by zero.
     telling = scores.max(0) > 0
     if not telling.any() or not wanted[telling].any():
@@ -366,11 +377,16 @@ def _weight_distance(scores: Vector, weights: Mapping[str, float]) -> Vector:
     return distance
 
 
-def _checked(weights: Mapping[str, Any]) -> Vector:
-    unknown = [name for name in weights if name not in OBJECTIVES]
+def _checked(weights: Mapping[str, Any], objectives: Sequence[str]) -> Vector:
+    """The weight of each objective, in order; 0 of those that are left out.
+
+    Raises:
+        SearchError: weights of something else, or that make no sense.
+    """
+    unknown = [name for name in weights if name not in objectives]
     if unknown:
-        raise SearchError(f"weights of {unknown}; expected some of {', '.join(OBJECTIVES)}")
-    given: list[Any] = [weights.get(name, 0.0) for name in OBJECTIVES]
+        raise SearchError(f"weights of {unknown}; expected some of {', '.join(objectives)}")
+    given: list[Any] = [weights.get(name, 0.0) for name in objectives]
     sensible = all(isinstance(value, Real) and 0 <= float(value) < math.inf for value in given)
     if not sensible or not any(given):
         raise SearchError(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from pymoo_nas.candidate import ADDED
 from pymoo_nas.choice import (
     METHODS,
-    STEADINESS,
     order_front,
     order_scored,
     steady_first,
@@ -29,6 +28,7 @@ from pymoo_nas.cli_options import (
     MaxParams,
     Precision,
     Seed,
+    cell_text,
     number_or_auto,
     refuse_given,
     terminal,
@@ -37,14 +37,11 @@ from pymoo_nas.counts import Counts
 from pymoo_nas.errors import SearchError
 from pymoo_nas.files import in_shell
 from pymoo_nas.gradient_flow import Steadiness
+from pymoo_nas.objectives import objectives_in
 from pymoo_nas.runs import Choice, RunFolder
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.spaces import SPACES
 from pymoo_nas.training_settings import AUTO
-
-COLUMNS = ("ntk", "activation", "correlation", "params", "flops", "acts")
-METHOD_COLUMNS = ("rank_sum", "distance", *STEADINESS, "steady", "accuracy")
-"""Columns of the printed table, after the genotype; and those that a method gives."""
 
 SHOWN = 10
 """Rows of the printed table."""
@@ -97,8 +94,8 @@ def choose(
 ) -> None:
     """Choose an architecture; `train` then takes it for every stage.
 
-    "ranks" takes the candidate whose worst rank is best, of all that were scored, among the three
-    scores and size: the smallest rank_sum of the table, a sum of high powers of the four ranks.
+    "ranks" takes the candidate whose worst rank is best, of all that were scored, among the
+    objectives and size: the smallest rank_sum of the table, a sum of high powers of these ranks.
     "training" trains the first --top of them for a short while, "gradients" takes the most
     expressive (activation score and size) of the first --top whose gradients are steady: neither
     grow nor blur in the network that is trained. "knee" and "weights" choose from front.csv, what
@@ -214,16 +211,11 @@ def parse_weights(texts: list[str]) -> dict[str, float]:
 
 def _show(console: Console, ordered: pd.DataFrame, method: str) -> None:
     table = Table(title=f"best by {method} first")
-    columns = [*COLUMNS, *(name for name in METHOD_COLUMNS if name in ordered)]
+    columns = [*objectives_in(ordered), *Counts._fields]
+    columns += [name for name in ADDED if name in ordered]
     table.add_column("genotype", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right")
     for _, row in ordered.head(SHOWN).iterrows():
-        table.add_row(str(row["genotype"]), *(_text(row[n], n) for n in columns))
+        table.add_row(str(row["genotype"]), *(cell_text(row[name]) for name in columns))
     console.print(table)
-
-
-def _text(value: Any, column: str) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    return f"{value:,}" if column in Counts._fields else f"{value:.4g}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 
@@ -15,12 +17,14 @@ from pymoo_nas.augmentation import AUGMENTATIONS
 from pymoo_nas.datasets import DATASET_NAMES, MAX_IMAGE_SIZE, height_and_width
 from pymoo_nas.errors import DatasetError, SearchError
 from pymoo_nas.image_folders import refuse_among_classes
+from pymoo_nas.objectives import OBJECTIVES, PAPER_OBJECTIVES
 from pymoo_nas.operations import PAPER_OPERATIONS, operation_table
 from pymoo_nas.search_space import REDUCTIONS, CellSpace, SearchSpace
 from pymoo_nas.spaces import space_from_settings
 from pymoo_nas.training_settings import AUTO
 
 DEFAULT_OPERATIONS = ",".join(PAPER_OPERATIONS)
+DEFAULT_OBJECTIVES = ",".join(PAPER_OBJECTIVES)
 
 Images = Annotated[int, typer.Option("--images", help="Images in the probe batch.", min=2)]
 Inits = Annotated[int, typer.Option("--inits", help="Initialisations to average over.", min=1)]
@@ -31,6 +35,9 @@ MaxFlops = Annotated[
 MaxActs = Annotated[
     int | None,
     typer.Option(help="Largest number of values that convolutions and poolings make per image."),
+]
+Objectives = Annotated[
+    str, typer.Option(help=f"Comma-separated, minimised, in order: {', '.join(OBJECTIVES)}.")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, or auto.")]
 
@@ -190,6 +197,19 @@ def terminal() -> Console:
     # Without markup: brackets in a path or a reason are no instructions.
     console = Console(markup=False)
     return console if console.is_terminal else Console(markup=False, width=1000)
+
+
+def cell_text(value: Any) -> str:
+    """A value of a table for people.
+
+    >>> cell_text(1234), cell_text(0.123456), cell_text(True), cell_text("8,8")
+    ('1,234', '0.1235', 'yes', '8,8')
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, Integral) else f"{value:.4g}"
 
 
 def absolute_dataset(dataset: str) -> str:

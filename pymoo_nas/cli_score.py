@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from pymoo_nas.cli_options import (
+    DEFAULT_OBJECTIVES,
     DEFAULT_OPERATIONS,
     NO_CELLS,
     OF_CELLS,
@@ -21,6 +22,7 @@ from pymoo_nas.cli_options import (
     Images,
     ImageSize,
     Inits,
+    Objectives,
     Operations,
     Reduction,
     ScoredCells,
@@ -52,6 +54,7 @@ def score_models(
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
     reduction: Reduction = None,
+    objectives: Objectives = DEFAULT_OBJECTIVES,
     images: Images = 64,
     inits: Inits = 3,
     image_size: ImageSize = None,
@@ -60,13 +63,14 @@ def score_models(
     data_dir: DataDir = Path("data"),
     download: Download = False,
 ) -> None:
-    """Score any networks without training: the three objectives, their spread, size and time."""
+    """Score any networks without training: the objectives, their spread, size and time."""
     if not any(map(is_cell, models)):
         refuse_given(ctx, OF_CELLS, f"with {', '.join(models)}, {NO_CELLS}")
     problem = NASProblem(
         dataset,
         search_space=cell_space(operations, cells, reduction),
         n_images=images,
+        objectives=objectives,
         image_size=image_size,
         device=device,
         seed=seed,
@@ -76,7 +80,7 @@ def score_models(
     averaged = f", mean ± deviation of {inits} initialisations" if inits > 1 else ""
     table = Table(title=f"{problem.dataset.name}: lower is better{averaged}")
     table.add_column("model", overflow="fold")
-    for name in ("ntk", "activation", "correlation", "params", "MACs", "acts", "s"):
+    for name in (*problem.objective_names, "params", "MACs", "acts", "s"):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("degenerate", overflow="fold")
     failed = False
@@ -98,7 +102,8 @@ def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
     """The scores of a network by name; of a genotype, with the size of the network to train."""
     build = partial(build_model, name, problem.dataset, space=problem.search_space, seed=seed)
     images = problem.probe.images
-    scores = score(build(scored=True).to(problem.device), images, n_inits=inits, seed=seed)
+    network = build(scored=True).to(problem.device)
+    scores = score(network, images, n_inits=inits, seed=seed, objectives=problem.objectives)
     if not is_genotype(name):
         return scores
     return replace(scores, **count_all(build().to(problem.device), images)._asdict())
@@ -106,7 +111,7 @@ def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
 
 def _cells(scores: Scores, inits: int) -> list[str]:
     """The texts of a row; a single initialisation has no deviation."""
-    pairs = zip(scores.values, scores.spread, strict=True)
+    pairs = ((value, scores.spread[name]) for name, value in scores.objectives.items())
     return [
         *(f"{value:.4g}" + (f" ± {spread:.2g}" if inits > 1 else "") for value, spread in pairs),
         f"{scores.params:,}",

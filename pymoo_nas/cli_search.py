@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pymoo_nas.cli_options import (
+    DEFAULT_OBJECTIVES,
     DEFAULT_OPERATIONS,
     Augment,
     DataDir,
@@ -29,11 +30,13 @@ from pymoo_nas.cli_options import (
     MaxActs,
     MaxFlops,
     MaxParams,
+    Objectives,
     Operations,
     Reduction,
     ScoredCells,
     Seed,
     absolute_dataset,
+    cell_text,
     checked_augment,
     complain,
     is_given,
@@ -42,10 +45,12 @@ from pymoo_nas.cli_options import (
     search_space_of,
     terminal,
 )
+from pymoo_nas.counts import Counts
 from pymoo_nas.data_summary import describe_data
 from pymoo_nas.ending import nothing_found
 from pymoo_nas.errors import SearchError, WorkerError
 from pymoo_nas.files import in_shell
+from pymoo_nas.objectives import objectives_in, read_objectives
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import front_to_frame
@@ -82,9 +87,7 @@ def search(
     space: Annotated[str, typer.Option(help="Search space: cell or nasbench201.")] = "cell",
     images: Images = 64,
     inits: Inits = 1,
-    balanced_ntk: Annotated[
-        bool, typer.Option("--balanced-ntk", help="Weigh all layers alike in the first score.")
-    ] = False,
+    objectives: Objectives = DEFAULT_OBJECTIVES,
     image_size: ImageSize = None,
     augment: Augment = None,
     seed: Seed = 0,
@@ -119,16 +122,16 @@ def search(
 ) -> None:
     """Search architectures for a data set; writes a run folder with tables and pictures.
 
-    Candidates are judged untrained by three scores, all minimised: ntk (how unevenly the network
-    would learn), activation (how alike it sees different images) and correlation (how alike its
-    gradients at different images are). A genotype such as 5000|0001|0800 gives the channels of each
-    operation between each two nodes of a cell.
+    Candidates are judged untrained by objectives, all minimised. Those of the paper are ntk (how
+    unevenly the network would learn), activation (how alike it sees different images) and
+    correlation (how alike its gradients at different images are). A genotype such as
+    5000|0001|0800 gives the channels of each operation between each two nodes of a cell.
     """
     arguments: dict[str, Any] = {
         "dataset": absolute_dataset(dataset),
         "n_images": images,
         "n_inits": inits,
-        "balanced_ntk": balanced_ntk,
+        "objectives": [objective.name for objective in read_objectives(objectives)],
         "max_params": max_params,
         "max_flops": max_flops,
         "max_acts": max_acts,
@@ -295,11 +298,11 @@ def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
         raise SearchError(f"{failure}; the tables are in {folder.path}")
     front = front_to_frame(algorithm)
     table = Table(title="front, best rank sum first")
-    columns = ["genotype", "ntk", "activation", "correlation", "params", "flops", "acts"]
+    columns = ["genotype", *objectives_in(front), *Counts._fields]
     for name in columns:
         table.add_column(name, justify="left" if name == "genotype" else "right", overflow="fold")
     for _, row in front.iterrows():
-        table.add_row(*(f"{row[n]:.4g}" if n in columns[1:4] else str(row[n]) for n in columns))
+        table.add_row(*(cell_text(row[name]) for name in columns))
     console.print(table)
     for path in folder.draw():
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)

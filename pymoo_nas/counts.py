@@ -77,11 +77,17 @@ def count_acts(network: nn.Module, images: Tensor) -> int:
     return sum(counts.get(operation, 0) for operation in MAP_MAKERS)
 
 
+COUNTERS: Mapping[str, Callable[[nn.Module, Tensor], int]] = {
+    "params": lambda network, _: count_parameters(network),
+    "flops": count_flops,
+    "acts": count_acts,
+}
+"""Field of `Counts` → what counts it."""
+
+
 def count_all(network: nn.Module, images: Tensor) -> Counts:
     """All three; the arguments are those of `count_flops`."""
-    return Counts(
-        count_parameters(network), count_flops(network, images), count_acts(network, images)
-    )
+    return Counts(**{name: count(network, images) for name, count in COUNTERS.items()})
 
 
 def _n_returned(*shapes: Any, out_shape: Any, **others: Any) -> int:

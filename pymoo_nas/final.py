@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import comb
 from typing import Any
 
 import torch
 from torch import nn
 
-from pymoo_nas.counts import count_acts, count_flops, count_parameters
+from pymoo_nas.counts import COUNTERS
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import SearchError
 from pymoo_nas.given import read_genotypes
@@ -137,9 +137,5 @@ def keeps_limits(genotypes: Sequence[Any], problem: NASProblem) -> bool:
             genotypes, dataset.in_channels, dataset.n_classes
         )
         images = torch.empty(1, dataset.in_channels, *dataset.image_size)
-    counts: dict[str, Callable[[], int]] = {
-        "params": lambda: count_parameters(network),
-        "flops": lambda: count_flops(network, images),
-        "acts": lambda: count_acts(network, images),
-    }
-    return all(counts[name]() <= limit for name, limit in problem.limits.items())
+    limits = problem.limits
+    return limits.kept_by({name: COUNTERS[name](network, images) for name in limits})

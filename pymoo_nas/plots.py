@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,6 +27,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.files import atomic_write
+from pymoo_nas.objectives import PAPER_OBJECTIVES, objectives_in, title_of_objective
 from pymoo_nas.results import read_table
 
 FORMATS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
@@ -51,8 +52,6 @@ STYLE: dict[Any, Any] = {
 Look: TypeAlias = dict[str, Any]
 """Keyword arguments of a drawing call."""
 
-_SCORES = ("ntk", "activation", "correlation")
-_LABELS = ("ntk: log10 condition number", "activation: −log det", "correlation: −log det")
 _GREY = "#BDBDBD"
 _FENCE = 3  # quartile distances beyond which a value is far out (Tukey 1977)
 _TOP = 3  # how many offspring of a generation `plot_offspring` draws
@@ -67,8 +66,8 @@ def plot_evolution(history: pd.DataFrame, tournaments: Collection[int] = ()) -> 
     """Fig. 5: best score of each generation (dots) and best so far (thick line), lower is better.
 
     Args:
-        history: one row per scored candidate, with the columns generation, ntk, activation,
-            correlation, degenerate and feasible; or the result of a search.
+        history: one row per scored candidate, with its objectives (see `objectives_in`) and the
+            columns generation, degenerate and feasible; or the result of a search.
         tournaments: generations that ended in a tournament; light bands mark them. (An alpha in
             the history does not tell: parents of earlier generations compete too.)
 
@@ -76,23 +75,25 @@ def plot_evolution(history: pd.DataFrame, tournaments: Collection[int] = ()) -> 
         SearchError: a column is missing, or holds no numbers where it should.
     """
     history = read_table(history)
-    scores, usable = _read(history, "generation", "degenerate", "feasible")
+    names, scores, usable = _read(history, "generation", "degenerate", "feasible")
     generation = _generations(history)
     generations = np.unique(generation)
-    best = np.full((len(generations), 3), np.nan)
+    best = np.full((len(generations), len(names)), np.nan)
     for row, number in enumerate(generations):
         best[row] = np.fmin.reduce(scores[usable & (generation == number)], initial=np.nan)
     so_far = np.fmin.accumulate(best)  # fmin passes over generations without a candidate
 
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    for column, axes in enumerate(figure.subplots(1, 3)):
+    figure = Figure(figsize=(2 + 3 * len(names), 3.6), layout="constrained")
+    for column, axes in enumerate(figure.subplots(1, len(names), squeeze=False).flat):
         for number in sorted(tournaments):
             axes.axvspan(number - 0.5, number + 0.5, color="#E8E8E8", lw=0, label="tournament")
         thin: Look = {"color": COLOURS[5], "linewidth": 0.7, "marker": "o", "markersize": 3.5}
         axes.plot(generations, best[:, column], label="best of the generation", **thin)
         thick: Look = {"color": COLOURS[0], "linewidth": 2.4, "drawstyle": "steps-post"}
         axes.plot(generations, so_far[:, column], label="best so far", **thick)
-        axes.set(xlabel="generation", ylabel=f"{_LABELS[column]}\n(lower is better)")
+        axes.set(
+            xlabel="generation", ylabel=f"{title_of_objective(names[column])}\n(lower is better)"
+        )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(generations.min(initial=1) - 0.5, generations.max(initial=1) + 0.5)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -106,19 +107,21 @@ def plot_evolution(history: pd.DataFrame, tournaments: Collection[int] = ()) -> 
 def plot_offspring(history: pd.DataFrame) -> Figure:
     """Fig. 6: the three best offspring of each generation on their way to the origin.
 
-    Best is the smallest sum of dense ranks in the three scores within the generation (Chen 2021).
+    Best is the smallest sum of dense ranks in all objectives within the generation (Chen 2021);
+    the axes are the first three.
     Axes are scaled to [0, 1] between the 2nd and 98th percentile of the points drawn; what lies
     beyond is drawn on the border.
 
     Args:
-        history: one row per scored candidate, with the columns generation, ntk, activation,
-            correlation, degenerate and feasible; or the result of a search.
+        history: one row per scored candidate, with three or more objectives (see `objectives_in`)
+            and the columns generation, degenerate and feasible; or the result of a search.
 
     Raises:
-        SearchError: a column is missing, or holds no numbers where it should.
+        SearchError: a column is missing, or holds no numbers where it should; fewer than three
+            objectives.
     """
     history = read_table(history)
-    scores, usable = _read(history, "generation", "degenerate", "feasible")
+    names, scores, usable = _read(history, "generation", "degenerate", "feasible", least=3)
     generation, scores = _generations(history)[usable], scores[usable]
     ranks = pd.DataFrame(scores).groupby(generation).rank(method="dense").sum(axis=1)
     top = ranks.groupby(generation).rank(method="first").to_numpy() <= _TOP
@@ -128,8 +131,9 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
         f"The {_TOP} best offspring of each generation (black: the best of every score)",
         fontsize=10,
     )
+    scores = scores[:, :3]
     limits = _robust_limits(scores[top])
-    axes = _scaled_axes(figure, limits)
+    axes = _scaled_axes(figure, names, limits)
     if top.any():
         points = _scaled(scores[top], limits).T
         colours: Look = {"c": generation[top], "norm": _norm(generation[top]), "cmap": "viridis"}
@@ -145,7 +149,7 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None) -> Figure:
-    """The non-dominated candidates in three projections, coloured by their parameters.
+    """The non-dominated candidates, a panel for each pair of objectives, coloured by parameters.
 
     A frame with a column survived is a history: all that it scored is drawn in grey behind. Axes
     end at the 98th percentile of that or at the worst of the front, but never further from the
@@ -154,8 +158,8 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     all that lies beyond.
 
     Args:
-        history_or_front: rows with the columns ntk, activation, correlation and params; degenerate
-            and feasible are heeded where they exist; or the result of a search.
+        history_or_front: rows with two or more objectives (see `objectives_in`) and the column
+            params; degenerate and feasible are heeded where they exist; or the result of a search.
         kept: the front that the search ended with; ringed. Tournaments may have dropped some of the
             non-dominated for others.
 
@@ -163,7 +167,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
         SearchError: a column is missing, or holds no numbers where it should.
     """
     history_or_front = read_table(history_or_front)
-    scores, usable = _read(history_or_front, "params")
+    names, scores, usable = _read(history_or_front, "params", least=2)
     front = np.flatnonzero(usable)
     front = front[NonDominatedSorting().do(scores[front], only_non_dominated_front=True)]
     params, best = _numbers(history_or_front, "params")[front], scores[front]
@@ -174,16 +178,22 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     others = scores[sound] if is_history else scores[:0]
     ringed = scores[:0]
     if kept is not None:
-        ringed, good = _read(read_table(kept))
+        _, ringed, good = _read(read_table(kept)[names])
         ringed = ringed[good]
     low, high = _front_limits(others, np.vstack([best, ringed]))
 
-    figure = Figure(figsize=(11.5, 4.2), layout="constrained")
-    panels = figure.subplots(1, 3)
+    pairs = list(itertools.combinations(range(len(names)), 2))
+    n_columns = min(3, len(pairs))
+    n_rows = math.ceil(len(pairs) / n_columns)
+    size = (1.3 + 3.4 * n_columns, 0.5 + 3.7 * n_rows)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False)
+    for empty in panels.flat[len(pairs) :]:
+        empty.set_axis_off()
     colours: Look = {"norm": _norm(params, log=True), "cmap": "viridis"}
     colours |= {"plotnonfinite": True, "zorder": 3, "linewidths": 0.5, "edgecolors": "k"}
     rings: Look = {"s": 110, "facecolors": "none", "edgecolors": "r", "clip_on": False}
-    for axes, (x, y) in zip(panels, itertools.combinations(range(3), 2), strict=True):
+    for axes, (x, y) in zip(panels.flat, pairs, strict=False):
         pair = [x, y]
         inside = _within(best[:, pair], low[pair], high[pair])
         axes.scatter(*others[:, pair].T, s=9, color=_GREY)
@@ -192,7 +202,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
         axes.scatter(*ends[1].T, **rings)
         outside: Look = {"s": 42, "marker": "^", "clip_on": False, **colours}
         axes.scatter(*ends[0][~inside].T, c=params[~inside], **outside)
-        axes.set(xlabel=_LABELS[x], ylabel=_LABELS[y])
+        axes.set(xlabel=title_of_objective(names[x]), ylabel=title_of_objective(names[y]))
         axes.set(xlim=(low[x], high[x]), ylim=(low[y], high[y]))
     shown = np.vstack([best, others])
     beyond = int((~_within(shown, low, high)).sum())
@@ -219,23 +229,24 @@ def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
     that in any score are cut off, and the legend says how many; better ones are drawn at 0.
 
     Args:
-        frame: one row per network, with the columns ntk, activation, correlation and the group's;
-            degenerate is heeded where it exists, and a column name labels groups of up to 12.
+        frame: one row per network, with three or more objectives, of which the first three are
+            drawn (see `objectives_in`), and the column of the group; degenerate is heeded where it
+            exists, and a column name labels groups of up to 12.
         group_column: the column that holds each row's group.
 
     Raises:
         SearchError: a column is missing, or holds no numbers where it should.
     """
     frame = read_table(frame)
-    scores, _ = _read(frame, group_column)
-    shown = _sound(frame, scores)
+    names, scores, _ = _read(frame, group_column, least=3)
+    shown, scores = _sound(frame, scores), scores[:, :3]
     limits = _robust_limits(scores[shown])
     shown &= (scores <= limits[1]).all(axis=1)
     groups = frame[group_column].astype(str).to_numpy()
     named: list[tuple[_Floats, str]] = []
 
     figure = Figure(figsize=(8.6, 5.6))
-    axes = _scaled_axes(figure, limits)
+    axes = _scaled_axes(figure, names, limits)
     for index, group in enumerate(dict.fromkeys(groups)):
         inside = shown & (groups == group)
         points, total = _scaled(scores[inside], limits), int((groups == group).sum())
@@ -281,19 +292,26 @@ def plain_legend(legend: Legend) -> None:
         text.set_parse_math(False)
 
 
-def _read(frame: pd.DataFrame, *columns: str) -> tuple[_Floats, _Mask]:
-    """Scores (n, 3), and which rows may be called best: sound and feasible (n,)."""
-    missing = [column for column in (*_SCORES, *columns) if column not in frame.columns]
+def _read(frame: pd.DataFrame, *columns: str, least: int = 1) -> tuple[list[str], _Floats, _Mask]:
+    """Objectives, their values (n, m), and which rows may be called best: sound, feasible (n,).
+
+    Raises:
+        SearchError: a column is missing, or there are fewer objectives than `least`.
+    """
+    names = objectives_in(frame)
+    missing = [column for column in columns if column not in frame.columns]
+    if len(names) < least:
+        missing += [name for name in PAPER_OBJECTIVES if name not in frame.columns]
     if missing:
         raise SearchError(
             f"plot: the frame lacks the columns {', '.join(missing)}; it has "
             f"{', '.join(map(str, frame.columns)) or 'none'}: give a history or a front of a search"
         )
-    scores = np.column_stack([_numbers(frame, score) for score in _SCORES])
+    scores = np.column_stack([_numbers(frame, name) for name in names])
     usable = _sound(frame, scores)
     if "feasible" in frame.columns:
         usable &= frame["feasible"].to_numpy(dtype=bool)
-    return scores, usable
+    return names, scores, usable
 
 
 def _numbers(frame: pd.DataFrame, column: str) -> _Floats:
@@ -323,18 +341,18 @@ def _sound(frame: pd.DataFrame, scores: _Floats) -> _Mask:
 
 
 def _robust_limits(points: _Floats) -> _Floats:
-    """(2, 3): the 2nd and 98th percentile of each column; the extremes of up to 51 points."""
+    """(2, m): the 2nd and 98th percentile of each column; the extremes of up to 51 points."""
     if len(points) == 0:
-        return np.array([[0.0] * 3, [1.0] * 3])
+        return np.array([[0.0] * points.shape[1], [1.0] * points.shape[1]])
     low = np.percentile(points, 2, axis=0, method="lower")
     return np.array([low, np.percentile(points, 98, axis=0, method="higher")])
 
 
 def _front_limits(others: _Floats, front: _Floats) -> tuple[_Floats, _Floats]:
-    """Ends of the axes, (3,) each, beyond which outliers lie: see `plot_front`."""
+    """Ends of the axes, (m,) each, beyond which outliers lie: see `plot_front`."""
     together = np.vstack([others, front])
     if len(together) == 0:
-        return np.zeros(3), np.ones(3)
+        return np.zeros(together.shape[1]), np.ones(together.shape[1])
     high = np.maximum(_robust_limits(together)[1], front.max(axis=0, initial=-np.inf))
     low = together.min(axis=0)
     first, third = np.percentile(together, [25, 75], axis=0)
@@ -366,14 +384,14 @@ def _norm(values: _Floats, log: bool = False) -> Normalize:
     return LogNorm(low, high) if log and low > 0 and high > 10 * low else Normalize(low, high)
 
 
-def _scaled_axes(figure: Figure, limits: _Floats) -> Any:
+def _scaled_axes(figure: Figure, names: Sequence[str], limits: _Floats) -> Any:
     """3-D axes from 0 to 1 with the origin as a black sphere; labels say what 0 and 1 are."""
     axes: Any = figure.add_axes((0.13, 0.03, 0.7, 0.92), projection="3d")
     axes.set_box_aspect((1, 1, 1), zoom=0.95)
     axes.view_init(elev=20, azim=-60)
-    for name, unit, low, high in zip("xyz", _LABELS, *limits, strict=True):
+    for name, label, low, high in zip("xyz", map(title_of_objective, names), *limits, strict=False):
         values = f"0 = {low:.4g}, 1 = {high:.4g}" if low < high else f"all {low:.4g}"
-        axes.set(**{f"{name}label": f"{unit}\n{values}", f"{name}lim": (0, 1)})
+        axes.set(**{f"{name}label": f"{label}\n{values}", f"{name}lim": (0, 1)})
         getattr(axes, f"{name}axis").labelpad = 8
     axes.set_yticks((0.2, 0.4, 0.6, 0.8, 1.0))  # its 0 would touch the 1 of x
     axes.scatter([0], [0], [0], color="k", s=130, depthshade=False, label="origin (best)")

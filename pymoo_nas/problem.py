@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pymoo.core.problem import Problem
 from torch import nn
 
+from pymoo_nas.candidate import SCORED
 from pymoo_nas.candidates import CandidateScorer
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.devices import resolve_device
@@ -26,10 +27,11 @@ from pymoo_nas.given import (
     read_genotypes,
     unwrapped,
 )
+from pymoo_nas.limits import Limits
 from pymoo_nas.memory import release_freed_memory
 from pymoo_nas.networks import MIN_SIZE
 from pymoo_nas.number_checks import positive, whole
-from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.objectives import PAPER_OBJECTIVES, Objective, read_objectives
 from pymoo_nas.scoring import Probe, Scores, draw_probe
 from pymoo_nas.search_space import CellSpace, SearchSpace
 from pymoo_nas.workers import Workers
@@ -41,10 +43,6 @@ user's operation that mixes images, or whose gradients cannot be followed, is re
 RELEASE_EVERY = 8
 """Candidates between two releases of freed memory: 30 large ones left a gigabyte of holes."""
 
-RECORDED = ("params", "flops", "acts", "seconds", "degenerate")
-"""What the evaluation leaves on every individual besides F and G."""
-
-
 _ONE_AT_A_TIME = threading.RLock()
 """Weights are drawn from torch's global generator, which the threads of a runner share."""
 
@@ -54,11 +52,11 @@ class NoBoundsError(SearchError, AttributeError):
 
 
 class NASProblem(Problem):
-    """Three training-free objectives of a genotype, all minimised: see `OBJECTIVES`.
+    """Training-free objectives of a genotype, all minimised; by default the paper's three.
 
     A candidate that breaks a limit is not scored: it gets the worst scores and, in G, the excess
     as a share of the limit. A degenerate one (see ``degenerate`` on the individual) gets the worst
-    value in all three objectives, so that nothing worthless can win in one of them.
+    value in every objective, so that nothing worthless can win in one of them.
 
     A genotype may be given in any form that `read_genotype` takes, its text among them. A copy,
     deep or not, is a problem of its own that shares data set, probe, scorer and workers: pymoo's
@@ -69,8 +67,8 @@ class NASProblem(Problem):
         search_space: default `CellSpace`.
         n_images: images of the probe, N.
         n_inits: initialisations that the scores are averaged over, R.
-        balanced_ntk: whether the first objective is `Scores.balanced_ntk`, which ranks
-            NAS-Bench-201 better (see studies/score_quality.py), instead of the published one.
+        objectives: names of `OBJECTIVES` and objectives of your own, in their order in F; see
+            `read_objectives`.
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
         max_acts: largest number of values that convolutions and poolings return per image. Together
@@ -103,7 +101,7 @@ class NASProblem(Problem):
         search_space: SearchSpace[Any] | None = None,
         n_images: int = 64,
         n_inits: int = 1,
-        balanced_ntk: bool = False,
+        objectives: Any = PAPER_OBJECTIVES,
         max_params: int | None = None,
         max_flops: int | None = None,
         max_acts: int | None = None,
@@ -115,7 +113,8 @@ class NASProblem(Problem):
         download: bool = False,
         max_memory: int | None = None,
     ) -> None:
-        limits = _read_limits(params=max_params, flops=max_flops, acts=max_acts)
+        limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
+        judged_by = read_objectives(objectives)
         n_images = whole("n_images", n_images, 2)
         n_inits = whole("n_inits", n_inits)
         seed = whole("seed", seed, 0)
@@ -137,7 +136,6 @@ class NASProblem(Problem):
                 f"search_space={search_space!r}; expected a SearchSpace, such as CellSpace() or "
                 "NASBench201Space()"
             )
-        self.balanced_ntk = balanced_ntk
         self.seed = seed
         self.scorer = CandidateScorer(
             search_space=self.search_space,
@@ -147,12 +145,13 @@ class NASProblem(Problem):
             seed=seed,
             limits=limits,
             max_memory=max_memory,
+            objectives=judged_by,
         )
         self.workers: Workers | None = None
-        self.objective_names = list(OBJECTIVES)
+        self.objective_names = [objective.name for objective in judged_by]
         self.progress: Callable[[int], None] | None = None
         self.n_scored = 0
-        super().__init__(n_var=1, n_obj=len(OBJECTIVES), n_ieq_constr=len(self.limits))
+        super().__init__(n_var=1, n_obj=len(judged_by), n_ieq_constr=len(self.limits))
         del self.xl, self.xu
 
     def __getattr__(self, name: str) -> Any:
@@ -185,7 +184,7 @@ class NASProblem(Problem):
         return other
 
     @property
-    def worst(self) -> tuple[float, float, float]:
+    def worst(self) -> tuple[float, ...]:
         """F of a candidate that is degenerate or was not scored."""
         return self.scorer.worst
 
@@ -200,9 +199,14 @@ class NASProblem(Problem):
         return self.scorer.n_inits
 
     @property
-    def limits(self) -> Mapping[str, int]:
-        """The entries "params", "flops", "acts" → largest number, where there is one."""
+    def limits(self) -> Limits:
+        """Largest number of parameters, multiply-accumulates and acts, where there is one."""
         return self.scorer.limits
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What candidates are judged by, in their order in F."""
+        return self.scorer.objectives
 
     def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
         """The network that is scored for a genotype; see `CandidateScorer.build`.
@@ -277,45 +281,22 @@ class NASProblem(Problem):
         if self.progress is not None:
             self.progress(self.n_scored)
 
-    def _objectives(self, scores: Scores) -> tuple[float, float, float]:
-        if scores.degenerate:
-            return self.worst
-        ntk = scores.balanced_ntk if self.balanced_ntk else scores.ntk
-        return ntk, scores.activation, scores.correlation
-
     def _evaluate(
         self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
-        """Score a batch: X (n, 1) of genotypes, or of their texts, → F (n, 3), G (n, limits).
+        """Score a batch: X (n, 1) of genotypes, or of their texts, → F (n, m), G (n, limits).
 
-        Of an elementwise problem, as pymoo's runners need it: X (1,) → F (3,), G (limits,).
+        Of an elementwise problem, as pymoo's runners need it: X (1,) → F (m,), G (limits,).
         """
         del args, kwargs
         rows = self.score_genotypes(x)
-        out["F"] = np.array([self._objectives(row) for row in rows])
-        out["scores"] = out["F"].copy()  # pymoo's wrappers change F
+        out["F"] = np.array([self.worst if row.degenerate else row.values for row in rows])
         if self.limits:
-            out["G"] = np.column_stack(
-                [
-                    [(getattr(row, name) - limit) / limit for row in rows]
-                    for name, limit in self.limits.items()
-                ]
-            )
-        for name in RECORDED:
-            values = np.empty(len(rows), dtype=object)
-            values[:] = [getattr(row, name) for row in rows]
-            out[name] = values
+            out["G"] = np.array([[*self.limits.excess(vars(row)).values()] for row in rows])
+        for name in SCORED:
+            out[name] = as_column(getattr(row, name) for row in rows)[:, 0]
+        names = [objective.name for objective in self.objectives]  # pymoo's wrappers change F
+        named = (dict(zip(names, values, strict=True)) for values in out["F"].tolist())
+        out["scores"] = as_column(named)[:, 0]
         if self.elementwise:
             out.update({name: values[0] for name, values in out.items() if values is not None})
-
-
-def _read_limits(**limits: float | None) -> dict[str, int]:
-    """The limits that there are; 2e5 is a common way to write one.
-
-    Raises:
-        SearchError: not a number of at least 1; with the name of the argument.
-    """
-    for name, limit in limits.items():
-        if limit is not None and positive(f"max_{name}", limit) < 1:
-            raise SearchError(f"max_{name}={limit!r}; expected a number of at least 1, or None")
-    return {name: int(limit) for name, limit in limits.items() if limit is not None}

@@ -10,7 +10,6 @@ from pymoo.core.callback import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.search import Search
 
 
@@ -102,7 +101,7 @@ class SearchProgress(Callback):
         judged = [i.F for i in algorithm.pop if i.FEAS[0] and not i.get("degenerate")]
         best = ", ".join(
             f"{name} {min(float(row[index]) for row in judged):.4g}"
-            for index, name in enumerate(OBJECTIVES)
+            for index, name in enumerate(self.problem.objective_names)
             if judged
         )
         rows = [] if self.tournament is None else self.tournament.data["tournaments"]

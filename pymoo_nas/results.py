@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.util.optimum import filter_optimum
 
+from pymoo_nas.candidate import COLUMNS, Candidate, column_types
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.files import write_csv
 from pymoo_nas.given import parsed
-from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.objectives import PAPER_OBJECTIVES, objectives_in
 from pymoo_nas.survival import order_population
-
-HISTORY_TYPES: dict[str, Any] = {
-    "generation": "int64",
-    "genotype": "str",
-    **dict.fromkeys(OBJECTIVES, "float64"),
-    "params": "int64",
-    "flops": "int64",
-    "acts": "int64",
-    "seconds": "float64",
-    "degenerate": "str",
-    "feasible": "bool",
-    "mutation": "str",
-    "survived": "bool",
-    "alpha": "float64",
-}
-"""Columns of a history, in order. Scores are minimised; seconds are wall time of one candidate;
-``alpha`` is the share in the last tournament that the candidate was in (empty: in none)."""
-
-FRONT_TYPES = {name: kind for name, kind in HISTORY_TYPES.items() if name != "survived"}
-"""Columns of a front: those of a history, but all have survived."""
 
 
 def front_to_frame(result: Any, problem: Any = None) -> pd.DataFrame:
     """The front of a search, best rank sum first: one row per architecture.
 
-    Under a problem with other objectives than the three, such as one of pymoo's wrappers, their
-    columns have its ``objective_names``, or f1, f2, …; what it does not record has no column.
+    The objectives of a problem that is no `NASProblem` have its ``objective_names``, or f1, f2, …;
+    what it does not record has no column. One of pymoo's wrappers around a `NASProblem` may have
+    other objectives: then those come last.
 
     Args:
         result: pymoo's ``Result``, or an algorithm; or a population, of which the front is taken.
@@ -66,7 +48,7 @@ def front_to_frame(result: Any, problem: Any = None) -> pd.DataFrame:
             "a population does not know its search space; pass the result itself, or problem=..."
         )
     rows = [] if front is None else [i for i in order_population(front) if i.FEAS[0]]
-    return _frame([_row(individual, problem) for individual in rows], problem, FRONT_TYPES)
+    return _frame([_row(individual, problem) for individual in rows], problem, survivors=True)
 
 
 def history_to_frame(result: Any) -> pd.DataFrame:
@@ -98,7 +80,7 @@ def history_to_frame(result: Any) -> pd.DataFrame:
             f"{type(algorithm).__name__} keeps no list of what it scored; use EvolutiveNAS, or "
             "save_history=True, and pass the result"
         )
-    return _frame(rows, algorithm.problem, HISTORY_TYPES)
+    return _frame(rows, algorithm.problem)
 
 
 def read_table(given: Any) -> pd.DataFrame:
@@ -156,17 +138,15 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise RunError(f"{path}: no such file; expected what pymoo-nas search writes")
     try:
-        # Genotypes such as 0804 would be taken for numbers, the word "nan" for a missing value.
         # Of a path pandas would take a tilde for the home folder, which absolute ones have not.
-        frame = pd.read_csv(
-            path.absolute(),
-            dtype=HISTORY_TYPES,
-            keep_default_na=False,
-            na_values={"alpha": [""]},
-        )
+        read = partial(pd.read_csv, path.absolute(), keep_default_na=False)
+        objectives = objectives_in(read(nrows=0))
+        # Genotypes such as 0804 would be taken for numbers, the word "nan" for a missing value.
+        frame = read(dtype=column_types(objectives), na_values={"alpha": [""]})
     except (ValueError, OverflowError) as error:
         raise RunError(f"{path}: damaged or no such table ({error}); search again") from error
-    missing = [name for name in FRONT_TYPES if name not in frame]
+    expected = column_types(objectives or PAPER_OBJECTIVES, survivors=True)
+    missing = [name for name in expected if name not in frame]
     if missing:
         raise RunError(
             f"{path}: columns {missing} are missing; expected a front.csv or history.csv"
@@ -174,23 +154,20 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     return frame
 
 
-def _frame(rows: list[dict[str, Any]], problem: Any, types: dict[str, Any]) -> pd.DataFrame:
-    names = objective_names(problem)
-    columns: dict[str, Any] = {"generation": "int64", "genotype": "str"}
-    columns |= dict.fromkeys(names, "float64")
-    columns |= {name: kind for name, kind in types.items() if name not in OBJECTIVES}
-    if rows and all(name in row for row in rows for name in OBJECTIVES):
-        columns |= dict.fromkeys(OBJECTIVES, "float64")
+def _frame(rows: list[dict[str, Any]], problem: Any, *, survivors: bool = False) -> pd.DataFrame:
+    """A table with the columns of `Candidate`, and those that the rows have besides."""
+    names = objectives_in(pd.DataFrame(columns=list(rows[0]))) if rows else objective_names(problem)
+    kinds = column_types(names, survivors=survivors)
     for name in ("params", "flops", "acts", "seconds"):
         present = [row[name] is not None for row in rows]
         if not all(present):
             # What no candidate has is left out, what some lack cannot be whole numbers.
-            columns |= {name: "float64"}
+            kinds[name] = "float64"
             if not any(present):
-                del columns[name]
-    ordered = [name for name in types if name in columns]
-    ordered[2:2] = [name for name in names if name not in types]
-    return pd.DataFrame(rows, columns=ordered).astype({name: columns[name] for name in ordered})
+                del kinds[name]
+    known = {*COLUMNS, *names}
+    kinds |= {name: "float64" for name in (rows[0] if rows else ()) if name not in known}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 
 def _generation(entry: Any) -> list[dict[str, Any]]:
@@ -204,22 +181,11 @@ def _generation(entry: Any) -> list[dict[str, Any]]:
 
 
 def _row(individual: Any, problem: Any) -> dict[str, Any]:
+    """The row of a candidate; other objectives of one of pymoo's wrappers come last."""
     space = problem.search_space
-    alpha = individual.get("alpha")
-    scores = dict(zip(objective_names(problem), map(float, individual.F), strict=True))
-    # Of a `NASProblem` whose objectives one of pymoo's wrappers has changed.
-    original = individual.get("scores")
-    if original is not None:
-        scores = {**dict(zip(OBJECTIVES, map(float, original), strict=True)), **scores}
-    return {
-        "generation": individual.get("n_gen") or 0,
-        "genotype": space.format(parsed(space, individual.X[0])),
-        **scores,
-        **{name: individual.get(name) for name in ("params", "flops", "acts", "seconds")},
-        # On one line: a carriage return within a field would not be read back.
-        "degenerate": " ".join((individual.get("degenerate") or "").split()),
-        "feasible": bool(individual.FEAS[0]),
-        "mutation": str(individual.get("mutation") or ""),
-        "survived": bool(individual.get("survived")),
-        "alpha": np.nan if alpha is None else float(alpha),
-    }
+    names = objective_names(problem)
+    values = dict(zip(names, map(float, individual.F), strict=True))
+    scores: dict[str, float] = individual.get("scores") or values
+    objectives = {name: values.get(name, score) for name, score in scores.items()}
+    genotype = space.format(parsed(space, individual.X[0]))
+    return {**Candidate.of(individual, genotype, objectives).row(), **values}

@@ -32,6 +32,7 @@ from pymoo_nas.errors import DatasetError, GenotypeError, RunError
 from pymoo_nas.files import DESCRIPTION, expanded, in_shell, read_object, write_json
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.number_checks import whole
+from pymoo_nas.objectives import PAPER_OBJECTIVES, objectives_in
 from pymoo_nas.origin import cells_in_words, title_of
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, save_figure
 from pymoo_nas.problem import NASProblem
@@ -49,6 +50,9 @@ LOCK = ".lock"
 TABLES = (CONFIG, CHECKPOINT, FRONT, HISTORY, TOURNAMENTS)
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
+
+_BALANCED = "balanced_ntk"
+"""An objective; in earlier versions a setting that put its values into the column ntk."""
 
 
 class Choice(NamedTuple):
@@ -187,7 +191,7 @@ class RunFolder:
             f"folder {self.path} holds no run ({CONFIG} is missing); expected what "
             "pymoo-nas search --out writes"
         )
-        return read_object(self.path / CONFIG, absent, "search again")
+        return _of_today(read_object(self.path / CONFIG, absent, "search again"))
 
     def threads(self) -> int | None:
         """Threads of torch's that the search had; None where that is not known.
@@ -202,11 +206,20 @@ class RunFolder:
 
     def front(self) -> pd.DataFrame:
         """The front, best rank sum first."""
-        return read_frame(self.path / FRONT)
+        return self._table(FRONT)
 
     def history(self) -> pd.DataFrame:
         """Every scored candidate."""
-        return read_frame(self.path / HISTORY)
+        return self._table(HISTORY)
+
+    def _table(self, name: str) -> pd.DataFrame:
+        table = read_frame(self.path / name)
+        if "ntk" in table and (self.path / CONFIG).is_file():
+            objectives = self.config().get("problem", {}).get("objectives", PAPER_OBJECTIVES)
+            if "ntk" not in objectives and _BALANCED in objectives:
+                # Written before each objective had a column of its own name.
+                return table.rename(columns={"ntk": _BALANCED})
+        return table
 
     def tournaments(self) -> list[int]:
         """Generations that ended in a tournament.
@@ -373,14 +386,16 @@ class RunFolder:
             *names: of `PICTURES`; all without any.
 
         Returns:
-            the files written: ``cell.png`` not in spaces whose genotypes are no such cells.
+            the files written: ``cell.png`` not in spaces whose genotypes are no such cells,
+            ``front.png`` of two objectives or more, ``offspring.png`` of three or more.
         """
         config = self.config()
         history, front = self.history(), self.front()
+        n_objectives = len(objectives_in(history))
         draw: dict[str, Callable[[], Figure | None]] = {
-            "front.png": lambda: plot_front(history, front),
+            "front.png": lambda: plot_front(history, front) if n_objectives > 1 else None,
             "evolution.png": lambda: plot_evolution(history, self.tournaments()),
-            "offspring.png": lambda: plot_offspring(history),
+            "offspring.png": lambda: plot_offspring(history) if n_objectives > 2 else None,
             "cell.png": lambda: self._cell_figure(config.get("search_space", {}), front),
         }
         written = []
@@ -403,6 +418,17 @@ def _is_of(network: Mapping[str, Any] | None, genotypes: Sequence[str]) -> bool:
     """Whether a network was made of these cells, repeated in turn; true where nothing tells."""
     cells = (network or {}).get("genotypes")
     return not cells or list(islice(cycle(genotypes), len(cells))) == cells
+
+
+def _of_today(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as this version writes it, of one that an earlier version wrote."""
+    problem = config.get("problem")
+    if not isinstance(problem, dict) or _BALANCED not in problem:
+        return config
+    kept = {name: value for name, value in problem.items() if name != _BALANCED}
+    if problem[_BALANCED]:
+        kept["objectives"] = [_BALANCED, *PAPER_OBJECTIVES[1:]]
+    return {**config, "problem": kept}
 
 
 def versions() -> dict[str, str]:

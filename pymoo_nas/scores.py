@@ -1,7 +1,7 @@
 """Kernels → the three objectives: mathematics only, no hooks, data sets or pymoo.
 
 All three are minimised. Whatever goes wrong gives the finite value that no proper network can reach
-(`worst_scores`) and a reason; it never gives an exception, NaN, or a value that wins.
+(`worst_ntk` and the like) and a reason; it never gives an exception, NaN, or a value that wins.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
-
-OBJECTIVES = ("ntk", "activation", "correlation")
-"""Names of the three objectives, in their order in F."""
 
 RIDGE = 1e-6
 """Added to the eigenvalues of the gradient correlation, after clamping at zero."""
@@ -30,17 +27,20 @@ class Judgement(NamedTuple):
     reason: str = ""
 
 
-def worst_scores(n_images: int) -> tuple[float, float, float]:
-    """The value of each objective that stands for a degenerate network of N images.
+def worst_ntk(n_images: int) -> float:
+    """Above `ntk_score` of every kernel of N images: κ ≤ 1/(N·eps)."""
+    del n_images
+    return math.log10(1 / EPS)
 
-    They are the limits of the floors: κ ≤ 1/(N·eps); eigenvalues of the agreement kernel of at
-    least N·eps·λ_max with λ_max ≥ 1; eigenvalues of the correlation of at least `RIDGE`.
-    """
-    return (
-        math.log10(1 / EPS),
-        n_images * math.log(1 / EPS),
-        n_images * math.log(1 / RIDGE),
-    )
+
+def worst_activation(n_images: int) -> float:
+    """Above `activation_score` of N images: eigenvalues are at least N·eps·λ_max, λ_max ≥ 1."""
+    return n_images * math.log(1 / EPS)
+
+
+def worst_correlation(n_images: int) -> float:
+    """Above `correlation_score` of N images: every eigenvalue is at least `RIDGE`."""
+    return n_images * math.log(1 / RIDGE)
 
 
 def ntk_score(ntk: Matrix) -> Judgement:
@@ -58,11 +58,11 @@ def ntk_score(ntk: Matrix) -> Judgement:
     """
     n = len(ntk)
     if not np.isfinite(ntk).all():
-        return Judgement(worst_scores(n)[0], "NaN or overflow in the gradients")
+        return Judgement(worst_ntk(n), "NaN or overflow in the gradients")
     eigenvalues = np.linalg.eigvalsh(ntk)
     largest = eigenvalues[-1]
     if largest <= 0:
-        return Judgement(worst_scores(n)[0], "all gradients are zero")
+        return Judgement(worst_ntk(n), "all gradients are zero")
     floor = n * EPS * largest
     smallest = max(eigenvalues[0], floor)
     reason = "singular tangent kernel" if eigenvalues[0] <= floor else ""
@@ -85,9 +85,9 @@ def activation_score(agreement: Matrix) -> Judgement:
     """
     n = len(agreement)
     if not np.isfinite(agreement).all():
-        return Judgement(worst_scores(n)[1], "NaN or overflow in the activations")
+        return Judgement(worst_activation(n), "NaN or overflow in the activations")
     if not agreement.any():
-        return Judgement(worst_scores(n)[1], "no ReLU")
+        return Judgement(worst_activation(n), "no ReLU")
     eigenvalues = np.linalg.eigvalsh(agreement)
     floor = n * EPS * eigenvalues[-1]
     reason = "two images with the same activations" if eigenvalues[0] <= floor else ""
@@ -111,7 +111,7 @@ def correlation_score(gradients: Matrix, distances: Matrix) -> Judgement:
     True
     """
     n = len(gradients)
-    worst = worst_scores(n)[2]
+    worst = worst_correlation(n)
     if not np.isfinite(gradients).all():
         return Judgement(worst, "NaN or overflow in the gradients")
     centred = gradients - gradients.mean(1, keepdims=True)

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,15 +24,15 @@ from pymoo_nas.datasets import Dataset
 from pymoo_nas.draws import balanced_indices
 from pymoo_nas.errors import DatasetError, ScoreError
 from pymoo_nas.initialisation import reinitialize
-from pymoo_nas.kernels import measure_kernels
-from pymoo_nas.scores import (
-    Matrix,
-    activation_score,
-    correlation_score,
-    ntk_score,
-    squared_distances,
-    worst_scores,
+from pymoo_nas.kernels import Kernels, measure_kernels
+from pymoo_nas.objectives import (
+    PAPER_OBJECTIVES,
+    Measured,
+    Objective,
+    read_objectives,
+    worst_values,
 )
+from pymoo_nas.scores import Matrix, squared_distances
 
 NO_MEMORY = "does not fit in memory"
 """Why a network that is too large for this machine is degenerate."""
@@ -125,37 +125,42 @@ def _scarcity(dataset: Dataset, indices: NDArray[np.int64], n_images: int) -> st
 
 @dataclass(frozen=True)
 class Scores:
-    """The three objectives of one network, all minimised.
+    """The objectives of one network, all minimised, and its size.
+
+    Every objective is an attribute of its name too: ``scores.ntk``.
 
     Attributes:
-        ntk: log10 of the condition number of the tangent kernel.
-        activation: −log det of the ReLU agreement kernel.
-        correlation: −log det of the weighted correlation of the image gradients.
-        spread: standard deviation of each of the three over the initialisations (0 for one).
+        objectives: name → value, mean over the initialisations.
+        spread: name → standard deviation over the initialisations (0 for one).
         params: trainable parameters.
         flops: multiply-accumulates of one image.
         acts: see `Counts`.
         seconds: wall time of scoring.
         degenerate: why the scores are worthless; empty where they are not.
-        balanced_ntk: as ntk, of the kernel in which every parameter tensor weighs alike, so that
-            no layer hides the others; see `Kernels`.
     """
 
-    ntk: float
-    activation: float
-    correlation: float
-    spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    objectives: Mapping[str, float]
+    spread: Mapping[str, float] = field(default_factory=dict)
     params: int = 0
     flops: int = 0
     acts: int = 0
     seconds: float = 0.0
     degenerate: str = ""
-    balanced_ntk: float = math.nan
+
+    def __getattr__(self, name: str) -> float:
+        """The objective of that name."""
+        # While a copy is being filled there are no objectives yet.
+        objectives = vars(self).get("objectives", {})
+        if name not in objectives:
+            raise AttributeError(
+                f"{type(self).__name__} has no {name!r}; its objectives: {', '.join(objectives)}"
+            )
+        return float(objectives[name])
 
     @property
-    def values(self) -> tuple[float, float, float]:
-        """The three objectives, in the order of `OBJECTIVES`."""
-        return self.ntk, self.activation, self.correlation
+    def values(self) -> tuple[float, ...]:
+        """The objectives, in their order in F."""
+        return tuple(self.objectives.values())
 
 
 def score(
@@ -164,6 +169,7 @@ def score(
     *,
     n_inits: int = 1,
     seed: int = 0,
+    objectives: Any = PAPER_OBJECTIVES,
     max_memory: int | None = None,
     check: bool = True,
 ) -> Scores:
@@ -175,6 +181,7 @@ def score(
         n_inits: 1 scores the network with the weights it has; more draw new ones that often, by
             every module's ``reset_parameters``, and average.
         seed: of the new weights.
+        objectives: names of `OBJECTIVES` and objectives of your own; default the paper's three.
         max_memory: bytes to stay below; None takes half of what is free,
             on the CPU at most 1 GiB.
         check: verify against plain autograd that every parameter is covered and that no layer mixes
@@ -183,7 +190,9 @@ def score(
     Raises:
         ScoreError: nothing to score, images that do not fit, or a layer that mixes images.
         NetworkError: the network cannot take the images.
+        SearchError: unknown objectives.
     """
+    judged_by = read_objectives(objectives)
     if n_inits < 1:
         raise ScoreError(f"n_inits={n_inits}; expected 1 or more")
     check_network(network)
@@ -196,13 +205,16 @@ def score(
     drawn = [*network.parameters(), *network.buffers()] if n_inits > 1 else []
     with values_preserved(drawn):
         builds = [lambda index=index: initialized(index) for index in range(n_inits)]
-        return score_builds(builds, Probe(images), max_memory=max_memory, check=check)
+        return score_builds(
+            builds, Probe(images), objectives=judged_by, max_memory=max_memory, check=check
+        )
 
 
 def score_builds(
     builds: Iterable[Callable[[], nn.Module]],
     probe: Probe,
     *,
+    objectives: Sequence[Objective] | None = None,
     counts: Counts | None = None,
     max_memory: int | None = None,
     check: bool = False,
@@ -212,6 +224,7 @@ def score_builds(
     Args:
         builds: each returns the network at one initialisation.
         probe: the images.
+        objectives: what is computed; None for the paper's three.
         counts: the size of the network where it is known already.
         max_memory: see `score`.
         check: see `score`; only the first initialisation is checked.
@@ -221,6 +234,7 @@ def score_builds(
         NetworkError: see `score`.
     """
     start = time.perf_counter()
+    objectives = read_objectives(PAPER_OBJECTIVES) if objectives is None else objectives
     rows: list[tuple[float, ...]] = []
     reasons: list[str] = []
     network = None
@@ -229,52 +243,52 @@ def score_builds(
         if not reasons:
             check_images(network, probe.images)
             reasons.append(probe.reason)
-        values, reason = _judge(network, probe, max_memory, check=check and not rows)
+        measure = partial(measure_kernels, max_memory=max_memory, check=check and not rows)
+        count = partial(_counted, network, probe.images, counts)
+        values, reason = _judge(network, probe, objectives, measure, count)
         rows.append(values)
         reasons.append(reason)
     if network is None:
         raise ScoreError("no network to score; expected at least one initialisation")
-    if counts is None:
-        with preserved(network):
-            counts = count_all(network, probe.images)
-    table = np.array(rows)
-    ntk, activation, correlation, balanced_ntk = table.mean(0).tolist()
+    names = [objective.name for objective in objectives]
     return Scores(
-        ntk=ntk,
-        activation=activation,
-        correlation=correlation,
-        spread=tuple(table[:, :3].std(0).tolist()),
-        **counts._asdict(),
+        objectives=dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True)),
+        spread=dict(zip(names, np.std(rows, axis=0).tolist(), strict=True)),
+        **_counted(network, probe.images, counts)._asdict(),
         seconds=time.perf_counter() - start,
         degenerate=next(filter(None, reasons), ""),
-        balanced_ntk=balanced_ntk,
     )
 
 
+def _counted(network: nn.Module, images: Tensor, known: Counts | None) -> Counts:
+    if known is not None:
+        return known
+    with preserved(network):
+        return count_all(network, images)
+
+
 def _judge(
-    network: nn.Module, probe: Probe, max_memory: int | None, check: bool
+    network: nn.Module,
+    probe: Probe,
+    objectives: Sequence[Objective],
+    measure: Callable[[nn.Module, Tensor], Kernels],
+    count: Callable[[], Counts],
 ) -> tuple[tuple[float, ...], str]:
-    """The scores of a network as it is, balanced last; a reason where one is degenerate."""
-    worst_of_three = worst_scores(len(probe.images))
-    worst = (*worst_of_three, worst_of_three[0])
+    """The objectives of a network as it is, and a reason where one is degenerate."""
+    worst = worst_values(objectives, len(probe.images))
     try:
-        kernels = measure_kernels(network, probe.images, max_memory=max_memory, check=check)
+        kernels = measure(network, probe.images)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         return worst, NO_MEMORY
     if not bool(torch.isfinite(kernels.logits).all()):
         return worst, "NaN or overflow in the output"
-    gradients = kernels.input_gradients.double().cpu().numpy()
-    if not gradients.any():
+    measured = Measured(network, probe.images, kernels, probe.distances, count)
+    if not measured.gradients.any():
         # What its activations and weights look like before the gap must not win.
         return worst, "output not connected to the input"
-    ntk = ntk_score(kernels.ntk.cpu().numpy())
-    balanced = ntk_score(kernels.balanced.cpu().numpy())
-    activation = activation_score(kernels.agreement.cpu().numpy())
-    correlation = correlation_score(gradients, probe.distances)
-    few = "fewer parameters than images" if kernels.n_parameters < len(probe.images) else ""
-    # The causes come before their consequence, a singular tangent kernel.
-    reasons = (correlation.reason, activation.reason, few, ntk.reason)
-    values = (ntk.value, activation.value, correlation.value, balanced.value)
-    return values, next(filter(None, reasons), "")
+    judgements = [objective.judge(measured) for objective in objectives]
+    # From the last to the first: of the paper's, the causes come before a singular tangent kernel.
+    reasons = [judgement.reason for judgement in reversed(judgements)]
+    return tuple(judgement.value for judgement in judgements), next(filter(None, reasons), "")

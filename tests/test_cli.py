@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from command_line import ONE, TINY, Run
+from paper_objectives import HISTORY_TYPES
 from PIL import Image
 
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.results import HISTORY_TYPES, read_frame
+from pymoo_nas.results import read_frame
 from pymoo_nas.runs import RunFolder, versions
 from pymoo_nas.spaces import space_from_settings
 

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from paper_objectives import worst_scores
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize
 from torch import nn
@@ -21,7 +22,6 @@ from pymoo_nas.errors import (
 from pymoo_nas.final import build_final
 from pymoo_nas.operators import as_column
 from pymoo_nas.problem import NASProblem
-from pymoo_nas.scores import worst_scores
 from pymoo_nas.scoring import score
 from pymoo_nas.search_space import CellSpace
 

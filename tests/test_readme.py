@@ -62,7 +62,7 @@ def test_python_blocks(
         exec(compile(block, "README.md", "exec"), namespace)
     header = (tmp_path / "front.csv").read_text("utf-8").splitlines()[0]
     assert {"ntk", "activation", "correlation"} <= set(header.split(","))
-    assert "Scores(ntk=" in capsys.readouterr().out
+    assert "Scores(objectives={'ntk': " in capsys.readouterr().out
 
 
 @pytest.mark.slow

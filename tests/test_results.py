@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from paper_objectives import FRONT_TYPES, HISTORY_TYPES
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize
 from torch import nn
@@ -21,8 +22,6 @@ from pymoo_nas.operators import (
 )
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import (
-    FRONT_TYPES,
-    HISTORY_TYPES,
     front_to_frame,
     history_to_frame,
     read_frame,

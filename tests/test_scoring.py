@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import re
 
 import numpy as np
 import pytest
 import torch
 from autograd_reference import reference
+from paper_objectives import worst_scores
 from scored_networks import (
     NASBENCH201_CELLS,
     Attention,
@@ -26,12 +28,12 @@ from pymoo_nas.counts import Counts
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import MemoryLimitError, NetworkError, ScoreError
 from pymoo_nas.initialisation import reinitialize
+from pymoo_nas.objectives import PAPER_OBJECTIVES
 from pymoo_nas.scores import (
     activation_score,
     correlation_score,
     ntk_score,
     squared_distances,
-    worst_scores,
 )
 from pymoo_nas.scoring import Probe, Scores, draw_probe, score, score_builds
 
@@ -108,7 +110,7 @@ def test_scores_are_those_of_the_loop() -> None:
     )
     assert scores.values == pytest.approx(expected, rel=1e-4)
     assert scores.degenerate == ""
-    assert scores.spread == (0, 0, 0)
+    assert scores.spread == dict.fromkeys(PAPER_OBJECTIVES, 0)
     # 3·4·9 + 4 + (4 + 4) + 4·4·9 + 4 + 4·3 + 3 weights; per pixel of 8×8 and 6×6 maps.
     assert scores.params == 283
     assert scores.flops == 64 * 3 * 4 * 9 + 36 * 4 * 4 * 9 + 4 * 3
@@ -133,8 +135,8 @@ def test_mean_and_spread_over_initialisations() -> None:
         single.append(score(drawn, IMAGES).values)
     scores = score(network(), IMAGES, n_inits=3, seed=7)
     assert scores.values == pytest.approx(np.mean(single, axis=0).tolist())
-    assert scores.spread == pytest.approx(np.std(single, axis=0).tolist())
-    assert min(scores.spread) > 0
+    assert [*scores.spread.values()] == pytest.approx(np.std(single, axis=0).tolist())
+    assert min(scores.spread.values()) > 0
 
 
 def snapshot(network: nn.Module) -> tuple[dict[str, Tensor], list[object]]:
@@ -382,5 +384,10 @@ def test_limit_that_cannot_be_kept_is_refused() -> None:
 
 
 def test_values_are_in_the_order_of_objectives() -> None:
-    """Scores.values holds ntk, activation and correlation, in this order."""
-    assert Scores(ntk=1, activation=2, correlation=3).values == (1, 2, 3)
+    """Scores.values holds the objectives in their order; each is an attribute too."""
+    scores = Scores({"ntk": 1, "activation": 2, "mine": 3})
+    assert scores.values == (1, 2, 3)
+    assert (scores.ntk, scores.mine) == (1, 3)
+    assert pickle.loads(pickle.dumps(scores)) == scores == copy.deepcopy(scores)
+    with pytest.raises(AttributeError, match="correlation"):
+        scores.correlation  # noqa: B018

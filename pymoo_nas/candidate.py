@@ -1,0 +1,125 @@
+"""The candidate: all that a search knows of one architecture, and the columns of its tables.
+
+Histories, fronts, checkpoints and printed tables have these columns, in this order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+
+class Column(NamedTuple):
+    """One column of the tables of a search.
+
+    Attributes:
+        kind: pandas' type.
+        scored: whether scoring leaves it; else the algorithm notes it, or it is derived.
+    """
+
+    kind: str
+    scored: bool
+
+
+def _column(kind: str, default: Any, *, scored: bool = False) -> Any:
+    return field(default=default, metadata={"kind": kind, "scored": scored})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What is known of an architecture of a search; None where a problem does not record it.
+
+    Attributes:
+        generation: in which it was scored, from 1.
+        genotype: its text.
+        objectives: name → value, minimised.
+        params: trainable parameters.
+        flops: multiply-accumulates per image.
+        acts: see `Counts`.
+        seconds: wall time of scoring it.
+        degenerate: why its scores are worthless; empty where they are not.
+        feasible: whether it keeps the limits.
+        mutation: the mutations that made it, see `GenotypeMutation`.
+        survived: whether it outlived its generation.
+        alpha: its share in the last tournament that it was in; NaN where it was in none.
+    """
+
+    generation: int = _column("int64", 0)
+    genotype: str = _column("str", "")
+    objectives: Mapping[str, float]
+    params: int | None = _column("int64", None, scored=True)
+    flops: int | None = _column("int64", None, scored=True)
+    acts: int | None = _column("int64", None, scored=True)
+    seconds: float | None = _column("float64", None, scored=True)
+    degenerate: str = _column("str", "", scored=True)
+    feasible: bool = _column("bool", True)
+    mutation: str = _column("str", "")
+    survived: bool = _column("bool", False)
+    alpha: float = _column("float64", math.nan)
+
+    @classmethod
+    def of(cls, individual: Any, genotype: str, objectives: Mapping[str, float]) -> Candidate:
+        """The candidate that an evaluated individual of pymoo's is."""
+        alpha = individual.get("alpha")
+        return cls(
+            generation=individual.get("n_gen") or 0,
+            genotype=genotype,
+            objectives=objectives,
+            **{name: individual.get(name) for name in ("params", "flops", "acts", "seconds")},
+            # On one line: a carriage return within a field would not be read back.
+            degenerate=" ".join((individual.get("degenerate") or "").split()),
+            feasible=bool(individual.FEAS[0]),
+            mutation=str(individual.get("mutation") or ""),
+            survived=bool(individual.get("survived")),
+            alpha=math.nan if alpha is None else float(alpha),
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Column → value, in order, each objective in a column of its name."""
+        return {**_before(vars(self)), **self.objectives, **_after(vars(self))}
+
+
+COLUMNS: Mapping[str, Column] = {
+    item.name: Column(item.metadata["kind"], item.metadata["scored"])
+    for item in fields(Candidate)
+    if item.metadata
+}
+"""Name → column of a history, in order; those of the objectives stand behind the genotype."""
+
+SCORED = tuple(name for name, column in COLUMNS.items() if column.scored)
+"""What scoring leaves on every individual besides F and G."""
+
+NOTED = ("n_gen", "mutation", "survived", "alpha", "rank", "crowding")
+"""What the algorithm notes on an individual."""
+
+ADDED = ("rank_sum", "distance", "growth", "smoothness", "steady", "accuracy")
+"""Columns that methods of choosing add."""
+
+OBJECTIVES_BEHIND = "genotype"
+"""The column behind which the objectives stand."""
+
+
+def column_types(objectives: Iterable[str], *, survivors: bool = False) -> dict[str, str]:
+    """Columns of a history of these objectives, in order → pandas' types.
+
+    Args:
+        objectives: names, in their order in F.
+        survivors: whether of a front, all of which has survived.
+    """
+    kinds = {name: column.kind for name, column in COLUMNS.items()}
+    if survivors:
+        del kinds["survived"]
+    return {**_before(kinds), **dict.fromkeys(objectives, "float64"), **_after(kinds)}
+
+
+def _before(values: Mapping[str, Any]) -> dict[str, Any]:
+    names = list(COLUMNS)
+    return {name: values[name] for name in names[: names.index(OBJECTIVES_BEHIND) + 1]}
+
+
+def _after(values: Mapping[str, Any]) -> dict[str, Any]:
+    names = list(COLUMNS)
+    rest = names[names.index(OBJECTIVES_BEHIND) + 1 :]
+    return {name: values[name] for name in rest if name in values}

@@ -1,0 +1,279 @@
+"""Objectives: which a search has, their order, and what becomes of a user's own."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from command_line import TINY, Run
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.optimize import minimize
+from torch import nn
+
+from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.candidate import ADDED, COLUMNS, column_types
+from pymoo_nas.checkpoint import read_checkpoint, restore, state_of, write_checkpoint
+from pymoo_nas.choice import order_front, order_scored
+from pymoo_nas.errors import SearchError
+from pymoo_nas.objectives import (
+    OBJECTIVES,
+    PAPER_OBJECTIVES,
+    Measured,
+    Objective,
+    is_sound,
+    objectives_in,
+    read_objectives,
+    title_of_objective,
+)
+from pymoo_nas.operators import GenotypeCrossover, GenotypeMutation, GenotypeSampling
+from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring
+from pymoo_nas.problem import NASProblem
+from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, write_frame
+from pymoo_nas.runs import RunFolder
+from pymoo_nas.scores import Judgement
+from pymoo_nas.scoring import score
+
+GENOTYPE = "8,0,0,0|0,0,0,8|0,8,0,0"
+
+
+def thousands(measured: Measured) -> float:
+    """Of parameters; counted when it is asked for."""
+    return measured.counts.params / 1000
+
+
+def depth(measured: Measured) -> Judgement:
+    """Modules of the network itself."""
+    return Judgement(float(sum(1 for _ in measured.network.modules())))
+
+
+def million(n_images: int) -> float:
+    """Worse than any."""
+    return 1e6 + 0 * n_images
+
+
+SIZE = Objective("size", "parameters", million, thousands, unit="thousands")
+DEPTH = Objective("depth", "modules", million, depth)
+
+
+def problem_of(*objectives: Any, **settings: Any) -> NASProblem:
+    return NASProblem("digits", n_images=8, objectives=objectives, **settings)
+
+
+def test_the_papers_are_the_default() -> None:
+    """Three objectives, in the order of the paper."""
+    assert NASProblem("digits", n_images=8).objective_names == list(PAPER_OBJECTIVES)
+    assert PAPER_OBJECTIVES == ("ntk", "activation", "correlation")
+
+
+def test_an_objective_is_the_same_beside_any_others() -> None:
+    """Each value is that of a search by this objective alone, whatever its place."""
+    names = ["correlation", "balanced_ntk", "ntk", "activation"]
+    together = problem_of(*names).score_genotype(GENOTYPE)
+    assert list(together.objectives) == names
+    for name in names:
+        assert problem_of(name).score_genotype(GENOTYPE).values == (together.objectives[name],)
+
+
+def test_objectives_of_the_users_own() -> None:
+    """They see the size and the network, and are a column of F and an attribute of the scores."""
+    problem = problem_of("ntk", SIZE, DEPTH)
+    scores = problem.score_genotype(GENOTYPE)
+    assert scores.objectives["size"] == scores.params / 1000
+    network = problem.build(GENOTYPE)
+    assert scores.objectives["depth"] == len(list(network.modules()))
+    found = problem.evaluate([[GENOTYPE]], return_as_dictionary=True)
+    assert found["F"].tolist() == [list(scores.values)]
+    assert scores.spread == {"ntk": 0, "size": 0, "depth": 0}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_finite_is_degenerate(value: float) -> None:
+    """It becomes the worst value in every objective, with the objective's name as the reason."""
+    broken = Objective("broken", "nothing", lambda n: 7.0 * n, lambda _: value)
+    problem = problem_of("activation", broken)
+    scores = problem.score_genotype(GENOTYPE)
+    assert scores.objectives["broken"] == 56
+    assert "broken" in scores.degenerate
+    assert problem.evaluate([[GENOTYPE]], return_values_of=["F"]).tolist() == [list(problem.worst)]
+
+
+def test_over_a_limit_every_objective_is_worst() -> None:
+    """A candidate that is not scored has the worst value of a user's objective too."""
+    problem = problem_of("ntk", SIZE, max_params=10)
+    assert problem.score_genotype(GENOTYPE).values == problem.worst == (problem.worst[0], 1e6)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ([], "objectives"),
+        ("", "objectives"),
+        (["ntk", "ntk"], "ntk"),
+        (["ntk", "latencies"], "latencies"),
+        ([SIZE, SIZE], "size"),
+        ([3], "3"),
+        (SIZE, "objectives"),
+        (None, "objectives"),
+    ],
+)
+def test_senseless_objectives_are_refused(given: Any, named: str) -> None:
+    """None, twice the same, unknown ones: the message names them."""
+    with pytest.raises(SearchError, match=named):
+        NASProblem("digits", n_images=8, objectives=given)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "1st", "a-b", "genotype", "params", *ADDED])
+def test_names_that_cannot_be_a_column_are_refused(name: str) -> None:
+    """A name is an identifier, and not that of another column."""
+    with pytest.raises(SearchError, match=name or "objective"):
+        read_objectives([Objective(name, "label", million, thousands)])
+
+
+def test_texts_are_read() -> None:
+    """Names may be separated by commas and spaces."""
+    names = [objective.name for objective in read_objectives("ntk, activation correlation")]
+    assert names == list(PAPER_OBJECTIVES)
+
+
+def test_titles_of_axes() -> None:
+    """Name and label; of an objective that is not the package's, the name."""
+    assert title_of_objective("ntk") == "ntk: log10 condition number"
+    assert title_of_objective("mine") == "mine"
+    assert SIZE.title == "size: parameters [thousands]"
+    assert set(OBJECTIVES) == {*PAPER_OBJECTIVES, "balanced_ntk"}
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [["activation"], ["activation", "ntk"], ["ntk", "balanced_ntk", "correlation", SIZE, DEPTH]],
+)
+def test_any_number_of_objectives(objectives: list[Any], tmp_path: Path) -> None:
+    """Search, tables, checkpoint, choice and pictures take one, two and five objectives."""
+    problem = problem_of(*objectives)
+    result = minimize(problem, EvolutiveNAS(3, 5), ("n_gen", 2), seed=1)
+    names = problem.objective_names
+    assert result.F.reshape(-1, len(names)).shape[1] == len(names)
+    history, front = history_to_frame(result), front_to_frame(result)
+    assert objectives_in(history) == objectives_in(front) == names
+    assert list(history) == list(column_types(names))
+    write_frame(history, tmp_path / "history.csv")
+    pd.testing.assert_frame_equal(read_frame(tmp_path / "history.csv"), history)
+    assert len(order_scored(history)) >= len(order_front(front)) >= 1
+    assert order_front(front, weights={names[-1]: 1})[names[-1]].is_monotonic_increasing
+    assert len(plot_evolution(history).axes) == len(names)
+    write_checkpoint(tmp_path, result.algorithm)
+    other = EvolutiveNAS(3, 5)
+    other.setup(problem, termination=("n_gen", 3), seed=1)
+    restore(other, read_checkpoint(tmp_path / "checkpoint.json"))
+    assert state_of(other)["scored"] == state_of(result.algorithm)["scored"]
+
+
+def test_pictures_say_how_many_objectives_they_need() -> None:
+    """A front needs two objectives, the three-dimensional picture three."""
+    history = history_to_frame(
+        minimize(problem_of("activation", "ntk"), EvolutiveNAS(2, 3), ("n_gen", 1), seed=1)
+    )
+    assert len([axes for axes in plot_front(history).axes if axes.get_xlabel()]) == 1
+    with pytest.raises(SearchError, match="correlation"):
+        plot_offspring(history)
+    with pytest.raises(SearchError, match="ntk, correlation"):
+        plot_front(history.drop(columns="ntk"))
+
+
+def test_another_algorithm_takes_two_objectives() -> None:
+    """NSGA-II searches by two objectives, one of them a user's own."""
+    algorithm = NSGA2(
+        pop_size=4,
+        sampling=GenotypeSampling(),
+        crossover=GenotypeCrossover(),
+        mutation=GenotypeMutation(),
+        eliminate_duplicates=False,
+    )
+    result = minimize(problem_of("activation", SIZE), algorithm, ("n_gen", 2), seed=1)
+    front = front_to_frame(result)
+    assert {tuple(row) for row in front[["activation", "size"]].to_numpy()} == {
+        tuple(row) for row in np.atleast_2d(result.F)
+    }
+
+
+def test_score_takes_objectives() -> None:
+    """Any network is scored by the objectives that are asked for."""
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    scores = score(network, torch.rand(4, 1, 8, 8), objectives=["activation", SIZE])
+    assert list(scores.objectives) == ["activation", "size"]
+    assert scores.objectives["size"] == scores.params / 1000
+
+
+def test_the_command_line_takes_objectives(run: Run) -> None:
+    """Their columns are in the tables and in what is printed; the run goes on with them."""
+    arguments = ["--objectives", "activation,balanced_ntk", "--tournament-every", "0"]
+    code, out, err = run("search", *TINY[:-2], *arguments, "--out", "run")
+    assert (code, err) == (0, "")
+    assert "balanced_ntk" in out
+    assert objectives_in(RunFolder("run").history()) == ["activation", "balanced_ntk"]
+    assert {path.name for path in Path("run").glob("*.png")} == {
+        "front.png", "evolution.png", "cell.png",
+    }  # fmt: skip
+    assert run("search", "--resume", "run", "--generations", "4")[0] == 0
+    assert run("choose", "run", "--by", "weights", "--weights", "balanced_ntk=1")[0] == 0
+    code, _, err = run("choose", "run", "--by", "weights", "--weights", "ntk=1")
+    assert (code, "expected some of activation, balanced_ntk" in err) == (2, True)
+    code, _, err = run("search", "--resume", "run", "--objectives", "ntk")
+    assert (code, "objectives ['ntk']" in err) == (2, True)
+    code, _, err = run("search", "--objectives", "nkt", "--out", "other")
+    assert (code, "'nkt' is unknown" in err, Path("other").exists()) == (2, True, False)
+
+
+def test_a_run_with_the_setting_of_before_is_read(run: Run, finished: Path) -> None:
+    """A run of ``balanced_ntk: true`` had its values in the column ntk; they get their name."""
+    shutil.copytree(finished, "run")
+    config = json.loads(Path("run/config.json").read_text("utf-8"))
+    del config["problem"]["objectives"]
+    for setting, expected in ((True, "balanced_ntk"), (False, "ntk")):
+        config["problem"]["balanced_ntk"] = setting
+        Path("run/config.json").write_text(json.dumps(config), "utf-8")
+        folder = RunFolder("run")
+        names = [expected, "activation", "correlation"]
+        assert objectives_in(folder.history()) == objectives_in(folder.front()) == names
+        assert folder.problem().objective_names == names
+        assert run("choose", "run")[0] == 0
+    assert run("search", "--resume", "run", "--generations", "4")[0] == 0
+
+
+def test_columns_are_declared_once() -> None:
+    """A history has the columns of a candidate, with the objectives behind the genotype."""
+    types = column_types(["mine"])
+    assert [name for name in types if name != "mine"] == list(COLUMNS)
+    assert list(types)[2] == "mine"
+    assert "survived" not in column_types(["mine"], survivors=True)
+
+
+def test_objectives_of_tables_made_by_hand() -> None:
+    """Without a genotype, or with nothing behind it, they are those that the package brings."""
+    assert objectives_in(pd.DataFrame(columns=["x", "ntk", "params", "activation"])) == [
+        "ntk",
+        "activation",
+    ]
+    assert objectives_in(pd.DataFrame(columns=["ntk", "genotype", "params"])) == ["ntk"]
+    assert objectives_in(pd.DataFrame(columns=["genotype", "mine", "params"])) == ["mine"]
+    assert objectives_in(pd.DataFrame()) == []
+
+
+def test_rows_that_may_be_judged() -> None:
+    """Finite objectives and no reason, be it empty or missing."""
+    table = pd.DataFrame(
+        {
+            "genotype": list("abcd"),
+            "mine": [1.0, math.nan, 2.0, 3.0],
+            "params": 1,
+            "degenerate": ["", "", "no ReLU", math.nan],
+        }
+    )
+    assert is_sound(table).tolist() == [True, False, False, True]
