@@ -38,6 +38,7 @@ def run(problem: NASProblem, seed: int = 1, **changes: Any) -> Any:
     return minimize(problem, algorithm, ("n_gen", 4), callback=tournament, seed=seed)
 
 
+@pytest.mark.slow
 def test_same_seed_same_front_to_the_bit(problem: NASProblem) -> None:
     """Two runs with one seed agree in every number but the time; another seed does not."""
     first, second, other = run(problem, 1), run(problem, 1), run(problem, 2)

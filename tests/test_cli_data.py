@@ -67,6 +67,7 @@ def test_training_on_other_images(searched: Run) -> None:
     assert described["class_names"] == ["0", "1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_limits_are_those_of_the_runs_images(run: Run) -> None:
     """More classes and larger images make the network larger; the limits do not speak of them."""
     write_images(Path("images.npz"))

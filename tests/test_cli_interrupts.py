@@ -99,6 +99,7 @@ def test_interrupt_keeps_finished_generations(run: Run, monkeypatch: pytest.Monk
     assert read_frame("kept/history.csv")["generation"].tolist() == [1] * 6 + [2] * 6
 
 
+@pytest.mark.slow
 def test_nothing_is_left_open(run: Run) -> None:
     """A search leaves no open file, thread or process behind."""
 

@@ -105,6 +105,7 @@ def test_unequal_classes() -> None:
 # On the command line
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_search_and_train_describe_their_data(run: Run) -> None:
     """Both commands print the paragraph; a size of two numbers is kept and continued."""

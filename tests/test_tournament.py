@@ -378,6 +378,7 @@ def test_memory_that_runs_out_does_not_end_the_run(
             run(problem, short())
 
 
+@pytest.mark.slow
 def test_large_images_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images with a side over max_size enter the tournament at half size, others as they are."""
     rng = np.random.default_rng(0)
