@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from pymoo_nas.augmentation import augment_images
-from pymoo_nas.calibration import is_out_of_memory, recalibrate
+from pymoo_nas.calibration import recalibrate
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, PymooNasError
@@ -28,6 +28,7 @@ from pymoo_nas.fitted_images import (
     unequal,
     with_validation,
 )
+from pymoo_nas.memory import is_out_of_memory
 from pymoo_nas.muon import Muon
 from pymoo_nas.trainable import check_trainable
 from pymoo_nas.training_settings import Settings, number_of_batches
