@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import pymoo_nas
-from pymoo_nas.augmentation import augmentation_named
+from pymoo_nas.augmentations import augmentation_named
 from pymoo_nas.counts import count_parameters
 from pymoo_nas.datasets import DatasetSource, load_dataset
 from pymoo_nas.devices import resolve_device, seeded
