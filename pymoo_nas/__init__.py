@@ -15,7 +15,6 @@ from pymoo_nas.errors import (
     SearchError,
     WorkerError,
 )
-from pymoo_nas.files import load_weights
 from pymoo_nas.final import build_final
 from pymoo_nas.genotype import Genotype, repair
 from pymoo_nas.nasbench201 import NASBench201Space
@@ -37,6 +36,7 @@ from pymoo_nas.survival import RankSumSurvival
 from pymoo_nas.tournament import CallbackChain, DartsTournament
 from pymoo_nas.trained import TrainedNetwork, load_trained
 from pymoo_nas.training import Training, train
+from pymoo_nas.weights import load_weights
 from pymoo_nas.workers import Workers
 
 __version__ = "0.1.0"

@@ -29,7 +29,7 @@ from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
 from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import DatasetError, GenotypeError, RunError
-from pymoo_nas.files import DESCRIPTION, expanded, in_shell, read_object, write_json
+from pymoo_nas.files import expanded, in_shell, read_object, write_json
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.number_checks import whole
 from pymoo_nas.origin import cells_in_words, title_of
@@ -39,6 +39,7 @@ from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, writ
 from pymoo_nas.spaces import space_from_settings
 from pymoo_nas.tournament import tournaments_in
 from pymoo_nas.training_state import design_in, network_of
+from pymoo_nas.weights import DESCRIPTION
 
 CONFIG = "config.json"
 FRONT = "front.csv"

@@ -19,7 +19,7 @@ from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import DatasetError, PymooNasError, RunError
 from pymoo_nas.evaluation import logits_of
-from pymoo_nas.files import DESCRIPTION, expanded, load_weights, read_object
+from pymoo_nas.files import expanded, read_object
 from pymoo_nas.image_arrays import channels_last, normalize, resize, same_type
 from pymoo_nas.image_folders import find_images
 from pymoo_nas.image_reading import (
@@ -34,6 +34,7 @@ from pymoo_nas.models import build_model, is_genotype
 from pymoo_nas.origin import design_of, title_of
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.spaces import space_from_settings
+from pymoo_nas.weights import DESCRIPTION, load_weights
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,14 +25,7 @@ from pymoo_nas.datasets import DatasetSource, load_dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
-from pymoo_nas.files import (
-    DESCRIPTION,
-    WEIGHTS_FILE,
-    expanded,
-    save_weights,
-    write_csv,
-    write_json,
-)
+from pymoo_nas.files import expanded, write_csv, write_json
 from pymoo_nas.origin import design_of, origin_of
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.trained import describe_images
@@ -40,6 +33,7 @@ from pymoo_nas.trainer import Trainer
 from pymoo_nas.training_settings import AUTO, Settings
 from pymoo_nas.training_state import STATE_FILE, restore_state, write_state
 from pymoo_nas.training_warnings import warn_of_gap, warn_of_unpredicted
+from pymoo_nas.weights import DESCRIPTION, WEIGHTS_FILE, save_weights
 
 RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", DESCRIPTION)
 """What a training leaves in its folder beside the weights."""
