@@ -1,6 +1,7 @@
 """Multi-objective, training-free neural architecture search on pymoo."""
 
 from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.cell import Cell
 from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import (
@@ -18,7 +19,7 @@ from pymoo_nas.errors import (
 from pymoo_nas.final import build_final
 from pymoo_nas.genotype import Genotype, repair
 from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.networks import Cell, CellNetwork, TournamentNetwork
+from pymoo_nas.networks import CellNetwork
 from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS
 from pymoo_nas.operators import (
     GenotypeCrossover,
@@ -34,6 +35,7 @@ from pymoo_nas.search import Search, SearchSettings, resume
 from pymoo_nas.search_space import CellSpace, SearchSpace
 from pymoo_nas.survival import RankSumSurvival
 from pymoo_nas.tournament import CallbackChain, DartsTournament
+from pymoo_nas.tournament_network import TournamentNetwork
 from pymoo_nas.trained import TrainedNetwork, load_trained
 from pymoo_nas.training import Training, train
 from pymoo_nas.weights import load_weights

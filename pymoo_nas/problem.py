@@ -26,8 +26,8 @@ from pymoo_nas.given import (
     read_genotypes,
     unwrapped,
 )
+from pymoo_nas.maps import MIN_SIZE
 from pymoo_nas.memory import release_freed_memory
-from pymoo_nas.networks import MIN_SIZE
 from pymoo_nas.number_checks import positive, whole
 from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.scoring import Probe, Scores, draw_probe
