@@ -26,8 +26,8 @@ from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
 from pymoo_nas.files import expanded, write_csv, write_json
+from pymoo_nas.folders import locked
 from pymoo_nas.origin import design_of, origin_of
-from pymoo_nas.runs import RunFolder
 from pymoo_nas.trained import describe_images
 from pymoo_nas.trainer import Trainer
 from pymoo_nas.training_settings import AUTO, Settings
@@ -254,7 +254,7 @@ def _alone(folder: Path | None, *, overwrite: bool, resume: bool) -> Iterator[No
         return
     if not resume:
         _make_folder(folder)
-    with RunFolder(folder).locked():
+    with locked(folder):
         _checked_folder(folder, overwrite=overwrite, resume=resume)
         yield
 

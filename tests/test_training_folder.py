@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from pymoo_nas import training
 from pymoo_nas.errors import RunError
-from pymoo_nas.runs import LOCK, RunFolder
+from pymoo_nas.folders import LOCK
+from pymoo_nas.runs import RunFolder
 from pymoo_nas.trainer import Trainer
 from pymoo_nas.training import train
 from pymoo_nas.training_state import STATE_FILE
