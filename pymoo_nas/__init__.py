@@ -30,13 +30,14 @@ from pymoo_nas.operators import (
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, plot_scores_3d, save_figure
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, write_frame
+from pymoo_nas.run_trained import load_trained
 from pymoo_nas.scoring import Probe, Scores, draw_probe, score
 from pymoo_nas.search import Search, SearchSettings, resume
 from pymoo_nas.search_space import CellSpace, SearchSpace
 from pymoo_nas.survival import RankSumSurvival
 from pymoo_nas.tournament import CallbackChain, DartsTournament
 from pymoo_nas.tournament_network import TournamentNetwork
-from pymoo_nas.trained import TrainedNetwork, load_trained
+from pymoo_nas.trained import TrainedNetwork
 from pymoo_nas.training import Training, train
 from pymoo_nas.weights import load_weights
 from pymoo_nas.workers import Workers
