@@ -39,10 +39,11 @@ from pymoo_nas.tournament import CallbackChain, DartsTournament
 from pymoo_nas.tournament_network import TournamentNetwork
 from pymoo_nas.trained import TrainedNetwork
 from pymoo_nas.training import Training, train
+from pymoo_nas.version import VERSION
 from pymoo_nas.weights import load_weights
 from pymoo_nas.workers import Workers
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "OPERATIONS",

@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from torch import nn
 
-import pymoo_nas
 from pymoo_nas.augmentations import augmentation_named
 from pymoo_nas.counts import count_parameters
 from pymoo_nas.datasets import DatasetSource, load_dataset
@@ -33,6 +32,7 @@ from pymoo_nas.trainer import Trainer
 from pymoo_nas.training_settings import AUTO, Settings
 from pymoo_nas.training_state import STATE_FILE, restore_state, write_state
 from pymoo_nas.training_warnings import warn_of_gap, warn_of_unpredicted
+from pymoo_nas.version import VERSION
 from pymoo_nas.weights import DESCRIPTION, WEIGHTS_FILE, save_weights
 
 RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", DESCRIPTION)
@@ -316,7 +316,7 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),
-            "pymoo_nas": pymoo_nas.__version__,
+            "pymoo_nas": VERSION,
             "torch": str(torch.__version__),
             "numpy": np.__version__,
         },
