@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pymoo_nas.errors import NetworkError, PymooNasError, ScoreError
+from pymoo_nas.errors import ScoreError
 from pymoo_nas.execution import uncompiled
+from pymoo_nas.network_errors import network_errors
 
 
 @contextmanager
@@ -210,42 +211,3 @@ def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
     return {
         name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)
     }
-
-
-@contextmanager
-def network_errors(
-    images: Tensor,
-    failed: str = "take",
-    remedy: str = "resize the images (image_size), or use a network for this size and number of "
-    "channels",
-) -> Iterator[None]:
-    """Say which images a network could not take, instead of a bare error from inside it.
-
-    Args:
-        images: the images.
-        failed: what the network could not do with them.
-        remedy: what to do.
-
-    Raises:
-        NetworkError: whatever the network raised, but running out of memory.
-    """
-    try:
-        yield
-    except PymooNasError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise NetworkError(
-            f"the network cannot {failed} images of shape {tuple(images.shape)} "
-            f"({images.dtype}, {images.device}): {type(error).__name__}: {error}; {remedy}"
-        ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; on the CPU torch has no type of its own for it."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("out of memory" in text or "allocate memory" in text or "ALLOC_FAILED" in text)
-    )

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from pymoo_nas.calibration import is_out_of_memory
 from pymoo_nas.checks import check_network
 from pymoo_nas.counts import Counts, count_all, count_parameters
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import MemoryLimitError, NetworkError, OperationError
 from pymoo_nas.limits import Limits
+from pymoo_nas.memory import is_out_of_memory
 from pymoo_nas.objectives import Objective, worst_values
 from pymoo_nas.scoring import NO_MEMORY, Probe, Scores, score_builds
 from pymoo_nas.search_space import SearchSpace

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import network_errors
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.layer_plan import LayerPlan, Piece
 from pymoo_nas.memory import release_freed_memory
+from pymoo_nas.network_errors import network_errors
 from pymoo_nas.recording import ROUNDING, Recording, check_sum, record_pass
 
 REPEATS = 16

@@ -20,12 +20,12 @@ from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import SearchError
 from pymoo_nas.final import build_final, keeps_limits
 from pymoo_nas.fitted_images import fitted_and_judging, none_to_hold_out, with_validation
-from pymoo_nas.gradient_flow import Steadiness, steadiness
 from pymoo_nas.limits import Limits
 from pymoo_nas.number_checks import whole
 from pymoo_nas.objectives import PAPER_OBJECTIVES, is_sound, objectives_in
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, read_table
+from pymoo_nas.steadiness import Steadiness, steadiness
 from pymoo_nas.trainer import Trainer
 from pymoo_nas.training_settings import AUTO, SHORT_EPOCHS, SHORT_STEPS, Settings
 from pymoo_nas.training_warnings import warn_of_tie

@@ -36,11 +36,11 @@ from pymoo_nas.cli_options import (
 from pymoo_nas.counts import Counts
 from pymoo_nas.errors import SearchError
 from pymoo_nas.files import in_shell
-from pymoo_nas.gradient_flow import Steadiness
 from pymoo_nas.objectives import objectives_in
 from pymoo_nas.runs import Choice, RunFolder
 from pymoo_nas.search_space import CellSpace
 from pymoo_nas.spaces import SPACES
+from pymoo_nas.steadiness import Steadiness
 from pymoo_nas.training_settings import AUTO
 
 SHOWN = 10

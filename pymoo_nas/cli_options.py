@@ -13,7 +13,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from pymoo_nas.augmentation import AUGMENTATIONS
+from pymoo_nas.augmentations import AUGMENTATIONS
 from pymoo_nas.datasets import DATASET_NAMES, MAX_IMAGE_SIZE, height_and_width
 from pymoo_nas.errors import DatasetError, SearchError
 from pymoo_nas.image_folders import refuse_among_classes

@@ -17,7 +17,8 @@ from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.files import expanded, in_unicode, write_csv
 from pymoo_nas.image_folders import find_images
 from pymoo_nas.image_reading import HALF, read_images
-from pymoo_nas.trained import TrainedNetwork, load_trained
+from pymoo_nas.run_trained import load_trained
+from pymoo_nas.trained import TrainedNetwork
 
 AT_A_TIME = 256
 """Files that are read before the network sees them."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pymoo_nas.calibration import network_errors
 from pymoo_nas.execution import as_written
+from pymoo_nas.network_errors import network_errors
 from pymoo_nas.operation_costs import COSTS
 
 MAP_MAKERS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pymoo_nas.augmentation import augmentation_named
+from pymoo_nas.augmentations import augmentation_named
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.image_reading import FULL_RANGE
 from pymoo_nas.training_settings import HELD_OUT

@@ -25,7 +25,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from pymoo_nas import image_arrays, image_files, image_folders
-from pymoo_nas.augmentation import AUGMENTATIONS, augmentation_named
+from pymoo_nas.augmentations import AUGMENTATIONS, augmentation_named
 from pymoo_nas.class_names import class_name, name_classes
 from pymoo_nas.errors import DatasetError
 from pymoo_nas.image_files import TORCHVISION, Reading, Splits

@@ -15,19 +15,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import (
-    calibrate,
-    calibrating,
-    is_out_of_memory,
-    network_errors,
-    preserved,
-)
+from pymoo_nas.calibration import calibrate, calibrating, preserved
 from pymoo_nas.checks import check_coverage, check_images
 from pymoo_nas.devices import exact_convolutions
 from pymoo_nas.execution import as_written
 from pymoo_nas.layer_plan import LayerPlan, Piece, Steps, plan_layers
-from pymoo_nas.memory import free_memory, release_freed_memory
+from pymoo_nas.memory import free_memory, is_out_of_memory, release_freed_memory
 from pymoo_nas.memory_plan import default_steps, measured_steps
+from pymoo_nas.network_errors import network_errors
 from pymoo_nas.products import Products
 from pymoo_nas.recording import Recording, join, record_pass
 

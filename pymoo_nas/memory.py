@@ -1,4 +1,4 @@
-"""How much memory is free, and giving freed memory back to the system."""
+"""Memory: how much is free, giving freed memory back to the system, and whether it ran out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 import re
 import sys
 from pathlib import Path
+
+import torch
 
 
 def free_memory() -> float:
@@ -28,3 +30,12 @@ def release_freed_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; on the CPU torch has no type of its own for it."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in text or "allocate memory" in text or "ALLOC_FAILED" in text)
+    )

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pymoo_nas.errors import NetworkError
+from pymoo_nas.maps import check_size
 from pymoo_nas.nasbench201_genotype import N_NODES, NONE, SKIP, NASBench201Genotype
-from pymoo_nas.networks import check_size
 from pymoo_nas.number_checks import whole
 from pymoo_nas.operations import AveragePooling, conv_bn_relu
 

@@ -28,8 +28,8 @@ from pymoo_nas.given import (
     unwrapped,
 )
 from pymoo_nas.limits import Limits
+from pymoo_nas.maps import MIN_SIZE
 from pymoo_nas.memory import release_freed_memory
-from pymoo_nas.networks import MIN_SIZE
 from pymoo_nas.number_checks import positive, whole
 from pymoo_nas.objectives import PAPER_OBJECTIVES, Objective, read_objectives
 from pymoo_nas.scoring import Probe, Scores, draw_probe

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from pymoo_nas.activations import PreActivations, depends_on
-from pymoo_nas.calibration import calibrating, is_out_of_memory, network_errors
+from pymoo_nas.calibration import calibrating
 from pymoo_nas.errors import PymooNasError, ScoreError
 from pymoo_nas.layer_plan import LayerPlan, Piece, Steps, batch_dim
+from pymoo_nas.memory import is_out_of_memory
+from pymoo_nas.network_errors import network_errors
 from pymoo_nas.products import LayerUse, Products, Signs
 from pymoo_nas.sample_gradients import COLUMNS, RULES, by_vjp, has_cheaper_gram, tensors
 

@@ -12,8 +12,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib import metadata
 from itertools import count, cycle, islice
@@ -22,14 +22,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 
 from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
 from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import DatasetError, GenotypeError, RunError
-from pymoo_nas.files import DESCRIPTION, expanded, in_shell, read_object, write_json
+from pymoo_nas.files import expanded, in_shell, read_object, write_json
+from pymoo_nas.folders import locked, make_folder, unwritable
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.number_checks import whole
 from pymoo_nas.objectives import PAPER_OBJECTIVES, objectives_in
@@ -40,13 +40,13 @@ from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, writ
 from pymoo_nas.spaces import space_from_settings
 from pymoo_nas.tournament import tournaments_in
 from pymoo_nas.training_state import design_in, network_of
+from pymoo_nas.weights import DESCRIPTION
 
 CONFIG = "config.json"
 FRONT = "front.csv"
 HISTORY = "history.csv"
 TOURNAMENTS = "tournaments.json"
 CHOICE = "choice.json"
-LOCK = ".lock"
 TABLES = (CONFIG, CHECKPOINT, FRONT, HISTORY, TOURNAMENTS)
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
@@ -96,7 +96,7 @@ class RunFolder:
                 f"folder {trained[0]} holds what was trained from the run to be replaced; move or "
                 "remove it, or choose another --out"
             )
-        self._make()
+        make_folder(self.path)
         # Pictures too: those of another run must not stand beside this one's tables.
         for name in (*TABLES, PREVIOUS, CHOICE, *PICTURES):
             (self.path / name).unlink(missing_ok=True)
@@ -114,42 +114,13 @@ class RunFolder:
                 "replace it, or another --out"
             )
 
-    def _make(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"folder {self.path} cannot be made ({error}); choose another --out"
-            ) from error
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other processes from working on the folder; the system frees it if this one dies.
 
         Raises:
             RunError: another process works on it, or it cannot be made.
         """
-        self._make()
-        lock = FileLock(self.path / LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise RunError(
-                f"folder {self.path} is in use by another process; wait for it, or choose another "
-                "folder"
-            ) from error
-        except OSError as error:
-            raise self._unwritable(error) from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _unwritable(self, error: OSError) -> RunError:
-        return RunError(
-            f"folder {self.path} cannot be written to ({error}); make room, get the rights, or "
-            "copy it to where you have them"
-        )
+        return locked(self.path)
 
     def save(self, algorithm: Any, config: Mapping[str, Any]) -> None:
         """Write the checkpoint, all tables and the configuration, after any generation.
@@ -245,7 +216,7 @@ class RunFolder:
         try:
             write_json(self.path / CHOICE, {**choice._asdict(), **how})
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
 
     def choice(self) -> Choice | None:
         """What `choose` kept; None where nothing has been chosen.

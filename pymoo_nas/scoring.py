@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import is_out_of_memory, preserved, values_preserved
+from pymoo_nas.calibration import preserved, values_preserved
 from pymoo_nas.checks import check_images, check_network
 from pymoo_nas.counts import Counts, count_all
 from pymoo_nas.datasets import Dataset
@@ -25,6 +25,7 @@ from pymoo_nas.draws import balanced_indices
 from pymoo_nas.errors import DatasetError, ScoreError
 from pymoo_nas.initialisation import reinitialize
 from pymoo_nas.kernels import Kernels, measure_kernels
+from pymoo_nas.memory import is_out_of_memory
 from pymoo_nas.objectives import (
     PAPER_OBJECTIVES,
     Measured,

@@ -15,9 +15,10 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 from torch import nn
 
+from pymoo_nas.cell import Cell
 from pymoo_nas.errors import GenotypeError, OperationError, SearchError
 from pymoo_nas.genotype import MAX_CHANNELS, MAX_NODES, Block, Genotype, edges, n_nodes_of, repair
-from pymoo_nas.networks import Cell, CellNetwork
+from pymoo_nas.networks import CellNetwork
 from pymoo_nas.number_checks import whole
 from pymoo_nas.operations import Operation, operation_table
 from pymoo_nas.stem import PatchStem

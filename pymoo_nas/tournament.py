@@ -21,15 +21,15 @@ from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from torch import Tensor
 
-from pymoo_nas.calibration import is_out_of_memory
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, OperationError, SearchError
 from pymoo_nas.given import parsed
-from pymoo_nas.memory import release_freed_memory
-from pymoo_nas.networks import MIN_SIZE, TournamentNetwork, halve
+from pymoo_nas.maps import MIN_SIZE, halve
+from pymoo_nas.memory import is_out_of_memory, release_freed_memory
 from pymoo_nas.number_checks import not_negative, positive, whole
 from pymoo_nas.survival import rank_sum
+from pymoo_nas.tournament_network import TournamentNetwork
 
 
 class DartsTournament(Callback):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pymoo_nas.errors import NetworkError
-from pymoo_nas.files import copy_state
+from pymoo_nas.weights import copy_state
 
 
 def check_trainable(network: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pymoo_nas.datasets import Dataset
-from pymoo_nas.devices import resolve_device, seeded
+from pymoo_nas.devices import seeded
 from pymoo_nas.errors import DatasetError, PymooNasError, RunError
 from pymoo_nas.evaluation import logits_of
-from pymoo_nas.files import DESCRIPTION, expanded, load_weights, read_object
+from pymoo_nas.files import read_object
 from pymoo_nas.image_arrays import channels_last, normalize, resize, same_type
 from pymoo_nas.image_folders import find_images
 from pymoo_nas.image_reading import (
@@ -32,8 +31,8 @@ from pymoo_nas.image_reading import (
 )
 from pymoo_nas.models import build_model, is_genotype
 from pymoo_nas.origin import design_of, title_of
-from pymoo_nas.runs import RunFolder
 from pymoo_nas.spaces import space_from_settings
+from pymoo_nas.weights import DESCRIPTION, load_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,26 +191,15 @@ def describe_images(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def load_trained(
-    folder: str | Path, *, network: nn.Module | None = None, device: str | torch.device = "cpu"
+def load_training(
+    folder: Path, *, network: nn.Module | None = None, device: torch.device
 ) -> TrainedNetwork:
-    """The network that a training left, with its weights.
-
-    Args:
-        folder: of the training, or of a run whose final network was trained.
-        network: of the same design, where it was one of a user's own, or made of operations of a
-            user's own; takes the weights in place. None builds it again.
-        device: see `resolve_device`.
+    """The network that a training left in its own folder, see `load_trained`.
 
     Raises:
-        RunError: no finished training there, damaged files, weights that do not fit, a network that
-            only its user can build; or a run whose final network is not the one that was chosen.
-        DeviceError: an unknown or absent device.
+        RunError: no finished training there, damaged files, weights that do not fit, or a network
+            that only its user can build.
     """
-    target = resolve_device(device)
-    folder = expanded(folder)
-    if not os.path.exists(folder / DESCRIPTION):
-        folder = RunFolder(folder).trained() or folder
     absent = (
         f"folder {folder} holds no finished training ({DESCRIPTION} is missing); expected what "
         "pymoo-nas train writes; one that was interrupted is continued by train --resume"
@@ -226,7 +214,7 @@ def load_trained(
             mean=np.array(described["mean"], dtype=np.float64),
             std=np.array(described["std"], dtype=np.float64),
             pixels=str(described["pixels"]),
-            device=target,
+            device=device,
             title=title_of(described["network"]),
             folder=folder,
             test_accuracy=float(described["test_accuracy"]),
@@ -241,7 +229,7 @@ def load_trained(
             "again, or build the network and use load_weights"
         ) from error
     load_weights(built, folder)
-    built.to(target).eval()
+    built.to(device).eval()
     return trained
 
 

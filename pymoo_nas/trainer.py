@@ -15,12 +15,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from pymoo_nas.augmentation import augment_images
-from pymoo_nas.calibration import is_out_of_memory, recalibrate
+from pymoo_nas.calibration import recalibrate
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, PymooNasError
 from pymoo_nas.evaluation import Evaluation, evaluate, evaluation_batch_size
-from pymoo_nas.files import copy_state
 from pymoo_nas.fitted_images import (
     class_weights,
     fitted_and_judging,
@@ -28,9 +27,11 @@ from pymoo_nas.fitted_images import (
     unequal,
     with_validation,
 )
+from pymoo_nas.memory import is_out_of_memory
 from pymoo_nas.muon import Muon
 from pymoo_nas.trainable import check_trainable
 from pymoo_nas.training_settings import Settings, number_of_batches
+from pymoo_nas.weights import copy_state
 
 KERNEL_RATE = 0.1
 """The peak of Muon's learning rate, as a share of that of SGD (see studies/recipe.py)."""

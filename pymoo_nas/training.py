@@ -18,28 +18,22 @@ import pandas as pd
 import torch
 from torch import nn
 
-import pymoo_nas
-from pymoo_nas.augmentation import augmentation_named
+from pymoo_nas.augmentations import augmentation_named
 from pymoo_nas.counts import count_parameters
 from pymoo_nas.datasets import DatasetSource, load_dataset
 from pymoo_nas.devices import resolve_device, seeded
 from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
-from pymoo_nas.files import (
-    DESCRIPTION,
-    WEIGHTS_FILE,
-    expanded,
-    save_weights,
-    write_csv,
-    write_json,
-)
+from pymoo_nas.files import expanded, write_csv, write_json
+from pymoo_nas.folders import locked
 from pymoo_nas.origin import design_of, origin_of
-from pymoo_nas.runs import RunFolder
 from pymoo_nas.trained import describe_images
 from pymoo_nas.trainer import Trainer
 from pymoo_nas.training_settings import AUTO, Settings
 from pymoo_nas.training_state import STATE_FILE, restore_state, write_state
 from pymoo_nas.training_warnings import warn_of_gap, warn_of_unpredicted
+from pymoo_nas.version import VERSION
+from pymoo_nas.weights import DESCRIPTION, WEIGHTS_FILE, save_weights
 
 RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", DESCRIPTION)
 """What a training leaves in its folder beside the weights."""
@@ -260,7 +254,7 @@ def _alone(folder: Path | None, *, overwrite: bool, resume: bool) -> Iterator[No
         return
     if not resume:
         _make_folder(folder)
-    with RunFolder(folder).locked():
+    with locked(folder):
         _checked_folder(folder, overwrite=overwrite, resume=resume)
         yield
 
@@ -322,7 +316,7 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),
-            "pymoo_nas": pymoo_nas.__version__,
+            "pymoo_nas": VERSION,
             "torch": str(torch.__version__),
             "numpy": np.__version__,
         },

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pymoo_nas.augmentation import AUGMENTATIONS
+from pymoo_nas.augmentations import AUGMENTATIONS
 from pymoo_nas.errors import SearchError
 
 AUTO = "auto"

@@ -18,16 +18,10 @@ import torch
 from torch import Tensor
 
 from pymoo_nas.errors import RunError
-from pymoo_nas.files import (
-    DESCRIPTION,
-    WEIGHTS_FILE,
-    copy_state,
-    misfits,
-    read_object,
-    save_weights,
-)
+from pymoo_nas.files import read_object
 from pymoo_nas.origin import design_of
 from pymoo_nas.training_settings import OWN_IMAGES
+from pymoo_nas.weights import DESCRIPTION, WEIGHTS_FILE, copy_state, misfits, save_weights
 
 if TYPE_CHECKING:
     from pymoo_nas.trainer import Trainer

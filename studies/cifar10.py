@@ -121,13 +121,14 @@ from pymoo_nas.choice import order_scored
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.evaluation import evaluate
-from pymoo_nas.files import load_weights, write_json
+from pymoo_nas.files import write_json
 from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.training_settings import OPTIMIZERS
 from pymoo_nas.training_state import STATE_FILE
+from pymoo_nas.weights import load_weights
 
 N_TRAINING = 40_000
 MAX_PARAMS = 560_000

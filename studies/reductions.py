@@ -50,7 +50,8 @@ from remembered import part_of
 from resumed import kept_rows
 
 import pymoo_nas
-from pymoo_nas import networks
+from pymoo_nas import cell as phenotype
+from pymoo_nas import maps
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.problem import NASProblem
@@ -58,7 +59,7 @@ from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.search_space import CellSpace
 
 LIMITS: dict[str, Any] = {"max_params": 560_000, "max_flops": 45_000_000}
-REDUCTIONS = {"average": networks.halve, "max": networks.halve_features}
+REDUCTIONS = {"average": maps.halve, "max": maps.halve_features}
 VALUES = (*OBJECTIVES, "balanced_ntk", "accuracy")
 
 
@@ -116,7 +117,11 @@ def main() -> None:
 
     def measured(task: tuple[int, str, bool, Genotype]) -> dict[str, Any]:
         index, reduction, pooled, genotype = task
-        with patch.object(networks, "halve_features", REDUCTIONS[reduction]):
+        halve = REDUCTIONS[reduction]
+        with (
+            patch.object(maps, "halve_features", halve),
+            patch.object(phenotype, "halve_features", halve),
+        ):
             fresh = NASProblem(dataset, search_space=space, n_inits=2)  # scores no cell twice
             values = measure(fresh, part, genotype, arguments.epochs)
         return {"cell": index, "reduction": reduction, "pooled": pooled, **values}

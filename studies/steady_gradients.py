@@ -51,10 +51,10 @@ from scipy.stats import kendalltau
 
 import pymoo_nas
 from pymoo_nas.choice import rank_sum
-from pymoo_nas.gradient_flow import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
 from pymoo_nas.nasbench201 import NASBench201Space, half_of, load_table
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
+from pymoo_nas.steadiness import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
 
 LEAST_FLOPS = 40
 PARTS = 60

@@ -20,12 +20,12 @@ from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.checks import check_network
 from pymoo_nas.counts import count_flops
 from pymoo_nas.errors import NetworkError, ScoreError
-from pymoo_nas.gradient_flow import steadiness
 from pymoo_nas.kernels import measure_kernels
 from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scoring import score
 from pymoo_nas.search_space import CellSpace
+from pymoo_nas.steadiness import steadiness
 from pymoo_nas.workers import Workers
 
 IMAGES = images_of(6, 3, 8)

@@ -10,8 +10,9 @@ from small_training import same_state, small_dataset, small_network
 from torch import nn
 
 from pymoo_nas.errors import RunError
-from pymoo_nas.files import WEIGHTS_FILE, atomic_write, copy_state, load_weights, save_weights
+from pymoo_nas.files import atomic_write
 from pymoo_nas.training import train
+from pymoo_nas.weights import WEIGHTS_FILE, copy_state, load_weights, save_weights
 
 # --- Weights ----------------------------------------------------------------------------------
 

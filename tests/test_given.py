@@ -21,11 +21,11 @@ from pymoo_nas.errors import GenotypeError, PymooNasError, SearchError
 from pymoo_nas.final import build_final
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.given import as_column, read_genotype, read_genotypes
-from pymoo_nas.gradient_flow import steadiness
 from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame
 from pymoo_nas.search_space import CellSpace, SearchSpace
+from pymoo_nas.steadiness import steadiness
 
 SPACE = CellSpace()
 TEXT = "8000|0800|0080"

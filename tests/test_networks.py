@@ -13,19 +13,13 @@ from hypothesis import strategies as st
 from strategies import genotypes
 from torch import Tensor, nn
 
+from pymoo_nas.cell import Cell
 from pymoo_nas.errors import NetworkError
 from pymoo_nas.genotype import Genotype
-from pymoo_nas.networks import (
-    Cell,
-    CellNetwork,
-    TournamentNetwork,
-    check_size,
-    concatenate,
-    halve,
-    halve_features,
-    out_channels,
-)
+from pymoo_nas.maps import check_size, concatenate, halve, halve_features, out_channels
+from pymoo_nas.networks import CellNetwork
 from pymoo_nas.operations import operation_table
+from pymoo_nas.tournament_network import TournamentNetwork
 
 PAPER = operation_table()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from pymoo.optimize import minimize
 
 from pymoo_nas import runs
@@ -112,7 +113,7 @@ def test_read_only_folder(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(runs.FileLock, "acquire", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
     message = r"cannot be written to .*Permission denied"
     with pytest.raises(RunError, match=message), folder.locked():
         pass

@@ -24,8 +24,9 @@ from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.operations import OPERATIONS
 from pymoo_nas.origin import note_model
 from pymoo_nas.problem import NASProblem
+from pymoo_nas.run_trained import load_trained
 from pymoo_nas.search_space import CellSpace
-from pymoo_nas.trained import TrainedNetwork, load_trained
+from pymoo_nas.trained import TrainedNetwork
 from pymoo_nas.training import train
 
 NB201 = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"

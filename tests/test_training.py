@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pymoo_nas.datasets import Dataset, split_validation
 from pymoo_nas.evaluation import evaluate
-from pymoo_nas.files import WEIGHTS_FILE, copy_state
 from pymoo_nas.training import train
+from pymoo_nas.weights import WEIGHTS_FILE, copy_state
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
 from pymoo_nas.errors import DatasetError, DeviceError, NetworkError, SearchError
-from pymoo_nas.files import copy_state
 from pymoo_nas.training import train
+from pymoo_nas.weights import copy_state
 
 
 @pytest.mark.parametrize(

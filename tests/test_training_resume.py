@@ -13,11 +13,11 @@ from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
 from pymoo_nas.errors import RunError
-from pymoo_nas.files import WEIGHTS_FILE, copy_state
 from pymoo_nas.models import build_model
 from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.training import Training, train
 from pymoo_nas.training_state import STATE_FILE
+from pymoo_nas.weights import WEIGHTS_FILE, copy_state
 
 OPTIONS: dict[str, Any] = {"epochs": 4, "batch_size": 4, "validation": 0.25, "augment": True}
 STEPS = 5

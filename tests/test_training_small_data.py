@@ -18,11 +18,11 @@ from torch import nn
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.evaluation import evaluate
-from pymoo_nas.files import WEIGHTS_FILE, copy_state, load_weights
 from pymoo_nas.models import build_model
 from pymoo_nas.training import train
 from pymoo_nas.training_settings import Settings, number_of_batches
 from pymoo_nas.training_warnings import differ
+from pymoo_nas.weights import WEIGHTS_FILE, copy_state, load_weights
 
 
 def few_digits(n_train: int) -> Dataset:
