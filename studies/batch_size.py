@@ -101,10 +101,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from resumed import kept_rows
 from torch import nn
 
 import pymoo_nas
+from common.rows import kept_rows
 from pymoo_nas import trainer
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.devices import seeded

@@ -67,11 +67,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from remembered import part_of
-from resumed import kept_rows
 from scipy.stats import kendalltau, rankdata
 
 import pymoo_nas
+from common.remembered import part_of
+from common.rows import kept_rows
 from pymoo_nas.choice import rank_sum
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.final import build_final

@@ -114,9 +114,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from rival_searches import by_choice, by_gradients, sampled
 
 import pymoo_nas
+from common.searches import by_choice, by_gradients, sampled
 from pymoo_nas.choice import order_scored
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset

@@ -46,10 +46,10 @@ from unittest.mock import patch
 import pandas as pd
 import torch
 from cell_accuracy import grown_cells, measure
-from remembered import part_of
-from resumed import kept_rows
 
 import pymoo_nas
+from common.remembered import part_of
+from common.rows import kept_rows
 from pymoo_nas import networks
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.genotype import Genotype

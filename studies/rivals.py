@@ -1,18 +1,19 @@
 """Which search strategy hands over the best architecture, for the same number of candidates?
 
-Every strategy of rival_searches.py scores through one problem, with the same probe and the same
+Every strategy of common/searches.py scores through one problem, with the same probe and the same
 initial weights; only the seed of the search differs. On NAS-Bench-201 the architecture that it
 hands over is looked up in the table of trained accuracies, by isomorphism class: the mean where
 several members were trained. What the table does not hold is reported as unknown; with a partial
 table, the first one in the strategy's own order that is known is reported too.
 
-One row per rival and seed is appended to a CSV file, so that the study can be interrupted.
+One row per rival and seed is appended to a CSV file, so that the study can be interrupted. With
+``--every-class`` each connected class of NAS-Bench-201 (6,461 of 6,466 isomorphism classes) is
+scored into the memory before; the searches then take seconds.
 
-Commands, the seeds as in the column n; the first scores every class once, the last reports the
-searches of which the limits of "steady gradients" knew nothing:
-    python studies/remembered.py --cifar PATH/cifar10.npz --memory nasbench201_scores.csv
+Commands, the seeds as in the column n; the last reports the searches of which the limits of "steady
+gradients" knew nothing:
     python studies/rivals.py --cifar PATH/cifar10.npz --table PATH/nasbench201_5000.csv \
-        --memory nasbench201_scores.csv --out rivals.csv --seeds 20 --rivals NAMES
+        --memory nasbench201_scores.csv --every-class --out rivals.csv --seeds 20 --rivals NAMES
     ... --first-seed 3 --seeds 10 --rivals "ours, steady gradients" "random, steady gradients"
 
 Seeds 0 to n − 1, AMD EPYC virtual machine, beside other work; pymoo_nas 0.1.0, torch 2.14.1+cu130,
@@ -73,11 +74,12 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from pymoo.indicators.hv import Hypervolume
-from remembered import RememberedProblem
-from rival_searches import SEARCHES, Outcome, sampled
 
 import pymoo_nas
+from common.remembered import RememberedProblem
+from common.searches import SEARCHES, Outcome, sampled
 from pymoo_nas.nasbench201 import NASBench201Space, load_table
+from pymoo_nas.nasbench201_genotype import connected_representatives
 from pymoo_nas.search_space import CellSpace
 
 Box: TypeAlias = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
@@ -131,6 +133,15 @@ def seconds_of_a_candidate(problem: RememberedProblem, n: int = 20) -> float:
     return float(np.median([problem.scorer.score(genotype).seconds for genotype in drawn]))
 
 
+def score_every_class(problem: RememberedProblem) -> None:
+    """Score every connected class of NAS-Bench-201 into the memory, where it is not there yet."""
+    genotypes = connected_representatives()
+    for index, genotype in enumerate(genotypes, start=1):
+        problem.score_genotype(genotype)
+        if index % 500 == 0:
+            print(f"{index} of {len(genotypes)}", flush=True)
+
+
 def box_of(problem: RememberedProblem) -> Box:
     """Best and median of each objective over all that is remembered: the box of the volume."""
     values = np.array([s.values for s in problem.known.values() if not s.degenerate])
@@ -160,6 +171,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--space", choices=SPACES, default="nasbench201")
     parser.add_argument("--rivals", nargs="+", choices=SEARCHES, default=list(SEARCHES))
+    parser.add_argument("--every-class", action="store_true", help="score every class before")
     parser.add_argument("--max-params", type=int)
     parser.add_argument("--max-flops", type=int)
     numbers = (("candidates", 500), ("first-seed", 0), ("seeds", 5), ("inits", 2))
@@ -176,6 +188,8 @@ def main() -> None:
         max_flops=arguments.max_flops,
     )
     accuracies = class_accuracies(arguments.table, space)
+    if arguments.every_class:
+        score_every_class(problem)
     if not problem.known:
         sampled(problem, arguments.candidates, seed=0)  # the box needs scores
     box = box_of(problem)

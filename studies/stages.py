@@ -49,10 +49,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from remembered import part_of
-from resumed import kept_rows
 
 import pymoo_nas
+from common.remembered import part_of
+from common.rows import kept_rows
 from pymoo_nas.counts import count_all
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.genotype import Genotype

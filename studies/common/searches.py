@@ -21,10 +21,10 @@ from pymoo.core.survival import Survival
 from pymoo.operators.crossover.nox import NoCrossover
 from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.optimize import minimize
-from remembered import RememberedProblem
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from common.remembered import RememberedProblem
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.choice import order_scored, steady_first
 from pymoo_nas.counts import Counts

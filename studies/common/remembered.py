@@ -1,15 +1,7 @@
-"""Scores that are kept in a CSV file, so that many searches of one space cost little.
-
-As a command, it scores every connected class of NAS-Bench-201 (6,461 of 6,466 isomorphism classes)
-once; it can be interrupted, and continues where it was. The rivals of rivals.py then take seconds.
-
-Command:
-    python studies/remembered.py --cifar PATH/cifar10.npz --memory nasbench201_scores.csv
-"""
+"""Scores that are kept in a CSV file, so that many searches of one space cost little."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +9,6 @@ from typing import Any
 import pandas as pd
 
 from pymoo_nas.datasets import Dataset, split_validation
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.nasbench201_genotype import connected_representatives
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scoring import Scores
 from pymoo_nas.training import train
@@ -109,27 +99,3 @@ class RememberedProblem(NASProblem):
         super()._evaluate(x, out, *args, **kwargs)
         if self.blind is not None:
             out["F"][:, self.blind] = 0.0
-
-
-def main() -> None:
-    """Score every class."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cifar", type=Path, required=True)
-    parser.add_argument("--memory", type=Path, required=True)
-    parser.add_argument("--inits", type=int, default=2)
-    arguments = parser.parse_args()
-    problem = RememberedProblem(
-        arguments.cifar,
-        arguments.memory,
-        search_space=NASBench201Space(),
-        n_inits=arguments.inits,
-    )
-    genotypes = connected_representatives()
-    for index, genotype in enumerate(genotypes, start=1):
-        problem.score_genotype(genotype)
-        if index % 500 == 0:
-            print(f"{index} of {len(genotypes)}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
