@@ -37,6 +37,7 @@ from pymoo_nas.survival import RankSumSurvival
 from pymoo_nas.tournament import CallbackChain, DartsTournament
 from pymoo_nas.trained import TrainedNetwork, load_trained
 from pymoo_nas.training import Training, train
+from pymoo_nas.truth import join_truth
 from pymoo_nas.workers import Workers
 
 __version__ = "0.1.0"
@@ -82,6 +83,7 @@ __all__ = [
     "draw_probe",
     "front_to_frame",
     "history_to_frame",
+    "join_truth",
     "load_dataset",
     "load_trained",
     "load_weights",
