@@ -76,50 +76,57 @@ import torch
 from pymoo.indicators.hv import Hypervolume
 
 import pymoo_nas
+from common.nasbench201 import load_table
 from common.remembered import RememberedProblem
 from common.searches import SEARCHES, Outcome, sampled
-from pymoo_nas.nasbench201 import NASBench201Space, load_table
+from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.nasbench201_genotype import connected_representatives
 from pymoo_nas.search_space import CellSpace
+from pymoo_nas.truth import join_truth
 
 Box: TypeAlias = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 """The best of each objective, and the reference point of the hypervolume."""
 
+ACCURACY = "cifar10_test"
+
 SPACES: dict[str, Any] = {"nasbench201": NASBench201Space, "cell": CellSpace}
 
 
-def class_accuracies(table: Path | None, space: Any) -> dict[str, float]:
-    """Canonical text → mean accuracy of the trained members of that class, in %."""
+def known_accuracies(table: Path | None) -> pd.DataFrame:
+    """Genotypes and accuracies in %; none without a table."""
     if table is None:
-        return {}
-    rows = load_table(table)
-    canonical = [space.format(space.canonical(space.parse(text))) for text in rows["arch"]]
-    means = rows["cifar10_test"].groupby(canonical).mean()
-    return dict(zip(means.index, means, strict=True))
+        return pd.DataFrame({"genotype": [], ACCURACY: np.empty(0)})
+    return load_table(table).rename(columns={"arch": "genotype"})[["genotype", ACCURACY]]
+
+
+def joined(individuals: list[Any], accuracies: pd.DataFrame, space: Any) -> pd.DataFrame:
+    """The canonical texts of individuals and, where the table knows it, their accuracy."""
+    texts = [space.format(space.canonical(individual.X[0])) for individual in individuals]
+    return join_truth(pd.DataFrame({"genotype": texts}), accuracies, space)
 
 
 def describe(
-    outcome: Outcome, problem: RememberedProblem, accuracies: dict[str, float], box: Box
+    outcome: Outcome, problem: RememberedProblem, accuracies: pd.DataFrame, box: Box
 ) -> dict[str, Any]:
     """The columns that tell how good an outcome is; hypervolume as a share of the box."""
-    space = problem.search_space
-    order = [space.format(space.canonical(i.X[0])) for i in outcome.order]
-    front = [space.format(space.canonical(i.X[0])) for i in outcome.front]
-    known = [(place, text) for place, text in enumerate(order, start=1) if text in accuracies]
-    place, first = known[0] if known else (0, "")
-    of_front = [accuracies[text] for text in front if text in accuracies]
+    order, front = (
+        joined(individuals, accuracies, problem.search_space)
+        for individuals in (outcome.order, outcome.front)
+    )
+    known = order.dropna()
+    of_front = front[ACCURACY].dropna()
     objectives = np.array([problem.score_genotype(i.X[0]).values for i in outcome.front])
     return {
         "scored": outcome.n_scored,
-        "handed_over": order[0],
-        "accuracy": accuracies.get(order[0], np.nan),
-        "first_known": first,
-        "first_known_accuracy": accuracies.get(first, np.nan),
-        "place": place,
+        "handed_over": order["genotype"].iloc[0],
+        "accuracy": order[ACCURACY].iloc[0],
+        "first_known": "" if known.empty else known["genotype"].iloc[0],
+        "first_known_accuracy": np.nan if known.empty else known[ACCURACY].iloc[0],
+        "place": 0 if known.empty else 1 + int(known.index[0]),
         "front": len(front),
         "front_known": len(of_front),
-        "front_mean": np.mean(of_front) if of_front else np.nan,
-        "front_best": max(of_front, default=np.nan),
+        "front_mean": of_front.mean(),
+        "front_best": of_front.max(),
         "hypervolume": Hypervolume(ref_point=np.ones(3)).do(
             (objectives - box[0]) / (box[1] - box[0])
         ),
@@ -187,19 +194,20 @@ def main() -> None:
         max_params=arguments.max_params,
         max_flops=arguments.max_flops,
     )
-    accuracies = class_accuracies(arguments.table, space)
+    accuracies = known_accuracies(arguments.table)
     if arguments.every_class:
         score_every_class(problem)
     if not problem.known:
         sampled(problem, arguments.candidates, seed=0)  # the box needs scores
     box = box_of(problem)
+    n_classes = len({space.canonical(space.parse(text)) for text in accuracies["genotype"]})
     per_candidate = seconds_of_a_candidate(problem)
     rows = pd.read_csv(arguments.out) if arguments.out.exists() else pd.DataFrame()
     done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
     print(
         f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"{arguments.space}, {arguments.candidates} candidates, {len(accuracies)} classes with "
+        f"{arguments.space}, {arguments.candidates} candidates, {n_classes} classes with "
         f"known accuracy; {per_candidate:.3f} s to score a candidate"
     )
     for seed in range(arguments.first_seed, arguments.seeds):

@@ -73,9 +73,10 @@ from matplotlib.figure import Figure
 from scipy.stats import kendalltau, rankdata, spearmanr
 
 import pymoo_nas
+from common.nasbench201 import UNCONNECTED, half_of, load_table
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.devices import seeded
-from pymoo_nas.nasbench201 import UNCONNECTED, NASBench201Space, half_of, load_table
+from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.plots import save_figure
 from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.scoring import draw_probe, score_builds

@@ -77,11 +77,12 @@ from scipy.stats import kendalltau, rankdata
 from torch import Tensor, nn
 
 import pymoo_nas
+from common.nasbench201 import UNCONNECTED, half_of, load_table
 from pymoo_nas.calibration import calibrate, preserved
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.layer_plan import plan_layers
-from pymoo_nas.nasbench201 import UNCONNECTED, NASBench201Space, half_of, load_table
+from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.products import Products, Signs
 from pymoo_nas.recording import Recording, record_pass
 from pymoo_nas.scores import EPS, ntk_score, similarity

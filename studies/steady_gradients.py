@@ -50,9 +50,10 @@ import torch
 from scipy.stats import kendalltau
 
 import pymoo_nas
+from common.nasbench201 import half_of, load_table
 from pymoo_nas.choice import rank_sum
 from pymoo_nas.gradient_flow import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
-from pymoo_nas.nasbench201 import NASBench201Space, half_of, load_table
+from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scores import OBJECTIVES
 
