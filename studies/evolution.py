@@ -21,7 +21,7 @@ and offspring.png:
 Activation and correlation fall, and the best offspring move to the origin, as in the paper; the
 best condition number is that of the first generation. While features were halved by averages
 between cells all three fell (ntk 2.199 to 1.957, activation -703.7 to -732.6, correlation 0.710 to
-0.532); what two of the scores preferred then is in reductions.py.
+0.532); what two of the scores preferred then is in archive/reductions.md.
 """
 
 from __future__ import annotations
