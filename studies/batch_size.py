@@ -89,11 +89,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import platform
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,7 +101,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-import pymoo_nas
+from common.command import machine
 from common.rows import kept_rows
 from pymoo_nas import trainer
 from pymoo_nas.datasets import Dataset, load_dataset
@@ -263,7 +261,7 @@ def calibrated(images: Dataset) -> None:
               f"{np.std(found, ddof=1):.2f} %, {np.mean(seconds):.2f} s")  # fmt: skip
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, required=True, help="folder of the .npz files")
@@ -291,10 +289,7 @@ def main() -> None:
         }
 
     rows = kept_rows(arguments.rows, tasks(arguments.seeds), measure)
-    print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    )
+    print(f"{machine()}")
     report(rows, arguments.seeds)
     calibrated(part_of(sources["cifar10"], 5000, 0, 2000))
 

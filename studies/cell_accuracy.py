@@ -59,7 +59,6 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,8 @@ import torch
 from scipy.stats import kendalltau, rankdata
 
 import pymoo_nas
-from common.remembered import part_of
+from common.cells import distinct, grown_cells
+from common.images import part_of
 from common.rows import kept_rows
 from pymoo_nas.choice import rank_sum
 from pymoo_nas.datasets import Dataset, load_dataset
@@ -93,42 +93,6 @@ CHOICES = {
     "three and FLOPs, as choose": (*OBJECTIVES, "minus_flops"),
 }
 """Sums of high powers of ranks; the second is the order of `order_scored`."""
-
-
-def grown_cells(problem: NASProblem, seed: int) -> Iterator[Genotype]:
-    """Random cells, each grown until its network would break a limit."""
-    rng = np.random.default_rng(seed)
-    space: Any = problem.search_space
-    kinds = list(space.mutation_kinds)
-    shares = np.array(list(space.mutation_kinds.values()))
-    while True:
-        genotype = space.sample(rng)
-        if problem.score_genotype(genotype).degenerate:
-            continue
-        tries = 0
-        while tries < 8:
-            kind = str(rng.choice(kinds, p=shares / shares.sum()))
-            operation = str(rng.choice(space.operation_names))
-            larger = space.mutate(genotype, kind, operation, rng)
-            kept = not problem.score_genotype(larger).degenerate
-            genotype, tries = (larger, tries) if kept else (genotype, tries + 1)
-        yield genotype
-
-
-def distinct(cells: Iterable[Genotype]) -> Iterator[Genotype]:
-    """Those that spell another network than all before: small limits leave few ways to grow.
-
-    After a hundred repeats in a row there are taken to be no more.
-    """
-    known: set[Genotype] = set()
-    repeats = 0
-    for genotype in cells:
-        repeats = repeats + 1 if genotype.canonical() in known else 0
-        if repeats == 100:
-            return
-        if repeats == 0:
-            known.add(genotype.canonical())
-            yield genotype
 
 
 def measure(problem: NASProblem, part: Dataset, genotype: Genotype, epochs: int) -> dict[str, Any]:

@@ -63,19 +63,17 @@ at zero, as in the paper, it was 0.396 ± 0.123 (n = 5, at an earlier commit).
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from pymoo.indicators.hv import Hypervolume
 
-import pymoo_nas
+from common.command import machine, parser
 from common.nasbench201 import load_table
 from common.remembered import RememberedProblem
 from common.searches import SEARCHES, Outcome, sampled
@@ -169,27 +167,15 @@ def report(rows: pd.DataFrame) -> None:
         print("  ".join(cells))
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Search, write rows, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cifar", type=Path, required=True)
-    parser.add_argument("--table", type=Path)
-    parser.add_argument("--memory", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--space", choices=SPACES, default="nasbench201")
-    parser.add_argument("--rivals", nargs="+", choices=SEARCHES, default=list(SEARCHES))
-    parser.add_argument("--every-class", action="store_true", help="score every class before")
-    parser.add_argument("--max-params", type=int)
-    parser.add_argument("--max-flops", type=int)
-    numbers = (("candidates", 500), ("first-seed", 0), ("seeds", 5), ("inits", 2))
-    for name, default in numbers:
-        parser.add_argument(f"--{name}", type=int, default=default)
-    arguments = parser.parse_args()
+    arguments = parsed(argv)
     space = SPACES[arguments.space]()
     problem = RememberedProblem(
         arguments.cifar,
         arguments.memory,
         search_space=space,
+        n_images=arguments.images,
         n_inits=arguments.inits,
         max_params=arguments.max_params,
         max_flops=arguments.max_flops,
@@ -205,10 +191,8 @@ def main() -> None:
     rows = pd.read_csv(arguments.out) if arguments.out.exists() else pd.DataFrame()
     done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
     print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"{arguments.space}, {arguments.candidates} candidates, {n_classes} classes with "
-        f"known accuracy; {per_candidate:.3f} s to score a candidate"
+        f"{machine()}; {arguments.space}, {arguments.candidates} candidates, {n_classes} classes "
+        f"with known accuracy; {per_candidate:.3f} s to score a candidate"
     )
     for seed in range(arguments.first_seed, arguments.seeds):
         for rival in arguments.rivals:
@@ -217,13 +201,26 @@ def main() -> None:
             start = time.perf_counter()
             outcome = SEARCHES[rival](problem, arguments.candidates, seed)
             row = {"rival": rival, "seed": seed, "space": arguments.space}
-            row |= describe(outcome, problem, accuracies, box)
             row["seconds"] = time.perf_counter() - start
+            row |= describe(outcome, problem, accuracies, box)
             row["scoring"] = per_candidate * outcome.n_scored if outcome.remembers else 0.0
             rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
             rows.to_csv(arguments.out, index=False)
     asked = rows["rival"].isin(arguments.rivals) & (rows["seed"] >= arguments.first_seed)
     report(rows[asked])
+
+
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of the command line."""
+    numbers = {"candidates": 500, "first_seed": 0, "seeds": 5, "images": 64, "inits": 2}
+    of = parser(__doc__, "cifar", "memory", "out", **numbers)
+    of.add_argument("--table", type=Path)
+    of.add_argument("--space", choices=SPACES, default="nasbench201")
+    of.add_argument("--rivals", nargs="+", choices=SEARCHES, default=list(SEARCHES))
+    of.add_argument("--every-class", action="store_true", help="score every class before")
+    of.add_argument("--max-params", type=int)
+    of.add_argument("--max-flops", type=int)
+    return of.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -59,10 +59,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from cell_accuracy import grown_cells
 from torch import nn
 
 import pymoo_nas
+from common.cells import grown_cells
 from pymoo_nas.counts import count_all
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.final import build_final

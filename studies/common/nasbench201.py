@@ -15,6 +15,8 @@ TABLE_COLUMNS = ("arch", "cifar10_test", "params_m", "flops_m")
 UNCONNECTED = 10.0
 """Accuracy in % of the architectures whose output sees no image."""
 
+HALVES = ("tune", "report")
+
 SPLIT_SEED = 2026
 """Of `half_of`: what is tuned on one half is reported on the other, in every study."""
 
@@ -57,7 +59,7 @@ def half_of(table: pd.DataFrame, half: str) -> pd.DataFrame:
     Raises:
         DatasetError: another name.
     """
-    if half not in ("tune", "report"):
+    if half not in HALVES:
         raise DatasetError(f"half {half!r}; expected tune or report")
     order = np.random.default_rng(SPLIT_SEED).permutation(len(table))
     middle = len(order) // 2

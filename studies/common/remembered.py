@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pymoo_nas.datasets import Dataset, split_validation
+from common.images import part_of
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scoring import Scores
 from pymoo_nas.training import train
@@ -17,19 +17,6 @@ SHORT_IMAGES = 10_000
 
 COLUMNS = [field.name for field in fields(Scores) if field.name != "spread"]
 """What is kept of a genotype's scores beside its canonical text."""
-
-
-def part_of(dataset: Dataset, n: int) -> Dataset:
-    """The data set with so many of its training images, as many of each class."""
-    share = n / len(dataset.train_labels)
-    if share >= 1:
-        return dataset
-    _, kept = split_validation(dataset.train_labels, share, seed=0)
-    return replace(
-        dataset,
-        train_images=dataset.train_images[kept],
-        train_labels=dataset.train_labels[kept],
-    )
 
 
 class RememberedProblem(NASProblem):
