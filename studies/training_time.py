@@ -1,6 +1,6 @@
 """By which count is the time of a training bounded: parameters, multiply-accumulates, or acts?
 
-Random cells are grown as in cell_accuracy.py until one step more would break the limits. Of each
+Random cells are grown as in cells.py until one step more would break the limits. Of each
 network, and of two ResNets, the time of a step of `pymoo_nas.train` is taken (128 images of
 CIFAR-10, bfloat16, two steps per epoch, median of five epochs), and the times of the cells are
 compared with the counts: their correlation, and the deviation of the time from the multiple of the
