@@ -57,7 +57,7 @@ fewer parameters. The cells are these, of which the third of ours and of random 
             16,16,0,0|8,8,0,0|0,16,0,0
 
 By Muon a step of ours takes less time than one of ResNet-18, and twice that of ResNet-20 (0.31,
-0.40 and 0.15 s); by SGD almost twice that of ResNet-18 (0.30, 0.17 and 0.14 s: training_time.py).
+0.40 and 0.15 s); by SGD almost twice that of ResNet-18 (0.30, 0.17 and 0.14 s: speed.py).
 
 With half these limits, and cells that halve the map inside (`--reduction inside --max-flops
 45000000 --max-acts 150000`; at an earlier commit, on a slower machine):
@@ -134,7 +134,7 @@ class Size:
     """How large the networks of the two searches may be.
 
     Limits on multiply-accumulates and acts bound the time of a training, whatever the cell is made
-    of (training_time.py).
+    of (speed.py).
     """
 
     cells: int
