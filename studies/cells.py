@@ -166,7 +166,9 @@ def report(rows: pd.DataFrame) -> None:
     """τ of each score and of sums of log ranks with the accuracy, lower score better."""
     accuracy = rows["accuracy"]
     print(f"accuracy {100 * accuracy.mean():.2f} ± {100 * accuracy.std():.2f} %, n = {len(rows)}")
-    columns = {name: rows[name] for name in (*OBJECTIVES, "balanced_ntk", "minus_flops")}
+    columns: dict[str, Any] = {
+        name: rows[name] for name in (*OBJECTIVES, "balanced_ntk", "minus_flops")
+    }
     columns["minus params"] = -rows["params"]
     for name, names in MIXES.items():
         columns[name] = log_rank_sum(rows[part] for part in names)
