@@ -39,6 +39,7 @@ from pymoo_nas.tournament import CallbackChain, DartsTournament
 from pymoo_nas.tournament_network import TournamentNetwork
 from pymoo_nas.trained import TrainedNetwork
 from pymoo_nas.training import Training, train
+from pymoo_nas.truth import join_truth
 from pymoo_nas.version import VERSION
 from pymoo_nas.weights import load_weights
 from pymoo_nas.workers import Workers
@@ -86,6 +87,7 @@ __all__ = [
     "draw_probe",
     "front_to_frame",
     "history_to_frame",
+    "join_truth",
     "load_dataset",
     "load_trained",
     "load_weights",

@@ -64,7 +64,7 @@ def count_acts(network: nn.Module, images: Tensor) -> int:
     """Numbers that the convolutions and poolings return for one image (acts; Radosavovic 2020).
 
     The time of a training step follows them closer than multiply-accumulates, for which poolings
-    cost nothing (see studies/training_time.py).
+    cost nothing (see studies/speed.py).
 
     Args:
         network: as in `count_flops`.

@@ -23,7 +23,7 @@ class CellNetwork(nn.Module):
 
     With averages of the features instead, the same cells train to a lower accuracy, and both
     condition number and correlation prefer a cell with a max pooling behind its output, which is
-    worse (studies/reductions.py).
+    worse (studies/archive/reductions.md).
 
     Args:
         cells: factories ``in_channels -> cell``, in order; a cell keeps (H, W) or halves it as

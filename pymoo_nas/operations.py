@@ -109,7 +109,7 @@ class AveragePooling(nn.AvgPool2d):
     """3×3 average pooling of stride 1; where a gradient is wanted on the CPU, by a convolution.
 
     The sum over each pixel's surroundings is a depthwise convolution with ones, for which oneDNN
-    has faster kernels than torch has for average pooling (see studies/search_speed.py).
+    has faster kernels than torch has for average pooling (see studies/speed.py).
     """
 
     def __init__(self, *, count_include_pad: bool = True) -> None:

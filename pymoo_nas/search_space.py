@@ -141,13 +141,13 @@ class CellSpace(SearchSpace[Genotype]):
         max_nodes: largest number of nodes of a cell.
         max_channels: largest channel count of one operation in one block.
         channel_step: sampled and added channel counts are one or two times it. Kernels are fastest
-            on multiples of 8 (see studies/search_speed.py); 1 is the paper's. At most max_channels
+            on multiples of 8 (see studies/speed.py); 1 is the paper's. At most max_channels
             is used.
         n_cells: cells of the network that is scored, and of the final one.
         widening: factor of the channel counts from the first cell to the second, where the map is
             halved, and from the second to the third; further cells stay as wide. 1 is the paper's.
             With 2 all stages cost about the same time, and a network with as many parameters about
-            a third of it (see studies/search_speed.py).
+            a third of it (see studies/speed.py).
         sample_nodes: largest number of nodes of a sampled cell; at most max_nodes is used.
         sample_operations: largest number of operations of a sampled block.
         reduction: where the map is halved: "inside" the cell, behind what takes its input, or

@@ -41,7 +41,7 @@ class DartsTournament(Callback):
     cross-entropy. The winners become ``algorithm.pop``; optimum, history and later results follow.
 
     A short training among contenders says little about which of them trains well, the scores say
-    much (studies/tournament_worth.py). So an alpha does not start at zero but where the scores put
+    much (studies/cells.py). So an alpha does not start at zero but where the scores put
     it: at minus `head_start` times the contender's sum of ranks, standardised over all contenders.
     The training then overturns close decisions, not clear ones.
 

@@ -39,9 +39,6 @@ KERNEL_RATE = 0.1
 KERNEL_DECAY = 100
 """Muon's weight decay, as a multiple of that of SGD (see studies/cifar10.py)."""
 
-CALIBRATION_IMAGES = 2048
-"""Most images of which batch norms take their statistics after an epoch (studies/batch_size.py)."""
-
 
 class Trainer:
     """The state of one training; making it checks that the network takes the images.
@@ -54,7 +51,11 @@ class Trainer:
         judging: images and labels by which the best epoch is chosen; none where there are none.
         unequal: whether classes are so unequal (see `unequal`) that balanced accuracy chooses.
         sizes: images of each batch of an epoch.
+        calibration_images: most images of which batch norms take their statistics after an epoch
+            (studies/batch_size.py).
     """
+
+    calibration_images = 2048
 
     def __init__(
         self, network: nn.Module, dataset: Dataset, settings: Settings, device: torch.device
@@ -181,14 +182,14 @@ class Trainer:
         return score
 
     def recalibrate(self) -> None:
-        """Give batch norms the statistics of (at most `CALIBRATION_IMAGES`) images trained on.
+        """Give batch norms the statistics of (at most `calibration_images`) images trained on.
 
         They are the same images after every epoch, without augmentation. A moving average lags
         behind the weights where an epoch has few steps.
         """
         # In a random order: where they stand class by class, a batch would hold one class only.
         rng = np.random.default_rng(self.settings.seed)
-        chosen = rng.permutation(self.fitted)[:CALIBRATION_IMAGES]
+        chosen = rng.permutation(self.fitted)[: self.calibration_images]
         n_batches = number_of_batches(len(chosen), self._at_once())
         recalibrate(
             self.network,

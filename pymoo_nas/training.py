@@ -101,7 +101,7 @@ def train(
 
     Before each validation batch norms are given the statistics of the images trained on, of 2,048
     at most, without augmentation; the weights that are kept hold them. Moving averages would lag
-    behind where an epoch has few steps (studies/batch_size.py).
+    behind where an epoch has few steps (studies/archive/norms.md).
 
     Equal seeds give equal weights to the bit on one CPU with the same number of threads; CUDA
     kernels may add in another order. Torch's global random state is left as it was.

@@ -38,7 +38,7 @@ LOCAL: dict[str, Any] = {
     "distributed.worker.preload": ["pymoo_nas.workers"],
     # Feature maps come and go by the hundred. By default (Dask's, and glibc's in threads that are
     # not the main one) each goes back to the system at once, and fetching its pages again takes as
-    # long as all the arithmetic (studies/worker_speed.py).
+    # long as all the arithmetic (studies/speed.py).
     "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,

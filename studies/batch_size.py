@@ -1,4 +1,4 @@
-"""Which batch size and how many epochs suit few images, and what are recalibrated norms worth?
+"""Which batch size and how many epochs suit few images, and of how many are norms calibrated?
 
 A small cell, and where images are few ResNet-20, are trained as `pymoo_nas.train` does, a tenth
 held out to choose the epoch, on some images, others for each seed. They are judged by images that
@@ -10,26 +10,10 @@ Command:
     python studies/batch_size.py --shared PATH --rows batch_size.csv
 
 AMD EPYC virtual machine, beside other work of several threads, so that seconds are rough; accuracy
-in % ± standard deviation over three seeds, one seed where there is none; "both" is moving averages
-and the incomplete batch left out, as versions before did:
+in % ± standard deviation over three seeds, one seed where there is none; the minutes hold those of
+archive/norms.md:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads
-    digits, 60 images, cell, by kind: as train: 65.7 ± 2.9, 2 s; moving averages: 18.8 ± 7.1, 1
-        s; batch dropped: 65.7 ± 2.9, 2 s; both: 18.8 ± 7.1, 1 s
-    digits, 160 images, cell, by kind: as train: 87.2 ± 1.6, 4 s; moving averages: 87.5 ± 2.4, 1
-        s; batch dropped: 83.5 ± 5.3, 2 s; both: 13.1 ± 2.7, 1 s
-    digits, 300 images, cell, by kind: as train: 93.7 ± 0.9, 6 s; moving averages: 92.4 ± 2.0, 1
-        s; batch dropped: 93.0 ± 1.6, 1 s; both: 92.8 ± 1.0, 3 s
-    digits, 60 images, resnet20, by kind: both: 18.9, 2 s
-    digits, 300 images, resnet20, by kind: both: 94.2, 4 s
-    cifar10, 60 images, cell, by kind: as train: 17.5 ± 6.6, 1 s; both: 16.9 ± 0.5, 1 s
-    cifar10, 160 images, cell, by kind: as train: 26.6 ± 1.5, 2 s; both: 18.3 ± 1.6, 1 s
-    cifar10, 300 images, cell, by kind: as train: 31.4 ± 4.7, 7 s; both: 31.9 ± 0.2, 2 s
-    cifar10, 60 images, resnet20, by kind: both: 10.8, 7 s
-    cifar10, 300 images, resnet20, by kind: both: 28.1, 9 s
-    breastmnist, 60 images, cell, by kind: as train: 77.4 ± 3.2, 1 s; both: 65.6 ± 13.0, 1 s
-    breastmnist, 160 images, cell, by kind: as train: 81.2 ± 1.5, 3 s; both: 54.3 ± 1.0, 1 s
-    breastmnist, 300 images, cell, by kind: as train: 84.6 ± 1.7, 5 s; both: 82.5 ± 3.3, 3 s
     digits, 60 images, cell, 20 epochs, by batch_size: 8: 80.5 ± 1.7, 4 s; 16: 73.1 ± 5.5, 5 s;
         32: 74.3 ± 2.1, 4 s; 64: 65.7 ± 2.9, 2 s; 128: 65.7 ± 2.9, 2 s
     digits, 160 images, cell, 20 epochs, by batch_size: 8: 90.4 ± 3.5, 16 s; 16: 90.6 ± 2.8, 9
@@ -74,26 +58,21 @@ and the incomplete batch left out, as versions before did:
     statistics of  2048 images: 55.98 ± 0.25 %, 0.72 s
     statistics of  4500 images: 55.92 ± 0.06 %, 1.56 s
 
-Where an epoch has one step, moving averages are worth nothing: 13 % and 19 % on 160 and 60 digits
-in place of 83 % and 66 % by the same steps. Where it has two or three they catch up within 20
-epochs, mostly; of one ResNet-20 on 300 digits they were better. Smaller batches are better on
-digits, by 15 points on 60 images and by one or two on 300, and perhaps on CIFAR-10; on BreastMNIST
-there is no clear difference. From 1,000 images on the difference is two points at most. Of 60
-images, 200 steps reach as much as 400, and 100 come within three points. So `train` takes the power
-of two that gives about 16 steps per epoch, 20 epochs, and at least 200 steps; `choose --by
-training` takes 100. Statistics of 2,048 images are as good as those of all 4,500; of 128 they cost
-half a point.
+Smaller batches are better on digits, by 15 points on 60 images and by one or two on 300, and
+perhaps on CIFAR-10; on BreastMNIST there is no clear difference. From 1,000 images on the
+difference is two points at most. Of 60 images, 200 steps reach as much as 400, and 100 come within
+three points. So `train` takes the power of two that gives about 16 steps per epoch, 20 epochs, and
+at least 200 steps; `choose --by training` takes 100. Statistics of 2,048 images are as good as
+those of all 4,500; of 128 they cost half a point.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import platform
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,11 +80,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from resumed import kept_rows
 from torch import nn
 
-import pymoo_nas
-from pymoo_nas import trainer
+from common.command import machine, parser
+from common.rows import kept_rows
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.models import build_model
@@ -134,35 +112,6 @@ CALIBRATED = (128, 512, 2048, 10**9)
 """Images of which norms take their statistics."""
 
 
-class MovingAverages(Trainer):
-    """Tests with the statistics that training leaves in the norms."""
-
-    def recalibrate(self) -> None:
-        """Leave them as they are."""
-        self.network.eval()
-
-
-class Dropping(Trainer):
-    """Leaves the images out that do not fill a batch."""
-
-    def batch_sizes(self) -> list[int]:
-        """Whole batches, or one smaller than asked for."""
-        size = min(int(self.settings.batch_size), len(self.fitted))
-        return [size] * (len(self.fitted) // size)
-
-
-class MovingAndDropping(MovingAverages, Dropping):
-    """As versions before did."""
-
-
-KINDS: dict[str, type[Trainer]] = {
-    "as train": Trainer,
-    "moving averages": MovingAverages,
-    "batch dropped": Dropping,
-    "both": MovingAndDropping,
-}
-
-
 class Task(NamedTuple):
     """One training."""
 
@@ -173,30 +122,33 @@ class Task(NamedTuple):
     batch_size: int | str
     epochs: int | str
     steps: int
-    kind: str
     seed: int
 
 
-def tasks(seeds: int) -> Iterator[Task]:
-    """All trainings; `steps` in place of epochs where it is not 0."""
-    for images, counts in COUNTS.items():
-        few = [n for n in counts if n <= FEW]
-        kinds = KINDS if images == "digits" else ("as train", "both")
-        for n, kind, seed in itertools.product(few, kinds, range(seeds)):
-            yield Task("norms", images, "cell", n, 128, 20, 0, kind, seed)
+def tasks(of: argparse.Namespace) -> Iterator[Task]:
+    """All trainings that are asked for; `steps` in place of epochs where it is not 0."""
+    most, epochs, seeds = of.most, of.epochs, of.seeds
+    for images in of.sets:
+        counts = [n for n in COUNTS[images] if n <= most]
         for n, size in itertools.product(counts, BATCH_SIZES):
-            epochs = 20 if n < 5000 else 10
-            if size >= 64 or epochs * 0.9 * n / size <= MOST_STEPS[images]:
+            of_n = epochs if n < 5000 else epochs // 2
+            if size >= 64 or of_n * 0.9 * n / size <= MOST_STEPS[images]:
                 for seed in range(seeds if n <= 1000 else 1):
-                    yield Task("batch", images, "cell", n, size, epochs, 0, "as train", seed)
+                    yield Task("batch", images, "cell", n, size, of_n, 0, seed)
         if images == "breastmnist":
             continue
-        for n, steps, seed in itertools.product((60, 300), STEPS, range(seeds)):
-            yield Task("steps", images, "cell", n, AUTO, 0, steps, "as train", seed)
-        for n in (60, 300):
-            yield Task("batch", images, "resnet20", n, 16, 20, 0, "as train", 0)
-            yield Task("batch", images, "resnet20", n, 128, 20, 0, "as train", 0)
-            yield Task("norms", images, "resnet20", n, 128, 20, 0, "both", 0)
+        few = [n for n in (60, 300) if n <= most]
+        for n, steps, seed in itertools.product(few, of.steps, range(seeds)):
+            yield Task("steps", images, "cell", n, AUTO, 0, steps, seed)
+        for n, size in itertools.product(few, (16, 128)):
+            yield Task("batch", images, "resnet20", n, size, epochs, 0, 0)
+
+
+def images_of(name: str, shared: Path) -> Dataset:
+    """A data set of the study, CIFAR-10 at half its size."""
+    if name == "digits":
+        return load_dataset(name)
+    return load_dataset(shared / f"{name}.npz", image_size=16 if name == "cifar10" else None)
 
 
 def part_of(images: Dataset, n: int, seed: int, n_further: int = 0) -> Dataset:
@@ -219,7 +171,7 @@ def trained(task: Task, images: Dataset) -> tuple[Trainer, float]:
         settings = settings.resolved(int(0.9 * task.n), least_epochs=1, least_steps=task.steps)
     started = time.perf_counter()
     with seeded(torch.device("cpu"), task.seed):
-        done = KINDS[task.kind](network, images, settings, torch.device("cpu"))
+        done = Trainer(network, images, settings, torch.device("cpu"))
         done.run(lambda _: None, progress=False)
     network.load_state_dict(done.best_state)
     return done, time.perf_counter() - started
@@ -227,9 +179,9 @@ def trained(task: Task, images: Dataset) -> tuple[Trainer, float]:
 
 def report(rows: pd.DataFrame, seeds: int) -> None:
     """Accuracy in % ± standard deviation over seeds, and mean time, by what a part varies."""
-    varied = {"norms": "kind", "batch": "batch_size", "steps": "n_epochs"}
+    varied = {"batch": "batch_size", "steps": "n_epochs"}
     for part, column in varied.items():
-        of_part = rows[(rows["part"] == part) & (rows["kind"].eq("as train") | (part == "norms"))]
+        of_part = rows[rows["part"] == part]
         same = ["images", "network", "n", *(["n_epochs"] if part == "batch" else [])]
         for key, group in of_part.groupby(same, sort=False):
             images, network, n, *epochs = map(str, key)
@@ -246,11 +198,11 @@ def _item(label: Any, rows: pd.DataFrame) -> str:
     return f"{label}: {accuracy.mean():.1f}{deviation}, {rows['seconds'].mean():.0f} s"
 
 
-def calibrated(images: Dataset) -> None:
+def calibrated(images: Dataset, n: int) -> None:
     """Accuracy by the number of images of which the norms take their statistics."""
-    done, _ = trained(Task("", "cifar10", "cell", 5000, 128, 8, 0, "as train", 0), images)
+    done, _ = trained(Task("", "cifar10", "cell", n, 128, 8, 0, 0), images)
     for limit in CALIBRATED:
-        trainer.CALIBRATION_IMAGES = limit
+        done.calibration_images = limit
         found, seconds = [], []
         for seed in range(3):
             done.settings = replace(done.settings, seed=seed)
@@ -263,22 +215,17 @@ def calibrated(images: Dataset) -> None:
               f"{np.std(found, ddof=1):.2f} %, {np.mean(seconds):.2f} s")  # fmt: skip
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Train, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shared", type=Path, required=True, help="folder of the .npz files")
-    parser.add_argument("--rows", type=Path, required=True, help="CSV file that is continued")
-    parser.add_argument("--seeds", type=int, default=3)
-    arguments = parser.parse_args()
+    of = parser(__doc__, "shared", "rows", seeds=3, most=5000, epochs=20, judging=2000)
+    of.add_argument("--sets", nargs="+", choices=COUNTS, default=list(COUNTS))
+    of.add_argument("--steps", nargs="+", type=int, default=STEPS)
+    arguments = of.parse_args(argv)
     torch.set_num_threads(1)
-    sources = {
-        "digits": load_dataset("digits"),
-        "cifar10": load_dataset(arguments.shared / "cifar10.npz", image_size=16),
-        "breastmnist": load_dataset(arguments.shared / "breastmnist.npz"),
-    }
+    sources = {name: images_of(name, arguments.shared) for name in {*arguments.sets, "cifar10"}}
 
     def measure(task: Task) -> dict[str, Any]:
-        further = 2000 if task.images == "cifar10" else 0
+        further = arguments.judging if task.images == "cifar10" else 0
         images = part_of(sources[task.images], task.n, task.seed, further)
         done, seconds = trained(task, images)
         found = done.evaluate(images.test_images, images.test_labels)
@@ -290,13 +237,11 @@ def main() -> None:
             "seconds": seconds,
         }
 
-    rows = kept_rows(arguments.rows, tasks(arguments.seeds), measure)
-    print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    )
+    rows = kept_rows(arguments.rows, tasks(arguments), measure)
+    print(machine())
     report(rows, arguments.seeds)
-    calibrated(part_of(sources["cifar10"], 5000, 0, 2000))
+    n = min(5000, arguments.most)
+    calibrated(part_of(sources["cifar10"], n, 0, arguments.judging), n)
 
 
 if __name__ == "__main__":

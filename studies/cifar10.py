@@ -57,7 +57,7 @@ fewer parameters. The cells are these, of which the third of ours and of random 
             16,16,0,0|8,8,0,0|0,16,0,0
 
 By Muon a step of ours takes less time than one of ResNet-18, and twice that of ResNet-20 (0.31,
-0.40 and 0.15 s); by SGD almost twice that of ResNet-18 (0.30, 0.17 and 0.14 s: training_time.py).
+0.40 and 0.15 s); by SGD almost twice that of ResNet-18 (0.30, 0.17 and 0.14 s: speed.py).
 
 With half these limits, and cells that halve the map inside (`--reduction inside --max-flops
 45000000 --max-acts 150000`; at an earlier commit, on a slower machine):
@@ -104,19 +104,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import platform
-import subprocess
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from rival_searches import by_choice, by_gradients, sampled
 
-import pymoo_nas
+from common.command import machine, parser
+from common.command_line import command
+from common.searches import by_choice, by_gradients, sampled
+from common.trainings import described, has_ended, was_interrupted
 from pymoo_nas.choice import order_scored
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
@@ -127,12 +125,7 @@ from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.training_settings import OPTIMIZERS
-from pymoo_nas.training_state import STATE_FILE
-from pymoo_nas.weights import load_weights
 
-N_TRAINING = 40_000
-MAX_PARAMS = 560_000
-GENERATIONS, OFFSPRING = 50, 20
 FULL = ("ours", "random", "resnet20", "resnet18")
 
 
@@ -141,19 +134,20 @@ class Size:
     """How large the networks of the two searches may be.
 
     Limits on multiply-accumulates and acts bound the time of a training, whatever the cell is made
-    of (training_time.py).
+    of (speed.py).
     """
 
     cells: int
     reduction: str
     max_flops: int
     max_acts: int
+    max_params: int = 560_000
 
     @property
     def limits(self) -> dict[str, Any]:
         """Those of a problem."""
         return {
-            "max_params": MAX_PARAMS,
+            "max_params": self.max_params,
             "max_flops": self.max_flops,
             "max_acts": self.max_acts,
         }
@@ -183,45 +177,33 @@ class Row:
     @property
     def described(self) -> dict[str, Any]:
         """What the training says of itself."""
-        described: dict[str, Any] = json.loads((self.out / "training.json").read_text("utf-8"))
-        return described
+        return described(self.out)
 
     def text(self, size: Size, dataset: Dataset, test: Dataset) -> str:
         """One line of the table."""
-        described = self.described
+        found = self.described
         network = build_model(self.model, dataset, space=size.space)
         load_weights(network, self.out)
         flops = count_flops(network, dataset.normalized(dataset.train_images[:1]))
         second = evaluate(network, test.test_images, test.test_labels, dataset)
         return (
             f"{self.kind:8s} {self.seed} {self.optimizer:4s} "
-            f"{described['settings']['epochs']:3d} epochs "
+            f"{found['settings']['epochs']:3d} epochs "
             f"{count_parameters(network):10,d} parameters {flops / 1e6:5.1f} MMACs "
-            f"{described['seconds'] / 60:5.1f} min {100 * described['test_accuracy']:6.2f} % "
+            f"{found['seconds'] / 60:5.1f} min {100 * found['test_accuracy']:6.2f} % "
             f"{100 * second.accuracy:6.2f} %  {self.model}"
         )
 
 
-def command(name: str, *arguments: str, **options: Any) -> None:
-    """Run pymoo-nas as a user does."""
-    flags = [
-        part
-        for key, value in options.items()
-        for part in (f"--{key.replace('_', '-')}", str(value))
-    ]
-    start = [sys.executable, "-m", "pymoo_nas"]
-    subprocess.run([*start, name, *arguments, *flags], check=True)
-
-
-def split(cifar: Path, work: Path) -> Path:
-    """The images that search and training may see, with the 5,000 withheld ones as test images."""
+def split(cifar: Path, work: Path, withheld: int) -> Path:
+    """The images that search and training may see, with the last, withheld ones as test images."""
     path = work / "cifar40.npz"
     if not path.exists():
         arrays = dict(np.load(cifar))
         for kind in ("images", "labels"):
             everything = arrays[f"train_{kind}"]
-            arrays[f"train_{kind}"] = everything[:N_TRAINING]
-            arrays[f"test_{kind}"] = everything[N_TRAINING:]
+            arrays[f"train_{kind}"] = everything[:-withheld]
+            arrays[f"test_{kind}"] = everything[-withheld:]
         np.savez(path, **arrays)
     return path
 
@@ -235,32 +217,32 @@ def keep_size(path: Path, size: Size) -> None:
         raise SystemExit(f"{path.parent} holds networks of {kept}; take another --work for {size}")
 
 
-def search_ours(images: Path, work: Path, seed: int, size: Size) -> str:
+def search_ours(images: Path, work: Path, size: Size, effort: dict[str, int]) -> str:
     """The cell that a search hands over."""
-    run = work / f"ours-{seed}"
+    run = work / f"ours-{effort['seed']}"
     if not (run / "front.csv").exists():
-        effort = {"generations": GENERATIONS, "offspring": OFFSPRING, "seed": seed}
-        command("search", str(images), out=run, **size.options, **effort, **size.limits)
+        command("search", images, out=run, **size.options, **effort, **size.limits)
     if not (run / "choice.json").exists():
-        command("choose", str(run), by="gradients")
+        command("choose", run, by="gradients")
     choice = RunFolder(run).choice()
     assert choice is not None
     return choice.genotypes[0]
 
 
-def search_ours_by_ranks(images: Path, work: Path, seed: int, size: Size) -> str:
+def search_ours_by_ranks(images: Path, work: Path, size: Size, effort: dict[str, int]) -> str:
     """The cell that the same search hands over by ranks in scores and size."""
-    search_ours(images, work, seed, size)
-    history = RunFolder(work / f"ours-{seed}").history()
+    search_ours(images, work, size, effort)
+    history = RunFolder(work / f"ours-{effort['seed']}").history()
     return str(order_scored(history)["genotype"].iloc[0])
 
 
-def search_random(images: Path, work: Path, seed: int, size: Size) -> str:
+def search_random(images: Path, work: Path, size: Size, effort: dict[str, int]) -> str:
     """The cell that random search hands over, by as many candidates and the same choice."""
+    seed = effort["seed"]
     path = work / f"random-{seed}.json"
     if not path.exists():
         problem = NASProblem(images, search_space=size.space, **size.limits, seed=seed)
-        scored = sampled(problem, GENERATIONS * OFFSPRING, seed)
+        scored = sampled(problem, effort["generations"] * effort["offspring"], seed)
         best = by_gradients(problem, by_choice(problem, scored))[0]
         write_json(path, {"genotype": size.space.format(best.X[0])})
     return str(json.loads(path.read_text("utf-8"))["genotype"])
@@ -272,11 +254,10 @@ SEARCHES = {"ours": search_ours, "random": search_random, "ranks": search_ours_b
 
 def train(images: Path, row: Row, size: Size, **options: Any) -> Row:
     """Train a network by the command line where it is not trained yet."""
-    if not (row.out / "training.json").exists():
-        interrupted = (row.out / STATE_FILE).exists()
+    if not has_ended(row.out):
         command(
             "train",
-            *(["--resume"] if interrupted else []),
+            *(["--resume"] if was_interrupted(row.out) else []),
             model=row.model,
             **(size.options if is_cell(row.model) else {}),
             dataset=images,
@@ -288,17 +269,19 @@ def train(images: Path, row: Row, size: Size, **options: Any) -> Row:
     return row
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Search, train, print."""
-    arguments = parsed()
+    arguments = parsed(argv)
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
-    images = split(arguments.cifar, work)
-    size = Size(arguments.cells, arguments.reduction, arguments.max_flops, arguments.max_acts)
+    images = split(arguments.cifar, work, arguments.withheld)
+    limits = {name: getattr(arguments, name) for name in ("max_params", "max_flops", "max_acts")}
+    size = Size(arguments.cells, arguments.reduction, **limits)
+    effort = {"generations": arguments.generations, "offspring": arguments.offspring}
     keep_size(work / "size.json", size)
     short: dict[str, list[Row]] = {kind: [] for kind in arguments.searches}
     for seed, kind in itertools.product(range(arguments.seeds), arguments.searches):
-        model = SEARCHES[kind](images, work, seed, size)
+        model = SEARCHES[kind](images, work, size, {**effort, "seed": seed})
         row = Row(kind, "short", model, work / f"{kind}-{seed}-short", seed)
         short[kind].append(train(images, row, size, epochs=arguments.short, validation=0.1))
     best = {
@@ -321,11 +304,7 @@ def main() -> None:
     ]
     for row in full:
         train(images, row, size, epochs=arguments.epochs, validation=0.0, seed=row.seed)
-    print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"accuracy on the 5,000 withheld images, then on the 1,000 test images"
-    )
+    print(f"{machine()}; accuracy on the 5,000 withheld images, then on the 1,000 test images")
     rows = [*itertools.chain.from_iterable(short.values()), *full]
     report(rows, size, load_dataset(images), load_dataset(arguments.cifar))
 
@@ -343,25 +322,21 @@ def report(rows: list[Row], size: Size, dataset: Dataset, test: Dataset) -> None
             print(f"{group}: {np.mean(values):.2f} ± {spread:.2f} %, n = {len(values)}")
 
 
-def parsed() -> argparse.Namespace:
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """The arguments of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cifar", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=["ours", "random"])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--cells", type=int, default=3)
-    parser.add_argument("--reduction", choices=REDUCTIONS, default="between")
-    parser.add_argument("--max-flops", type=int, default=90_000_000)
-    parser.add_argument("--max-acts", type=int, default=300_000)
-    parser.add_argument("--short", type=int, default=3, help="epochs of the short schedule")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--full", nargs="*", choices=FULL, default=FULL, help="on full schedule")
-    parser.add_argument("--full-seeds", type=int, default=1, help="trainings of each of these")
-    parser.add_argument(
+    effort = {"seeds": 3, "generations": 50, "offspring": 20, "withheld": 5000}
+    limits = {"max_params": 560_000, "max_flops": 90_000_000, "max_acts": 300_000}
+    of = parser(__doc__, "cifar", "work", **effort, cells=3, **limits)
+    of.add_argument("--searches", nargs="+", choices=SEARCHES, default=["ours", "random"])
+    of.add_argument("--reduction", choices=REDUCTIONS, default="between")
+    of.add_argument("--short", type=int, default=3, help="epochs of the short schedule")
+    of.add_argument("--epochs", type=int, default=20)
+    of.add_argument("--full", nargs="*", choices=FULL, default=FULL, help="on full schedule")
+    of.add_argument("--full-seeds", type=int, default=1, help="trainings of each of these")
+    of.add_argument(
         "--optimizers", nargs="+", choices=OPTIMIZERS, default=OPTIMIZERS, help="of the full one"
     )
-    return parser.parse_args()
+    return of.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -21,66 +21,47 @@ and offspring.png:
 Activation and correlation fall, and the best offspring move to the origin, as in the paper; the
 best condition number is that of the first generation. While features were halved by averages
 between cells all three fell (ntk 2.199 to 1.957, activation -703.7 to -732.6, correlation 0.710 to
-0.532); what two of the scores preferred then is in reductions.py.
+0.532); what two of the scores preferred then is in archive/reductions.md.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-import pymoo_nas
+from common.command import machine, parser
+from common.command_line import command
+from pymoo_nas.objectives import PAPER_OBJECTIVES
 from pymoo_nas.results import read_frame
-from pymoo_nas.scores import OBJECTIVES
 
-PICTURES = {"evolution.png": "evolution.png", "offspring.png": "offspring.png"}
+PICTURES = ("evolution.png", "offspring.png")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Search, copy pictures, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cifar", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    for name, default in (("generations", 30), ("offspring", 20), ("seed", 0)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--max-params", type=int, default=560_000)
-    parser.add_argument("--max-flops", type=int, default=45_000_000)
-    arguments = parser.parse_args()
-    options = {
-        name: getattr(arguments, name.replace("-", "_"))
-        for name in ("generations", "offspring", "seed", "max-params", "max-flops")
-    }
-    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    effort = {"generations": 30, "offspring": 20, "seed": 0}
+    limits = {"max_params": 560_000, "max_flops": 45_000_000}
+    arguments = parser(__doc__, "cifar", "out", **effort, **limits).parse_args(argv)
+    options = {name: getattr(arguments, name) for name in (*effort, *limits)}
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        command = [sys.executable, "-m", "pymoo_nas", "search"]
-        subprocess.run([*command, arguments.cifar, "--out", run, *flags], check=True)
-        for name, kept in PICTURES.items():
-            shutil.copy(run / name, arguments.out / kept)
+        command("search", arguments.cifar, out=run, **options)
+        for name in PICTURES:
+            shutil.copy(run / name, arguments.out / name)
         history = read_frame(run / "history.csv")
-    print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"{options}, {time.perf_counter() - start:.0f} s"
-    )
+    print(f"{machine()}; {options}, {time.perf_counter() - start:.0f} s")
     sound = history[history["feasible"] & (history["degenerate"] == "")]
     print(f"{len(history)} candidates, {len(sound)} within the limits and not degenerate")
-    best = sound.groupby("generation")[list(OBJECTIVES)].min()
+    best = sound.groupby("generation")[list(PAPER_OBJECTIVES)].min()
     last = arguments.generations
     for generation in sorted({1, 10, 20, last}):
         if generation in best.index:
             row = best.loc[generation]
-            values = ", ".join(f"{name} {row[name]:.3f}" for name in OBJECTIVES)
+            values = ", ".join(f"{name} {row[name]:.3f}" for name in PAPER_OBJECTIVES)
             print(f"generation {generation:2d}: best offspring {values}")
 
 

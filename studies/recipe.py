@@ -38,23 +38,18 @@ that is larger than that between seeds.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-import pymoo_nas
+from common.command import machine, parser
+from common.images import first_of
+from common.trainings import described, has_ended, was_interrupted
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.models import build_model
 from pymoo_nas.training import train
-from pymoo_nas.training_state import STATE_FILE
 
 N_IMAGES = 40_000
 HELD_OUT = 0.25
@@ -77,8 +72,8 @@ RECIPES: Mapping[str, dict[str, Any]] = {
 
 def trained(model: str, images: Dataset, out: Path, **options: Any) -> dict[str, Any]:
     """What a training came to, made where it is not there yet."""
-    if not (out / "training.json").exists():
-        interrupted = (out / STATE_FILE).exists()
+    if not has_ended(out):
+        interrupted = was_interrupted(out)
         train(
             build_model(model, images, seed=options["seed"]),
             images,
@@ -91,31 +86,18 @@ def trained(model: str, images: Dataset, out: Path, **options: Any) -> dict[str,
             progress=True,
             **options,
         )
-    described: dict[str, Any] = json.loads((out / "training.json").read_text("utf-8"))
-    return described
+    return described(out)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Train, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", required=True, help="as for pymoo-nas search")
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
-    arguments = parser.parse_args()
-    images = load_dataset(arguments.images)
-    images = replace(
-        images,
-        train_images=images.train_images[:N_IMAGES],
-        train_labels=images.train_labels[:N_IMAGES],
-    )
-    print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"{arguments.epochs} epochs, seeds 0 to {arguments.seeds - 1}"
-    )
+    of = parser(__doc__, "work", epochs=4, seeds=2)
+    of.add_argument("--images", required=True, help="as for pymoo-nas search")
+    of.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    of.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    arguments = of.parse_args(argv)
+    images = first_of(load_dataset(arguments.images), N_IMAGES)
+    print(f"{machine()}; {arguments.epochs} epochs, seeds 0 to {arguments.seeds - 1}")
     for network in arguments.networks:
         for recipe in arguments.recipes:
             found = [

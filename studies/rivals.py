@@ -1,18 +1,19 @@
 """Which search strategy hands over the best architecture, for the same number of candidates?
 
-Every strategy of rival_searches.py scores through one problem, with the same probe and the same
+Every strategy of common/searches.py scores through one problem, with the same probe and the same
 initial weights; only the seed of the search differs. On NAS-Bench-201 the architecture that it
 hands over is looked up in the table of trained accuracies, by isomorphism class: the mean where
 several members were trained. What the table does not hold is reported as unknown; with a partial
 table, the first one in the strategy's own order that is known is reported too.
 
-One row per rival and seed is appended to a CSV file, so that the study can be interrupted.
+One row per rival and seed is appended to a CSV file, so that the study can be interrupted. With
+``--every-class`` each connected class of NAS-Bench-201 (6,461 of 6,466 isomorphism classes) is
+scored into the memory before; the searches then take seconds.
 
-Commands, the seeds as in the column n; the first scores every class once, the last reports the
-searches of which the limits of "steady gradients" knew nothing:
-    python studies/remembered.py --cifar PATH/cifar10.npz --memory nasbench201_scores.csv
+Commands, the seeds as in the column n; the last reports the searches of which the limits of "steady
+gradients" knew nothing:
     python studies/rivals.py --cifar PATH/cifar10.npz --table PATH/nasbench201_5000.csv \
-        --memory nasbench201_scores.csv --out rivals.csv --seeds 20 --rivals NAMES
+        --memory nasbench201_scores.csv --every-class --out rivals.csv --seeds 20 --rivals NAMES
     ... --first-seed 3 --seeds 10 --rivals "ours, steady gradients" "random, steady gradients"
 
 Seeds 0 to n − 1, AMD EPYC virtual machine, beside other work; pymoo_nas 0.1.0, torch 2.14.1+cu130,
@@ -62,62 +63,68 @@ at zero, as in the paper, it was 0.396 ± 0.123 (n = 5, at an earlier commit).
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from pymoo.indicators.hv import Hypervolume
-from remembered import RememberedProblem
-from rival_searches import SEARCHES, Outcome, sampled
 
-import pymoo_nas
-from pymoo_nas.nasbench201 import NASBench201Space, load_table
+from common.command import machine, parser
+from common.nasbench201 import load_table
+from common.remembered import RememberedProblem
+from common.searches import SEARCHES, Outcome, sampled
+from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.nasbench201_genotype import connected_representatives
 from pymoo_nas.search_space import CellSpace
+from pymoo_nas.truth import join_truth
 
 Box: TypeAlias = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 """The best of each objective, and the reference point of the hypervolume."""
 
+ACCURACY = "cifar10_test"
+
 SPACES: dict[str, Any] = {"nasbench201": NASBench201Space, "cell": CellSpace}
 
 
-def class_accuracies(table: Path | None, space: Any) -> dict[str, float]:
-    """Canonical text → mean accuracy of the trained members of that class, in %."""
+def known_accuracies(table: Path | None) -> pd.DataFrame:
+    """Genotypes and accuracies in %; none without a table."""
     if table is None:
-        return {}
-    rows = load_table(table)
-    canonical = [space.format(space.canonical(space.parse(text))) for text in rows["arch"]]
-    means = rows["cifar10_test"].groupby(canonical).mean()
-    return dict(zip(means.index, means, strict=True))
+        return pd.DataFrame({"genotype": [], ACCURACY: np.empty(0)})
+    return load_table(table).rename(columns={"arch": "genotype"})[["genotype", ACCURACY]]
+
+
+def joined(individuals: list[Any], accuracies: pd.DataFrame, space: Any) -> pd.DataFrame:
+    """The canonical texts of individuals and, where the table knows it, their accuracy."""
+    texts = [space.format(space.canonical(individual.X[0])) for individual in individuals]
+    return join_truth(pd.DataFrame({"genotype": texts}), accuracies, space)
 
 
 def describe(
-    outcome: Outcome, problem: RememberedProblem, accuracies: dict[str, float], box: Box
+    outcome: Outcome, problem: RememberedProblem, accuracies: pd.DataFrame, box: Box
 ) -> dict[str, Any]:
     """The columns that tell how good an outcome is; hypervolume as a share of the box."""
-    space = problem.search_space
-    order = [space.format(space.canonical(i.X[0])) for i in outcome.order]
-    front = [space.format(space.canonical(i.X[0])) for i in outcome.front]
-    known = [(place, text) for place, text in enumerate(order, start=1) if text in accuracies]
-    place, first = known[0] if known else (0, "")
-    of_front = [accuracies[text] for text in front if text in accuracies]
+    order, front = (
+        joined(individuals, accuracies, problem.search_space)
+        for individuals in (outcome.order, outcome.front)
+    )
+    known = order.dropna()
+    of_front = front[ACCURACY].dropna()
     objectives = np.array([problem.score_genotype(i.X[0]).values for i in outcome.front])
     return {
         "scored": outcome.n_scored,
-        "handed_over": order[0],
-        "accuracy": accuracies.get(order[0], np.nan),
-        "first_known": first,
-        "first_known_accuracy": accuracies.get(first, np.nan),
-        "place": place,
+        "handed_over": order["genotype"].iloc[0],
+        "accuracy": order[ACCURACY].iloc[0],
+        "first_known": "" if known.empty else known["genotype"].iloc[0],
+        "first_known_accuracy": np.nan if known.empty else known[ACCURACY].iloc[0],
+        "place": 0 if known.empty else 1 + int(known.index[0]),
         "front": len(front),
         "front_known": len(of_front),
-        "front_mean": np.mean(of_front) if of_front else np.nan,
-        "front_best": max(of_front, default=np.nan),
+        "front_mean": of_front.mean(),
+        "front_best": of_front.max(),
         "hypervolume": Hypervolume(ref_point=np.ones(3)).do(
             (objectives - box[0]) / (box[1] - box[0])
         ),
@@ -129,6 +136,15 @@ def seconds_of_a_candidate(problem: RememberedProblem, n: int = 20) -> float:
     rng = np.random.default_rng(0)
     drawn = [problem.search_space.sample(rng) for _ in range(n)]
     return float(np.median([problem.scorer.score(genotype).seconds for genotype in drawn]))
+
+
+def score_every_class(problem: RememberedProblem) -> None:
+    """Score every connected class of NAS-Bench-201 into the memory, where it is not there yet."""
+    genotypes = connected_representatives()
+    for index, genotype in enumerate(genotypes, start=1):
+        problem.score_genotype(genotype)
+        if index % 500 == 0:
+            print(f"{index} of {len(genotypes)}", flush=True)
 
 
 def box_of(problem: RememberedProblem) -> Box:
@@ -151,42 +167,32 @@ def report(rows: pd.DataFrame) -> None:
         print("  ".join(cells))
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Search, write rows, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cifar", type=Path, required=True)
-    parser.add_argument("--table", type=Path)
-    parser.add_argument("--memory", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--space", choices=SPACES, default="nasbench201")
-    parser.add_argument("--rivals", nargs="+", choices=SEARCHES, default=list(SEARCHES))
-    parser.add_argument("--max-params", type=int)
-    parser.add_argument("--max-flops", type=int)
-    numbers = (("candidates", 500), ("first-seed", 0), ("seeds", 5), ("inits", 2))
-    for name, default in numbers:
-        parser.add_argument(f"--{name}", type=int, default=default)
-    arguments = parser.parse_args()
+    arguments = parsed(argv)
     space = SPACES[arguments.space]()
     problem = RememberedProblem(
         arguments.cifar,
         arguments.memory,
         search_space=space,
+        n_images=arguments.images,
         n_inits=arguments.inits,
         max_params=arguments.max_params,
         max_flops=arguments.max_flops,
     )
-    accuracies = class_accuracies(arguments.table, space)
+    accuracies = known_accuracies(arguments.table)
+    if arguments.every_class:
+        score_every_class(problem)
     if not problem.known:
         sampled(problem, arguments.candidates, seed=0)  # the box needs scores
     box = box_of(problem)
+    n_classes = len({space.canonical(space.parse(text)) for text in accuracies["genotype"]})
     per_candidate = seconds_of_a_candidate(problem)
     rows = pd.read_csv(arguments.out) if arguments.out.exists() else pd.DataFrame()
     done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
     print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"{arguments.space}, {arguments.candidates} candidates, {len(accuracies)} classes with "
-        f"known accuracy; {per_candidate:.3f} s to score a candidate"
+        f"{machine()}; {arguments.space}, {arguments.candidates} candidates, {n_classes} classes "
+        f"with known accuracy; {per_candidate:.3f} s to score a candidate"
     )
     for seed in range(arguments.first_seed, arguments.seeds):
         for rival in arguments.rivals:
@@ -195,13 +201,26 @@ def main() -> None:
             start = time.perf_counter()
             outcome = SEARCHES[rival](problem, arguments.candidates, seed)
             row = {"rival": rival, "seed": seed, "space": arguments.space}
-            row |= describe(outcome, problem, accuracies, box)
             row["seconds"] = time.perf_counter() - start
+            row |= describe(outcome, problem, accuracies, box)
             row["scoring"] = per_candidate * outcome.n_scored if outcome.remembers else 0.0
             rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
             rows.to_csv(arguments.out, index=False)
     asked = rows["rival"].isin(arguments.rivals) & (rows["seed"] >= arguments.first_seed)
     report(rows[asked])
+
+
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of the command line."""
+    numbers = {"candidates": 500, "first_seed": 0, "seeds": 5, "images": 64, "inits": 2}
+    of = parser(__doc__, "cifar", "memory", "out", **numbers)
+    of.add_argument("--table", type=Path)
+    of.add_argument("--space", choices=SPACES, default="nasbench201")
+    of.add_argument("--rivals", nargs="+", choices=SEARCHES, default=list(SEARCHES))
+    of.add_argument("--every-class", action="store_true", help="score every class before")
+    of.add_argument("--max-params", type=int)
+    of.add_argument("--max-flops", type=int)
+    return of.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -46,22 +46,19 @@ deviation are over the sound ones; degenerate are cells of poolings alone, which
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
-import pymoo_nas
+from common.command import machine, parser
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.models import build_model
+from pymoo_nas.objectives import PAPER_OBJECTIVES
 from pymoo_nas.plots import plot_scores_3d, save_figure
-from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.scoring import Scores, draw_probe, score
 from pymoo_nas.search_space import CellSpace
 
@@ -89,7 +86,7 @@ def hand_made(widths: tuple[int, ...], batch_norm: bool) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
 
 
-def scored(n_random: int, cifar: Path, seed: int) -> pd.DataFrame:
+def scored(n_random: int, popular: Sequence[str], cifar: Path, seed: int) -> pd.DataFrame:
     """One row per network: group, name, the three scores, parameters."""
     dataset = load_dataset(cifar)
     images = draw_probe(dataset, 64, seed).images
@@ -103,12 +100,12 @@ def scored(n_random: int, cifar: Path, seed: int) -> pd.DataFrame:
             for batch_norm in (False, True):
                 name = "-".join(map(str, widths)) + (" bn" if batch_norm else "")
                 networks.append(("hand-made CNNs", name, hand_made(widths, batch_norm)))
-        for name in POPULAR:
+        for name in popular:
             networks.append(("popular networks", name, build_model(name, dataset, seed=seed)))
     rows = []
     for group, name, network in networks:
         result: Scores = score(network, images, check=group == "hand-made CNNs")
-        values = dict(zip(OBJECTIVES, result.values, strict=True))
+        values = dict(zip(PAPER_OBJECTIVES, result.values, strict=True))
         rows.append(
             {"group": group, "name": name, **values, "params": result.params}
             | {"degenerate": result.degenerate}
@@ -118,26 +115,21 @@ def scored(n_random: int, cifar: Path, seed: int) -> pd.DataFrame:
 
 def distances(frame: pd.DataFrame) -> pd.Series:
     """Euclidean distance to the best point, every axis scaled by the sound networks."""
-    points = frame[list(OBJECTIVES)].to_numpy()
+    points = frame[list(PAPER_OBJECTIVES)].to_numpy()
     sound = points[(frame["degenerate"] == "").to_numpy()]
     low, high = np.percentile(sound, [2, 98], axis=0)
     scaled = np.clip((points - low) / (high - low), 0, 1)
     return pd.Series(np.linalg.norm(scaled, axis=1), index=frame.index)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Score, print the table, draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cifar", type=Path, required=True, help="cifar10.npz")
-    parser.add_argument("--random", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="PNG to write")
-    arguments = parser.parse_args()
-    print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, seed {arguments.seed}, N = 64, R = 1"
-    )
-    frame = scored(arguments.random, arguments.cifar, arguments.seed)
+    of = parser(__doc__, "cifar", random=60, seed=0)
+    of.add_argument("--popular", nargs="+", default=POPULAR)
+    of.add_argument("--out", type=Path, help="PNG to write")
+    arguments = of.parse_args(argv)
+    print(f"{machine()}, seed {arguments.seed}, N = 64, R = 1")
+    frame = scored(arguments.random, arguments.popular, arguments.cifar, arguments.seed)
     frame["distance"] = distances(frame)
     for group, part in frame.groupby("group", sort=False):
         sound = part[part["degenerate"] == ""]
@@ -145,10 +137,10 @@ def main() -> None:
             f"{group}: n = {len(part)}, degenerate {len(part) - len(sound)}, distance to the "
             f"origin {sound['distance'].mean():.2f} ± {sound['distance'].std():.2f}"
         )
-        for name in OBJECTIVES:
+        for name in PAPER_OBJECTIVES:
             print(f"    {name:12s} {sound[name].mean():9.2f} ± {sound[name].std():.2f}")
     named = frame[frame["group"] != "random genotypes"]
-    print(named[["name", *OBJECTIVES, "params", "distance"]].round(2).to_string(index=False))
+    print(named[["name", *PAPER_OBJECTIVES, "params", "distance"]].round(2).to_string(index=False))
     if arguments.out is not None:
         save_figure(plot_scores_3d(frame, "group"), arguments.out)
 

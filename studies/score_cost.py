@@ -43,26 +43,27 @@ slower by 2 only, as one image of these networks already fills the two cores.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-import pymoo_nas
+from common.command import machine, parser
+from common.timing import medians
 from pymoo_nas.counts import Counts, count_flops, count_parameters
 from pymoo_nas.kernels import measure_kernels
 from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.scoring import Probe, score_builds
 from pymoo_nas.search_space import CellSpace
+
+Shape: TypeAlias = tuple[int, int, int, int]
+"""Images, channels, height and width."""
 
 ARCHITECTURES = (
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|",
@@ -109,23 +110,12 @@ def per_image(network: nn.Module, images: Tensor) -> Tensor:
     return stacked @ stacked.T
 
 
-def medians(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each function, called in turn."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(repeats + 1):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
-
-
-def networks(device: torch.device) -> dict[str, nn.Module]:
-    """Ten random cells of the paper's space, grown a little, and five of NAS-Bench-201."""
+def networks(device: torch.device, n_cells: int) -> dict[str, nn.Module]:
+    """Random cells of the paper's space, grown a little, and five of NAS-Bench-201."""
     rng = np.random.default_rng(0)
     cells = CellSpace()
     built: dict[str, nn.Module] = {}
-    while len(built) < 10:
+    while len(built) < n_cells:
         genotype = cells.sample(rng)
         for _ in range(4):
             operation = cells.operation_names[int(rng.integers(2))]
@@ -137,13 +127,14 @@ def networks(device: torch.device) -> dict[str, nn.Module]:
     return built
 
 
-def cost_table(device: torch.device, repeats: int) -> None:
-    """(a) and (b): ratios at N = 64, 32×32."""
-    images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
+def cost_table(built: dict[str, nn.Module], shape: Shape, repeats: int) -> None:
+    """(a) and (b): ratios for images of one shape."""
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    images = images.to(next(next(iter(built.values())).parameters()).device)
     probe = Probe(images)
     to_step, to_te_nas, to_loop = [], [], []
     print("  params     MMACs   step s  scores s  ratio  TE-NAS/scores  one by one/scores")
-    for network in networks(device).values():
+    for network in built.values():
         counts = Counts(count_parameters(network), count_flops(network, images))
         builds = [lambda network=network: network]
         times = medians(
@@ -164,9 +155,10 @@ def cost_table(device: torch.device, repeats: int) -> None:
             f"{to_step[-1]:6.2f} {to_te_nas[-1]:14.1f} {to_loop[-1]:18.1f}",
             flush=True,
         )
+    n = len(built) - len(ARCHITECTURES)
     print(
-        f"median ratio to one step: ten cells {statistics.median(to_step[:10]):.2f}, five "
-        f"NAS-Bench-201 cells {statistics.median(to_step[10:]):.2f}, all "
+        f"median ratio to one step: {n} cells {statistics.median(to_step[:n]):.2f}, five "
+        f"NAS-Bench-201 cells {statistics.median(to_step[n:]):.2f}, all "
         f"{statistics.median(to_step):.2f}"
     )
     print(
@@ -175,13 +167,14 @@ def cost_table(device: torch.device, repeats: int) -> None:
     )
 
 
-def growth(device: torch.device, repeats: int) -> None:
+def growth(device: torch.device, shape: Shape, repeats: int) -> None:
     """(c) and (d): time against N, map size and width, with fitted exponents."""
     bench = ARCHITECTURES[0]
+    n, _, _, size = shape
     settings = {
-        "images N": [(n, 8, 32) for n in (16, 32, 64, 128)],
-        "width (parameters grow with its square)": [(64, w, 32) for w in (4, 8, 16, 32)],
-        "map size (pixels per side)": [(64, 8, s) for s in (8, 16, 32, 64)],
+        "images N": [(n * i // 4, 8, size) for i in (1, 2, 4, 8)],
+        "width (parameters grow with its square)": [(n, w, size) for w in (4, 8, 16, 32)],
+        "map size (pixels per side)": [(n, 8, size * i // 4) for i in (1, 2, 4, 8)],
     }
     for name, rows in settings.items():
         seconds = []
@@ -198,20 +191,16 @@ def growth(device: torch.device, repeats: int) -> None:
         print(f"{name}: {pairs}; time grows with exponent {exponent:.2f}")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
+    of = parser(__doc__, repeats=5, images=64, size=32, cells=10)
+    of.add_argument("--device", default="cpu")
+    arguments = of.parse_args(argv)
     device = torch.device(arguments.device)
-    print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {device}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, medians of {arguments.repeats}"
-    )
-    cost_table(device, arguments.repeats)
-    growth(device, arguments.repeats)
+    shape = (arguments.images, 3, arguments.size, arguments.size)
+    print(f"{machine()}, {device}, medians of {arguments.repeats}")
+    cost_table(networks(device, arguments.cells), shape, arguments.repeats)
+    growth(device, shape, arguments.repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak resident memory {peak:.2f} GiB")
     if device.type == "cuda":

@@ -1,16 +1,20 @@
-"""Do the three scores rank NAS-Bench-201's architectures as training does?
+"""Do the three scores, and variants of them, rank NAS-Bench-201's architectures as training does?
 
-Kendall's τ and Spearman's ρ against the CIFAR-10 test accuracy of the table (200 epochs), lower
-score better, with 95 % bootstrap intervals; unconnected architectures (exactly 10.0) apart. The
-5,000 rows are split once into a half for tuning and a half for reporting. Every architecture is
+`scores`: Kendall's τ and Spearman's ρ against the CIFAR-10 test accuracy of the table (200 epochs),
+lower score better, with 95 % bootstrap intervals; unconnected architectures (exactly 10.0) apart.
+The 5,000 rows are split once into a half for tuning and a half for reporting. Every architecture is
 written down as soon as it is scored, so that a run can be interrupted and continued.
 
-Command:
-    python studies/score_quality.py --table PATH/nasbench201_5000.csv --cifar PATH/cifar10.npz \
-        --half report --n 1000 --partial quality.csv --plot studies/figures/score_quality.png
+`variants`, on the tuning half only: τ of connected architectures, for 1 to R initialisations, with
+scores of the tangent kernel, normalised or without some kind of layer; of the ReLU kernel, of
+single stages or divided by powers of the number of units; of the gradient correlation, with other
+weights and ridges.
 
-AMD EPYC virtual machine, τ with 95 % bootstrap intervals, columns tau, interval, rho, and the mean
-accuracy of the ten best:
+Command, AMD EPYC virtual machine; columns tau, 95 % bootstrap interval, rho, and the mean accuracy
+of the ten best:
+    python studies/score_quality.py scores --table PATH/nasbench201_5000.csv --half report \
+        --cifar PATH/cifar10.npz --n 1000 --partial quality.csv \
+        --plot studies/figures/score_quality.png
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 2 threads; half report, N = 64, R =
     979 connected architectures; 21 unconnected, 21 of them flagged; 0 connected ones flagged
@@ -35,8 +39,8 @@ Targets on the reporting half: ntk 0.55 (balanced: met), activation 0.64 and cor
 met: 0.617 and 0.638), three 0.70 (not met: 0.676), three and FLOPs 0.75 (not met: 0.727), 0.2 s
 (met).
 
-The same on the tuning half (--half tune --n 600 --inits 3), where the variants of the scores
-(score_variants.py) and the way of adding ranks were chosen:
+Command, where the variants of the scores and the way of adding ranks were chosen:
+    ... scores --half tune --n 600 --inits 3
 
     587 connected architectures; 13 unconnected, 13 of them flagged; 0 connected ones flagged
     score                          tau    95 % interval    rho   mean accuracy of the ten best
@@ -55,70 +59,126 @@ The same on the tuning half (--half tune --n 600 --inits 3), where the variants 
     balanced and FLOPs, log ranks 0.695   [0.667, 0.725]   0.871   93.28
     balanced and FLOPs, worst rank 0.721   [0.696, 0.751]   0.892   93.28
     best of all 94.06; median 0.604 s each
+
+Command:
+    python studies/score_quality.py variants --table PATH/nasbench201_5000.csv \
+        --cifar PATH/cifar10.npz
+
+    pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7; 300 architectures, N = 64, probe seed 0,
+        τ for R = 1 to 3
+    FLOPs 0.545
+    ntk: plain                               0.463  0.510  0.540
+    ntk: unit diagonal                       0.499  0.530  0.550
+    ntk: centred                             0.447  0.468  0.521
+    ntk: balanced                            0.519  0.573  0.598
+    ntk: balanced, unit diagonal             0.526  0.574  0.592
+    ntk: without stem                        0.469  0.506  0.546
+    ntk: without 3×3                         0.476  0.510  0.545
+    ntk: without 1×1                         0.463  0.509  0.542
+    ntk: without reduction                   0.584  0.627  0.641
+    ntk: without scales                      0.463  0.509  0.540
+    ntk: without shifts                      0.463  0.509  0.541
+    ntk: without classifier                  0.461  0.506  0.542
+    ntk: of the cells' convolutions          0.573  0.601  0.625
+    ntk: −log det, unit diagonal             0.481  0.523  0.535
+    activation: all                          0.590  0.598  0.600
+    activation: stage 1                      0.583  0.588  0.597
+    activation: stage 2                      0.591  0.598  0.596
+    activation: stage 3                      0.590  0.593  0.592
+    activation: / units^0.1                  0.590  0.601  0.602
+    activation: / units^0.25                 0.580  0.589  0.591
+    activation: / units^0.5                  0.562  0.568  0.570
+    activation: / units^0.75                 0.559  0.567  0.571
+    activation: / units^1.0                  0.481  0.504  0.526
+    correlation: half weight, ridge 1e-06    0.615  0.618  0.631
+    correlation: half weight, ridge 0.0001   0.615  0.618  0.631
+    correlation: half weight, ridge 0.01     0.615  0.618  0.631
+    correlation: no weight, ridge 1e-06      0.619  0.619  0.634
+    correlation: full weight, ridge 1e-06    0.613  0.615  0.628
+    log ranks of three, and with FLOPs, all repeats:
+    ntk: plain                               0.634  0.637
+    ntk: unit diagonal                       0.639  0.634
+    ntk: centred                             0.639  0.646
+    ntk: balanced                            0.651  0.648
+    ntk: balanced, unit diagonal             0.649  0.645
+    ntk: without stem                        0.638  0.639
+    ntk: without 3×3                         0.640  0.641
+    ntk: without 1×1                         0.635  0.637
+    ntk: without reduction                   0.667  0.657
+    ntk: without scales                      0.635  0.637
+    ntk: without shifts                      0.635  0.637
+    ntk: without classifier                  0.635  0.638
+    ntk: of the cells' convolutions          0.666  0.656
+    ntk: −log det, unit diagonal             0.629  0.630
+
+The gradients of the skeleton's reduction blocks hide those of the cells: the kernel in which every
+parameter tensor weighs alike ("balanced") gains 0.06, and is offered as ``balanced_ntk``. The
+gradients of the cells alone gain as much, and 0.015 in the sum of three, but are no property of a
+network as such. Nothing else gains more than the standard error of about 0.02.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from scipy.stats import kendalltau, rankdata, spearmanr
+from scipy.stats import rankdata, spearmanr
 
-import pymoo_nas
+from common.command import machine, options, parser
+from common.nasbench201 import HALVES, UNCONNECTED, half_of, load_table
+from common.ranks import Vector, log_rank_sum, mean_of_best, tau
+from common.rows import rows_by
+from common.variants import variants_of
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.devices import seeded
-from pymoo_nas.nasbench201 import UNCONNECTED, NASBench201Space, half_of, load_table
+from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.objectives import OBJECTIVES, PAPER_OBJECTIVES, read_objectives
 from pymoo_nas.plots import save_figure
-from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.scoring import draw_probe, score_builds
 
 BALANCED = ("balanced ntk", "activation", "correlation")
 AGGREGATES = {
-    "three": OBJECTIVES,
-    "three and FLOPs": (*OBJECTIVES, "FLOPs"),
+    "three": PAPER_OBJECTIVES,
+    "three and FLOPs": (*PAPER_OBJECTIVES, "FLOPs"),
     "balanced three": BALANCED,
     "balanced and FLOPs": (*BALANCED, "FLOPs"),
 }
 """Sums of log ranks, and of what."""
 
-Vector = npt.NDArray[np.float64]
+OTHER_CORRELATION = "correlation: half weight, ridge 1e-06"
+"""Of the variants, that of the published weight."""
 
 
 def score_table(rows: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:
     """Score what the partial file lacks, appending to it; the scores of all rows."""
-    done = pd.read_csv(arguments.partial) if arguments.partial.exists() else pd.DataFrame()
-    known = set(done["arch"]) if len(done) else set()
     probe = draw_probe(load_dataset(arguments.cifar), arguments.images, arguments.seed)
     space = NASBench201Space(width=arguments.width, cells_per_stage=arguments.cells)
+    objectives = read_objectives(OBJECTIVES)
 
     def build(text: str, seed: int) -> torch.nn.Module:
         with seeded(torch.device("cpu"), seed):
             return space.build(space.parse(text), 3, 10)
 
-    for index, arch in enumerate(rows["arch"]):
-        if arch in known:
-            continue
+    def measured(arch: str) -> dict[str, Any]:
         builds = [partial(build, arch, seed) for seed in range(arguments.inits)]
-        scores = score_builds(builds, probe)
-        row = {"arch": arch, **dict(zip(OBJECTIVES, scores.values, strict=True))}
-        row |= {
-            "balanced_ntk": scores.balanced_ntk,
+        scores = score_builds(builds, probe, objectives=objectives)
+        return {
+            **scores.objectives,
             "seconds": scores.seconds,
             "degenerate": scores.degenerate,
         }
-        header = not arguments.partial.exists()
-        pd.DataFrame([row]).to_csv(arguments.partial, mode="a", header=header, index=False)
-        if index % 100 == 99:
-            print(f"    {index + 1} of {len(rows)}", flush=True)
-    return rows.merge(pd.read_csv(arguments.partial, keep_default_na=False), on="arch")
+
+    found = rows_by(arguments.partial, "arch", rows["arch"], measured)
+    found["degenerate"] = found["degenerate"].astype(object).fillna("")
+    return rows.merge(found, on="arch")
 
 
 def log_rank(scores: Vector) -> Vector:
@@ -139,22 +199,22 @@ def high_rank(scores: Vector) -> Vector:
     return ranks
 
 
-def interval(scores: Vector, accuracy: Vector, n: int = 500) -> tuple[float, float]:
+def interval(scores: Vector, accuracy: Vector, n: int) -> tuple[float, float]:
     """95 % bootstrap interval of Kendall's τ."""
     rng = np.random.default_rng(0)
     drawn = (rng.integers(len(scores), size=len(scores)) for _ in range(n))
-    values = [-kendalltau(scores[i], accuracy[i])[0] for i in drawn]
+    values = [tau(scores[i], accuracy[i]) for i in drawn]
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
-def report(frame: pd.DataFrame) -> None:
+def report(frame: pd.DataFrame, n_drawn: int) -> None:
     """Print the table of correlations."""
     unconnected = frame[frame["cifar10_test"] <= UNCONNECTED]
     flagged = (unconnected["degenerate"] != "").sum()
     frame = frame[frame["cifar10_test"] > UNCONNECTED]
     accuracy = frame["cifar10_test"].to_numpy(float)
-    columns: dict[str, Vector] = {name: frame[name].to_numpy(float) for name in OBJECTIVES}
+    columns: dict[str, Vector] = {name: frame[name].to_numpy(float) for name in PAPER_OBJECTIVES}
     columns["balanced ntk"] = frame["balanced_ntk"].to_numpy(float)
     columns["parameters"] = -frame["params_m"].to_numpy(float)
     columns["FLOPs"] = -frame["flops_m"].to_numpy(float)
@@ -170,11 +230,10 @@ def report(frame: pd.DataFrame) -> None:
         "score                          tau    95 % interval    rho   mean accuracy of the ten best"
     )
     for name, values in columns.items():
-        low, high = interval(values, accuracy)
-        top = accuracy[np.argsort(values, kind="stable")[:10]].mean()
+        low, high = interval(values, accuracy, n_drawn)
         print(
-            f"{name:29s} {-kendalltau(values, accuracy)[0]:.3f}   [{low:.3f}, {high:.3f}]   "
-            f"{-spearmanr(values, accuracy)[0]:.3f}   {top:.2f}"
+            f"{name:29s} {tau(values, accuracy):.3f}   [{low:.3f}, {high:.3f}]   "
+            f"{-spearmanr(values, accuracy)[0]:.3f}   {mean_of_best(values, accuracy, 10):.2f}"
         )
     print(f"best of all {accuracy.max():.2f}; median {frame['seconds'].median():.3f} s each")
 
@@ -183,7 +242,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     """Score against accuracy, three panels; what is far out on the bad side is cut off."""
     frame = frame[(frame["cifar10_test"] > UNCONNECTED) & (frame["degenerate"] == "")]
     figure = Figure(figsize=(12, 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 3, sharey=True), OBJECTIVES, strict=True):
+    for axes, name in zip(figure.subplots(1, 3, sharey=True), PAPER_OBJECTIVES, strict=True):
         axes.scatter(frame[name], frame["cifar10_test"], s=6, alpha=0.4, color="#0072B2")
         axes.set_xlim(frame[name].min(), frame[name].quantile(0.98))
         axes.set(xlabel=f"{name} (lower is better)", ylim=(50, 95))
@@ -191,29 +250,71 @@ def draw(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def main() -> None:
+def report_variants(measured: dict[str, list[list[float]]], rows: pd.DataFrame) -> None:
+    """τ of every variant, then of the sums in which a variant of the first score takes part."""
+    accuracy = rows["cifar10_test"].to_numpy(float)
+    flops = rows["flops_m"].to_numpy(float)
+    print(f"FLOPs {tau(-flops, accuracy):.3f}")
+    # Not every architecture has such units.
+    scores = {name: np.array(v) for name, v in measured.items() if len(v) == len(rows)}
+    for name, values in scores.items():
+        by_repeats = [tau(values[:, : r + 1].mean(1), accuracy) for r in range(values.shape[1])]
+        print(f"{name:40s} " + "  ".join(f"{value:.3f}" for value in by_repeats))
+    others = [scores[name].mean(1) for name in ("activation: all", OTHER_CORRELATION)]
+    print("log ranks of three, and with FLOPs, all repeats:")
+    for name, values in scores.items():
+        if name.startswith("ntk"):
+            three = log_rank_sum([values.mean(1), *others])
+            four = log_rank_sum([values.mean(1), *others, -flops])
+            taus = [tau(total, accuracy) for total in (three, four)]
+            print(f"{name:40s} " + "  ".join(f"{value:.3f}" for value in taus))
+
+
+def scores(arguments: argparse.Namespace) -> None:
     """Score, report, draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--cifar", type=Path, required=True)
-    parser.add_argument("--half", choices=("tune", "report"), default="tune")
-    parser.add_argument("--partial", type=Path, default=Path("quality.csv"))
-    parser.add_argument("--plot", type=Path)
-    for name, default in (("n", 300), ("images", 64), ("inits", 2), ("width", 8), ("cells", 1)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
     print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"half {arguments.half}, N = {arguments.images}, R = {arguments.inits}, width "
+        f"{machine()}; half {arguments.half}, N = {arguments.images}, R = {arguments.inits}, width "
         f"{arguments.width}, {arguments.cells} cells per stage, probe seed {arguments.seed}"
     )
     rows = half_of(load_table(arguments.table), arguments.half)[: arguments.n]
     frame = score_table(rows, arguments)
-    report(frame)
+    report(frame, arguments.drawn)
     if arguments.plot is not None:
         save_figure(draw(frame), arguments.plot)
+
+
+def variants(arguments: argparse.Namespace) -> None:
+    """Measure the variants and print their tables."""
+    table = half_of(load_table(arguments.table), "tune")
+    rows = table[table["cifar10_test"] > UNCONNECTED][: arguments.n]
+    probe = draw_probe(load_dataset(arguments.cifar), arguments.images, arguments.seed)
+    space = NASBench201Space()
+    measured: dict[str, list[list[float]]] = defaultdict(list)
+    for arch in rows["arch"]:
+        inits = [variants_of(space, arch, seed, probe) for seed in range(arguments.inits)]
+        for name in inits[0]:
+            measured[name].append([found.get(name, np.nan) for found in inits])
+    print(
+        f"{machine()}; {len(rows)} architectures, N = {arguments.images}, probe seed "
+        f"{arguments.seed}, τ for R = 1 to {arguments.inits}"
+    )
+    report_variants(measured, rows)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run what is asked for."""
+    commands = (of := parser(__doc__)).add_subparsers(required=True)
+    probe = {"n": 300, "images": 64, "seed": 0}
+    part = options(commands.add_parser("scores"), "table", "cifar", **probe, inits=2)
+    options(part, width=8, cells=1, drawn=500)
+    part.add_argument("--half", choices=HALVES, default="tune")
+    part.add_argument("--partial", type=Path, default=Path("quality.csv"))
+    part.add_argument("--plot", type=Path)
+    part.set_defaults(run=scores)
+    part = options(commands.add_parser("variants"), "table", "cifar", **probe, inits=3)
+    part.set_defaults(run=variants)
+    arguments = of.parse_args(argv)
+    arguments.run(arguments)
 
 
 if __name__ == "__main__":

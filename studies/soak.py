@@ -1,7 +1,7 @@
 """Does a long search keep its memory, its files and its processes?
 
-A search of so many candidates on digits; after every hundred: resident memory, open files, threads
-and child processes of the process that searches.
+A search of so many candidates on digits; after every hundred of them: resident memory, open files,
+threads and child processes of the process that searches.
 
 Command:
     python studies/soak.py --candidates 2000
@@ -22,37 +22,33 @@ Memory neither grows nor shrinks, and no file, thread or process is left.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 from pymoo.core.callback import Callback
 
-import pymoo_nas
+from common.command import machine, parser
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search import Search, SearchSettings
 
-EVERY = 100
-
 
 class Watch(Callback):
-    """Prints what the process holds after every hundred candidates."""
+    """Prints what the process holds after every so many candidates."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: int) -> None:
         super().__init__()
+        self.every = every
         self.start = time.perf_counter()
         self.memory: list[float] = []
 
     def notify(self, algorithm: Any) -> None:
         """After a generation."""
-        if algorithm.evaluator.n_eval % EVERY:
+        if algorithm.evaluator.n_eval % self.every:
             return
         process = psutil.Process()
         self.memory.append(process.memory_info().rss / 2**20)
@@ -64,22 +60,18 @@ class Watch(Callback):
         )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Search and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("candidates", 2000), ("seed", 0), ("max-params", 200_000)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    arguments = parser.parse_args()
-    print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-        f"seed {arguments.seed}, digits, at most {arguments.max_params} parameters"
-    )
+    numbers = {"candidates": 2000, "offspring": 20, "seed": 0, "max_params": 200_000, "every": 100}
+    arguments = parser(__doc__, **numbers).parse_args(argv)
+    print(f"{machine()}, seed {arguments.seed}, digits, at most {arguments.max_params} parameters")
     problem = NASProblem("digits", max_params=arguments.max_params)
     settings = SearchSettings(
-        generations=arguments.candidates // 20, offspring=20, seed=arguments.seed
+        generations=arguments.candidates // arguments.offspring,
+        offspring=arguments.offspring,
+        seed=arguments.seed,
     )
-    watch = Watch()
+    watch = Watch(arguments.every)
     with tempfile.TemporaryDirectory() as path:
         folder = RunFolder(Path(path) / "run")
         folder.create()

@@ -38,21 +38,16 @@ whatever the cell is, so cells are scored without.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import os
-import platform
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from remembered import part_of
-from resumed import kept_rows
 
-import pymoo_nas
+from common.command import machine, parser
+from common.images import part_of
+from common.rows import kept_rows
 from pymoo_nas.counts import count_all
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.genotype import Genotype
@@ -119,12 +114,12 @@ def with_blur(text: str, channels: int = 16) -> str:
     return "|".join([text, *[nothing] * genotype.n_nodes, blurred])
 
 
-def report_gradients(images: Dataset) -> None:
+def report_gradients(images: Dataset, cells: Sequence[str]) -> None:
     """Correlation and smoothness of the gradients, with a pooling and without, stem or not."""
     probe = draw_probe(images).images
     for scored, where in ((True, "without the stem"), (False, "behind the stem")):
         values: dict[str, list[tuple[float, float]]] = {"as it is": [], "blurred": []}
-        for text in CELLS:
+        for text in cells:
             for name, genotype in (("as it is", text), ("blurred", with_blur(text))):
                 network = build_model(genotype, images, space=CellSpace(), scored=scored)
                 values[name].append(
@@ -138,27 +133,20 @@ def report_gradients(images: Dataset) -> None:
             )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Train, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cifar", type=Path, required=True)
-    parser.add_argument("--partial", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--epochs", type=int, default=3)
-    arguments = parser.parse_args()
+    numbers = {"images": 20_000, "epochs": 3, "cells": len(CELLS)}
+    arguments = parser(__doc__, "cifar", "partial", **numbers).parse_args(argv)
+    cells = CELLS[: arguments.cells]
     part = part_of(load_dataset(arguments.cifar), arguments.images)
     rows = kept_rows(
         arguments.partial,
-        itertools.product(CELLS, SETTINGS),
+        itertools.product(cells, SETTINGS),
         lambda task: measured(*task, part, arguments.epochs),
     )
-    print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
-        f"{arguments.images} images, {arguments.epochs} epochs, seed 0"
-    )
+    print(f"{machine()}; {arguments.images} images, {arguments.epochs} epochs, seed 0")
     report(rows)
-    report_gradients(part)
+    report_gradients(part, cells)
 
 
 if __name__ == "__main__":

@@ -39,21 +39,20 @@ expressive ones. Among the candidates of searches, which are all large and expre
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import kendalltau
 
-import pymoo_nas
+from common.command import machine, parser
+from common.nasbench201 import HALVES, half_of, load_table
+from common.rows import rows_by
 from pymoo_nas.choice import rank_sum
-from pymoo_nas.nasbench201 import NASBench201Space, half_of, load_table
+from pymoo_nas.nasbench201 import NASBench201Space
+from pymoo_nas.objectives import PAPER_OBJECTIVES
 from pymoo_nas.problem import NASProblem
-from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.steadiness import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
 
 LEAST_FLOPS = 40
@@ -66,7 +65,7 @@ LIMITS = (
     (np.inf, MOST_SMOOTHNESS),
 )
 ORDERS = {
-    "three and size": (*OBJECTIVES, "size"),
+    "three and size": (*PAPER_OBJECTIVES, "size"),
     "activation and size": ("activation", "size"),
     "size": ("size",),
 }
@@ -74,17 +73,18 @@ ORDERS = {
 
 def measure(rows: pd.DataFrame, problem: NASProblem, partial: Path) -> pd.DataFrame:
     """Score and look through what the partial file lacks; all of it."""
-    done = pd.read_csv(partial) if partial.exists() else pd.DataFrame({"arch": []})
-    for arch in rows["arch"]:
-        if arch in set(done["arch"]):
-            continue
+
+    def measured(arch: str) -> dict[str, float]:
         scores = problem.score_genotype(problem.search_space.parse(arch))
         flow = steadiness(arch, problem)
-        row = {"arch": arch, **dict(zip(OBJECTIVES, scores.values, strict=True))}
-        row |= {"size": -scores.flops, "growth": flow.growth, "smoothness": flow.smoothness}
-        header = not partial.exists()
-        pd.DataFrame([row]).to_csv(partial, mode="a", header=header, index=False)
-    return rows.merge(pd.read_csv(partial), on="arch")
+        return {
+            **dict(zip(PAPER_OBJECTIVES, scores.values, strict=True)),
+            "size": -scores.flops,
+            "growth": flow.growth,
+            "smoothness": flow.smoothness,
+        }
+
+    return rows.merge(rows_by(partial, "arch", rows["arch"], measured), on="arch")
 
 
 def handed_over(
@@ -119,24 +119,18 @@ def report(rows: pd.DataFrame) -> None:
         print(f"{growth:6.2f}  {smoothness:10.2f}  {order:20s}  {'   '.join(cells)}")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--cifar", type=Path, required=True)
-    parser.add_argument("--half", choices=("tune", "report"), default="tune")
-    parser.add_argument("--partial", type=Path, required=True)
-    for name, default in (("n", 300), ("inits", 2)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    arguments = parser.parse_args()
+    of = parser(__doc__, "table", "cifar", "partial", n=300, inits=2)
+    of.add_argument("--half", choices=HALVES, default="tune")
+    arguments = of.parse_args(argv)
     problem = NASProblem(arguments.cifar, search_space=NASBench201Space(), n_inits=arguments.inits)
     table = half_of(load_table(arguments.table), arguments.half)
     rows = measure(
         table[table["flops_m"] > LEAST_FLOPS].head(arguments.n), problem, arguments.partial
     )
     print(
-        f"pymoo_nas {pymoo_nas.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
+        f"{machine()}; "
         f"half {arguments.half}, n = {len(rows)}, best {rows['cifar10_test'].max():.2f}, "
         f"R = {arguments.inits}, {PARTS} parts"
     )

@@ -11,11 +11,12 @@ import torchvision
 from nasbench201_cells import TABLE, needs_table
 from torch import nn
 
+from common.nasbench201 import load_table
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.errors import GenotypeError, NetworkError, PymooNasError
 from pymoo_nas.final import build_final
 from pymoo_nas.models import build_model, is_cell
-from pymoo_nas.nasbench201 import NASBench201Space, load_table
+from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.nasbench201_networks import NASBench201Network
 from pymoo_nas.networks import CellNetwork
 from pymoo_nas.problem import NASProblem

@@ -25,9 +25,9 @@ from nasbench201_cells import (
     spell,
 )
 
+from common.nasbench201 import load_table
 from pymoo_nas.counts import count_parameters
 from pymoo_nas.errors import GenotypeError
-from pymoo_nas.nasbench201 import load_table
 from pymoo_nas.nasbench201_genotype import EDGES, OPERATION_NAMES, NASBench201Genotype
 
 

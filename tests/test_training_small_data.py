@@ -37,7 +37,7 @@ def few_digits(n_train: int) -> Dataset:
 def test_norms_do_not_lag_where_epochs_have_one_step(tmp_path: Path) -> None:
     """After twenty steps few digits are read by half, by the weights in the folder as well.
 
-    With moving averages this cell read a fifth of them (studies/batch_size.py).
+    With moving averages this cell read a fifth of them (studies/archive/norms.md).
     """
     dataset = few_digits(60)
     cell = "8,0,0,0|0,0,0,0|0,8,0,0"

@@ -28,3 +28,22 @@ def kept_rows(
         rows = pd.concat([rows, pd.DataFrame([measure(task)])], ignore_index=True)
         rows.to_csv(path, index=False)
     return rows
+
+
+def rows_by(
+    path: Path, column: str, values: Iterable[str], measure: Callable[[str], dict[str, Any]]
+) -> pd.DataFrame:
+    """All rows of the file, after those of the values that it lacks are measured.
+
+    Args:
+        path: the CSV file, to which each row is appended.
+        column: of the values; any file with this column continues, whatever the order.
+        values: one row each.
+        measure: the other columns of a value's row.
+    """
+    known = set(pd.read_csv(path)[column]) if path.exists() else set()
+    for value in values:
+        if value not in known:
+            row = pd.DataFrame([{column: value, **measure(value)}])
+            row.to_csv(path, mode="a", header=not path.exists(), index=False)
+    return pd.read_csv(path)

@@ -1,45 +1,22 @@
-"""Scores that are kept in a CSV file, so that many searches of one space cost little.
-
-As a command, it scores every connected class of NAS-Bench-201 (6,461 of 6,466 isomorphism classes)
-once; it can be interrupted, and continues where it was. The rivals of rivals.py then take seconds.
-
-Command:
-    python studies/remembered.py --cifar PATH/cifar10.npz --memory nasbench201_scores.csv
-"""
+"""Scores that are kept in a CSV file, so that many searches of one space cost little."""
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pymoo_nas.datasets import Dataset, split_validation
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.nasbench201_genotype import connected_representatives
+from common.images import part_of
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.scoring import Scores
 from pymoo_nas.training import train
 
 SHORT_IMAGES = 10_000
 
-COLUMNS = [field.name for field in fields(Scores) if field.name != "spread"]
-"""What is kept of a genotype's scores beside its canonical text."""
-
-
-def part_of(dataset: Dataset, n: int) -> Dataset:
-    """The data set with so many of its training images, as many of each class."""
-    share = n / len(dataset.train_labels)
-    if share >= 1:
-        return dataset
-    _, kept = split_validation(dataset.train_labels, share, seed=0)
-    return replace(
-        dataset,
-        train_images=dataset.train_images[kept],
-        train_labels=dataset.train_labels[kept],
-    )
+COLUMNS = [field.name for field in fields(Scores) if field.name not in ("objectives", "spread")]
+"""What is kept of a genotype's scores beside its canonical text and the objectives."""
 
 
 class RememberedProblem(NASProblem):
@@ -60,8 +37,11 @@ class RememberedProblem(NASProblem):
         self.blind: int | None = None
         rows = pd.read_csv(memory, keep_default_na=False) if memory.exists() else pd.DataFrame()
         self.known: dict[str, Scores] = {
-            text: Scores(**dict(zip(COLUMNS, values, strict=True)))
-            for text, *values in rows.itertuples(index=False)
+            row["genotype"]: Scores(
+                {name: row[name] for name in self.objective_names},
+                **{name: row[name] for name in COLUMNS},
+            )
+            for row in rows.to_dict("records")
         }
 
     def score_genotype(self, genotype: Any) -> Scores:
@@ -72,7 +52,8 @@ class RememberedProblem(NASProblem):
             self.n_scored += 1
             return self.known[text]
         scores = super().score_genotype(canonical)
-        row = {"genotype": text, **{name: getattr(scores, name) for name in COLUMNS}}
+        row = {"genotype": text, **scores.objectives}
+        row |= {name: getattr(scores, name) for name in COLUMNS}
         header = not self.memory.exists()
         pd.DataFrame([row]).to_csv(self.memory, mode="a", header=header, index=False)
         self.known[text] = scores
@@ -109,27 +90,3 @@ class RememberedProblem(NASProblem):
         super()._evaluate(x, out, *args, **kwargs)
         if self.blind is not None:
             out["F"][:, self.blind] = 0.0
-
-
-def main() -> None:
-    """Score every class."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cifar", type=Path, required=True)
-    parser.add_argument("--memory", type=Path, required=True)
-    parser.add_argument("--inits", type=int, default=2)
-    arguments = parser.parse_args()
-    problem = RememberedProblem(
-        arguments.cifar,
-        arguments.memory,
-        search_space=NASBench201Space(),
-        n_inits=arguments.inits,
-    )
-    genotypes = connected_representatives()
-    for index, genotype in enumerate(genotypes, start=1):
-        problem.score_genotype(genotype)
-        if index % 500 == 0:
-            print(f"{index} of {len(genotypes)}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

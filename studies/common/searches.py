@@ -21,10 +21,11 @@ from pymoo.core.survival import Survival
 from pymoo.operators.crossover.nox import NoCrossover
 from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.optimize import minimize
-from remembered import RememberedProblem
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from common.ranks import log_rank_sum
+from common.remembered import RememberedProblem
 from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.choice import order_scored, steady_first
 from pymoo_nas.counts import Counts
@@ -38,6 +39,7 @@ from pymoo_nas.nasbench201_genotype import (
     connected_representatives,
 )
 from pymoo_nas.nasbench201_networks import FACTORIES, NASBench201Cell
+from pymoo_nas.objectives import PAPER_OBJECTIVES
 from pymoo_nas.operators import (
     GenotypeCrossover,
     GenotypeDuplicates,
@@ -46,12 +48,9 @@ from pymoo_nas.operators import (
     as_column,
 )
 from pymoo_nas.problem import NASProblem
-from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.scoring import score_builds
 from pymoo_nas.survival import order_population
 from pymoo_nas.tournament import DartsTournament
-
-Scores: TypeAlias = npt.NDArray[np.float64]
 
 Alive: TypeAlias = dict[tuple[int, int], list[str]]
 """The operations left on each edge (source, target) of a super cell."""
@@ -75,16 +74,10 @@ class Outcome:
     remembers: bool = True
 
 
-def log_rank_sum(scores: Scores) -> Scores:
-    """Sum over the objectives of log ranks, smaller is better."""
-    total: Scores = np.log(np.column_stack([rankdata(column) for column in scores.T])).sum(1)
-    return total
-
-
 def by_log_ranks(individuals: Any) -> list[Any]:
     """Feasible individuals, the smallest sum of log ranks first."""
     feasible = [individual for individual in individuals if individual.FEAS[0]]
-    order = np.argsort(log_rank_sum(np.array([i.F for i in feasible])), kind="stable")
+    order = np.argsort(log_rank_sum(np.array([i.F for i in feasible]).T), kind="stable")
     return [feasible[index] for index in order]
 
 
@@ -95,7 +88,7 @@ def by_choice(problem: NASProblem, individuals: Any) -> list[Any]:
     rows = [
         {
             "genotype": text,
-            **dict(zip(OBJECTIVES, i.F, strict=True)),
+            **dict(zip(PAPER_OBJECTIVES, i.F, strict=True)),
             "params": i.get("params"),
             "flops": i.get("flops"),
             "feasible": bool(i.FEAS[0]),
@@ -189,7 +182,7 @@ class YoungestSurvival(Survival):
 
 def fittest(pop: Any, indices: npt.NDArray[Any], **_: Any) -> npt.NDArray[Any]:
     """Of each row of competitors the one with the smallest sum of log ranks in the population."""
-    totals = log_rank_sum(np.array([individual.F for individual in pop]))
+    totals = log_rank_sum(np.array([individual.F for individual in pop]).T)
     best = np.argmin(totals[indices], axis=1)
     return np.take_along_axis(indices, best[:, None], axis=1)
 

@@ -1,0 +1,1 @@
+"""What several studies share; a study is run as ``python studies/NAME.py``."""

@@ -1,0 +1,29 @@
+"""How scores, of which smaller is better, agree with accuracies, of which larger is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import kendalltau, rankdata
+
+Vector: TypeAlias = npt.NDArray[np.float64]
+
+
+def tau(scores: Any, accuracy: Any) -> float:
+    """Kendall's τ, 1 where the smaller score always has the larger accuracy."""
+    return -float(kendalltau(scores, accuracy)[0])
+
+
+def mean_of_best(scores: Any, accuracy: Any, n: int) -> float:
+    """Mean accuracy of those with the n smallest scores."""
+    order = np.argsort(np.asarray(scores), kind="stable")[:n]
+    return float(np.asarray(accuracy, float)[order].mean())
+
+
+def log_rank_sum(columns: Iterable[Any]) -> Vector:
+    """The sum of the logarithms of the ranks in several scores, one sum per candidate."""
+    total: Vector = np.sum([np.log(rankdata(column)) for column in columns], axis=0)
+    return total
