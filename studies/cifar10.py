@@ -125,6 +125,7 @@ from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.training_settings import OPTIMIZERS
+from pymoo_nas.weights import load_weights
 
 FULL = ("ours", "random", "resnet20", "resnet18")
 
