@@ -110,12 +110,12 @@ def per_image(network: nn.Module, images: Tensor) -> Tensor:
     return stacked @ stacked.T
 
 
-def networks(device: torch.device) -> dict[str, nn.Module]:
-    """Ten random cells of the paper's space, grown a little, and five of NAS-Bench-201."""
+def networks(device: torch.device, n_cells: int) -> dict[str, nn.Module]:
+    """Random cells of the paper's space, grown a little, and five of NAS-Bench-201."""
     rng = np.random.default_rng(0)
     cells = CellSpace()
     built: dict[str, nn.Module] = {}
-    while len(built) < 10:
+    while len(built) < n_cells:
         genotype = cells.sample(rng)
         for _ in range(4):
             operation = cells.operation_names[int(rng.integers(2))]
@@ -127,13 +127,14 @@ def networks(device: torch.device) -> dict[str, nn.Module]:
     return built
 
 
-def cost_table(device: torch.device, shape: Shape, repeats: int) -> None:
+def cost_table(built: dict[str, nn.Module], shape: Shape, repeats: int) -> None:
     """(a) and (b): ratios for images of one shape."""
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    images = images.to(next(next(iter(built.values())).parameters()).device)
     probe = Probe(images)
     to_step, to_te_nas, to_loop = [], [], []
     print("  params     MMACs   step s  scores s  ratio  TE-NAS/scores  one by one/scores")
-    for network in networks(device).values():
+    for network in built.values():
         counts = Counts(count_parameters(network), count_flops(network, images))
         builds = [lambda network=network: network]
         times = medians(
@@ -154,9 +155,10 @@ def cost_table(device: torch.device, shape: Shape, repeats: int) -> None:
             f"{to_step[-1]:6.2f} {to_te_nas[-1]:14.1f} {to_loop[-1]:18.1f}",
             flush=True,
         )
+    n = len(built) - len(ARCHITECTURES)
     print(
-        f"median ratio to one step: ten cells {statistics.median(to_step[:10]):.2f}, five "
-        f"NAS-Bench-201 cells {statistics.median(to_step[10:]):.2f}, all "
+        f"median ratio to one step: {n} cells {statistics.median(to_step[:n]):.2f}, five "
+        f"NAS-Bench-201 cells {statistics.median(to_step[n:]):.2f}, all "
         f"{statistics.median(to_step):.2f}"
     )
     print(
@@ -191,13 +193,13 @@ def growth(device: torch.device, shape: Shape, repeats: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    of = parser(__doc__, repeats=5, images=64, size=32)
+    of = parser(__doc__, repeats=5, images=64, size=32, cells=10)
     of.add_argument("--device", default="cpu")
     arguments = of.parse_args(argv)
     device = torch.device(arguments.device)
     shape = (arguments.images, 3, arguments.size, arguments.size)
     print(f"{machine()}, {device}, medians of {arguments.repeats}")
-    cost_table(device, shape, arguments.repeats)
+    cost_table(networks(device, arguments.cells), shape, arguments.repeats)
     growth(device, shape, arguments.repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak resident memory {peak:.2f} GiB")

@@ -177,7 +177,8 @@ def score_table(rows: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFra
         }
 
     found = rows_by(arguments.partial, "arch", rows["arch"], measured)
-    return rows.merge(found.fillna({"degenerate": ""}), on="arch")
+    found["degenerate"] = found["degenerate"].astype(object).fillna("")
+    return rows.merge(found, on="arch")
 
 
 def log_rank(scores: Vector) -> Vector:

@@ -1,0 +1,222 @@
+"""Every study runs on made data and prints the columns that its header shows."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pymoo_nas.nasbench201_genotype import connected_representatives
+
+STUDIES = Path(__file__).parents[1] / "studies"
+
+
+class Call(NamedTuple):
+    """Command lines of a study, run in turn; texts that header and output share; files left."""
+
+    study: str
+    commands: tuple[str, ...]
+    shows: tuple[str, ...]
+    leaves: tuple[str, ...] = ()
+    slow: bool = False
+
+
+CALLS = (
+    Call(
+        "batch_size",
+        ("--shared {} --rows rows.csv --sets cifar10 --most 60 --epochs 2 --steps 4 --seeds 1"
+         " --judging 20",),
+        ("cifar10, 60 images, cell", "by batch_size: 8:", "by n_epochs:", "minutes of training",
+         "statistics of"),
+        ("rows.csv",),
+    ),
+    Call(
+        "cells",
+        ("accuracy --cifar {}/cifar10.npz --partial cells.csv --n 4 --cells 1 --epochs 1"
+         " --images 60 --size 8 --max-params 4000",
+         "tournaments --cifar {}/cifar10.npz --partial cells.csv --tournaments 1 --slots 1"
+         " --settings '20 steps, head start 1'"),
+        ("accuracy", "τ", "mean accuracy of the three best", "three, log ranks",
+         "three and FLOPs, as choose", "balanced_ntk", "minus params", "best",
+         "20 steps, head start 1", "concordance", "winners", "rank sum", "parameter-free",
+         "last loss"),
+        ("cells.csv",),
+        slow=True,
+    ),
+    Call(
+        "cifar10",
+        ("--cifar {}/cifar10.npz --work . --optimizers muon --searches ours ranks random --seeds 1"
+         " --generations 2 --offspring 5 --withheld 20 --short 1 --epochs 1 --cells 1"
+         " --full ours --full-seeds 2",),
+        ("accuracy on the 5,000 withheld images", "ours", "ranks", "random", "muon", "epochs",
+         "parameters", "MMACs", "min", "full schedule:", "n = 2"),
+        ("ours-0/choice.json", "ours-full-muon-1/training.json"),
+        slow=True,
+    ),
+    Call(
+        "evolution",
+        ("--cifar {}/cifar10.npz --out . --generations 2 --offspring 4",),
+        ("'generations':", "candidates,", "within the limits and not degenerate",
+         "best offspring ntk", "activation", "correlation"),
+        ("evolution.png", "offspring.png"),
+        slow=True,
+    ),
+    Call(
+        "recipe",
+        ("--images {}/cifar10.npz --work . --epochs 1 --seeds 2 --networks chain"
+         " --recipes sgd muon",),
+        ("seeds 0 to 1", "chain sgd", "chain muon", "n = 2", "s per epoch"),
+        ("chain-muon-1/training.json",),
+    ),
+    Call(
+        "rivals",
+        ("--cifar {}/cifar10.npz --table {}/table.csv --memory memory.csv --out rivals.csv"
+         " --candidates 20 --seeds 1 --images 20 --inits 1 --rivals random"
+         " 'regularised evolution' 'ours, no tournament'",),
+        ("candidates", "with known accuracy", "random", "regularised evolution",
+         "ours, no tournament"),
+        ("memory.csv", "rivals.csv"),
+        slow=True,
+    ),
+    Call(
+        "sanity_check",
+        ("--cifar {}/cifar10.npz --random 4 --popular resnet20 --out sanity.png",),
+        ("seed 0, N = 64, R = 1", "random genotypes: n =", "hand-made CNNs: n = 8, degenerate",
+         "distance to the origin", "name ntk activation correlation params distance", "8-16-32 bn",
+         "resnet20"),
+        ("sanity.png",),
+    ),
+    Call(
+        "score_cost",
+        ("--repeats 1 --images 8 --size 16 --cells 2",),
+        ("params MMACs step s scores s ratio TE-NAS/scores one by one/scores",
+         "median ratio to one step:", "median speed-up over TE-NAS's loop", "images N:",
+         "width (parameters grow with its square): 4:", "map size (pixels per side):",
+         "time grows with exponent", "peak resident memory"),
+        slow=True,
+    ),
+    Call(
+        "score_quality",
+        ("scores --table {}/table.csv --cifar {}/cifar10.npz --n 12 --images 20 --inits 1"
+         " --drawn 5 --partial quality.csv --plot quality.png",
+         "variants --table {}/table.csv --cifar {}/cifar10.npz --n 8 --images 20 --inits 2"),
+        ("connected architectures;", "score tau 95 % interval rho mean accuracy of the ten best",
+         "balanced ntk", "three and FLOPs, worst rank", "best of all", "s each",
+         "FLOPs", "ntk: without reduction", "activation: stage 3", "activation: / units^0.25",
+         "correlation: half weight, ridge 0.01", "log ranks of three, and with FLOPs"),
+        ("quality.csv", "quality.png"),
+    ),
+    Call(
+        "soak",
+        ("--candidates 12 --offspring 6 --every 6",),
+        ("digits, at most", "candidates", "MiB", "files", "threads", "children",
+         "largest of the first half", "of the second half"),
+    ),
+    Call(
+        "speed",
+        ("candidates --cifar {}/cifar10.npz --least-params 4000 --n 2", "pooling --repeats 1",
+         "training --cifar {}/cifar10.npz --n 2 --repeats 1 --max-params 30000 --models resnet20"),
+        ("channel_step 8, widening 1: n =", "s per candidate of", "million MACs",
+         "128 × 16 maps of 32×32, torch.bfloat16, torch.channels_last: torch's",
+         "resnet20:", "MMACs", "acts", "s per step", "by SGD", "cells:", "multiply-accumulates",
+         "both of them correlation", "deviation"),
+        slow=True,
+    ),
+    Call(
+        "stages",
+        ("--cifar {}/cifar10.npz --partial stages.csv --images 80 --epochs 1 --cells 2",),
+        ("epochs, seed 0", "between,", "inside, stem", "higher in", "MMACs",
+         "thousand acts", "s per epoch", "without the stem, as it is: correlation",
+         "behind the stem , blurred : correlation", "smoothness"),
+        ("stages.csv",),
+        slow=True,
+    ),
+    Call(
+        "steady_gradients",
+        ("--table {}/table.csv --cifar {}/cifar10.npz --partial steady.csv --n 6 --inits 1",),
+        ("half tune, n =", "growth: τ with the accuracy", "smoothness: τ with the accuracy",
+         "growth smoothness order handed over first five", "three and size", "activation and size"),
+        ("steady.csv",),
+    ),
+    Call(
+        "rivals",
+        ("--cifar {}/cifar10.npz --table {}/table.csv --memory memory.csv --out rivals.csv"
+         " --candidates 20 --seeds 1 --images 20 --inits 1",),
+        ("candidates", "with known accuracy", "te-nas", "ours, steady gradients",
+         "ours, short training"),
+        slow=True,
+    ),
+    Call(
+        "speed",
+        ("search --parts digits cifar --generations 1 --cifar {}/cifar10.npz",),
+        ("seed 0, n = 1", "digits search", "GiB", "cifar train, 2 epochs", "candidates,",
+         "met in tournaments, median", "s per scored candidate"),
+        slow=True,
+    ),
+    Call(
+        "speed",
+        ("workers --cifar {}/cifar10.npz --candidates 4 --rounds 1",),
+        ("medians of", "one thread", "threads", "2 workers", "× one thread",
+         "scores of the workers equal those of one thread to the bit: True"),
+        slow=True,
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ten classes of small images, and a table of accuracies of NAS-Bench-201."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, n in (("train", 100), ("test", 20)):
+        labels = np.arange(n) % 10
+        noise = rng.integers(0, 60, (n, 8, 8, 3))
+        arrays[f"{part}_images"] = (noise + 19 * labels[:, None, None, None]).astype(np.uint8)
+        arrays[f"{part}_labels"] = labels
+    np.savez(folder / "cifar10.npz", **arrays)
+    genotypes = connected_representatives()
+    chosen = rng.choice(len(genotypes), 40, replace=False)
+    table = pd.DataFrame({"arch": [str(genotypes[index]) for index in chosen]})
+    table["cifar10_test"] = rng.uniform(80, 94, len(table))
+    table["params_m"] = rng.uniform(0.1, 1.5, len(table))
+    table["flops_m"] = rng.uniform(41, 220, len(table))
+    table.to_csv(folder / "table.csv", index=False)
+    return folder
+
+
+def test_every_study_is_called() -> None:
+    """No study is left out here."""
+    assert {call.study for call in CALLS} == {path.stem for path in STUDIES.glob("*.py")}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(call, id=f"{call.study}-{place}", marks=pytest.mark.slow if call.slow else ())
+        for place, call in enumerate(CALLS)
+    ],
+)
+def test_study_prints_what_its_header_shows(
+    call: Call,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On tiny settings each column, row title and unit of the header is printed."""
+    monkeypatch.chdir(tmp_path)
+    study = importlib.import_module(call.study)
+    for command in call.commands:
+        study.main(shlex.split(command.replace("{}", str(data))))
+    header, printed = (" ".join(text.split()) for text in (study.__doc__, capsys.readouterr().out))
+    for text in call.shows:
+        assert text in header, f"{text!r} is not in the header"
+        assert text in printed, f"{text!r} is not printed: {printed}"
+    for name in call.leaves:
+        assert (tmp_path / name).exists()
