@@ -34,7 +34,7 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
 
     Args:
         width: channels of the first stage of the network that is scored.
-        cells_per_stage: its cells per stage; one ranks as well as five, in a tenth of the time.
+        cells_per_stage: its cells per stage; one takes less time than the five that are trained.
         final_width: channels of the first stage of the final network; 16 is the published one.
         final_cells_per_stage: its cells per stage; 5 is the published number.
 

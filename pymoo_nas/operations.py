@@ -85,8 +85,8 @@ class Pooling(nn.Sequential):
     """3×3 pooling of stride 1, with a 1×1 convolution and batch norm where c_in ≠ c_out.
 
     Pooling takes place where there are fewer channels: before the convolution that adds channels,
-    after the one that removes some. (Max pooling the many channels of a concatenation took 30 % of
-    the time of scoring a large cell.)
+    after the one that removes some. A concatenation has many channels, and pooling all of them
+    would take much of the time of scoring a large cell.
     """
 
     def __init__(self, c_in: int, c_out: int, pooling: nn.Module) -> None:
@@ -95,7 +95,7 @@ class Pooling(nn.Sequential):
 
 
 class MaxPooling(nn.MaxPool2d):
-    """Max pooling in the memory layout in which torch's CPU kernel is two to eight times faster."""
+    """Max pooling in the memory layout for which torch has the faster CPU kernel."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
         """(N, C, H, W) → pooled, in the layout of the input."""

@@ -153,6 +153,32 @@ def box_of(problem: RememberedProblem) -> Box:
     return values.min(0), np.median(values, axis=0)
 
 
+def searched(
+    of: argparse.Namespace,
+    problem: RememberedProblem,
+    accuracies: pd.DataFrame,
+    per_candidate: float,
+) -> pd.DataFrame:
+    """The rows of the file, after the searches that it lacks are held."""
+    box = box_of(problem)
+    rows = pd.read_csv(of.out) if of.out.exists() else pd.DataFrame()
+    done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
+    for seed in range(of.first_seed, of.seeds):
+        for rival in of.rivals:
+            if (rival, seed) in done:
+                continue
+            start = time.perf_counter()
+            outcome = SEARCHES[rival](problem, of.candidates, seed)
+            seconds = time.perf_counter() - start
+            row = {"rival": rival, "seed": seed, "space": of.space}
+            row |= describe(outcome, problem, accuracies, box)
+            row["seconds"] = seconds
+            row["scoring"] = per_candidate * outcome.n_scored if outcome.remembers else 0.0
+            rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
+            rows.to_csv(of.out, index=False)
+    return rows
+
+
 def report(rows: pd.DataFrame) -> None:
     """One line per rival, mean ± standard deviation over seeds."""
     for name, group in rows.groupby("rival", sort=False):
@@ -185,27 +211,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         score_every_class(problem)
     if not problem.known:
         sampled(problem, arguments.candidates, seed=0)  # the box needs scores
-    box = box_of(problem)
     n_classes = len({space.canonical(space.parse(text)) for text in accuracies["genotype"]})
     per_candidate = seconds_of_a_candidate(problem)
-    rows = pd.read_csv(arguments.out) if arguments.out.exists() else pd.DataFrame()
-    done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
     print(
         f"{machine()}; {arguments.space}, {arguments.candidates} candidates, {n_classes} classes "
         f"with known accuracy; {per_candidate:.3f} s to score a candidate"
     )
-    for seed in range(arguments.first_seed, arguments.seeds):
-        for rival in arguments.rivals:
-            if (rival, seed) in done:
-                continue
-            start = time.perf_counter()
-            outcome = SEARCHES[rival](problem, arguments.candidates, seed)
-            row = {"rival": rival, "seed": seed, "space": arguments.space}
-            row["seconds"] = time.perf_counter() - start
-            row |= describe(outcome, problem, accuracies, box)
-            row["scoring"] = per_candidate * outcome.n_scored if outcome.remembers else 0.0
-            rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
-            rows.to_csv(arguments.out, index=False)
+    rows = searched(arguments, problem, accuracies, per_candidate)
     asked = rows["rival"].isin(arguments.rivals) & (rows["seed"] >= arguments.first_seed)
     report(rows[asked])
 
