@@ -165,7 +165,8 @@ def timed(*arguments: str) -> tuple[float, float]:
         text=True,
     )
     assert process.stdout is not None
-    lines = process.stdout.read().splitlines()
+    with process.stdout:
+        lines = process.stdout.read().splitlines()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if status:

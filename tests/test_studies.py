@@ -146,22 +146,23 @@ CALLS = (
     Call(
         "rivals",
         ("--cifar {}/cifar10.npz --table {}/table.csv --memory memory.csv --out rivals.csv"
-         " --candidates 20 --seeds 1 --images 20 --inits 1",),
-        ("candidates", "with known accuracy", "te-nas", "ours, steady gradients",
-         "ours, short training"),
+         " --candidates 20 --seeds 1 --images 20 --inits 1 --rivals te-nas"
+         " 'random, steady gradients' 'random, short training'",),
+        ("candidates", "with known accuracy", "te-nas",
+         "random, steady gradients"),
         slow=True,
     ),
     Call(
         "speed",
-        ("search --parts digits cifar --generations 1 --cifar {}/cifar10.npz",),
-        ("seed 0, n = 1", "digits search", "GiB", "cifar train, 2 epochs", "candidates,",
+        ("search --parts cifar --generations 1 --cifar {}/cifar10.npz",),
+        ("seed 0, n = 1", "cifar search", "GiB", "cifar train, 2 epochs", "candidates,",
          "met in tournaments, median", "s per scored candidate"),
         slow=True,
     ),
     Call(
         "speed",
-        ("workers --cifar {}/cifar10.npz --candidates 4 --rounds 1",),
-        ("medians of", "one thread", "threads", "2 workers", "× one thread",
+        ("workers --cifar {}/cifar10.npz --candidates 4 --rounds 1 --workers 1",),
+        ("medians of", "one thread", "threads", "workers", "× one thread",
          "scores of the workers equal those of one thread to the bit: True"),
         slow=True,
     ),
