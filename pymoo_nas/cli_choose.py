@@ -38,8 +38,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.files import in_shell
 from pymoo_nas.gradient_flow import Steadiness
 from pymoo_nas.runs import Choice, RunFolder
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.spaces import SPACES
+from pymoo_nas.spaces import scores_what_is_trained
 from pymoo_nas.training_settings import AUTO
 
 COLUMNS = ("ntk", "activation", "correlation", "params", "flops", "acts")
@@ -185,10 +184,8 @@ def _default_method(folder: RunFolder) -> str:
 
     On NAS-Bench-201, trained five times as deep, that hands over better ones (studies/rivals.py).
     """
-    settings = folder.config().get("search_space")
-    name = settings.get("space") if isinstance(settings, dict) else None
-    space = SPACES.get(str(name), CellSpace)
-    return "ranks" if space.limits_final else "gradients"
+    alike = scores_what_is_trained(folder.config().get("search_space"))
+    return "ranks" if alike else "gradients"
 
 
 def parse_weights(texts: list[str]) -> dict[str, float]:

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from torch import nn
 
+from pymoo_nas.architecture import Architecture, cells_in_words, design_of
 from pymoo_nas.cli_options import (
     DEFAULT_OPERATIONS,
     NO_CELLS,
@@ -43,10 +44,9 @@ from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.files import expanded, in_shell
 from pymoo_nas.final import build_final, choose_cells, keeps_limits
-from pymoo_nas.models import build_model, is_cell
-from pymoo_nas.origin import cells_in_words, design_of
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
+from pymoo_nas.search_space import CellSpace
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
 from pymoo_nas.training_settings import AUTO
@@ -135,11 +135,11 @@ def train(
         network, images, title = final_of(run, cells, seed, **asked)
     else:
         title = str(model)
-        if not is_cell(title):
+        if not CellSpace.looks_like(title):
             refuse_given(ctx, OF_CELLS, f"with --model {title}, {NO_CELLS}")
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
         space = cell_space(operations, cells, reduction)
-        network = build_model(title, images, space=space, seed=seed)
+        network = Architecture.read(title, space).build("trained", images, seed=seed)
     terminal().print(
         describe_data(images, augment or images.augment, validation),
         highlight=False,

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 import pymoo_nas
+from pymoo_nas.architecture import description_of, design_of
 from pymoo_nas.augmentation import augmentation_named
 from pymoo_nas.counts import count_parameters
 from pymoo_nas.datasets import DatasetSource, load_dataset
@@ -33,7 +34,6 @@ from pymoo_nas.files import (
     write_csv,
     write_json,
 )
-from pymoo_nas.origin import design_of, origin_of
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.trained import describe_images
 from pymoo_nas.trainer import Trainer
@@ -307,7 +307,7 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
     return {
         "dataset": dataset.name,
         **describe_images(dataset),
-        "network": origin_of(trainer.network),
+        "network": description_of(trainer.network),
         "design": design_of(trainer.network),
         "parameters": count_parameters(trainer.network),
         "settings": asdict(trainer.settings),

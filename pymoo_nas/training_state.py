@@ -17,6 +17,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+from pymoo_nas.architecture import design_of
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import (
     DESCRIPTION,
@@ -26,7 +27,6 @@ from pymoo_nas.files import (
     read_object,
     save_weights,
 )
-from pymoo_nas.origin import design_of
 from pymoo_nas.training_settings import OWN_IMAGES
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _stored(path: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tenso
 
 
 def network_of(folder: Path) -> dict[str, Any] | None:
-    """What a finished training says of its network, see `origin_of`; None for a user's own.
+    """What a finished training says of its network, see `description_of`; None for a user's own.
 
     Raises:
         RunError: no finished training there, or a damaged file.

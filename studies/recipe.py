@@ -51,8 +51,8 @@ import numpy as np
 import torch
 
 import pymoo_nas
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.models import build_model
 from pymoo_nas.training import train
 from pymoo_nas.training_state import STATE_FILE
 
@@ -80,7 +80,7 @@ def trained(model: str, images: Dataset, out: Path, **options: Any) -> dict[str,
     if not (out / "training.json").exists():
         interrupted = (out / STATE_FILE).exists()
         train(
-            build_model(model, images, seed=options["seed"]),
+            Architecture.read(model).build("trained", images, seed=options["seed"]),
             images,
             batch_size=128,
             validation=HELD_OUT,

@@ -57,9 +57,9 @@ import torch
 from torch import nn
 
 import pymoo_nas
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.devices import seeded
-from pymoo_nas.models import build_model
 from pymoo_nas.plots import plot_scores_3d, save_figure
 from pymoo_nas.scores import OBJECTIVES
 from pymoo_nas.scoring import Scores, draw_probe, score
@@ -104,7 +104,13 @@ def scored(n_random: int, cifar: Path, seed: int) -> pd.DataFrame:
                 name = "-".join(map(str, widths)) + (" bn" if batch_norm else "")
                 networks.append(("hand-made CNNs", name, hand_made(widths, batch_norm)))
         for name in POPULAR:
-            networks.append(("popular networks", name, build_model(name, dataset, seed=seed)))
+            networks.append(
+                (
+                    "popular networks",
+                    name,
+                    Architecture.read(name).build("trained", dataset, seed=seed),
+                )
+            )
     rows = []
     for group, name, network in networks:
         result: Scores = score(network, images, check=group == "hand-made CNNs")

@@ -63,10 +63,10 @@ from cell_accuracy import grown_cells
 from torch import nn
 
 import pymoo_nas
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.counts import count_all
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.final import build_final
-from pymoo_nas.models import build_model
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.training import train
@@ -145,8 +145,10 @@ def main() -> None:
         f"{arguments.max_flops} multiply-accumulates"
     )
     for name in arguments.models:
-        row = measured(build_model(name, dataset, space=space), images, arguments.repeats)
-        again = build_model(name, dataset, space=space)
+        row = measured(
+            Architecture.read(name, space).build("trained", dataset), images, arguments.repeats
+        )
+        again = Architecture.read(name, space).build("trained", dataset)
         by_sgd = step_seconds(again, images, arguments.repeats, "sgd")
         print(
             f"{name}: {row['params']:,} parameters, {row['flops'] / 1e6:.1f} MMACs, "
