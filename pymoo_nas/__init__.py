@@ -1,6 +1,7 @@
 """Multi-objective, training-free neural architecture search on pymoo."""
 
 from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.cell import Cell
 from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.datasets import Dataset, load_dataset
@@ -49,6 +50,7 @@ __version__ = VERSION
 __all__ = [
     "OPERATIONS",
     "PAPER_OPERATIONS",
+    "Architecture",
     "CallbackChain",
     "Cell",
     "CellNetwork",

@@ -9,6 +9,8 @@ from pymoo.core.duplicate import DefaultDuplicateElimination
 from pymoo_nas.duplicates import GenotypeDuplicates
 from pymoo_nas.errors import SearchError
 from pymoo_nas.given import OPERATORS
+from pymoo_nas.search_space import SearchSpace
+from pymoo_nas.tournament import tournaments_in
 
 UNFIT = ("pymoo.operators.crossover", "pymoo.operators.mutation")
 """Where pymoo's crossovers and mutations are; all compute with numbers but `FIT`."""
@@ -30,13 +32,17 @@ def adopt(algorithm: Any, search_space: Any) -> None:
         search_space: of its problem.
 
     Raises:
-        SearchError: pymoo's crossover or mutation of numbers, or a class in place of an operator.
+        SearchError: pymoo's crossover or mutation of numbers, a class in place of an operator, or a
+            tournament in a search space without cells.
     """
     # The generator of random numbers is made for every run, and copied with the algorithm.
     run = getattr(algorithm, "random_state", None)
     mating = getattr(algorithm, "mating", None)
     if run is None:
         return
+    holds_tournaments = tournaments_in(getattr(algorithm, "callback", None))
+    if holds_tournaments and isinstance(search_space, SearchSpace):
+        search_space.check_slots()
     for name in ("crossover", "mutation"):
         _check_operator(name, getattr(mating, name, None))
     archive: Any = getattr(algorithm, "archive", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.checks import check_network
 from pymoo_nas.counts import Counts, count_all, count_parameters
-from pymoo_nas.devices import seeded
 from pymoo_nas.errors import MemoryLimitError, NetworkError, OperationError
 from pymoo_nas.limits import Limits
 from pymoo_nas.memory import is_out_of_memory
@@ -51,6 +50,11 @@ class CandidateScorer:
         """Objectives of a candidate that is degenerate or was not scored."""
         return worst_values(self.objectives, len(self.probe.images))
 
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return self.probe.images.shape[1]
+
     def on(self, device: torch.device) -> CandidateScorer:
         """The same on another device."""
         return replace(self, probe=Probe(self.probe.images.to(device)))
@@ -62,7 +66,7 @@ class CandidateScorer:
             genotype: of the search space.
             seed: of the initialisation; None takes the first that scoring takes.
         """
-        return self._built(self.search_space.build, genotype, seed)
+        return self._built("scored", genotype, seed)
 
     def score(self, genotype: Any, *, check: bool = False) -> Scores:
         """Score one genotype, never raising for what the genotype spells.
@@ -104,7 +108,7 @@ class CandidateScorer:
         if params > self.limits.get("params", params):
             # Nothing more than the count was built: a huge candidate costs no memory.
             return self.not_scored("over the limit: not scored", Counts(params))
-        counted = self._built(self.search_space.build_counted, genotype)
+        counted = self._built("counted", genotype)
         check_network(counted)
         counts = count_all(counted, self.probe.images)
         if not self.limits.kept_by(counts._asdict()):
@@ -123,15 +127,11 @@ class CandidateScorer:
         if "params" not in self.limits:
             return 0
         with torch.device("meta"):
-            build = self.search_space.build_counted
-            counted = build(genotype, self.probe.images.shape[1], self.n_classes)
+            counted = Architecture.of(self.search_space, genotype).build("counted", self)
         check_network(counted)
         return count_parameters(counted)
 
-    def _built(
-        self, build: Callable[..., nn.Module], genotype: Any, seed: int | None = None
-    ) -> nn.Module:
-        images = self.probe.images
-        with seeded(torch.device("cpu"), self.seed if seed is None else seed):
-            network = build(genotype, images.shape[1], self.n_classes)
-        return network.to(images.device)
+    def _built(self, role: str, genotype: Any, seed: int | None = None) -> nn.Module:
+        architecture = Architecture.of(self.search_space, genotype)
+        network = architecture.build(role, self, seed=self.seed if seed is None else seed)
+        return network.to(self.probe.images.device)

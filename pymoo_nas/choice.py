@@ -337,7 +337,7 @@ def _within(rows: pd.DataFrame, limits: Limits) -> pd.DataFrame:
             "nothing to choose from: no candidate keeps the limits and can be judged; search again "
             "with higher limits"
         )
-    over = pd.DataFrame(limits.excess(rows), index=rows.index)
+    over = pd.DataFrame(limits.excess({name: rows[name] for name in limits}), index=rows.index)
     kept = rows[(over <= 0).all(axis=1)]
     if kept.empty:
         raise SearchError(

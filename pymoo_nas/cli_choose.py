@@ -12,13 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pymoo_nas.candidate import ADDED
-from pymoo_nas.choice import (
-    METHODS,
-    order_front,
-    order_scored,
-    steady_first,
-    try_out,
-)
+from pymoo_nas.choice import METHODS, order_front, order_scored, steady_first, try_out
 from pymoo_nas.cli_options import (
     BatchSize,
     Device,
@@ -38,8 +32,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.files import in_shell
 from pymoo_nas.objectives import objectives_in
 from pymoo_nas.runs import Choice, RunFolder
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.spaces import SPACES
+from pymoo_nas.spaces import scores_what_is_trained
 from pymoo_nas.steadiness import Steadiness
 from pymoo_nas.training_settings import AUTO
 
@@ -182,10 +175,8 @@ def _default_method(folder: RunFolder) -> str:
 
     On NAS-Bench-201, trained five times as deep, that hands over better ones (studies/rivals.py).
     """
-    settings = folder.config().get("search_space")
-    name = settings.get("space") if isinstance(settings, dict) else None
-    space = SPACES.get(str(name), CellSpace)
-    return "ranks" if space.limits_final else "gradients"
+    alike = scores_what_is_trained(folder.config().get("search_space"))
+    return "ranks" if alike else "gradients"
 
 
 def parse_weights(texts: list[str]) -> dict[str, float]:

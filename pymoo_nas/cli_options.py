@@ -140,11 +140,11 @@ def search_space_of(
     if name == "cell":
         return cell_space(operations, cells, reduction)
     space = space_from_settings({"space": name})
+    made = f"{space.n_cells} stages" if space.n_cells > 1 else "no cells"
     refuse_given(
         ctx,
         OF_CELLS,
-        f"with --space {name}, whose networks have {space.n_cells} stages, operations and "
-        "reductions of their own",
+        f"with --space {name}, whose networks have {made}, operations and reductions of their own",
     )
     return space
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.cli_options import (
     DEFAULT_OBJECTIVES,
     DEFAULT_OPERATIONS,
@@ -34,11 +34,11 @@ from pymoo_nas.cli_options import (
 )
 from pymoo_nas.counts import count_all, count_parameters
 from pymoo_nas.errors import PymooNasError
-from pymoo_nas.models import build_model, is_cell, is_genotype
 from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS, build_operation
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.scoring import Scores, score
+from pymoo_nas.search_space import CellSpace
 
 
 def score_models(
@@ -64,7 +64,7 @@ def score_models(
     download: Download = False,
 ) -> None:
     """Score any networks without training: the objectives, their spread, size and time."""
-    if not any(map(is_cell, models)):
+    if not any(map(CellSpace.looks_like, models)):
         refuse_given(ctx, OF_CELLS, f"with {', '.join(models)}, {NO_CELLS}")
     problem = NASProblem(
         dataset,
@@ -100,13 +100,14 @@ def score_models(
 
 def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
     """The scores of a network by name; of a genotype, with the size of the network to train."""
-    build = partial(build_model, name, problem.dataset, space=problem.search_space, seed=seed)
+    architecture = Architecture.read(name, problem.search_space)
     images = problem.probe.images
-    network = build(scored=True).to(problem.device)
+    network = architecture.build("scored", problem.dataset, seed=seed).to(problem.device)
     scores = score(network, images, n_inits=inits, seed=seed, objectives=problem.objectives)
-    if not is_genotype(name):
+    if architecture.space is None:
         return scores
-    return replace(scores, **count_all(build().to(problem.device), images)._asdict())
+    trained = architecture.build("trained", problem.dataset, seed=seed).to(problem.device)
+    return replace(scores, **count_all(trained, images)._asdict())
 
 
 def _cells(scores: Scores, inits: int) -> list[str]:

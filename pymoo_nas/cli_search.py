@@ -56,7 +56,7 @@ from pymoo_nas.progress import SearchProgress
 from pymoo_nas.results import front_to_frame
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search import Search, SearchSettings
-from pymoo_nas.spaces import space_from_settings
+from pymoo_nas.spaces import space_from_settings, space_settings
 from pymoo_nas.workers import Workers
 
 MOVABLE = ("dataset", "data_dir")
@@ -84,7 +84,9 @@ def search(
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
     reduction: Reduction = None,
-    space: Annotated[str, typer.Option(help="Search space: cell or nasbench201.")] = "cell",
+    space: Annotated[
+        str, typer.Option(help="Search space: cell, nasbench201, or module:Class of your own.")
+    ] = "cell",
     images: Images = 64,
     inits: Inits = 1,
     objectives: Objectives = DEFAULT_OBJECTIVES,
@@ -155,16 +157,19 @@ def search(
     scoring = _workers(workers, dask, threads, candidate_seconds)
     if resume is not None:
         folder = RunFolder(resume)
-        _refuse_changes(given, {**search_space.settings(), **arguments, **asdict(settings)}, folder)
+        asked = {**space_settings(search_space), **arguments, **asdict(settings)}
+        _refuse_changes(given, asked, folder)
         with folder.locked():
-            asked = generations if "generations" in given else None
+            goal = generations if "generations" in given else None
             with scoring as helpers:
                 moved = {name: arguments[name] for name in MOVABLE if name in given}
                 problem = folder.problem(download=download, **moved)
-                search = Search.continued(folder, generations=asked, problem=problem)
+                search = Search.continued(folder, generations=goal, problem=problem)
                 search.config["problem"] |= moved
                 _run(search, helpers, minutes)
         return
+    if tournament_every:
+        search_space.check_slots()
     folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
     problem = NASProblem(**arguments, search_space=search_space, download=download)
     refuse_among_images(folder.path, str(arguments["dataset"]))
@@ -173,8 +178,7 @@ def search(
     # The workers first: where they cannot be had, an old run must not be replaced.
     with folder.locked(), scoring as helpers:
         folder.create(overwrite=overwrite)
-        config = {"problem": arguments, "search_space": search_space.settings()}
-        _run(Search(folder, problem, settings, config), helpers, minutes)
+        _run(Search(folder, problem, settings, {"problem": arguments}), helpers, minutes)
 
 
 def _workers(
@@ -208,7 +212,7 @@ def _refuse_changes(given: list[str], asked: dict[str, Any], folder: RunFolder) 
         SearchError: names the options that stand on the command line and differ from the run's.
     """
     config = folder.config()
-    kept = space_from_settings(config.get("search_space", {})).settings()
+    kept = space_settings(space_from_settings(config.get("search_space", {})))
     for part in ("problem", "algorithm"):
         kept |= config.get(part, {})
     differences = []

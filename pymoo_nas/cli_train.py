@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from pymoo_nas.architecture import Architecture, design_of
 from pymoo_nas.cli_options import (
     DEFAULT_OPERATIONS,
     NO_CELLS,
@@ -39,10 +40,9 @@ from pymoo_nas.data_summary import describe_data
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.errors import SearchError
 from pymoo_nas.files import expanded, in_shell
-from pymoo_nas.models import build_model, is_cell
-from pymoo_nas.origin import design_of
 from pymoo_nas.run_final import final_of
 from pymoo_nas.runs import RunFolder
+from pymoo_nas.search_space import CellSpace
 from pymoo_nas.training import Training
 from pymoo_nas.training import train as train_network
 from pymoo_nas.training_settings import AUTO
@@ -131,11 +131,11 @@ def train(
         network, images, title = final_of(run, cells, seed, **asked)
     else:
         title = str(model)
-        if not is_cell(title):
+        if not CellSpace.looks_like(title):
             refuse_given(ctx, OF_CELLS, f"with --model {title}, {NO_CELLS}")
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
         space = cell_space(operations, cells, reduction)
-        network = build_model(title, images, space=space, seed=seed)
+        network = Architecture.read(title, space).build("trained", images, seed=seed)
     terminal().print(
         describe_data(images, augment or images.augment, validation),
         highlight=False,

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.counts import COUNTERS
-from pymoo_nas.devices import seeded
 from pymoo_nas.errors import SearchError
 from pymoo_nas.given import read_genotypes
 from pymoo_nas.number_checks import whole
-from pymoo_nas.origin import note_cells
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame
 
@@ -65,11 +64,7 @@ def build_final(
         raise SearchError(f"{type(problem).__name__} has no images; pass problem=NASProblem(...)")
     space = problem.search_space
     n_cells = space.n_cells if n_cells is None else n_cells
-    if n_cells != space.n_cells and not space.any_n_cells:
-        raise SearchError(
-            f"{n_cells} cells: networks of this search space have {space.n_cells} stages; leave "
-            "--cells (n_cells) out"
-        )
+    space.check_n_cells(n_cells)
     given = result_or_genotypes
     genotypes = read_genotypes(space, front_to_frame(given) if from_result else given)
     if from_result:
@@ -78,11 +73,7 @@ def build_final(
         raise SearchError("no genotypes given; expected at least one")
     else:
         genotypes = list(itertools.islice(itertools.cycle(genotypes), n_cells))
-    dataset = problem.dataset
-    with seeded(torch.device("cpu"), seed):
-        network = space.build_final(genotypes, dataset.in_channels, dataset.n_classes)
-    note_cells(network, [space.format(genotype) for genotype in genotypes], space)
-    return network
+    return Architecture.of_cells(space, genotypes).build("trained", problem.dataset, seed=seed)
 
 
 def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) -> list[Any]:

@@ -63,6 +63,15 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
             "NAS-Bench-201: final_cells_per_stage", final_cells_per_stage
         )
 
+    @classmethod
+    def looks_like(cls, text: str) -> bool:
+        """Whether a text holds the sign that stands between an operation and its source.
+
+        >>> NASBench201Space.looks_like("|nor_conv_3x3~0|+|"), NASBench201Space.looks_like("0804")
+        (True, False)
+        """
+        return "~" in text
+
     def parse(self, text: str) -> NASBench201Genotype:
         """See `NASBench201Genotype.parse`."""
         return NASBench201Genotype.parse(text)

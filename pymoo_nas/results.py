@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +138,15 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         raise RunError(f"{path}: no such file; expected what pymoo-nas search writes")
     try:
         # Of a path pandas would take a tilde for the home folder, which absolute ones have not.
-        read = partial(pd.read_csv, path.absolute(), keep_default_na=False)
-        objectives = objectives_in(read(nrows=0))
+        header = pd.read_csv(path.absolute(), nrows=0, keep_default_na=False)
+        objectives = objectives_in(header)
         # Genotypes such as 0804 would be taken for numbers, the word "nan" for a missing value.
-        frame = read(dtype=column_types(objectives), na_values={"alpha": [""]})
+        frame = pd.read_csv(
+            path.absolute(),
+            dtype=column_types(objectives),
+            keep_default_na=False,
+            na_values={"alpha": [""]},
+        )
     except (ValueError, OverflowError) as error:
         raise RunError(f"{path}: damaged or no such table ({error}); search again") from error
     expected = column_types(objectives or PAPER_OBJECTIVES, survivors=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from pymoo_nas.architecture import cells_in_words
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.final import build_final, choose_cells, keeps_limits
-from pymoo_nas.origin import cells_in_words
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 

@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from pymoo_nas.architecture import cells_in_words, title_of
 from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
 from pymoo_nas.datasets import DATASET_NAMES
@@ -33,11 +34,10 @@ from pymoo_nas.folders import locked, make_folder, unwritable
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.number_checks import whole
 from pymoo_nas.objectives import PAPER_OBJECTIVES, objectives_in
-from pymoo_nas.origin import cells_in_words, title_of
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, save_figure
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, write_frame
-from pymoo_nas.spaces import space_from_settings
+from pymoo_nas.spaces import cell_operations, space_from_settings
 from pymoo_nas.tournament import tournaments_in
 from pymoo_nas.training_state import design_in, network_of
 from pymoo_nas.weights import DESCRIPTION
@@ -320,7 +320,8 @@ class RunFolder:
             **changes: keyword arguments of `NASProblem` to replace, such as ``device``.
 
         Raises:
-            RunError: settings are missing, or the run had operations of a user's own.
+            RunError: settings are missing, or the run had a search space or operations of a user's
+                own that cannot be imported.
             DatasetError: the run's images are not where they were.
         """
         config = self.config()
@@ -329,8 +330,8 @@ class RunFolder:
             space = space_from_settings(config["search_space"])
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
-                f"{self.path / CONFIG}: the problem cannot be rebuilt ({error}); operations of "
-                "your own are rebuilt in Python: build_final(genotypes, problem=...)"
+                f"{self.path / CONFIG}: the problem cannot be rebuilt ({error}); what is "
+                "of your own can be rebuilt in Python: build_final(genotypes, problem=...)"
             ) from error
         try:
             return NASProblem(**{**arguments, "search_space": space, **changes})
@@ -378,11 +379,12 @@ class RunFolder:
         return written
 
     def _cell_figure(self, settings: Mapping[str, Any], front: pd.DataFrame) -> Figure | None:
-        if settings.get("space") != "cell":
+        operations = cell_operations(settings)
+        if operations is None:
             return None
-        parse = partial(Genotype.parse, n_operations=len(settings["operations"]))
+        parse = partial(Genotype.parse, n_operations=len(operations))
         drawn = self.chosen(parse) or [parse(text) for text in front["genotype"][:1]]
-        return plot_cell(drawn[0], settings["operations"]) if drawn else None
+        return plot_cell(drawn[0], operations) if drawn else None
 
 
 def _is_of(network: Mapping[str, Any] | None, genotypes: Sequence[str]) -> bool:

@@ -22,6 +22,7 @@ from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.number_checks import whole
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
+from pymoo_nas.spaces import space_settings
 from pymoo_nas.survival import RankSumSurvival
 from pymoo_nas.tournament import CallbackChain, DartsTournament
 
@@ -66,7 +67,8 @@ class Search:
         folder: where its state is kept.
         problem: what is searched.
         settings: how.
-        config: plain values for ``config.json`` that describe the problem.
+        config: plain values for ``config.json``: "problem", the arguments of `NASProblem` but for
+            the search space, which the problem describes.
 
     Attributes:
         algorithm: the `EvolutiveNAS`; set up, and where it was left if the search is continued.
@@ -85,6 +87,7 @@ class Search:
         self.settings = settings
         self.config = {
             **config,
+            "search_space": space_settings(problem.search_space),
             "data": problem.dataset.fingerprint,
             "algorithm": asdict(settings),
         }
@@ -117,7 +120,8 @@ class Search:
         Args:
             folder: of the run, whether it was cut off or had finished.
             generations: in all; None keeps what the run was started with.
-            problem: needed where the run had operations of a user's own.
+            problem: needed where the run had a search space or operations of a user's own that
+                cannot be imported by name.
 
         Raises:
             RunError: no such run, damaged files, other images than the run's, or fewer generations
@@ -217,7 +221,8 @@ def resume(
     Args:
         path: run folder of ``pymoo-nas search``.
         generations: in all; None keeps what the run was started with.
-        problem: needed where the run had operations of a user's own.
+        problem: needed where the run had a search space or operations of a user's own that
+            cannot be imported by name.
 
     Returns:
         pymoo's result.

@@ -1,136 +1,30 @@
-"""Search spaces: what genotypes there are, how they vary, and what network each one spells.
-
-`SearchSpace` is the interface that the problem, the operators and the tournament use; `CellSpace`
-is the paper's. Whatever a space returns as a genotype is valid (its output is connected to its
-input, it lies within the limits) and canonical (equal networks are equal genotypes).
-"""
+"""The paper's search space: what cells there are, how they vary, what network each one spells."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch import nn
 
+from pymoo_nas.base_space import SearchSpace
 from pymoo_nas.cell import Cell
-from pymoo_nas.errors import GenotypeError, OperationError, SearchError
+from pymoo_nas.errors import GenotypeError, SearchError
 from pymoo_nas.genotype import MAX_CHANNELS, MAX_NODES, Block, Genotype, edges, n_nodes_of, repair
 from pymoo_nas.networks import CellNetwork
 from pymoo_nas.number_checks import whole
 from pymoo_nas.operations import Operation, operation_table
 from pymoo_nas.stem import PatchStem
 
-G = TypeVar("G", bound=Hashable)
+__all__ = ["REDUCTIONS", "CellSpace", "SearchSpace"]
+
 _Blocks: TypeAlias = list[list[int]]
 
 REDUCTIONS = ("inside", "between")
 """Where cells halve the map. Inside, all but the first operations see a quarter of the pixels, so
 that a training takes two thirds of the time (studies/stages.py)."""
-
-
-class SearchSpace(ABC, Generic[G]):
-    """A set of genotypes (immutable, hashable, of type G) with their variation and their networks.
-
-    Attributes:
-        operation_names: the candidate operations, in the order of the genotype.
-        mutation_kinds: kind of mutation → its share before anything has been learned.
-        placing_kinds: the kinds that put the operation they are given somewhere.
-        n_cells: cells in sequence of the network that is scored, and of the final one.
-        any_n_cells: whether the final network may have more or fewer.
-        limits_final: whether limits and counted sizes are those of the final network. Else they are
-            those of the scored one, and what mixes cells that keep them keeps them too.
-    """
-
-    any_n_cells: bool = True
-    limits_final: bool = True
-    operation_names: tuple[str, ...]
-    mutation_kinds: Mapping[str, float]
-    placing_kinds: frozenset[str]
-    n_cells: int = 3
-
-    @abstractmethod
-    def parse(self, text: str) -> G:
-        """Read a genotype, as written: neither repaired nor made canonical.
-
-        Raises:
-            GenotypeError: with the text, the position and what was expected.
-        """
-
-    @abstractmethod
-    def format(self, genotype: G) -> str:
-        """The text of a genotype: ``parse(format(g)) == g``."""
-
-    @abstractmethod
-    def canonical(self, genotype: G) -> G:
-        """The one genotype that stands for all that spell the same network."""
-
-    @abstractmethod
-    def sample(self, rng: np.random.Generator) -> G:
-        """A random genotype, valid and canonical."""
-
-    @abstractmethod
-    def crossover(self, a: G, b: G, rng: np.random.Generator) -> G:
-        """A child: each character at random from either parent; valid and canonical."""
-
-    @abstractmethod
-    def mutate(self, genotype: G, kind: str, operation: str, rng: np.random.Generator) -> G:
-        """A changed genotype, valid and canonical; the same one where `kind` cannot be applied.
-
-        Args:
-            genotype: the parent, which is not changed.
-            kind: one of `mutation_kinds`.
-            operation: one of `operation_names`, for the kinds that put an operation somewhere.
-            rng: the only source of randomness.
-        """
-
-    def check_mutation(self, kind: str, operation: str) -> None:
-        """Refuse what `mutate` cannot do.
-
-        Raises:
-            SearchError: a kind that this space does not know.
-            OperationError: an operation that this space does not know.
-        """
-        if kind not in self.mutation_kinds:
-            raise SearchError(
-                f"mutation {kind!r} is unknown; expected one of {', '.join(self.mutation_kinds)}"
-            )
-        if operation not in (self.operation_names or ("",)):
-            raise OperationError(
-                f"operation {operation!r} is not in this search space; "
-                f"expected one of {', '.join(self.operation_names)}"
-            )
-
-    @abstractmethod
-    def build(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
-        """The network to score: (N, in_channels, H, W) → logits (N, n_classes)."""
-
-    def build_trained(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
-        """The network to train that has this cell at every stage."""
-        return self.build_final([genotype] * self.n_cells, in_channels, n_classes)
-
-    def build_counted(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
-        """The network whose size a search counts and limits; `limits_final` says which it is."""
-        build = self.build_trained if self.limits_final else self.build
-        return build(genotype, in_channels, n_classes)
-
-    @abstractmethod
-    def build_cell(self, genotype: G, in_channels: int) -> nn.Module:
-        """One cell for a slot of `TournamentNetwork`, with an attribute ``out_channels``."""
-
-    @abstractmethod
-    def build_final(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:
-        """The network to train: these cells in sequence (Fig. 3)."""
-
-    def build_body(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:
-        """The network to train without a stem: what comes of gradients in its cells is seen."""
-        return self.build_final(genotypes, in_channels, n_classes)
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """What `config.json` keeps of this space: plain JSON values."""
 
 
 class CellSpace(SearchSpace[Genotype]):
@@ -207,6 +101,15 @@ class CellSpace(SearchSpace[Genotype]):
         self.widening = widening
         self.sample_nodes = min(sample_nodes, max_nodes)
         self.sample_operations = min(sample_operations, len(self.operations))
+
+    @classmethod
+    def looks_like(cls, text: str) -> bool:
+        """Whether a text holds a separator of counts or blocks, or starts with a digit.
+
+        >>> CellSpace.looks_like("0804"), CellSpace.looks_like("resnet18")
+        (True, False)
+        """
+        return (bool(set(text) & set("|,")) or text[:1].isdigit()) and "~" not in text
 
     def parse(self, text: str) -> Genotype:
         """Read a genotype of this space; see `Genotype.parse`.

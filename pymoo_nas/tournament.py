@@ -11,7 +11,7 @@ import copy
 import math
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from pymoo.core.callback import Callback
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
-from torch import Tensor
+from torch import Tensor, nn
 
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.devices import seeded
 from pymoo_nas.errors import NetworkError, OperationError, SearchError
@@ -194,10 +195,15 @@ class DartsTournament(Callback):
             )
         dataset: Dataset = problem.dataset
         space = problem.search_space
+
+        def build_cell(genotype: Any, in_channels: int) -> nn.Module:
+            maps = _Maps(in_channels, dataset.n_classes)
+            return Architecture.of(space, genotype).build("slot", maps, seed=None)
+
         with seeded(problem.device, seed):
             network = TournamentNetwork(
                 [[parsed(space, individual.X[0]) for individual in slot] for slot in slots],
-                space.build_cell,
+                build_cell,
                 dataset.in_channels,
                 dataset.n_classes,
                 noise=self.noise,
@@ -250,6 +256,13 @@ class DartsTournament(Callback):
         while max(images.shape[2:]) > self.max_size and min(images.shape[2:]) > MIN_SIZE:
             images = halve(images)
         return images, labels
+
+
+class _Maps(NamedTuple):
+    """What the cell of a slot takes."""
+
+    in_channels: int
+    n_classes: int
 
 
 class CallbackChain(Callback):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,24 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from pymoo_nas.architecture import Architecture, design_of, title_of
 from pymoo_nas.datasets import Dataset
-from pymoo_nas.devices import seeded
 from pymoo_nas.errors import DatasetError, PymooNasError, RunError
 from pymoo_nas.evaluation import logits_of
 from pymoo_nas.files import read_object
 from pymoo_nas.image_arrays import channels_last, normalize, resize, same_type
 from pymoo_nas.image_folders import find_images
-from pymoo_nas.image_reading import (
-    FULL_RANGE,
-    MODES,
-    UNREADABLE,
-    GreyRange,
-    as_pixels,
-    read_images,
-)
-from pymoo_nas.models import build_model, is_genotype
-from pymoo_nas.origin import design_of, title_of
-from pymoo_nas.spaces import space_from_settings
+from pymoo_nas.image_reading import FULL_RANGE, MODES, UNREADABLE, GreyRange, as_pixels, read_images
 from pymoo_nas.weights import DESCRIPTION, load_weights
 
 
@@ -242,28 +231,28 @@ def _grey_range(described: Mapping[str, Any]) -> GreyRange | None:
 class _Images(NamedTuple):
     """What a network is built for."""
 
-    name: str
     in_channels: int
     n_classes: int
 
 
 def _rebuild(folder: Path, described: Mapping[str, Any]) -> nn.Module:
-    """Build a network from its origin; the weights are drawn anew.
+    """Build a network from its description; the weights are drawn anew.
 
     Raises:
         RunError: a network of the user's own, or one of another design than this version builds.
     """
-    origin = described["network"]
-    if origin is None:
+    if described["network"] is None:
         raise RunError(
             f"{folder}: the network, or an operation of it, was the user's own; build it in "
             "Python and give it: load_trained(folder, network=...)"
         )
-    images = _Images(folder.name, int(described["in_channels"]), len(described["class_names"]))
+    images = _Images(int(described["in_channels"]), len(described["class_names"]))
     try:
-        for build in _builds(origin, images):
-            with seeded(torch.device("cpu"), 0):
-                network = build()
+        architecture = Architecture.from_description(described["network"])
+        # The network that is scored: of a NAS-Bench-201 cell, earlier versions trained it.
+        earlier = ["scored"] if architecture.model and architecture.genotypes else []
+        for role in ("trained", *earlier):
+            network = architecture.build(role, images)
             if design_of(network) == described["design"]:
                 return network
     except PymooNasError as error:
@@ -274,16 +263,3 @@ def _rebuild(folder: Path, described: Mapping[str, Any]) -> nn.Module:
         f"{folder}: the network was changed after it was built, or is built otherwise by "
         "this version; build it in Python and give it: load_trained(folder, network=...)"
     )
-
-
-def _builds(origin: Mapping[str, Any], images: _Images) -> list[Callable[[], nn.Module]]:
-    """What this version builds from an origin, then what earlier ones did."""
-    settings = origin["search_space"]
-    if "model" not in origin:
-        cells = space_from_settings(settings)
-        genotypes = [cells.parse(text) for text in origin["genotypes"]]
-        return [lambda: cells.build_final(genotypes, images.in_channels, images.n_classes)]
-    space = None if settings is None else space_from_settings(settings)
-    build = partial(build_model, origin["model"], images, space=space)
-    # The network that is scored: of a NAS-Bench-201 cell, earlier versions trained it.
-    return [build, partial(build, scored=True)] if is_genotype(origin["model"]) else [build]

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from pymoo_nas.architecture import description_of, design_of
 from pymoo_nas.augmentations import augmentation_named
 from pymoo_nas.counts import count_parameters
 from pymoo_nas.datasets import DatasetSource, load_dataset
@@ -26,7 +27,6 @@ from pymoo_nas.errors import RunError
 from pymoo_nas.evaluation import class_results
 from pymoo_nas.files import expanded, write_csv, write_json
 from pymoo_nas.folders import locked
-from pymoo_nas.origin import design_of, origin_of
 from pymoo_nas.trained import describe_images
 from pymoo_nas.trainer import Trainer
 from pymoo_nas.training_settings import AUTO, Settings
@@ -301,7 +301,7 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
     return {
         "dataset": dataset.name,
         **describe_images(dataset),
-        "network": origin_of(trainer.network),
+        "network": description_of(trainer.network),
         "design": design_of(trainer.network),
         "parameters": count_parameters(trainer.network),
         "settings": asdict(trainer.settings),

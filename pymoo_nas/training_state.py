@@ -17,9 +17,9 @@ import safetensors
 import torch
 from torch import Tensor
 
+from pymoo_nas.architecture import design_of
 from pymoo_nas.errors import RunError
 from pymoo_nas.files import read_object
-from pymoo_nas.origin import design_of
 from pymoo_nas.training_settings import OWN_IMAGES
 from pymoo_nas.weights import DESCRIPTION, WEIGHTS_FILE, copy_state, misfits, save_weights
 
@@ -104,7 +104,7 @@ def _stored(path: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tenso
 
 
 def network_of(folder: Path) -> dict[str, Any] | None:
-    """What a finished training says of its network, see `origin_of`; None for a user's own.
+    """What a finished training says of its network, see `description_of`; None for a user's own.
 
     Raises:
         RunError: no finished training there, or a damaged file.

@@ -84,9 +84,9 @@ from torch import nn
 
 from common.command import machine, parser
 from common.rows import kept_rows
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.devices import seeded
-from pymoo_nas.models import build_model
 from pymoo_nas.trainer import Trainer
 from pymoo_nas.training_settings import AUTO, Settings
 
@@ -166,7 +166,9 @@ def trained(task: Task, images: Dataset) -> tuple[Trainer, float]:
     """A training that has ended, its network with the weights kept; and its seconds."""
     settings = Settings(task.epochs or AUTO, task.batch_size, 0.2, 5e-4, 0.1, images.augment, 0.1,
                         task.seed)  # fmt: skip
-    network: nn.Module = build_model(NETWORKS[task.network], images, seed=task.seed)
+    network: nn.Module = Architecture.read(NETWORKS[task.network]).build(
+        "trained", images, seed=task.seed
+    )
     if task.steps:
         settings = settings.resolved(int(0.9 * task.n), least_epochs=1, least_steps=task.steps)
     started = time.perf_counter()

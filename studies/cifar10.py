@@ -115,12 +115,12 @@ from common.command import machine, parser
 from common.command_line import command
 from common.searches import by_choice, by_gradients, sampled
 from common.trainings import described, has_ended, was_interrupted
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.choice import order_scored
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.evaluation import evaluate
 from pymoo_nas.files import write_json
-from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search_space import REDUCTIONS, CellSpace
@@ -183,7 +183,7 @@ class Row:
     def text(self, size: Size, dataset: Dataset, test: Dataset) -> str:
         """One line of the table."""
         found = self.described
-        network = build_model(self.model, dataset, space=size.space)
+        network = Architecture.read(self.model, size.space).build("trained", dataset)
         load_weights(network, self.out)
         flops = count_flops(network, dataset.normalized(dataset.train_images[:1]))
         second = evaluate(network, test.test_images, test.test_labels, dataset)
@@ -260,7 +260,7 @@ def train(images: Path, row: Row, size: Size, **options: Any) -> Row:
             "train",
             *(["--resume"] if was_interrupted(row.out) else []),
             model=row.model,
-            **(size.options if is_cell(row.model) else {}),
+            **(size.options if CellSpace.looks_like(row.model) else {}),
             dataset=images,
             optimizer=row.optimizer,
             precision="bfloat16",

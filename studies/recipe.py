@@ -47,8 +47,8 @@ import numpy as np
 from common.command import machine, parser
 from common.images import first_of
 from common.trainings import described, has_ended, was_interrupted
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.models import build_model
 from pymoo_nas.training import train
 
 N_IMAGES = 40_000
@@ -75,7 +75,7 @@ def trained(model: str, images: Dataset, out: Path, **options: Any) -> dict[str,
     if not has_ended(out):
         interrupted = was_interrupted(out)
         train(
-            build_model(model, images, seed=options["seed"]),
+            Architecture.read(model).build("trained", images, seed=options["seed"]),
             images,
             batch_size=128,
             validation=HELD_OUT,

@@ -54,9 +54,9 @@ import pandas as pd
 from torch import nn
 
 from common.command import machine, parser
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.devices import seeded
-from pymoo_nas.models import build_model
 from pymoo_nas.objectives import PAPER_OBJECTIVES
 from pymoo_nas.plots import plot_scores_3d, save_figure
 from pymoo_nas.scoring import Scores, draw_probe, score
@@ -101,7 +101,8 @@ def scored(n_random: int, popular: Sequence[str], cifar: Path, seed: int) -> pd.
                 name = "-".join(map(str, widths)) + (" bn" if batch_norm else "")
                 networks.append(("hand-made CNNs", name, hand_made(widths, batch_norm)))
         for name in popular:
-            networks.append(("popular networks", name, build_model(name, dataset, seed=seed)))
+            network = Architecture.read(name).build("trained", dataset, seed=seed)
+            networks.append(("popular networks", name, network))
     rows = []
     for group, name, network in networks:
         result: Scores = score(network, images, check=group == "hand-made CNNs")

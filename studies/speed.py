@@ -123,11 +123,11 @@ from common.command import machine, options, parser
 from common.images import first_of
 from common.ranks import Vector
 from common.timing import medians
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.counts import count_all, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.final import build_final
 from pymoo_nas.genotype import Genotype
-from pymoo_nas.models import build_model
 from pymoo_nas.operations import AveragePooling
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.results import read_frame
@@ -339,8 +339,9 @@ def training(arguments: argparse.Namespace) -> None:
         f"parameters and {arguments.max_flops} multiply-accumulates"
     )
     for name in arguments.models:
-        row = measured(build_model(name, dataset, space=space), images, arguments.repeats)
-        again = build_model(name, dataset, space=space)
+        named = Architecture.read(name, space)
+        row = measured(named.build("trained", dataset), images, arguments.repeats)
+        again = named.build("trained", dataset)
         by_sgd = step_seconds(again, images, arguments.repeats, "sgd")
         print(
             f"{name}: {row['params']:,} parameters, {row['flops'] / 1e6:.1f} MMACs, "

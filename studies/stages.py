@@ -48,11 +48,11 @@ import pandas as pd
 from common.command import machine, parser
 from common.images import part_of
 from common.rows import kept_rows
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.counts import count_all
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.genotype import Genotype
 from pymoo_nas.gradient_flow import gradient_flow
-from pymoo_nas.models import build_model
 from pymoo_nas.operations import PAPER_OPERATIONS
 from pymoo_nas.scoring import draw_probe, score
 from pymoo_nas.search_space import CellSpace
@@ -79,7 +79,7 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
 def measured(genotype: str, setting: str, images: Dataset, epochs: int) -> dict[str, Any]:
     """Size, accuracy and time of one network."""
     space = CellSpace(**SETTINGS[setting])
-    network = build_model(genotype, images, space=space)
+    network = Architecture.read(genotype, space).build("trained", images)
     counts = count_all(network, images.normalized(images.train_images[:1]))
     training = train(network, images, epochs=epochs, batch_size=128, precision="bfloat16", seed=0)
     return {
@@ -121,7 +121,9 @@ def report_gradients(images: Dataset, cells: Sequence[str]) -> None:
         values: dict[str, list[tuple[float, float]]] = {"as it is": [], "blurred": []}
         for text in cells:
             for name, genotype in (("as it is", text), ("blurred", with_blur(text))):
-                network = build_model(genotype, images, space=CellSpace(), scored=scored)
+                network = Architecture.read(genotype, CellSpace()).build(
+                    "scored" if scored else "trained", images
+                )
                 values[name].append(
                     (score(network, probe).correlation, gradient_flow(network, probe).smoothness)
                 )

@@ -12,9 +12,9 @@ from made_images import random_images
 from PIL import Image
 
 from pymoo_nas import cli_predict
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.evaluation import evaluate
-from pymoo_nas.models import build_model
 from pymoo_nas.training import train
 
 
@@ -32,7 +32,7 @@ def train_on_folder(mode: str) -> list[str]:
     write_classes(Path("photos/train"), 8, mode)
     write_classes(Path("photos/test"), 3, mode)
     data = load_dataset("photos")
-    network = build_model("8000", data)
+    network = Architecture.read("8000").build("trained", data)
     train(network, data, epochs=2, batch_size=8, out=Path("run/final"))
     tested = evaluate(network, data.test_images, data.test_labels, data)
     return [data.class_names[label] for label in tested.predictions]

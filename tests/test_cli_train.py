@@ -93,7 +93,7 @@ def test_reduction_of_search_and_train(run: Run) -> None:
 
     def flops(genotype: str, reduction: str) -> int:
         space = CellSpace(reduction=reduction)
-        network = space.build_counted(space.parse(genotype), 1, 10)
+        network = space.build_final([space.parse(genotype)] * 3, 1, 10)
         return count_flops(network, torch.zeros(1, 1, 8, 8))
 
     assert run("search", "digits", *limits, *between, "--out", "kept")[0] == 0
@@ -148,7 +148,7 @@ def test_operations_of_train(run: Run) -> None:
     assert code == 0
     assert "wrote runs/8,0_0,4_8,0" in out
     space = CellSpace(["conv3x3", "skip"], n_cells=1)
-    network = space.build_counted(space.parse(cell), 1, 10)
+    network = space.build_final([space.parse(cell)], 1, 10)
     assert f"{cell}: {count_parameters(network):,} parameters" in out
 
 

@@ -13,7 +13,7 @@ SCORED = """
 import json, sys
 import torch
 from pymoo_nas.errors import MemoryLimitError
-from pymoo_nas.models import build_model
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.scoring import score
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ def status(name):
 
 torch.set_num_threads(1)
 name, n, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-network = build_model(name, Images("images", 3, 10))
+network = Architecture.read(name).build("trained", Images("images", 3, 10))
 images = torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 before = status("VmRSS")
 try:

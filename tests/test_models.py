@@ -12,10 +12,10 @@ from nasbench201_cells import TABLE, needs_table
 from torch import nn
 
 from common.nasbench201 import load_table
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.errors import GenotypeError, NetworkError, PymooNasError
 from pymoo_nas.final import build_final
-from pymoo_nas.models import build_model, is_cell
 from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.nasbench201_networks import NASBench201Network
 from pymoo_nas.networks import CellNetwork
@@ -52,7 +52,7 @@ def colour() -> NASProblem:
 def test_genotypes_take_any_channels(channels: int, name: str, kind: type) -> None:
     """A genotype's network takes the data set's channels and gives its classes."""
     problem = problem_of(channels)
-    network = build_model(name, problem.dataset, seed=0)
+    network = Architecture.read(name).build("trained", problem.dataset, seed=0)
     assert isinstance(network, kind)
     assert network(problem.probe.images).shape == (8, 4)
 
@@ -61,9 +61,11 @@ def test_genotypes_take_any_channels(channels: int, name: str, kind: type) -> No
 @pytest.mark.parametrize("name", ["8,0,0,0|0,8,0,0|0,12,0,4", CELL])
 def test_genotype_is_the_network_of_the_search(scored: bool, name: str) -> None:
     """With the problem's seed the weights are those of what is scored, or of what is trained."""
-    colour = problem_of(3, CellSpace() if is_cell(name) else NASBench201Space())
+    colour = problem_of(3, CellSpace() if CellSpace.looks_like(name) else NASBench201Space())
     space, seed = colour.search_space, colour.seed
-    network = build_model(name, colour.dataset, space=space, seed=seed, scored=scored)
+    network = Architecture.read(name, space).build(
+        "scored" if scored else "trained", colour.dataset, seed=seed
+    )
     expected = (
         colour.build(space.parse(name)) if scored else build_final(name, problem=colour, seed=seed)
     )
@@ -85,9 +87,10 @@ def test_cells_are_counted_as_they_are_trained(space: CellSpace, name: str) -> N
     Without a stem it is the scored network; with one it differs by the stem.
     """
     genotype, images = space.parse(name), TenClasses("images", 3, 10)
-    trained = sizes(build_model(name, images, space=space))
-    scored = sizes(build_model(name, images, space=space, scored=True))
-    assert sizes(space.build_counted(genotype, 3, 10)) == trained
+    trained = sizes(Architecture.read(name, space).build("trained", images))
+    scored = sizes(Architecture.read(name, space).build("scored", images))
+    counted = Architecture.of(space, genotype).build("counted", images)
+    assert sizes(counted) == trained
     assert sizes(space.build_final([genotype] * 3, 3, 10)) == trained
     assert sizes(space.build(genotype, 3, 10)) == scored
     assert (scored == trained) == (not space.stem)
@@ -101,11 +104,12 @@ def test_nasbench201_is_trained_as_published() -> None:
     """
     space, images = NASBench201Space(), TenClasses("images", 3, 10)
     for row in load_table(TABLE).sample(8, random_state=1).itertuples():
-        trained = sizes(build_model(row.arch, images))
+        trained = sizes(Architecture.read(row.arch).build("trained", images))
         assert f"{trained[0] / 1e6:.6f}" == f"{row.params_m:.6f}", row.arch
         assert f"{(trained[1] + 10) / 1e6:.6g}" == f"{row.flops_m:.6g}", row.arch
-        scored = sizes(build_model(row.arch, images, scored=True))
-        assert scored == sizes(space.build_counted(space.parse(row.arch), 3, 10))
+        scored = sizes(Architecture.read(row.arch).build("scored", images))
+        counted = Architecture.of(space, space.parse(row.arch)).build("counted", images)
+        assert scored == sizes(counted)
         assert 4 * scored[0] < trained[0]
 
 
@@ -113,7 +117,8 @@ def test_torchvision(colour: NASProblem) -> None:
     """A classifier of torchvision has the data set's classes, and weights from the seed."""
     before = torch.get_rng_state()
     one, same, other = (
-        build_model("squeezenet1_1", colour.dataset, seed=seed) for seed in (1, 1, 2)
+        Architecture.read("squeezenet1_1").build("trained", colour.dataset, seed=seed)
+        for seed in (1, 1, 2)
     )
     assert one.eval()(colour.probe.images).shape == (8, 4)
     with torch.device("meta"):
@@ -128,11 +133,11 @@ def test_torchvision(colour: NASProblem) -> None:
 def test_channels_of_torchvision() -> None:
     """Grey images are repeated for torchvision's networks, two channels cannot be."""
     grey = problem_of(1)
-    network = build_model("squeezenet1_1", grey.dataset).eval()
+    network = Architecture.read("squeezenet1_1").build("trained", grey.dataset).eval()
     repeated = grey.probe.images.repeat(1, 3, 1, 1)
     assert torch.equal(network(grey.probe.images), network[1](repeated))
     with pytest.raises(NetworkError, match=r"3 channels.* has 2"):
-        build_model("squeezenet1_1", problem_of(2).dataset)
+        Architecture.read("squeezenet1_1").build("trained", problem_of(2).dataset)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +148,7 @@ def test_residual_networks_of_cifar(name: str, parameters: int) -> None:
     images = np.zeros((20, 32, 32, 3), np.uint8)
     images[:, 0, 0, 0] = np.arange(20)
     dataset = NASProblem((images, np.arange(20) % 10), n_images=10).dataset
-    network = build_model(name, dataset)
+    network = Architecture.read(name).build("trained", dataset)
     assert count_parameters(network) == parameters
     maps = nn.Sequential(*list(network)[:-3])(torch.zeros(2, 3, 32, 32))
     assert maps.shape == (2, 64, 8, 8)
@@ -179,5 +184,5 @@ def test_residual_shortcut() -> None:
 def test_mistakes(colour: NASProblem, name: str, error: Any, match: str) -> None:
     """Names are refused as what they seem to be: a model, or a genotype with the position."""
     with pytest.raises(error, match=match) as raised:
-        build_model(name, colour.dataset)
+        Architecture.read(name).build("trained", colour.dataset)
     assert isinstance(raised.value, PymooNasError)

@@ -218,7 +218,7 @@ def test_attention_over_the_limit_is_refused() -> None:
     space = CellSpace({"conv3x3": OPERATIONS["conv3x3"], "attention": PixelAttention})
     cell = space.parse("8,0|0,8|8,0")
     counted = NASProblem("digits", n_images=16, search_space=space).score_genotype(cell).flops
-    network, images = space.build_counted(cell, 1, 10), torch.zeros(1, 1, 8, 8)
+    network, images = space.build_final([cell] * 3, 1, 10), torch.zeros(1, 1, 8, 8)
     of_attention = 0
 
     def seen(_module: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:

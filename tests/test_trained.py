@@ -14,15 +14,14 @@ from PIL import Image
 from small_training import small_dataset, small_network
 from torch import nn
 
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.counts import count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.evaluation import evaluate
 from pymoo_nas.final import build_final
-from pymoo_nas.models import build_model
 from pymoo_nas.nasbench201 import NASBench201Space
 from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.origin import note_model
 from pymoo_nas.problem import NASProblem
 from pymoo_nas.run_trained import load_trained
 from pymoo_nas.search_space import CellSpace
@@ -31,6 +30,11 @@ from pymoo_nas.training import train
 
 NB201 = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 DATA = small_dataset()
+
+
+def by_name(name: str, data: Dataset, space: CellSpace | None = None) -> nn.Module:
+    """The network to train of a model or a genotype."""
+    return Architecture.read(name, space).build("trained", data)
 
 
 def cells(*genotypes: str, **settings: Any) -> Callable[[], nn.Module]:
@@ -44,16 +48,16 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "cells of other settings": cells(
         "8|4|8", operations=["separable5x5"], reduction="between", stem=False, widening=1, n_cells=2
     ),
-    "genotype": lambda: build_model("5000|0001|0800", DATA, space=CellSpace(reduction="between")),
-    "NAS-Bench-201 by name": lambda: build_model(NB201, DATA),
+    "genotype": lambda: by_name("5000|0001|0800", DATA, CellSpace(reduction="between")),
+    "NAS-Bench-201 by name": lambda: by_name(NB201, DATA),
     "NAS-Bench-201": lambda: build_final(
         [NB201],
         problem=NASProblem(
             DATA, search_space=NASBench201Space(final_width=4, final_cells_per_stage=1), n_images=6
         ),
     ),
-    "resnet20": lambda: build_model("resnet20", DATA),
-    "torchvision": lambda: build_model("squeezenet1_1", small_dataset(size=(24, 24))),
+    "resnet20": lambda: by_name("resnet20", DATA),
+    "torchvision": lambda: by_name("squeezenet1_1", small_dataset(size=(24, 24))),
 }
 
 
@@ -116,9 +120,12 @@ def test_network_that_was_changed_is_not_built_again(tmp_path: Path) -> None:
 
 def test_trainings_of_the_scored_network_stay_readable(tmp_path: Path) -> None:
     """Earlier versions trained the scored network of a NAS-Bench-201 cell: it is built again."""
-    network = build_model(NB201, DATA, scored=True)
-    note_model(network, NB201, NASBench201Space())
+    network = Architecture.read(NB201).build("scored", DATA)
     train(network, DATA, epochs=1, batch_size=8, out=tmp_path)
+    values = json.loads((tmp_path / "training.json").read_text("utf-8"))
+    sizes = {"width": 8, "cells_per_stage": 1, "final_width": 16, "final_cells_per_stage": 5}
+    values["network"] = {"model": NB201, "search_space": {"space": "nasbench201", **sizes}}
+    (tmp_path / "training.json").write_text(json.dumps(values), "utf-8")
     trained = load_trained(tmp_path)
     assert count_parameters(trained.network) == count_parameters(network)
     assert (trained.probabilities(DATA.test_images) == expected(network, DATA)).all()
@@ -126,7 +133,7 @@ def test_trainings_of_the_scored_network_stay_readable(tmp_path: Path) -> None:
 
 def test_scored_network_is_no_trained_one() -> None:
     """The network that is scored keeps no name, since by its name another one is trained."""
-    scored = build_model("8000", DATA, scored=True)
+    scored = Architecture.read("8000").build("scored", DATA)
     assert not any("origin" in name for name in vars(scored))
 
 
@@ -134,7 +141,7 @@ def test_scored_network_is_no_trained_one() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a training of ResNet-20."""
     path = tmp_path_factory.mktemp("trained")
-    train(build_model("resnet20", DATA), DATA, epochs=1, out=path)
+    train(by_name("resnet20", DATA), DATA, epochs=1, out=path)
     return path
 
 
@@ -160,7 +167,7 @@ def test_one_image_or_many_in_any_form(tmp_path: Path, mode: str) -> None:
     """A path, a folder, an image of PIL, one array, one tensor, lists of them: the same classes."""
     channels = len(mode)
     data = small_dataset(channels=channels)
-    train(build_model("resnet20", data), data, epochs=1, out=tmp_path / "trained")
+    train(by_name("resnet20", data), data, epochs=1, out=tmp_path / "trained")
     trained = load_trained(tmp_path / "trained")
     array = data.test_images[:3]
     pictures = [Image.fromarray(one if channels == 3 else one[..., 0]) for one in array]
@@ -200,7 +207,7 @@ def test_images_of_another_kind_are_refused(trained: TrainedNetwork) -> None:
 def test_floats_for_a_network_of_floats(tmp_path: Path) -> None:
     """A network of whole floats takes finite floats and integers of any precision, but no bytes."""
     data = small_dataset(dtype=np.float32)
-    network = build_model("resnet20", data)
+    network = by_name("resnet20", data)
     train(network, data, epochs=1, out=tmp_path)
     trained = load_trained(tmp_path)
     asked = trained.probabilities(data.test_images.astype(np.float64))
@@ -253,7 +260,7 @@ def test_dark_images_of_a_deep_scale(tmp_path: Path) -> None:
     images = rng.integers(0, 4096, (20, 8, 8), dtype=np.int16)
     images[:10] //= 64
     data = load_dataset((images, np.arange(20) // 10))
-    train(build_model("0,8,0,0", data), data, epochs=1, batch_size=8, out=tmp_path)
+    train(by_name("0,8,0,0", data), data, epochs=1, batch_size=8, out=tmp_path)
     trained = load_trained(tmp_path)
     dark = trained.probabilities(images[:3])
     np.testing.assert_allclose(dark, trained.probabilities(images)[:3], rtol=1e-4)
@@ -265,6 +272,6 @@ def test_dark_images_of_a_deep_scale(tmp_path: Path) -> None:
 def test_integers_are_not_fractions(tmp_path: Path) -> None:
     """A network of images between 0 and 1 refuses integers from 0 to 255."""
     data = load_dataset((np.random.default_rng(0).random((20, 8, 8)), np.arange(20) % 2))
-    train(build_model("0,8,0,0", data), data, epochs=1, batch_size=8, out=tmp_path)
+    train(by_name("0,8,0,0", data), data, epochs=1, batch_size=8, out=tmp_path)
     with pytest.raises(DatasetError, match="trained on finite float32"):
         load_trained(tmp_path).probabilities(np.full((1, 8, 8), 200))

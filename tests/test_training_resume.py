@@ -12,8 +12,8 @@ import torch
 from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.errors import RunError
-from pymoo_nas.models import build_model
 from pymoo_nas.search_space import REDUCTIONS, CellSpace
 from pymoo_nas.training import Training, train
 from pymoo_nas.training_state import STATE_FILE
@@ -136,7 +136,7 @@ def test_cells_that_halve_elsewhere_are_refused(tmp_path: Path) -> None:
     """Cells with the same layers that halve the map elsewhere make another network."""
     cell = "8,0,0,0|0,0,0,0|0,8,0,0"
     inside, between = (
-        build_model(cell, small_dataset(), space=CellSpace(reduction=reduction))
+        Architecture.read(cell, CellSpace(reduction=reduction)).build("trained", small_dataset())
         for reduction in REDUCTIONS
     )
     stop_after(inside, 1 + STEPS)

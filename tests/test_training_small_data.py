@@ -15,10 +15,10 @@ import torch
 from small_training import same_state, small_dataset, small_network
 from torch import nn
 
+from pymoo_nas.architecture import Architecture
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.evaluation import evaluate
-from pymoo_nas.models import build_model
 from pymoo_nas.training import train
 from pymoo_nas.training_settings import Settings, number_of_batches
 from pymoo_nas.training_warnings import differ
@@ -41,7 +41,7 @@ def test_norms_do_not_lag_where_epochs_have_one_step(tmp_path: Path) -> None:
     """
     dataset = few_digits(60)
     cell = "8,0,0,0|0,0,0,0|0,8,0,0"
-    network, other = (build_model(cell, dataset) for _ in range(2))
+    network, other = (Architecture.read(cell).build("trained", dataset) for _ in range(2))
     training = train(network, dataset, epochs=20, batch_size=128, out=tmp_path)
     assert training.test_accuracy > 0.5
     load_weights(other, tmp_path)

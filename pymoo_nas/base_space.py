@@ -1,0 +1,188 @@
+"""The interface of a search space: what the problem, the operators and the tournament use.
+
+Whatever a space returns as a genotype is valid (its output is connected to its input, it lies
+within the limits) and canonical (equal networks are equal genotypes).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from torch import nn
+
+from pymoo_nas.errors import OperationError, SearchError
+
+G = TypeVar("G", bound=Hashable)
+
+
+class SearchSpace(ABC, Generic[G]):
+    """A set of genotypes (immutable, hashable, of type G) with their variation and their networks.
+
+    A space of a user's own has `parse`, `format`, `sample`, `crossover`, `mutate` and `build`.
+    Everything else is optional. A space whose networks are made of cells has `build_final` too,
+    which takes several genotypes, and `build_cell`, which a tournament needs; without
+    `build_final`, `n_cells` is 1 and no other number of cells is taken.
+
+    A run folder names the class (``module:Class``) where it can be imported, and its `settings`.
+
+    Attributes:
+        operation_names: the candidate operations, in the order of the genotype.
+        mutation_kinds: kind of mutation → its share before anything has been learned.
+        placing_kinds: the kinds that put the operation they are given somewhere.
+        n_cells: cells in sequence of the network that is scored, and of the final one.
+        any_n_cells: whether the final network may have more or fewer.
+        limits_final: whether limits and counted sizes are those of the final network. Else they are
+            those of the scored one, and what mixes cells that keep them keeps them too.
+    """
+
+    any_n_cells: bool = True
+    limits_final: bool = True
+    operation_names: tuple[str, ...] = ()
+    mutation_kinds: Mapping[str, float] = MappingProxyType({"change": 1.0})
+    placing_kinds: frozenset[str] = frozenset()
+    n_cells: int = 3
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if cls.build_final is SearchSpace.build_final:
+            cls.n_cells, cls.any_n_cells = 1, False
+
+    @classmethod
+    def looks_like(cls, text: str) -> bool:
+        """Whether a text is meant as a genotype of this space, well-formed or not.
+
+        Only the spaces that the package brings are asked, where a model may be named instead.
+        """
+        del text
+        return False
+
+    @abstractmethod
+    def parse(self, text: str) -> G:
+        """Read a genotype, as written: neither repaired nor made canonical.
+
+        Raises:
+            GenotypeError: with the text, the position and what was expected.
+        """
+
+    @abstractmethod
+    def format(self, genotype: G) -> str:
+        """The text of a genotype: ``parse(format(g)) == g``."""
+
+    def canonical(self, genotype: G) -> G:
+        """The one genotype that stands for all that spell the same network; itself by default."""
+        return genotype
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> G:
+        """A random genotype, valid and canonical."""
+
+    @abstractmethod
+    def crossover(self, a: G, b: G, rng: np.random.Generator) -> G:
+        """A child: each character at random from either parent; valid and canonical."""
+
+    @abstractmethod
+    def mutate(self, genotype: G, kind: str, operation: str, rng: np.random.Generator) -> G:
+        """A changed genotype, valid and canonical; the same one where `kind` cannot be applied.
+
+        Args:
+            genotype: the parent, which is not changed.
+            kind: one of `mutation_kinds`.
+            operation: one of `operation_names`, for the kinds that put an operation somewhere; ""
+                where there are none.
+            rng: the only source of randomness.
+        """
+
+    def check_mutation(self, kind: str, operation: str) -> None:
+        """Refuse what `mutate` cannot do.
+
+        Raises:
+            SearchError: a kind that this space does not know.
+            OperationError: an operation that this space does not know.
+        """
+        if kind not in self.mutation_kinds:
+            raise SearchError(
+                f"mutation {kind!r} is unknown; expected one of {', '.join(self.mutation_kinds)}"
+            )
+        if operation not in (self.operation_names or ("",)):
+            raise OperationError(
+                f"operation {operation!r} is not in this search space; "
+                f"expected one of {', '.join(self.operation_names)}"
+            )
+
+    @abstractmethod
+    def build(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
+        """The network to score: (N, in_channels, H, W) → logits (N, n_classes)."""
+
+    def build_final(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:
+        """The network to train: these cells in sequence (Fig. 3).
+
+        By default that of `build`, which has no cells.
+
+        Raises:
+            SearchError: by default, another number of genotypes than one.
+        """
+        if len(genotypes) != 1:
+            raise SearchError(_no_cells(self, len(genotypes)))
+        return self.build(genotypes[0], in_channels, n_classes)
+
+    def build_body(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:
+        """The network to train without a stem: what comes of gradients in its cells is seen."""
+        return self.build_final(genotypes, in_channels, n_classes)
+
+    def build_cell(self, genotype: G, in_channels: int) -> nn.Module:
+        """One cell for a slot of `TournamentNetwork`, with an attribute ``out_channels``.
+
+        Raises:
+            SearchError: by default, since a space need not have cells.
+        """
+        del genotype, in_channels
+        raise SearchError(_no_slots(self))
+
+    def check_n_cells(self, n_cells: int) -> None:
+        """Refuse a number of cells that the final network cannot have.
+
+        Raises:
+            SearchError: another number than `n_cells` where that is the only one.
+        """
+        if n_cells == self.n_cells or self.any_n_cells:
+            return
+        if type(self).build_final is SearchSpace.build_final:
+            raise SearchError(_no_cells(self, n_cells))
+        raise SearchError(
+            f"{n_cells} cells: networks of this search space have {self.n_cells} stages; leave "
+            "--cells (n_cells) out"
+        )
+
+    def check_slots(self) -> None:
+        """Refuse a tournament where there are no cells to compete.
+
+        Raises:
+            SearchError: the space does not override `build_cell`.
+        """
+        if type(self).build_cell is SearchSpace.build_cell:
+            raise SearchError(_no_slots(self))
+
+    def settings(self) -> dict[str, Any]:
+        """Arguments of the constructor that make this space again, as plain JSON values.
+
+        By default all attributes of the instance but those with a leading underscore.
+        """
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+
+def _no_cells(space: SearchSpace[Any], n_cells: int) -> str:
+    return (
+        f"{n_cells} cells: a network of {type(space).__name__} is one piece, not made of cells; "
+        "leave --cells (n_cells) out, or give the class build_final"
+    )
+
+
+def _no_slots(space: SearchSpace[Any]) -> str:
+    return (
+        f"tournament: {type(space).__name__} has no cells that could compete; leave it out "
+        "(--tournament-every 0, no DartsTournament), or give the class build_cell"
+    )
