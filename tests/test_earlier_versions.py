@@ -1,0 +1,57 @@
+"""Files of an earlier version, kept under ``data/before_rooms``, are read and continued."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from command_line import Run
+
+from pymoo_nas.datasets import load_dataset
+from pymoo_nas.results import read_frame
+from pymoo_nas.run_trained import load_trained
+from pymoo_nas.runs import RunFolder
+
+KEPT = Path(__file__).parent / "data" / "before_rooms"
+
+
+@pytest.mark.parametrize(("name", "first"), [("run", "ntk"), ("balanced", "balanced_ntk")])
+def test_runs_go_on(run: Run, name: str, first: str) -> None:
+    """A run folder goes on where it was; what had been scored stays as it was."""
+    shutil.copytree(KEPT / name, "run")
+    before = RunFolder("run").history()
+    assert run("search", "--resume", "run", "--generations", "3")[0] == 0
+    after = read_frame("run/history.csv")
+    assert list(after)[2] == first
+    # Whether a candidate survived the next generation is known only now.
+    noted = ["survived", "alpha"]
+    kept = after[: len(before)].drop(columns=noted)
+    pd.testing.assert_frame_equal(kept, before.drop(columns=noted), check_exact=True)
+    assert after["generation"].max() == 3
+    assert run("choose", "run")[0] == 0
+    assert run("plot", "run")[0] == 0
+
+
+def test_trained_networks_are_loaded() -> None:
+    """A training gives the accuracy that it had, by its run and by its own folder."""
+    digits = load_dataset("digits")
+    for place in (KEPT / "run", KEPT / "run" / "final"):
+        network = load_trained(place)
+        found = network.probabilities(digits.test_images).argmax(1)
+        assert (found == digits.test_labels).mean() == pytest.approx(network.test_accuracy, abs=0.01)
+
+
+def test_interrupted_trainings_go_on(run: Run) -> None:
+    """A training that was cut off in its second epoch of three is finished."""
+    shutil.copytree(KEPT / "cut", "cut")
+    first = pd.read_csv("cut/training.csv")
+    again = ["train", "--model", "8,0,0,0", "--epochs", "3", "--out", "cut", "--resume"]
+    code, out, err = run(*again)
+    assert (code, err) == (0, "")
+    assert "test accuracy" in out
+    rows = pd.read_csv("cut/training.csv")
+    assert rows["epoch"].tolist() == [1, 2, 3]
+    pd.testing.assert_frame_equal(rows[: len(first)], first)
+    assert load_trained("cut").test_accuracy > 0.9
