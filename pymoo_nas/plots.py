@@ -178,8 +178,9 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     others = scores[sound] if is_history else scores[:0]
     ringed = scores[:0]
     if kept is not None:
-        _, ringed, good = _read(read_table(kept)[names])
-        ringed = ringed[good]
+        kept = read_table(kept)
+        of_kept, ringed, good = _read(kept, *names)
+        ringed = ringed[good][:, [of_kept.index(name) for name in names]]
     low, high = _front_limits(others, np.vstack([best, ringed]))
 
     pairs = list(itertools.combinations(range(len(names)), 2))

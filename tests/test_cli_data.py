@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from command_line import ONE, TINY, Run
+from command_line import ALONE, ONE, TINY, Run
 from made_images import make_folder
 from small_training import small_dataset
 
@@ -34,7 +34,7 @@ def write_images(path: Path, n_train: int = 48, n_classes: int = 3) -> None:
 def searched(run: Run) -> Run:
     """A search of ``images.npz`` in the folder ``run``."""
     write_images(Path("images.npz"))
-    assert run("search", "images.npz", *TINY, "--out", "run")[0] == 0
+    assert run("search", "images.npz", *TINY, *ALONE, "--out", "run")[0] == 0
     return run
 
 
@@ -71,10 +71,10 @@ def test_training_on_other_images(searched: Run) -> None:
 def test_limits_are_those_of_the_runs_images(run: Run) -> None:
     """More classes and larger images make the network larger; the limits do not speak of them."""
     write_images(Path("images.npz"))
-    assert run("search", "images.npz", *TINY, "--out", "free")[0] == 0
+    assert run("search", "images.npz", *TINY, *ALONE, "--out", "free")[0] == 0
     row = RunFolder("free").front().iloc[0]
     limits = ("--max-params", str(row["params"]), "--max-flops", str(row["flops"]))
-    assert run("search", "images.npz", *TINY, *limits, "--out", "run")[0] == 0
+    assert run("search", "images.npz", *TINY, *ALONE, *limits, "--out", "run")[0] == 0
     assert run("choose", "run", "--by", "knee")[0] == 0
     write_images(Path("eight.npz"), 64, n_classes=8)
     others = (("--dataset", "eight.npz"), ("--image-size", "12"))

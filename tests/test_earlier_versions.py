@@ -40,7 +40,9 @@ def test_trained_networks_are_loaded() -> None:
     for place in (KEPT / "run", KEPT / "run" / "final"):
         network = load_trained(place)
         found = network.probabilities(digits.test_images).argmax(1)
-        assert (found == digits.test_labels).mean() == pytest.approx(network.test_accuracy, abs=0.01)
+        assert (found == digits.test_labels).mean() == pytest.approx(
+            network.test_accuracy, abs=0.01
+        )
 
 
 def test_interrupted_trainings_go_on(run: Run) -> None:

@@ -214,7 +214,7 @@ def test_score_takes_objectives() -> None:
 def test_the_command_line_takes_objectives(run: Run) -> None:
     """Their columns are in the tables and in what is printed; the run goes on with them."""
     arguments = ["--objectives", "activation,balanced_ntk", "--tournament-every", "0"]
-    code, out, err = run("search", *TINY[:-2], *arguments, "--out", "run")
+    code, out, err = run("search", *TINY, *arguments, "--out", "run")
     assert (code, err) == (0, "")
     assert "balanced_ntk" in out
     assert objectives_in(RunFolder("run").history()) == ["activation", "balanced_ntk"]

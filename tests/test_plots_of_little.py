@@ -75,8 +75,9 @@ def test_little_to_show_is_shown(plot: Callable[..., Figure], case: str) -> None
 @pytest.mark.parametrize("plot", HISTORY_PLOTS)
 def test_missing_columns_are_named(plot: Callable[..., Figure]) -> None:
     """The error names every missing column."""
-    with pytest.raises(SearchError, match="lacks the columns ntk, correlation;"):
-        plot(make_history(2, 3).drop(columns=["ntk", "correlation"]))
+    lacking = make_history(2, 3).drop(columns=["ntk", "activation", "correlation", "feasible"])
+    with pytest.raises(SearchError, match=r"lacks the columns .*ntk, activation, correlation;"):
+        plot(lacking)
 
 
 def test_missing_group_column_is_named() -> None:
