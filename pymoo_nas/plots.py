@@ -184,13 +184,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     low, high = _front_limits(others, np.vstack([best, ringed]))
 
     pairs = list(itertools.combinations(range(len(names)), 2))
-    n_columns = min(3, len(pairs))
-    n_rows = math.ceil(len(pairs) / n_columns)
-    size = (1.3 + 3.4 * n_columns, 0.5 + 3.7 * n_rows)
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(n_rows, n_columns, squeeze=False)
-    for empty in panels.flat[len(pairs) :]:
-        empty.set_axis_off()
+    figure, panels = _panels(len(pairs))
     colours: Look = {"norm": _norm(params, log=True), "cmap": "viridis"}
     colours |= {"plotnonfinite": True, "zorder": 3, "linewidths": 0.5, "edgecolors": "k"}
     rings: Look = {"s": 110, "facecolors": "none", "edgecolors": "r", "clip_on": False}
@@ -347,6 +341,18 @@ def _robust_limits(points: _Floats) -> _Floats:
         return np.array([[0.0] * points.shape[1], [1.0] * points.shape[1]])
     low = np.percentile(points, 2, axis=0, method="lower")
     return np.array([low, np.percentile(points, 98, axis=0, method="higher")])
+
+
+def _panels(n: int) -> tuple[Figure, Any]:
+    """A figure with so many panels, three in a row; the last of a row may be empty."""
+    n_columns = min(3, n)
+    n_rows = math.ceil(n / n_columns)
+    size = (1.3 + 3.4 * n_columns, 0.5 + 3.7 * n_rows)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False)
+    for empty in panels.flat[n:]:
+        empty.set_axis_off()
+    return figure, panels
 
 
 def _front_limits(others: _Floats, front: _Floats) -> tuple[_Floats, _Floats]:
