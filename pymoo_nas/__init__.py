@@ -1,9 +1,7 @@
 """Multi-objective, training-free neural architecture search on pymoo."""
 
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.architecture import Architecture
-from pymoo_nas.cell import Cell
-from pymoo_nas.cell_drawing import plot_cell
+from pymoo_nas._machine import VERSION
+from pymoo_nas.choice import build_final
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import (
     DatasetError,
@@ -17,33 +15,44 @@ from pymoo_nas.errors import (
     SearchError,
     WorkerError,
 )
-from pymoo_nas.final import build_final
-from pymoo_nas.genotype import Genotype, repair
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.networks import CellNetwork
-from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS
-from pymoo_nas.operators import (
+from pymoo_nas.networks import OPERATIONS, PAPER_OPERATIONS, CellNetwork, TournamentNetwork
+from pymoo_nas.plots import (
+    plot_cell,
+    plot_evolution,
+    plot_front,
+    plot_offspring,
+    plot_scores_3d,
+    save_figure,
+)
+from pymoo_nas.runs import Search, SearchSettings, load_trained, resume
+from pymoo_nas.scores import Probe, Scores, draw_probe, score
+from pymoo_nas.search import (
+    CallbackChain,
+    DartsTournament,
+    EvolutiveNAS,
     GenotypeCrossover,
     GenotypeDuplicates,
     GenotypeMutation,
     GenotypeSampling,
+    NASProblem,
+    RankSumSurvival,
+    Workers,
+    front_to_frame,
+    history_to_frame,
+    read_frame,
+    write_frame,
 )
-from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, plot_scores_3d, save_figure
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, write_frame
-from pymoo_nas.run_trained import load_trained
-from pymoo_nas.scoring import Probe, Scores, draw_probe, score
-from pymoo_nas.search import Search, SearchSettings, resume
-from pymoo_nas.search_space import CellSpace, SearchSpace
-from pymoo_nas.survival import RankSumSurvival
-from pymoo_nas.tournament import CallbackChain, DartsTournament
-from pymoo_nas.tournament_network import TournamentNetwork
-from pymoo_nas.trained import TrainedNetwork
-from pymoo_nas.training import Training, train
-from pymoo_nas.truth import join_truth
-from pymoo_nas.version import VERSION
-from pymoo_nas.weights import load_weights
-from pymoo_nas.workers import Workers
+from pymoo_nas.spaces import (
+    Architecture,
+    Cell,
+    CellSpace,
+    Genotype,
+    NASBench201Space,
+    SearchSpace,
+    join_truth,
+    repair,
+)
+from pymoo_nas.training import TrainedNetwork, Training, load_weights, train
 
 __version__ = VERSION
 

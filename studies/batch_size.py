@@ -84,11 +84,10 @@ from torch import nn
 
 from common.command import machine, parser
 from common.rows import kept_rows
-from pymoo_nas.architecture import Architecture
+from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.devices import seeded
-from pymoo_nas.trainer import Trainer
-from pymoo_nas.training_settings import AUTO, Settings
+from pymoo_nas.spaces import Architecture
+from pymoo_nas.training import AUTO, Settings, Trainer
 
 NETWORKS = {"cell": "8,0,0,0|0,0,0,0|0,8,0,0", "resnet20": "resnet20"}
 

@@ -115,17 +115,16 @@ from common.command import machine, parser
 from common.command_line import command
 from common.searches import by_choice, by_gradients, sampled
 from common.trainings import described, has_ended, was_interrupted
-from pymoo_nas.architecture import Architecture
+from pymoo_nas._machine import write_json
 from pymoo_nas.choice import order_scored
-from pymoo_nas.counts import count_flops, count_parameters
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.evaluation import evaluate
-from pymoo_nas.files import write_json
-from pymoo_nas.problem import NASProblem
+from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.search_space import REDUCTIONS, CellSpace
-from pymoo_nas.training_settings import OPTIMIZERS
-from pymoo_nas.weights import load_weights
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import REDUCTIONS, Architecture, CellSpace
+from pymoo_nas.training import load_weights
+from pymoo_nas.training._evaluation import evaluate
+from pymoo_nas.training._settings import OPTIMIZERS
 
 FULL = ("ours", "random", "resnet20", "resnet18")
 

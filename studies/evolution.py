@@ -34,8 +34,8 @@ from pathlib import Path
 
 from common.command import machine, parser
 from common.command_line import command
-from pymoo_nas.objectives import PAPER_OBJECTIVES
-from pymoo_nas.results import read_frame
+from pymoo_nas.scores import PAPER_OBJECTIVES
+from pymoo_nas.search import read_frame
 
 PICTURES = ("evolution.png", "offspring.png")
 

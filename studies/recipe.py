@@ -47,8 +47,8 @@ import numpy as np
 from common.command import machine, parser
 from common.images import first_of
 from common.trainings import described, has_ended, was_interrupted
-from pymoo_nas.architecture import Architecture
 from pymoo_nas.datasets import Dataset, load_dataset
+from pymoo_nas.spaces import Architecture
 from pymoo_nas.training import train
 
 N_IMAGES = 40_000

@@ -77,10 +77,8 @@ from common.command import machine, parser
 from common.nasbench201 import load_table
 from common.remembered import RememberedProblem
 from common.searches import SEARCHES, Outcome, sampled
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.nasbench201_genotype import connected_representatives
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.truth import join_truth
+from pymoo_nas.spaces import CellSpace, NASBench201Space, join_truth
+from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
 
 Box: TypeAlias = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 """The best of each objective, and the reference point of the hypervolume."""

@@ -54,13 +54,11 @@ import pandas as pd
 from torch import nn
 
 from common.command import machine, parser
-from pymoo_nas.architecture import Architecture
+from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
-from pymoo_nas.devices import seeded
-from pymoo_nas.objectives import PAPER_OBJECTIVES
 from pymoo_nas.plots import plot_scores_3d, save_figure
-from pymoo_nas.scoring import Scores, draw_probe, score
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.scores import PAPER_OBJECTIVES, Scores, draw_probe, score
+from pymoo_nas.spaces import Architecture, CellSpace
 
 POPULAR = (
     "resnet20",

@@ -56,11 +56,10 @@ from torch import Tensor, nn
 
 from common.command import machine, parser
 from common.timing import medians
-from pymoo_nas.counts import Counts, count_flops, count_parameters
 from pymoo_nas.kernels import measure_kernels
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.scoring import Probe, score_builds
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.networks import Counts, count_flops, count_parameters
+from pymoo_nas.scores import Probe, score_builds
+from pymoo_nas.spaces import CellSpace, NASBench201Space
 
 Shape: TypeAlias = tuple[int, int, int, int]
 """Images, channels, height and width."""

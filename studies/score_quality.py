@@ -137,12 +137,11 @@ from common.nasbench201 import HALVES, UNCONNECTED, half_of, load_table
 from common.ranks import Vector, log_rank_sum, mean_of_best, tau
 from common.rows import rows_by
 from common.variants import variants_of
+from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
-from pymoo_nas.devices import seeded
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.objectives import OBJECTIVES, PAPER_OBJECTIVES, read_objectives
 from pymoo_nas.plots import save_figure
-from pymoo_nas.scoring import draw_probe, score_builds
+from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES, draw_probe, read_objectives, score_builds
+from pymoo_nas.spaces import NASBench201Space
 
 BALANCED = ("balanced ntk", "activation", "correlation")
 AGGREGATES = {

@@ -32,9 +32,8 @@ import psutil
 from pymoo.core.callback import Callback
 
 from common.command import machine, parser
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.runs import RunFolder
-from pymoo_nas.search import Search, SearchSettings
+from pymoo_nas.runs import RunFolder, Search, SearchSettings
+from pymoo_nas.search import NASProblem
 
 
 class Watch(Callback):

@@ -123,18 +123,13 @@ from common.command import machine, options, parser
 from common.images import first_of
 from common.ranks import Vector
 from common.timing import medians
-from pymoo_nas.architecture import Architecture
-from pymoo_nas.counts import count_all, count_parameters
+from pymoo_nas.choice import build_final
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.final import build_final
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.operations import AveragePooling
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import read_frame
-from pymoo_nas.runs import HISTORY
-from pymoo_nas.search_space import REDUCTIONS, CellSpace
+from pymoo_nas.networks import AveragePooling, count_all, count_parameters
+from pymoo_nas.runs._folder import HISTORY
+from pymoo_nas.search import NASProblem, Workers, read_frame
+from pymoo_nas.spaces import REDUCTIONS, Architecture, CellSpace, Genotype
 from pymoo_nas.training import train
-from pymoo_nas.workers import Workers
 
 LEAST_PARAMS, MAX_PARAMS = 400_000, 560_000
 

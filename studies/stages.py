@@ -48,14 +48,10 @@ import pandas as pd
 from common.command import machine, parser
 from common.images import part_of
 from common.rows import kept_rows
-from pymoo_nas.architecture import Architecture
-from pymoo_nas.counts import count_all
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.gradient_flow import gradient_flow
-from pymoo_nas.operations import PAPER_OPERATIONS
-from pymoo_nas.scoring import draw_probe, score
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.networks import PAPER_OPERATIONS, count_all
+from pymoo_nas.scores import draw_probe, gradient_flow, score
+from pymoo_nas.spaces import Architecture, CellSpace, Genotype
 from pymoo_nas.training import train
 
 CELLS = (

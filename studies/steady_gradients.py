@@ -49,11 +49,11 @@ from scipy.stats import kendalltau
 from common.command import machine, parser
 from common.nasbench201 import HALVES, half_of, load_table
 from common.rows import rows_by
-from pymoo_nas.choice import rank_sum
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.objectives import PAPER_OBJECTIVES
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.steadiness import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
+from pymoo_nas.choice._orders import rank_sum
+from pymoo_nas.choice._steadiness import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
+from pymoo_nas.scores import PAPER_OBJECTIVES
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import NASBench201Space
 
 LEAST_FLOPS = 40
 PARTS = 60

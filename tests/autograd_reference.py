@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import calibrating
+from pymoo_nas.kernels._calibration import calibrating
 
 
 @dataclass(frozen=True)

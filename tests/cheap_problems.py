@@ -9,15 +9,14 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.operators import (
+from pymoo_nas.search import (
     GenotypeCrossover,
     GenotypeDuplicates,
     GenotypeMutation,
     GenotypeSampling,
     as_column,
 )
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.spaces import CellSpace, Genotype
 
 
 class Channels(Problem):

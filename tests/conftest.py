@@ -11,11 +11,9 @@ from command_line import TINY, Run
 from pymoo.optimize import minimize
 from strange_cells import strange_operations
 
-from pymoo_nas import cli
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.workers import Workers
+from pymoo_nas.cli import _app as cli
+from pymoo_nas.search import EvolutiveNAS, NASProblem, Workers
+from pymoo_nas.spaces import CellSpace
 
 
 @pytest.fixture(autouse=True, scope="session")

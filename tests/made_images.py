@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pymoo_nas.image_reading import FULL_RANGE, read_images
+from pymoo_nas.datasets import FULL_RANGE, read_images
 
 
 def random_images(n: int = 20, h: int = 6, w: int = 5, c: int = 3, seed: int = 0) -> Any:

@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.nasbench201_genotype import EDGES, OPERATION_NAMES, NASBench201Genotype
+from pymoo_nas.spaces import NASBench201Space
+from pymoo_nas.spaces.nasbench201._genotype import EDGES, OPERATION_NAMES, NASBench201Genotype
 
 TABLE = Path(__file__).parents[2] / "shared" / "datasets" / "nasbench201_5000.csv"
 needs_table = pytest.mark.skipif(not TABLE.exists(), reason=f"{TABLE} is absent")

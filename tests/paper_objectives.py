@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pymoo_nas.candidate import column_types
-from pymoo_nas.objectives import PAPER_OBJECTIVES, read_objectives, worst_values
+from pymoo_nas.scores import PAPER_OBJECTIVES, column_types, read_objectives, worst_values
 
 HISTORY_TYPES = column_types(PAPER_OBJECTIVES)
 FRONT_TYPES = column_types(PAPER_OBJECTIVES, survivors=True)

@@ -9,10 +9,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.networks import OPERATIONS
+from pymoo_nas.spaces import CellSpace, Genotype, NASBench201Space
 
 
 def images_of(n: int, channels: int, size: int | tuple[int, int], seed: int = 0) -> Tensor:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import Dataset
-from pymoo_nas.devices import seeded
 
 
 def small_dataset(

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.problem import NASProblem
+from pymoo_nas.networks import OPERATIONS
+from pymoo_nas.search import NASProblem
 
 SOUND = [
     "8,0,0,0,0",

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from pymoo_nas.genotype import MAX_CHANNELS, Genotype
-from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.networks import OPERATIONS
+from pymoo_nas.spaces import CellSpace, Genotype
+from pymoo_nas.spaces.cell._genotype import MAX_CHANNELS
 
 SEEDS = st.integers(0, 2**32 - 1)
 

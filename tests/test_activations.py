@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pymoo_nas.activations import PreActivations, depends_on
+from pymoo_nas.kernels._activations import PreActivations, depends_on
 
 
 def heard(call: Callable[[Tensor], object], x: Tensor) -> list[Tensor]:

@@ -13,14 +13,18 @@ from pymoo.optimize import minimize
 from pymoo.visualization.pcp import PCP
 from pymoo.visualization.scatter import Scatter
 
-from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import SearchError
-from pymoo_nas.operators import GenotypeCrossover, GenotypeMutation, GenotypeSampling
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import history_to_frame
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.survival import survival_order
-from pymoo_nas.tournament import DartsTournament
+from pymoo_nas.search import (
+    DartsTournament,
+    EvolutiveNAS,
+    GenotypeCrossover,
+    GenotypeMutation,
+    GenotypeSampling,
+    NASProblem,
+    history_to_frame,
+)
+from pymoo_nas.search._survival import survival_order
+from pymoo_nas.spaces import CellSpace
 
 DESIGN = Path(__file__).parents[2] / "shared" / "design.md"
 
@@ -195,7 +199,7 @@ def test_sizes_below_one_are_refused(arguments: Any) -> None:
 
 def test_max_age_renews_the_population(problem: NASProblem) -> None:
     """With a limit of two generations nobody in the last population is older."""
-    from pymoo_nas.survival import RankSumSurvival
+    from pymoo_nas.search import RankSumSurvival
 
     algorithm = EvolutiveNAS(3, 8, survival=RankSumSurvival(max_age=2))
     result = minimize(problem, algorithm, ("n_gen", 5), seed=1)

@@ -14,19 +14,14 @@ from small_training import small_network
 from test_given import Pairs
 from torch import nn
 
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.architecture import ROLES, Architecture, description_of
-from pymoo_nas.cell import Cell
-from pymoo_nas.counts import count_parameters
+from pymoo_nas.choice import build_final
 from pymoo_nas.errors import GenotypeError, NetworkError, OperationError, SearchError
-from pymoo_nas.final import build_final
-from pymoo_nas.models import build_model
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.nasbench201_networks import NASBench201Network, ProjectedCell
-from pymoo_nas.networks import CellNetwork
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.tournament import DartsTournament
+from pymoo_nas.networks import CellNetwork, count_parameters
+from pymoo_nas.search import DartsTournament, EvolutiveNAS, NASProblem
+from pymoo_nas.spaces import Architecture, Cell, CellSpace, NASBench201Space, description_of
+from pymoo_nas.spaces._architecture import ROLES
+from pymoo_nas.spaces._models import build_model
+from pymoo_nas.spaces.nasbench201._networks import NASBench201Network, ProjectedCell
 
 NB201 = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 CELL_SETTINGS = {

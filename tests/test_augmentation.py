@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pymoo_nas.augmentation import augment_images, crop_margin, shift_and_flip
+from pymoo_nas.training._augmentation import augment_images, crop_margin, shift_and_flip
 
 
 def images_of(n: int, channels: int, height: int, width: int) -> Tensor:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import calibrate, preserved, recalibrate
 from pymoo_nas.errors import NetworkError, ScoreError
+from pymoo_nas.kernels import calibrate, preserved, recalibrate
 
 
 def images_of(*shape: int) -> Tensor:

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
-from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.errors import GenotypeError, OperationError
-from pymoo_nas.genotype import Genotype, edges
-from pymoo_nas.operations import OPERATIONS, PAPER_OPERATIONS
+from pymoo_nas.networks import OPERATIONS, PAPER_OPERATIONS
+from pymoo_nas.plots import plot_cell
+from pymoo_nas.spaces import Genotype, edges
 
 NAMES = list(OPERATIONS)
 

@@ -11,9 +11,8 @@ import pytest
 import torch
 from made_images import alternating, random_images
 
-from pymoo_nas.datasets import load_dataset
+from pymoo_nas.datasets import channels_last, load_dataset
 from pymoo_nas.errors import DatasetError
-from pymoo_nas.image_arrays import channels_last
 
 
 def shaped(*shape: int) -> Any:

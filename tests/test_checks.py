@@ -16,17 +16,13 @@ from scored_networks import around, built, images_of
 from test_refused_networks import assert_same_state, state
 from torch import Tensor, nn
 
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.checks import check_network
-from pymoo_nas.counts import count_flops
+from pymoo_nas.choice._steadiness import steadiness
 from pymoo_nas.errors import NetworkError, ScoreError
-from pymoo_nas.kernels import measure_kernels
-from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.scoring import score
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.steadiness import steadiness
-from pymoo_nas.workers import Workers
+from pymoo_nas.kernels import check_network, measure_kernels
+from pymoo_nas.networks import OPERATIONS, count_flops
+from pymoo_nas.scores import score
+from pymoo_nas.search import EvolutiveNAS, NASProblem, Workers
+from pymoo_nas.spaces import CellSpace
 
 IMAGES = images_of(6, 3, 8)
 

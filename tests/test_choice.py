@@ -17,7 +17,7 @@ from pymoo_nas import EvolutiveNAS, NASProblem
 from pymoo_nas.choice import order_front, order_scored, steady_first, try_out
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, SearchError
-from pymoo_nas.results import front_to_frame, history_to_frame
+from pymoo_nas.search import front_to_frame, history_to_frame
 
 
 def front_of(*scores: tuple[float, float, float]) -> pd.DataFrame:

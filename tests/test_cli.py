@@ -11,12 +11,11 @@ from command_line import ONE, TINY, Run
 from paper_objectives import HISTORY_TYPES
 from PIL import Image
 
-from pymoo_nas.counts import count_flops, count_parameters
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.results import read_frame
-from pymoo_nas.runs import RunFolder, versions
-from pymoo_nas.spaces import space_from_settings
+from pymoo_nas.networks import OPERATIONS, count_flops, count_parameters
+from pymoo_nas.runs import RunFolder
+from pymoo_nas.runs._folder import versions
+from pymoo_nas.search import read_frame
+from pymoo_nas.spaces import NASBench201Space, space_from_settings
 
 
 def test_run_folder(finished: Path) -> None:

@@ -14,12 +14,11 @@ import psutil
 import pytest
 from command_line import TINY, Run
 
-from pymoo_nas import runs
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.progress import SearchProgress
-from pymoo_nas.results import read_frame
+from pymoo_nas.cli._progress import SearchProgress
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.trainer import Trainer
+from pymoo_nas.runs import _folder as runs
+from pymoo_nas.search import NASProblem, read_frame
+from pymoo_nas.training import Trainer
 
 
 def test_resume_refuses_other_settings(run: Run, finished: Path) -> None:

@@ -11,11 +11,11 @@ from command_line import Run
 from made_images import random_images
 from PIL import Image
 
-from pymoo_nas import cli_predict
-from pymoo_nas.architecture import Architecture
+from pymoo_nas.cli import _predict as cli_predict
 from pymoo_nas.datasets import load_dataset
-from pymoo_nas.evaluation import evaluate
+from pymoo_nas.spaces import Architecture
 from pymoo_nas.training import train
+from pymoo_nas.training._evaluation import evaluate
 
 
 def write_classes(root: Path, n: int, mode: str) -> None:

@@ -11,12 +11,11 @@ import pytest
 import torch
 from command_line import ONE, TINY, Run
 
-from pymoo_nas import runs
-from pymoo_nas.counts import count_flops, count_parameters
-from pymoo_nas.final import build_final
-from pymoo_nas.run_trained import load_trained
-from pymoo_nas.runs import Choice, RunFolder
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.choice import build_final
+from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.runs import Choice, RunFolder, load_trained
+from pymoo_nas.runs import _folder as runs
+from pymoo_nas.spaces import CellSpace
 
 
 def test_train_and_its_files(run: Run, finished: Path) -> None:

@@ -9,13 +9,16 @@ import torchvision
 from scored_networks import images_of
 from torch import nn
 
-from pymoo_nas.cell import Cell
-from pymoo_nas.counts import count_acts, count_flops, count_parameters
 from pymoo_nas.errors import NetworkError
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.networks import CellNetwork
-from pymoo_nas.operations import operation_table
-from pymoo_nas.resnet import CifarResNet
+from pymoo_nas.networks import (
+    CellNetwork,
+    CifarResNet,
+    count_flops,
+    count_parameters,
+    operation_table,
+)
+from pymoo_nas.networks._size import count_acts
+from pymoo_nas.spaces import Cell, Genotype
 
 PAPER = operation_table()
 

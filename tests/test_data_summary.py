@@ -12,10 +12,10 @@ import typer
 from command_line import TINY, Run
 from made_images import alternating, make_folder, random_images, write
 
-from pymoo_nas.cli_options import parse_image_size
-from pymoo_nas.data_summary import describe_data
+from pymoo_nas.cli._options import parse_image_size
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.runs import RunFolder
+from pymoo_nas.training import describe_data
 
 
 def test_parts_of_folders(tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ import pytest
 from command_line import Run
 from made_images import random_images, write
 
-from pymoo_nas.datasets import load_dataset
+from pymoo_nas.datasets import FULL_RANGE, load_dataset, read_images
 from pymoo_nas.errors import DatasetError
-from pymoo_nas.image_reading import FULL_RANGE, read_images
 
 SIZE = (8, 9)
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from pymoo_nas.devices import exact_convolutions, resolve_device, seeded
+from pymoo_nas._machine import exact_convolutions, resolve_device, seeded
 from pymoo_nas.errors import DeviceError
-from pymoo_nas.problem import NASProblem
+from pymoo_nas.search import NASProblem
 
 
 def fake_cuda(monkeypatch: pytest.MonkeyPatch, count: int) -> None:

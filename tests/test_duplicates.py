@@ -20,12 +20,15 @@ from pymoo.optimize import minimize
 from pymoo.util.archive import MultiObjectiveArchive
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.duplicates import GenotypeDuplicates, Memory
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.operators import GenotypeMutation, GenotypeSampling
-from pymoo_nas.results import history_to_frame
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.search import (
+    EvolutiveNAS,
+    GenotypeDuplicates,
+    GenotypeMutation,
+    GenotypeSampling,
+    history_to_frame,
+)
+from pymoo_nas.search._duplicates import Memory
+from pymoo_nas.spaces import CellSpace, Genotype
 
 
 def searched(algorithm: Any, seed: int = 1, **settings: Any) -> list[str]:

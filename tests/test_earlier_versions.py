@@ -10,9 +10,8 @@ import pytest
 from command_line import Run
 
 from pymoo_nas.datasets import load_dataset
-from pymoo_nas.results import read_frame
-from pymoo_nas.run_trained import load_trained
-from pymoo_nas.runs import RunFolder
+from pymoo_nas.runs import RunFolder, load_trained
+from pymoo_nas.search import read_frame
 
 KEPT = Path(__file__).parent / "data" / "before_rooms"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small_training import small_dataset, small_network
 
 from pymoo_nas.errors import DatasetError
-from pymoo_nas.evaluation import class_results, evaluate
+from pymoo_nas.training._evaluation import class_results, evaluate
 
 
 def test_evaluation_equals_one_image_at_a_time() -> None:

@@ -21,12 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strange_cells import SOUND, scored
 
-from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS
 from pymoo_nas.errors import PymooNasError
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.runs import PICTURES, RunFolder
-from pymoo_nas.search import resume
-from pymoo_nas.workers import Workers
+from pymoo_nas.runs import RunFolder, resume
+from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS
+from pymoo_nas.runs._folder import PICTURES
+from pymoo_nas.search import NASProblem, Workers
 
 COMMAND = [sys.executable, "-m", "pymoo_nas", "search"]
 SEARCH = ["--generations", "12", "--offspring", "8", "--population", "2", "--images", "16",

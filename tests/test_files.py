@@ -9,10 +9,10 @@ import torch
 from small_training import same_state, small_dataset, small_network
 from torch import nn
 
+from pymoo_nas._machine import atomic_write
 from pymoo_nas.errors import RunError
-from pymoo_nas.files import atomic_write
-from pymoo_nas.training import train
-from pymoo_nas.weights import WEIGHTS_FILE, copy_state, load_weights, save_weights
+from pymoo_nas.training import load_weights, train
+from pymoo_nas.training._weights import WEIGHTS_FILE, copy_state, save_weights
 
 # --- Weights ----------------------------------------------------------------------------------
 

@@ -4,13 +4,12 @@ import pytest
 import torch
 from pymoo.optimize import minimize
 
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.counts import count_acts, count_flops, count_parameters
+from pymoo_nas.choice import build_final, choose_cells
 from pymoo_nas.errors import GenotypeError, SearchError
-from pymoo_nas.final import build_final, choose_cells
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.networks._size import count_acts
+from pymoo_nas.search import EvolutiveNAS, NASProblem, front_to_frame
+from pymoo_nas.spaces import CellSpace
 from pymoo_nas.training import train
 
 

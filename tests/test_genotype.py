@@ -10,20 +10,11 @@ from hypothesis import strategies as st
 from strategies import genotypes
 from torch import nn
 
-from pymoo_nas.counts import count_parameters
 from pymoo_nas.errors import GenotypeError, PymooNasError
-from pymoo_nas.genotype import (
-    MAX_CHANNELS,
-    MAX_NODES,
-    Genotype,
-    block_index,
-    edges,
-    n_nodes_of,
-    repair,
-)
-from pymoo_nas.networks import CellNetwork
-from pymoo_nas.operations import ResidualBlock, average_pooling, operation_table
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.networks import CellNetwork, count_parameters, operation_table
+from pymoo_nas.networks._operations import ResidualBlock, average_pooling
+from pymoo_nas.spaces import CellSpace, Genotype, edges, repair
+from pymoo_nas.spaces.cell._genotype import MAX_CHANNELS, MAX_NODES, block_index, n_nodes_of
 
 # Text
 

@@ -15,17 +15,20 @@ from pymoo.core.population import Population
 from pymoo.optimize import minimize
 from torch import nn
 
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.counts import count_parameters
+from pymoo_nas.choice import build_final
+from pymoo_nas.choice._steadiness import steadiness
 from pymoo_nas.errors import GenotypeError, PymooNasError, SearchError
-from pymoo_nas.final import build_final
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.given import as_column, read_genotype, read_genotypes
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame, history_to_frame
-from pymoo_nas.search_space import CellSpace, SearchSpace
-from pymoo_nas.steadiness import steadiness
+from pymoo_nas.networks import count_parameters
+from pymoo_nas.search import (
+    EvolutiveNAS,
+    NASProblem,
+    as_column,
+    front_to_frame,
+    history_to_frame,
+    read_genotype,
+    read_genotypes,
+)
+from pymoo_nas.spaces import CellSpace, Genotype, NASBench201Space, SearchSpace
 
 SPACE = CellSpace()
 TEXT = "8000|0800|0080"

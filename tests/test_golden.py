@@ -10,10 +10,8 @@ import pytest
 import torch
 from command_line import TINY, Run
 
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import read_frame
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.search import NASProblem, read_frame
+from pymoo_nas.spaces import CellSpace, NASBench201Space
 
 PLATFORM = ("2.14.1", "AVX512", "AuthenticAMD", "25", "17")
 """Torch, its kernels, and the processor's vendor, family and model that the bits below are of."""

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from pymoo_nas import choice
-from pymoo_nas.choice import steady_first
+from pymoo_nas.choice import Steadiness, steady_first
+from pymoo_nas.choice import _orders as choice
+from pymoo_nas.choice._steadiness import MOST_GROWTH, steadiness
 from pymoo_nas.errors import SearchError
-from pymoo_nas.gradient_flow import gradient_flow
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.steadiness import MOST_GROWTH, Steadiness, steadiness
+from pymoo_nas.scores import gradient_flow
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import NASBench201Space
 
 PLAIN = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|"
 """A cell of three layers without a way around them."""

@@ -11,12 +11,16 @@ from cheap_problems import Channels, nsga2, operators
 from pymoo.algorithms.moo.dnsga2 import DNSGA2
 from pymoo.optimize import minimize
 
-from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import SearchError
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame, history_to_frame, write_frame
-from pymoo_nas.tournament import DartsTournament
+from pymoo_nas.search import (
+    DartsTournament,
+    EvolutiveNAS,
+    NASProblem,
+    front_to_frame,
+    history_to_frame,
+    write_frame,
+)
 
 MAKERS = {"EvolutiveNAS": lambda: EvolutiveNAS(4, 10), "NSGA2": lambda: nsga2(10)}
 

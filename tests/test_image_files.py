@@ -16,9 +16,8 @@ import pytest
 from made_images import alternating, make_folder, random_images, read_one, write
 from PIL import Image
 
-from pymoo_nas.datasets import load_dataset
+from pymoo_nas.datasets import UNREADABLE, load_dataset
 from pymoo_nas.errors import DatasetError
-from pymoo_nas.image_reading import UNREADABLE
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -121,7 +120,7 @@ def test_npz_that_unpacks_to_more_than_there_is(tmp_path: Path) -> None:
         assert archive.infolist()[0].file_size == 0xFFFFFFF0
     path.write_bytes(forged)
     with (
-        mock.patch("pymoo_nas.image_files.free_memory", return_value=2.0**31),
+        mock.patch("pymoo_nas.datasets._image_files.free_memory", return_value=2.0**31),
         pytest.raises(DatasetError, match=r"arrays take 4\.0 GiB, 2\.0 GiB are free"),
     ):
         load_dataset(path)

@@ -9,10 +9,8 @@ import pytest
 from made_images import make_folder, random_images, read_one, write
 from PIL import Image, TiffImagePlugin, TiffTags
 
-from pymoo_nas.datasets import load_dataset
+from pymoo_nas.datasets import find_images, load_dataset, read_images
 from pymoo_nas.errors import DatasetError
-from pymoo_nas.image_folders import find_images
-from pymoo_nas.image_reading import read_images
 
 
 def test_channels_as_asked(tmp_path: Path) -> None:

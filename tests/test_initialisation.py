@@ -11,7 +11,7 @@ from scored_networks import images_of
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from pymoo_nas.initialisation import reinitialize
+from pymoo_nas.scores._initialisation import reinitialize
 
 IMAGES = images_of(2, 3, 6)
 

@@ -22,11 +22,16 @@ from scored_networks import (
 )
 from torch import Tensor, nn
 
-from pymoo_nas import kernels as kernels_module
 from pymoo_nas.kernels import Kernels, measure_kernels
-from pymoo_nas.layer_plan import Steps
-from pymoo_nas.recording import Recording
-from pymoo_nas.scores import activation_score, correlation_score, ntk_score, squared_distances
+from pymoo_nas.kernels import _measure as kernels_module
+from pymoo_nas.kernels._layer_plan import Steps
+from pymoo_nas.kernels._recording import Recording
+from pymoo_nas.scores._from_kernels import (
+    activation_score,
+    correlation_score,
+    ntk_score,
+    squared_distances,
+)
 
 NETWORKS = {**OPERATION_NETWORKS, **NASBENCH201_NETWORKS, **LAYER_NETWORKS}
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}

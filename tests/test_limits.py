@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymoo_nas.errors import SearchError
-from pymoo_nas.limits import Limits
+from pymoo_nas.search import Limits
 
 NUMBERS = st.fixed_dictionaries(
     {name: st.integers(0, 10**9) for name in ("params", "flops", "acts")}

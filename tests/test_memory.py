@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pymoo_nas.memory import release_freed_memory
+from pymoo_nas._machine import release_freed_memory
 
 
 def resident() -> int:

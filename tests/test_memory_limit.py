@@ -13,8 +13,8 @@ SCORED = """
 import json, sys
 import torch
 from pymoo_nas.errors import MemoryLimitError
-from pymoo_nas.architecture import Architecture
-from pymoo_nas.scoring import score
+from pymoo_nas.spaces import Architecture
+from pymoo_nas.scores import score
 from typing import NamedTuple
 
 class Images(NamedTuple):

@@ -12,16 +12,13 @@ from nasbench201_cells import TABLE, needs_table
 from torch import nn
 
 from common.nasbench201 import load_table
-from pymoo_nas.architecture import Architecture
-from pymoo_nas.counts import count_flops, count_parameters
+from pymoo_nas.choice import build_final
 from pymoo_nas.errors import GenotypeError, NetworkError, PymooNasError
-from pymoo_nas.final import build_final
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.nasbench201_networks import NASBench201Network
-from pymoo_nas.networks import CellNetwork
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.resnet import BasicBlock
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.networks import CellNetwork, count_flops, count_parameters
+from pymoo_nas.networks._cifar_resnet import BasicBlock
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import Architecture, CellSpace, NASBench201Space
+from pymoo_nas.spaces.nasbench201._networks import NASBench201Network
 
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.muon import Muon, orthogonal
+from pymoo_nas.training._muon import Muon, orthogonal
 
 SHAPES = [(8, 27), (27, 8), (16, 16), (1, 9), (9, 1)]
 

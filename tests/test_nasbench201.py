@@ -24,11 +24,10 @@ from nasbench201_cells import (
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.nasbench201 import load_table
-from pymoo_nas.counts import count_parameters
 from pymoo_nas.errors import OperationError, SearchError
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.nasbench201_genotype import OPERATION_NAMES, NASBench201Genotype
-from pymoo_nas.search_space import SearchSpace
+from pymoo_nas.networks import count_parameters
+from pymoo_nas.spaces import NASBench201Space, SearchSpace
+from pymoo_nas.spaces.nasbench201._genotype import OPERATION_NAMES, NASBench201Genotype
 
 connected_genotypes = genotypes.filter(lambda genotype: genotype.is_connected)
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)

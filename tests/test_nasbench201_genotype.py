@@ -26,9 +26,9 @@ from nasbench201_cells import (
 )
 
 from common.nasbench201 import load_table
-from pymoo_nas.counts import count_parameters
 from pymoo_nas.errors import GenotypeError
-from pymoo_nas.nasbench201_genotype import EDGES, OPERATION_NAMES, NASBench201Genotype
+from pymoo_nas.networks import count_parameters
+from pymoo_nas.spaces.nasbench201._genotype import EDGES, OPERATION_NAMES, NASBench201Genotype
 
 
 @cache

@@ -21,11 +21,11 @@ from nasbench201_cells import (
 )
 from torch import nn
 
-from pymoo_nas.counts import count_parameters
 from pymoo_nas.errors import NetworkError
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.nasbench201_genotype import NASBench201Genotype
-from pymoo_nas.nasbench201_networks import ReductionBlock
+from pymoo_nas.networks import count_parameters
+from pymoo_nas.spaces import NASBench201Space
+from pymoo_nas.spaces.nasbench201._genotype import NASBench201Genotype
+from pymoo_nas.spaces.nasbench201._networks import ReductionBlock
 
 UNCONNECTED = "|skip_connect~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|"
 

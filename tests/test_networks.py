@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 from strategies import genotypes
 from torch import Tensor, nn
 
-from pymoo_nas.cell import Cell
 from pymoo_nas.errors import NetworkError
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.maps import check_size, concatenate, halve, halve_features, out_channels
-from pymoo_nas.networks import CellNetwork
-from pymoo_nas.operations import operation_table
-from pymoo_nas.tournament_network import TournamentNetwork
+from pymoo_nas.networks import (
+    CellNetwork,
+    TournamentNetwork,
+    check_size,
+    concatenate,
+    halve,
+    halve_features,
+    operation_table,
+)
+from pymoo_nas.networks._maps import out_channels
+from pymoo_nas.spaces import Cell, Genotype
 
 PAPER = operation_table()
 

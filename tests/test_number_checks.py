@@ -9,17 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.choice import build_final
 from pymoo_nas.errors import SearchError, WorkerError
-from pymoo_nas.final import build_final
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.operators import GenotypeCrossover, GenotypeMutation, MutationShares
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.search import SearchSettings
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.survival import RankSumSurvival
-from pymoo_nas.tournament import DartsTournament
-from pymoo_nas.workers import Workers
+from pymoo_nas.runs import SearchSettings
+from pymoo_nas.search import (
+    DartsTournament,
+    EvolutiveNAS,
+    GenotypeCrossover,
+    GenotypeMutation,
+    NASProblem,
+    RankSumSurvival,
+    Workers,
+)
+from pymoo_nas.search._operators import MutationShares
+from pymoo_nas.spaces import CellSpace, NASBench201Space
 
 NAN = float("nan")
 INFINITY = float("inf")

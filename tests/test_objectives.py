@@ -17,28 +17,37 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize
 from torch import nn
 
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.candidate import ADDED, COLUMNS, column_types
-from pymoo_nas.checkpoint import read_checkpoint, restore, state_of, write_checkpoint
 from pymoo_nas.choice import order_front, order_scored
 from pymoo_nas.errors import SearchError
-from pymoo_nas.objectives import (
+from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring
+from pymoo_nas.runs import RunFolder
+from pymoo_nas.runs._checkpoint import read_checkpoint, restore, state_of, write_checkpoint
+from pymoo_nas.scores import (
+    ADDED,
+    COLUMNS,
     OBJECTIVES,
     PAPER_OBJECTIVES,
-    Measured,
     Objective,
+    column_types,
     is_sound,
     objectives_in,
     read_objectives,
+    score,
     title_of_objective,
 )
-from pymoo_nas.operators import GenotypeCrossover, GenotypeMutation, GenotypeSampling
-from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame, history_to_frame, read_frame, write_frame
-from pymoo_nas.runs import RunFolder
-from pymoo_nas.scores import Judgement
-from pymoo_nas.scoring import score
+from pymoo_nas.scores._from_kernels import Judgement
+from pymoo_nas.scores._objectives import Measured
+from pymoo_nas.search import (
+    EvolutiveNAS,
+    GenotypeCrossover,
+    GenotypeMutation,
+    GenotypeSampling,
+    NASProblem,
+    front_to_frame,
+    history_to_frame,
+    read_frame,
+    write_frame,
+)
 
 GENOTYPE = "8,0,0,0|0,0,0,8|0,8,0,0"
 

@@ -12,10 +12,10 @@ import torchvision
 from scored_networks import images_of
 from torch import Tensor, nn
 
-from pymoo_nas.counts import count_acts, count_flops
-from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.networks import OPERATIONS, count_flops
+from pymoo_nas.networks._size import count_acts
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import CellSpace
 
 
 class Calls(nn.Module):

@@ -12,25 +12,25 @@ from hypothesis import strategies as st
 from pymoo.optimize import minimize
 from torch import Tensor, nn
 
-from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import OperationError, PymooNasError
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.operations import (
+from pymoo_nas.networks import (
     OPERATIONS,
     PAPER_OPERATIONS,
-    SEPARATORS,
     AveragePooling,
+    build_operation,
+    operation_table,
+)
+from pymoo_nas.networks._operations import (
+    SEPARATORS,
     Gate,
     ResidualBlock,
     SkipConnection,
     average_pooling,
-    build_operation,
     max_pooling,
-    operation_table,
     separable7x7,
 )
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.search import EvolutiveNAS, NASProblem
+from pymoo_nas.spaces import CellSpace, Genotype
 
 EVERY = pytest.mark.parametrize("name", OPERATIONS)
 

@@ -9,16 +9,16 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.population import Population
 from pymoo.optimize import minimize
 
-from pymoo_nas.operators import (
+from pymoo_nas.search import (
     GenotypeCrossover,
     GenotypeDuplicates,
     GenotypeMutation,
     GenotypeSampling,
-    MutationShares,
+    RankSumSurvival,
     as_column,
 )
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.survival import RankSumSurvival
+from pymoo_nas.search._operators import MutationShares
+from pymoo_nas.spaces import CellSpace
 
 
 def test_samples_are_different() -> None:

@@ -19,29 +19,29 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize
 from torch import nn
 
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.architecture import Architecture, description_of
+from pymoo_nas.choice import build_final
 from pymoo_nas.errors import GenotypeError, OperationError, RunError, SearchError
-from pymoo_nas.final import build_final
-from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.operators import GenotypeCrossover, GenotypeMutation, GenotypeSampling
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame
-from pymoo_nas.run_trained import load_trained
-from pymoo_nas.runs import RunFolder
-from pymoo_nas.search import Search, SearchSettings, resume
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.networks import OPERATIONS
+from pymoo_nas.runs import RunFolder, Search, SearchSettings, load_trained, resume
+from pymoo_nas.search import (
+    DartsTournament,
+    EvolutiveNAS,
+    GenotypeCrossover,
+    GenotypeMutation,
+    GenotypeSampling,
+    NASProblem,
+    front_to_frame,
+)
 from pymoo_nas.spaces import (
+    Architecture,
+    CellSpace,
     cell_operations,
-    import_name,
-    imported,
+    description_of,
     scores_what_is_trained,
-    space_class,
-    space_description,
     space_from_settings,
     space_settings,
 )
-from pymoo_nas.tournament import DartsTournament
+from pymoo_nas.spaces._by_name import import_name, imported, space_class, space_description
 from pymoo_nas.training import train
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")

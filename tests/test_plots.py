@@ -15,12 +15,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pymoo_nas.plots import (
-    plot_evolution,
-    plot_front,
-    plot_offspring,
-    plot_scores_3d,
-)
+from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, plot_scores_3d
 
 
 def usable_rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:

@@ -13,16 +13,10 @@ import pytest
 from figures import draw, make_groups, make_history, texts
 from matplotlib.figure import Figure
 
-from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.errors import SearchError
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.operations import PAPER_OPERATIONS
-from pymoo_nas.plots import (
-    plot_evolution,
-    plot_front,
-    plot_offspring,
-    plot_scores_3d,
-)
+from pymoo_nas.networks import PAPER_OPERATIONS
+from pymoo_nas.plots import plot_cell, plot_evolution, plot_front, plot_offspring, plot_scores_3d
+from pymoo_nas.spaces import Genotype
 
 HISTORY_PLOTS = [plot_evolution, plot_offspring, plot_front]
 

@@ -9,7 +9,7 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize
 from torch import nn
 
-from pymoo_nas.counts import count_acts, count_flops, count_parameters
+from pymoo_nas.choice import build_final
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import (
     DatasetError,
@@ -19,11 +19,11 @@ from pymoo_nas.errors import (
     PymooNasError,
     SearchError,
 )
-from pymoo_nas.final import build_final
-from pymoo_nas.operators import as_column
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.scoring import score
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.networks._size import count_acts
+from pymoo_nas.scores import score
+from pymoo_nas.search import NASProblem, as_column
+from pymoo_nas.spaces import CellSpace
 
 GENOTYPE = "8,0,0,0|0,8,0,0|0,12,0,4"
 

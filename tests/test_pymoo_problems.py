@@ -12,13 +12,16 @@ from pymoo.algorithms.soo.nonconvex.ga import GA
 from pymoo.optimize import minimize
 from pymoo.util.ref_dirs import get_reference_directions
 
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.ending import nothing_found
+from pymoo_nas.choice import build_final
 from pymoo_nas.errors import SearchError
-from pymoo_nas.final import build_final
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame, history_to_frame
-from pymoo_nas.tournament import DartsTournament
+from pymoo_nas.search import (
+    DartsTournament,
+    EvolutiveNAS,
+    NASProblem,
+    front_to_frame,
+    history_to_frame,
+    nothing_found,
+)
 
 
 def nsga3(n_obj: int) -> NSGA3:

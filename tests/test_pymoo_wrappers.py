@@ -24,13 +24,16 @@ from pymoo.problems.static import StaticProblem
 from pymoo.problems.util import decompose
 from pymoo.problems.zero_to_one import ZeroToOne
 
-from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas.choice import build_final
 from pymoo_nas.errors import SearchError
-from pymoo_nas.final import build_final
 from pymoo_nas.plots import plot_front
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame, history_to_frame
-from pymoo_nas.tournament import DartsTournament
+from pymoo_nas.search import (
+    DartsTournament,
+    EvolutiveNAS,
+    NASProblem,
+    front_to_frame,
+    history_to_frame,
+)
 
 EQUAL = np.ones(3) / 3
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from pymoo_nas.errors import NetworkError, ScoreError
 from pymoo_nas.kernels import measure_kernels
-from pymoo_nas.layer_plan import Steps
+from pymoo_nas.kernels._layer_plan import Steps
 
 
 def state(network: nn.Module) -> dict[str, object]:

@@ -12,22 +12,20 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize
 from torch import nn
 
-from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import RunError, SearchError
-from pymoo_nas.operators import (
+from pymoo_nas.search import (
+    EvolutiveNAS,
     GenotypeCrossover,
     GenotypeDuplicates,
     GenotypeMutation,
     GenotypeSampling,
-)
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import (
+    NASProblem,
     front_to_frame,
     history_to_frame,
     read_frame,
     write_frame,
 )
-from pymoo_nas.search_space import CellSpace
+from pymoo_nas.spaces import CellSpace
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 ROWS = st.fixed_dictionaries(

@@ -11,17 +11,19 @@ import pytest
 from filelock import FileLock
 from pymoo.optimize import minimize
 
-from pymoo_nas import runs
-from pymoo_nas.algorithm import EvolutiveNAS
-from pymoo_nas.checkpoint import CHECKPOINT
 from pymoo_nas.errors import DeviceError, GenotypeError, OperationError, RunError, SearchError
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame, history_to_frame
-from pymoo_nas.runs import Choice, RunFolder, versions
-from pymoo_nas.search_space import CellSpace, SearchSpace
-from pymoo_nas.spaces import space_from_settings
-from pymoo_nas.tournament import DartsTournament
+from pymoo_nas.runs import Choice, RunFolder
+from pymoo_nas.runs import _folder as runs
+from pymoo_nas.runs._checkpoint import CHECKPOINT
+from pymoo_nas.runs._folder import versions
+from pymoo_nas.search import (
+    DartsTournament,
+    EvolutiveNAS,
+    NASProblem,
+    front_to_frame,
+    history_to_frame,
+)
+from pymoo_nas.spaces import CellSpace, NASBench201Space, SearchSpace, space_from_settings
 
 TABLES = ("config.json", "front.csv", "history.csv", "tournaments.json")
 

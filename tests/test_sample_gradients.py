@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scored_networks import built
 from torch import Tensor, nn
 
-from pymoo_nas import sample_gradients
 from pymoo_nas.errors import ScoreError
-from pymoo_nas.sample_gradients import (
+from pymoo_nas.kernels import _sample_gradients as sample_gradients
+from pymoo_nas.kernels._sample_gradients import (
     RULES,
     by_vjp,
     has_cheaper_gram,

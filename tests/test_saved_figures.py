@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from pymoo_nas.cell_drawing import plot_cell
 from pymoo_nas.errors import RunError
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.operations import PAPER_OPERATIONS
-from pymoo_nas.plots import save_figure
+from pymoo_nas.networks import PAPER_OPERATIONS
+from pymoo_nas.plots import plot_cell, save_figure
+from pymoo_nas.spaces import Genotype
 
 
 def test_save_png(tmp_path: Path) -> None:

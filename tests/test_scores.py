@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paper_objectives import worst_scores
 
-from pymoo_nas.objectives import PAPER_OBJECTIVES
-from pymoo_nas.scores import (
+from pymoo_nas.scores import PAPER_OBJECTIVES
+from pymoo_nas.scores._from_kernels import (
     EPS,
     RIDGE,
     Matrix,

@@ -24,18 +24,17 @@ from scored_networks import (
 )
 from torch import Tensor, nn
 
-from pymoo_nas.counts import Counts
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import MemoryLimitError, NetworkError, ScoreError
-from pymoo_nas.initialisation import reinitialize
-from pymoo_nas.objectives import PAPER_OBJECTIVES
-from pymoo_nas.scores import (
+from pymoo_nas.networks import Counts
+from pymoo_nas.scores import PAPER_OBJECTIVES, Probe, Scores, draw_probe, score, score_builds
+from pymoo_nas.scores._from_kernels import (
     activation_score,
     correlation_score,
     ntk_score,
     squared_distances,
 )
-from pymoo_nas.scoring import Probe, Scores, draw_probe, score, score_builds
+from pymoo_nas.scores._initialisation import reinitialize
 
 IMAGES = images_of(6, 3, 8)
 

@@ -15,10 +15,10 @@ import torch
 from pymoo.core.callback import Callback
 
 from pymoo_nas import CellSpace, NASProblem, RunError, Search, SearchSettings, resume
-from pymoo_nas import checkpoint as checkpoints
-from pymoo_nas.checkpoint import CHECKPOINT, PREVIOUS, last_good, read_checkpoint
-from pymoo_nas.results import history_to_frame
 from pymoo_nas.runs import RunFolder
+from pymoo_nas.runs import _checkpoint as checkpoints
+from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, last_good, read_checkpoint
+from pymoo_nas.search import history_to_frame
 
 PROBLEM = {"dataset": "digits", "n_images": 16, "max_params": 60_000}
 SETTINGS = SearchSettings(

@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, genotypes_of, spaces
 
-from pymoo_nas.counts import count_flops
 from pymoo_nas.errors import GenotypeError, OperationError, SearchError
-from pymoo_nas.genotype import Genotype, edges
-from pymoo_nas.search_space import REDUCTIONS, CellSpace
+from pymoo_nas.networks import count_flops
+from pymoo_nas.spaces import REDUCTIONS, CellSpace, Genotype, edges
 
 
 def check_valid(space: CellSpace, genotype: Genotype) -> None:

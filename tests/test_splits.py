@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_images import alternating, random_images
 
-from pymoo_nas.datasets import Dataset, load_dataset, split_validation
-from pymoo_nas.draws import balanced_indices
+from pymoo_nas.datasets import Dataset, balanced_indices, load_dataset, split_validation
 from pymoo_nas.errors import DatasetError
-from pymoo_nas.fitted_images import fitted_and_held_out
-from pymoo_nas.scoring import Probe, draw_probe
+from pymoo_nas.scores import Probe, draw_probe
+from pymoo_nas.training._fitted_images import fitted_and_held_out
 
 
 @given(

@@ -16,20 +16,22 @@ from pymoo.operators.crossover.ux import UX
 from pymoo.operators.mutation.nom import NoMutation
 from pymoo.optimize import minimize
 
-from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import PymooNasError, SearchError
-from pymoo_nas.given import as_column
-from pymoo_nas.operators import (
+from pymoo_nas.search import (
+    CallbackChain,
+    DartsTournament,
+    EvolutiveNAS,
     GenotypeCrossover,
     GenotypeDuplicates,
     GenotypeMutation,
     GenotypeSampling,
+    NASProblem,
+    RankSumSurvival,
+    as_column,
+    front_to_frame,
+    history_to_frame,
 )
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame, history_to_frame
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.survival import RankSumSurvival
-from pymoo_nas.tournament import CallbackChain, DartsTournament
+from pymoo_nas.spaces import CellSpace
 
 SPACE = CellSpace()
 TEXT = "8000|0800|0080"

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pymoo_nas.counts import count_parameters
 from pymoo_nas.datasets import load_dataset
-from pymoo_nas.stem import PatchStem
+from pymoo_nas.networks import PatchStem, count_parameters
 
 
 def noise(*shape: int) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pymoo_nas.nasbench201_genotype import connected_representatives
+from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
 
 STUDIES = Path(__file__).parents[1] / "studies"
 

@@ -10,10 +10,10 @@ from pymoo.core.problem import Problem
 from pymoo.optimize import minimize
 from strategies import score_matrices
 
-from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import SearchError
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.survival import RankSumSurvival, order_population, rank_sum, survival_order
+from pymoo_nas.search import EvolutiveNAS, RankSumSurvival
+from pymoo_nas.search._survival import order_population, rank_sum, survival_order
+from pymoo_nas.spaces import CellSpace
 
 
 def population(scores: Any, violations: Any = None, births: Any = None) -> Population:

@@ -10,21 +10,24 @@ from pymoo.core.population import Population
 from pymoo.optimize import minimize
 from torch import nn
 
-from pymoo_nas import tournament as module
-from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import SearchError
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.operators import (
+from pymoo_nas.search import (
+    CallbackChain,
+    DartsTournament,
+    EvolutiveNAS,
     GenotypeCrossover,
     GenotypeDuplicates,
     GenotypeMutation,
     GenotypeSampling,
+    NASProblem,
+    RankSumSurvival,
+    front_to_frame,
+    history_to_frame,
 )
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import front_to_frame, history_to_frame
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.survival import RankSumSurvival, order_population
-from pymoo_nas.tournament import CallbackChain, DartsTournament, deal, standings
+from pymoo_nas.search import _tournament as module
+from pymoo_nas.search._survival import order_population
+from pymoo_nas.search._tournament import deal, standings
+from pymoo_nas.spaces import CellSpace, NASBench201Space
 
 
 def short(**changes: Any) -> DartsTournament:

@@ -14,8 +14,8 @@ from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
 from pymoo_nas.errors import NetworkError
-from pymoo_nas.training import train
-from pymoo_nas.weights import copy_state, load_weights
+from pymoo_nas.training import load_weights, train
+from pymoo_nas.training._weights import copy_state
 
 
 class Scaled(nn.Module):

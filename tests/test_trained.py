@@ -14,19 +14,15 @@ from PIL import Image
 from small_training import small_dataset, small_network
 from torch import nn
 
-from pymoo_nas.architecture import Architecture
-from pymoo_nas.counts import count_parameters
+from pymoo_nas.choice import build_final
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, RunError
-from pymoo_nas.evaluation import evaluate
-from pymoo_nas.final import build_final
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.operations import OPERATIONS
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.run_trained import load_trained
-from pymoo_nas.search_space import CellSpace
-from pymoo_nas.trained import TrainedNetwork
-from pymoo_nas.training import train
+from pymoo_nas.networks import OPERATIONS, count_parameters
+from pymoo_nas.runs import load_trained
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import Architecture, CellSpace, NASBench201Space
+from pymoo_nas.training import TrainedNetwork, train
+from pymoo_nas.training._evaluation import evaluate
 
 NB201 = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 DATA = small_dataset()

@@ -14,9 +14,9 @@ from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
 from pymoo_nas.datasets import Dataset, split_validation
-from pymoo_nas.evaluation import evaluate
 from pymoo_nas.training import train
-from pymoo_nas.weights import WEIGHTS_FILE, copy_state
+from pymoo_nas.training._evaluation import evaluate
+from pymoo_nas.training._weights import WEIGHTS_FILE, copy_state
 
 
 @pytest.fixture(scope="module")

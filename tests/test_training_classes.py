@@ -14,8 +14,8 @@ from small_training import small_dataset, small_network
 from torch import Tensor, nn
 
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.evaluation import balanced_accuracy
 from pymoo_nas.training import train
+from pymoo_nas.training._evaluation import balanced_accuracy
 
 
 def rare_digits(n_rare: int = 6) -> Dataset:

@@ -15,14 +15,12 @@ import torch
 from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
-from pymoo_nas import training
+from pymoo_nas._machine._folders import LOCK
 from pymoo_nas.errors import RunError
-from pymoo_nas.folders import LOCK
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.trainer import Trainer
-from pymoo_nas.training import train
-from pymoo_nas.training_state import STATE_FILE
-from pymoo_nas.weights import WEIGHTS_FILE, copy_state, load_weights
+from pymoo_nas.training import STATE_FILE, Trainer, load_weights, train
+from pymoo_nas.training import _train as training
+from pymoo_nas.training._weights import WEIGHTS_FILE, copy_state
 
 ALL_FILES = {WEIGHTS_FILE, "training.csv", "recall.csv", "confusion.csv", "training.json", LOCK}
 INTERRUPTED = {WEIGHTS_FILE, "training.csv", STATE_FILE, LOCK}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pymoo_nas.errors import DatasetError, DeviceError, NetworkError, SearchError
 from pymoo_nas.training import train
-from pymoo_nas.weights import copy_state
+from pymoo_nas.training._weights import copy_state
 
 
 @pytest.mark.parametrize(

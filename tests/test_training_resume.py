@@ -12,12 +12,10 @@ import torch
 from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
-from pymoo_nas.architecture import Architecture
 from pymoo_nas.errors import RunError
-from pymoo_nas.search_space import REDUCTIONS, CellSpace
-from pymoo_nas.training import Training, train
-from pymoo_nas.training_state import STATE_FILE
-from pymoo_nas.weights import WEIGHTS_FILE, copy_state
+from pymoo_nas.spaces import REDUCTIONS, Architecture, CellSpace
+from pymoo_nas.training import STATE_FILE, Training, train
+from pymoo_nas.training._weights import WEIGHTS_FILE, copy_state
 
 OPTIONS: dict[str, Any] = {"epochs": 4, "batch_size": 4, "validation": 0.25, "augment": True}
 STEPS = 5

@@ -15,14 +15,14 @@ import torch
 from small_training import same_state, small_dataset, small_network
 from torch import nn
 
-from pymoo_nas.architecture import Architecture
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, RunError
-from pymoo_nas.evaluation import evaluate
-from pymoo_nas.training import train
-from pymoo_nas.training_settings import Settings, number_of_batches
-from pymoo_nas.training_warnings import differ
-from pymoo_nas.weights import WEIGHTS_FILE, copy_state, load_weights
+from pymoo_nas.spaces import Architecture
+from pymoo_nas.training import Settings, load_weights, train
+from pymoo_nas.training._evaluation import evaluate
+from pymoo_nas.training._settings import number_of_batches
+from pymoo_nas.training._warnings import differ
+from pymoo_nas.training._weights import WEIGHTS_FILE, copy_state
 
 
 def few_digits(n_train: int) -> Dataset:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from nasbench201_cells import SPACE, genotypes, patient, spell
 
 from pymoo_nas.errors import DatasetError, GenotypeError
-from pymoo_nas.nasbench201_genotype import NASBench201Genotype
-from pymoo_nas.truth import join_truth
+from pymoo_nas.spaces import join_truth
+from pymoo_nas.spaces.nasbench201._genotype import NASBench201Genotype
 
 SAME = [str(spell("3...s.")), str(spell("...3.."))]
 """One canonical form: a convolution to the output, with a skip connection behind it or not."""

@@ -21,12 +21,9 @@ import pytest
 from command_line import TINY, Run
 from strange_cells import SOUND, scored
 
-from pymoo_nas.algorithm import EvolutiveNAS
 from pymoo_nas.errors import ScoreError, WorkerError
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.results import history_to_frame
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.workers import Workers
+from pymoo_nas.search import EvolutiveNAS, NASProblem, Workers, history_to_frame
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:distributed.*")
 
@@ -124,7 +121,7 @@ def test_search_on_a_running_cluster(run: Run, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_cluster_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scheduler that has no workers is refused."""
-    monkeypatch.setattr("pymoo_nas.workers.CONNECT_SECONDS", 5)
+    monkeypatch.setattr("pymoo_nas.search._dask_workers.CONNECT_SECONDS", 5)
     with (
         cluster(tmp_path, 0) as address,
         pytest.raises(WorkerError, match="no workers"),
@@ -191,7 +188,7 @@ def test_senseless_settings(settings: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "127.0.0.1:1"])
 def test_no_scheduler(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An address at which nothing answers is refused with an example of one."""
-    monkeypatch.setattr("pymoo_nas.workers.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("pymoo_nas.search._dask_workers.CONNECT_SECONDS", 1)
     with pytest.raises(WorkerError, match="no Dask scheduler answers"), Workers(address=address):
         pass
 
@@ -214,7 +211,7 @@ def test_unreachable_cluster_leaves_the_old_run(
     run: Run, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a wrong address and --overwrite the run that is there stays."""
-    monkeypatch.setattr("pymoo_nas.workers.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("pymoo_nas.search._dask_workers.CONNECT_SECONDS", 1)
     shutil.copytree(finished, "run")
     address = "tcp://127.0.0.1:1"
     code, _, err = run("search", *TINY, "--overwrite", "--out", "run", "--dask", address)

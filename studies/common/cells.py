@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pymoo_nas.genotype import Genotype
-from pymoo_nas.problem import NASProblem
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import Genotype
 
 
 def grown_cells(problem: NASProblem, seed: int) -> Iterator[Genotype]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymoo_nas.cli import app
+from pymoo_nas.cli._app import app
 
 
 def flags(options: dict[str, Any]) -> list[str]:

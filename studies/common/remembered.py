@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from common.images import part_of
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.scoring import Scores
+from pymoo_nas.scores import Scores
+from pymoo_nas.search import NASProblem
 from pymoo_nas.training import train
 
 SHORT_IMAGES = 10_000

@@ -26,11 +26,22 @@ from torch import Tensor, nn
 
 from common.ranks import log_rank_sum
 from common.remembered import RememberedProblem
-from pymoo_nas.algorithm import EvolutiveNAS
+from pymoo_nas._machine import seeded
 from pymoo_nas.choice import order_scored, steady_first
-from pymoo_nas.counts import Counts
-from pymoo_nas.devices import seeded
-from pymoo_nas.nasbench201_genotype import (
+from pymoo_nas.networks import Counts
+from pymoo_nas.scores import PAPER_OBJECTIVES, score_builds
+from pymoo_nas.search import (
+    DartsTournament,
+    EvolutiveNAS,
+    GenotypeCrossover,
+    GenotypeDuplicates,
+    GenotypeMutation,
+    GenotypeSampling,
+    NASProblem,
+    as_column,
+)
+from pymoo_nas.search._survival import order_population
+from pymoo_nas.spaces.nasbench201._genotype import (
     EDGES,
     N_NODES,
     NONE,
@@ -38,19 +49,7 @@ from pymoo_nas.nasbench201_genotype import (
     NASBench201Genotype,
     connected_representatives,
 )
-from pymoo_nas.nasbench201_networks import FACTORIES, NASBench201Cell
-from pymoo_nas.objectives import PAPER_OBJECTIVES
-from pymoo_nas.operators import (
-    GenotypeCrossover,
-    GenotypeDuplicates,
-    GenotypeMutation,
-    GenotypeSampling,
-    as_column,
-)
-from pymoo_nas.problem import NASProblem
-from pymoo_nas.scoring import score_builds
-from pymoo_nas.survival import order_population
-from pymoo_nas.tournament import DartsTournament
+from pymoo_nas.spaces.nasbench201._networks import FACTORIES, NASBench201Cell
 
 Alive: TypeAlias = dict[tuple[int, int], list[str]]
 """The operations left on each edge (source, target) of a super cell."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pymoo_nas.training_state import STATE_FILE
+from pymoo_nas.training import STATE_FILE
 
 DESCRIPTION = "training.json"
 

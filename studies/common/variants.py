@@ -9,14 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.calibration import calibrate, preserved
-from pymoo_nas.devices import seeded
-from pymoo_nas.layer_plan import plan_layers
-from pymoo_nas.nasbench201 import NASBench201Space
-from pymoo_nas.products import Products, Signs
-from pymoo_nas.recording import Recording, record_pass
-from pymoo_nas.scores import EPS, ntk_score, similarity
-from pymoo_nas.scoring import Probe
+from pymoo_nas._machine import seeded
+from pymoo_nas.kernels import calibrate, preserved
+from pymoo_nas.kernels._layer_plan import plan_layers
+from pymoo_nas.kernels._products import Products, Signs
+from pymoo_nas.kernels._recording import Recording, record_pass
+from pymoo_nas.scores import Probe
+from pymoo_nas.scores._from_kernels import EPS, ntk_score, similarity
+from pymoo_nas.spaces import NASBench201Space
 
 Matrix = npt.NDArray[np.float64]
 

@@ -1,0 +1,45 @@
+"""The machine: devices, memory, files and folders, and errors in plain words."""
+
+from pymoo_nas._machine._devices import exact_convolutions, resolve_device, seeded
+from pymoo_nas._machine._execution import as_written, uncompiled
+from pymoo_nas._machine._files import (
+    atomic_write,
+    expanded,
+    in_shell,
+    in_unicode,
+    read_object,
+    write_csv,
+    write_json,
+)
+from pymoo_nas._machine._folders import locked, make_folder, unwritable
+from pymoo_nas._machine._memory import free_memory, is_out_of_memory, release_freed_memory
+from pymoo_nas._machine._network_errors import network_errors
+from pymoo_nas._machine._number_checks import not_negative, positive, share, whole
+from pymoo_nas._machine._version import VERSION
+
+__all__ = [
+    "VERSION",
+    "as_written",
+    "atomic_write",
+    "exact_convolutions",
+    "expanded",
+    "free_memory",
+    "in_shell",
+    "in_unicode",
+    "is_out_of_memory",
+    "locked",
+    "make_folder",
+    "network_errors",
+    "not_negative",
+    "positive",
+    "read_object",
+    "release_freed_memory",
+    "resolve_device",
+    "seeded",
+    "share",
+    "uncompiled",
+    "unwritable",
+    "whole",
+    "write_csv",
+    "write_json",
+]

@@ -1,0 +1,41 @@
+"""What a network raises, as an error that names the images it could not take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from pymoo_nas._machine._memory import is_out_of_memory
+from pymoo_nas.errors import NetworkError, PymooNasError
+
+
+@contextmanager
+def network_errors(
+    images: Tensor,
+    failed: str = "take",
+    remedy: str = "resize the images (image_size), or use a network for this size and number of "
+    "channels",
+) -> Iterator[None]:
+    """Say which images a network could not take, instead of a bare error from inside it.
+
+    Args:
+        images: the images.
+        failed: what the network could not do with them.
+        remedy: what to do.
+
+    Raises:
+        NetworkError: whatever the network raised, but running out of memory.
+    """
+    try:
+        yield
+    except PymooNasError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise NetworkError(
+            f"the network cannot {failed} images of shape {tuple(images.shape)} "
+            f"({images.dtype}, {images.device}): {type(error).__name__}: {error}; {remedy}"
+        ) from error

@@ -1,0 +1,130 @@
+"""The final network (Fig. 3): which surviving cells it is made of, and its construction."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from math import comb
+from typing import Any
+
+import torch
+from torch import nn
+
+from pymoo_nas._machine import whole
+from pymoo_nas.errors import SearchError
+from pymoo_nas.networks import COUNTERS
+from pymoo_nas.search import NASProblem, front_to_frame, read_genotypes
+from pymoo_nas.spaces import Architecture
+
+MAX_CANDIDATES = 6
+"""How many of the front's best are considered for the final network."""
+
+MAX_CHOICES = 10_000
+"""How many choices of cells are tried at most."""
+
+
+def build_final(
+    result_or_genotypes: Any,
+    n_cells: int | None = None,
+    *,
+    problem: NASProblem | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Build the network to train: cells of the front in sequence.
+
+    From a result, the `n_cells` best by rank sum are taken that together keep the problem's limits
+    (see `choose_cells`); given genotypes are taken as they are, repeated in turn up to `n_cells`.
+
+    Args:
+        result_or_genotypes: pymoo's ``Result``, or an algorithm; or genotypes in order, or one, in
+            any form that `read_genotypes` takes: texts, ``result.X``, ``result.opt``.
+        n_cells: cells in sequence; None for as many as the search space scores.
+        problem: gives search space, channels and classes; needed with genotypes only.
+        seed: of the initial weights.
+
+    Returns:
+        (N, C, H, W) → logits (N, n_classes), on the CPU.
+
+    Raises:
+        SearchError: an empty front, no genotype, n_cells below 1 or another number than the search
+            space has always, or genotypes without a problem.
+        GenotypeError: something that is no genotype.
+    """
+    if n_cells is not None:
+        n_cells = whole("n_cells", n_cells)
+    from_result = hasattr(result_or_genotypes, "opt")
+    problem = result_or_genotypes.problem if from_result else problem
+    if problem is None:
+        raise SearchError(
+            "genotypes without a problem: pass problem=NASProblem(...), or the result itself"
+        )
+    if not hasattr(problem, "dataset"):
+        raise SearchError(f"{type(problem).__name__} has no images; pass problem=NASProblem(...)")
+    space = problem.search_space
+    n_cells = space.n_cells if n_cells is None else n_cells
+    space.check_n_cells(n_cells)
+    given = result_or_genotypes
+    genotypes = read_genotypes(space, front_to_frame(given) if from_result else given)
+    if from_result:
+        genotypes = choose_cells(genotypes, n_cells, problem)
+    elif not genotypes:
+        raise SearchError("no genotypes given; expected at least one")
+    else:
+        genotypes = list(itertools.islice(itertools.cycle(genotypes), n_cells))
+    return Architecture.of_cells(space, genotypes).build("trained", problem.dataset, seed=seed)
+
+
+def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) -> list[Any]:
+    """The best cells that fit together: the first choice whose network keeps the limits.
+
+    Choices are tried by the sum of the cells' positions in the front, so the n best come first.
+    Each cell by itself makes a network that was scored within the limits, so for as many cells as
+    were scored there is always one. A front with fewer cells repeats its best.
+
+    Args:
+        genotypes: of the front, best first.
+        n_cells: how many to choose.
+        problem: the limits, and how large a network is.
+
+    Raises:
+        SearchError: an empty front, or no choice that keeps the limits.
+    """
+    if not genotypes:
+        raise SearchError(
+            "the front is empty: no candidate kept the limits; raise them (max_params, max_flops, "
+            "max_acts)"
+        )
+    n_candidates = min(len(genotypes), MAX_CANDIDATES)
+    # Many cells leave astronomically many choices among six.
+    while comb(n_candidates + n_cells - 1, n_cells) > MAX_CHOICES:
+        n_candidates -= 1
+    candidates = list(genotypes[:n_candidates])
+    distinct = min(n_cells, len(candidates))
+
+    def cost(choice: tuple[int, ...]) -> tuple[int, int]:
+        # Different cells before repeated ones, then the better placed.
+        return distinct - len(set(choice)), sum(choice)
+
+    choices = itertools.combinations_with_replacement(range(len(candidates)), n_cells)
+    for choice in sorted(choices, key=cost):
+        chosen = [candidates[index] for index in choice]
+        if keeps_limits(chosen, problem):
+            return chosen
+    raise SearchError(
+        f"no {n_cells} cells of the front keep the limits {problem.limits} together; "
+        "use fewer cells, or raise the limit"
+    )
+
+
+def keeps_limits(genotypes: Sequence[Any], problem: NASProblem) -> bool:
+    """Whether the final network of these cells, in order, is within the problem's limits."""
+    if not problem.limits or not problem.search_space.limits_final:
+        return True
+    dataset = problem.dataset
+    with torch.device("meta"):
+        network = problem.search_space.build_final(
+            genotypes, dataset.in_channels, dataset.n_classes
+        )
+        images = torch.empty(1, dataset.in_channels, *dataset.image_size)
+    limits = problem.limits
+    return limits.kept_by({name: COUNTERS[name](network, images) for name in limits})

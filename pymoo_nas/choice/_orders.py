@@ -1,0 +1,399 @@
+"""Choosing one architecture of a search: by ranks, the front's knee, weights, a short training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from itertools import islice
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pymoo.decomposition.asf import ASF
+from pymoo.mcdm.pseudo_weights import PseudoWeights
+
+from pymoo_nas._machine import resolve_device, seeded, whole
+from pymoo_nas.choice._cells import build_final, keeps_limits
+from pymoo_nas.choice._steadiness import Steadiness, steadiness
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.errors import SearchError
+from pymoo_nas.scores import PAPER_OBJECTIVES, is_sound, objectives_in
+from pymoo_nas.search import Limits, NASProblem, front_to_frame, read_table
+from pymoo_nas.training import (
+    AUTO,
+    SHORT_EPOCHS,
+    SHORT_STEPS,
+    Settings,
+    Trainer,
+    fitted_and_judging,
+    none_to_hold_out,
+    warn_of_tie,
+    with_validation,
+)
+
+Vector = npt.NDArray[np.float64]
+
+METHODS = ("ranks", "knee", "weights", "gradients", "training")
+
+STEADINESS = tuple(field.name for field in fields(Steadiness))
+"""Columns that `steady_first` adds."""
+
+RANK_POWER = 8
+"""Of the ranks that are added: the larger, the more the worst rank decides. On NAS-Bench-201 the
+sum of eighth powers ranks better than that of ranks or of logarithms (studies/score_quality.py)."""
+
+
+def order_scored(
+    history: pd.DataFrame,
+    *,
+    max_params: float | None = None,
+    max_flops: float | None = None,
+    max_acts: float | None = None,
+) -> pd.DataFrame:
+    """All candidates of a search within limits, the architecture to choose first.
+
+    Each is as good as about the worst of its ranks among all: those of the objectives, and that of
+    its size, the larger the better. The scores tell the bad from the good; among the good, the
+    larger ones train to a higher accuracy (see studies/rivals.py).
+
+    Args:
+        history: see `history_to_frame`; or the result of a search.
+        max_params: largest number of trainable parameters.
+        max_flops: largest number of multiply-accumulates per image.
+        max_acts: largest number of values that convolutions and poolings return per image.
+
+    Returns:
+        the feasible rows with finite scores that are not degenerate, each architecture once, with a
+        column ``rank_sum`` (in [0, objectives + 1]), ascending.
+
+    Raises:
+        SearchError: nothing is left; or a table without the columns of a history.
+    """
+    history = _table(read_table(history), "genotype", "flops", "feasible", "degenerate")
+    objectives = _objectives(history)
+    usable = history[history["feasible"] & is_sound(history)]
+    limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
+    kept = _within(usable.drop_duplicates("genotype"), limits)
+    columns = kept[objectives].assign(size=-kept["flops"])
+    return kept.assign(rank_sum=rank_sum(columns)).sort_values(
+        "rank_sum", kind="stable", ignore_index=True
+    )
+
+
+def rank_sum(columns: pd.DataFrame) -> pd.Series:
+    """About the worst rank of every row in any column: the sum of high powers of its ranks.
+
+    Args:
+        columns: what is ranked, smaller is better.
+
+    Returns:
+        one number per row, in [0, number of columns], smaller is better.
+    """
+    return (columns.rank(pct=True) ** RANK_POWER).sum(axis=1)
+
+
+def order_front(
+    front: pd.DataFrame,
+    *,
+    weights: Mapping[str, float] | None = None,
+    max_params: float | None = None,
+    max_flops: float | None = None,
+    max_acts: float | None = None,
+) -> pd.DataFrame:
+    """A front within limits, the architecture to choose first.
+
+    Without weights, by distance to the knee: the largest of the objectives, each scaled to
+    [0, 1] over the front (the achievement scalarisation of Wierzbicki 1980; pymoo's ``ASF``). With
+    weights, by how far the pseudo-weights of an architecture are from them (Deb 2001; pymoo's
+    ``PseudoWeights``).
+
+    Args:
+        front: see `front_to_frame`; or the result of a search.
+        weights: objective → importance, not negative; those left out count 0. Scaled to sum 1.
+        max_params: largest number of trainable parameters.
+        max_flops: largest number of multiply-accumulates per image.
+        max_acts: largest number of values that convolutions and poolings return per image.
+
+    Returns:
+        the rows with a column ``distance``, ascending.
+
+    Raises:
+        SearchError: a front without any that can be judged, limits that nothing keeps, senseless
+            weights, or a table without the columns of a front.
+    """
+    front = _table(front if isinstance(front, pd.DataFrame) else front_to_frame(front))
+    objectives = _objectives(front)
+    limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
+    kept = _within(front[is_sound(front)], limits)
+    scores = _scaled(kept[objectives].to_numpy(float))
+    distance = (
+        _knee_distance(scores)
+        if weights is None
+        else _weight_distance(scores, _checked(weights, objectives))
+    )
+    return kept.assign(distance=distance).sort_values("distance", kind="stable", ignore_index=True)
+
+
+def steady_first(
+    ordered: pd.DataFrame,
+    problem: NASProblem,
+    *,
+    top: int = 10,
+    seed: int = 0,
+    progress: Callable[[str, Steadiness], None] | None = None,
+) -> pd.DataFrame:
+    """Those to the front whose final network keeps its gradients as they are.
+
+    The scores see a network of few cells. Where it is trained with many more, as in NAS-Bench-201,
+    gradients explode in cells without a way around their layers, and blur where that way is a
+    pooling; what is steady trains to a higher accuracy (see studies/rivals.py). Among the steady
+    ones, which can be trained, what decides is how much they can express: the worst rank in
+    activation score and size.
+
+    Args:
+        ordered: see `order_scored`; the list is walked from its head.
+        problem: gives search space and probe.
+        top: how many steady ones are looked for.
+        seed: of the weights.
+        progress: called with each genotype and what was found.
+
+    Returns:
+        the rows with columns ``growth`` and ``smoothness`` (NaN where not measured) and ``steady``
+        (false too where not measured): the steady ones, then the others as they were; all as they
+        were where none is steady.
+
+    Raises:
+        SearchError: an empty list, one without the columns of a history, or top below 1.
+    """
+    top = whole("top", top)
+    if _table(ordered, "genotype", "activation", "flops").empty:
+        raise SearchError("no architectures to choose from; expected at least one")
+    found: list[Steadiness] = []
+    for genotype in ordered["genotype"]:
+        if sum(one.steady for one in found) == top:
+            break
+        found.append(steadiness(genotype, problem, seed=seed))
+        if progress is not None:
+            progress(genotype, found[-1])
+    rest = [math.nan] * (len(ordered) - len(found))
+    measured = ordered.assign(
+        **{name: [*(getattr(one, name) for one in found), *rest] for name in STEADINESS}
+    )
+    steady = np.array([*(one.steady for one in found), *(False for _ in rest)])
+    measured["steady"] = steady
+    first = measured[steady]
+    columns = first[["activation"]].assign(size=-first["flops"])
+    order = np.argsort(rank_sum(columns), kind="stable")
+    return pd.concat([first.iloc[order], measured[~steady]], ignore_index=True)
+
+
+def try_out(
+    front: pd.DataFrame,
+    problem: NASProblem,
+    *,
+    top: int = 5,
+    epochs: int | str = AUTO,
+    batch_size: int | str = AUTO,
+    n_cells: int | None = None,
+    precision: str = "float32",
+    seed: int = 0,
+    device: str = "cpu",
+    plan: Callable[[str], None] | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> pd.DataFrame:
+    """Train the first architectures of a list for a short while, the best of them first.
+
+    Args:
+        front: in the order in which they are tried, see `order_scored` and `order_front`.
+        problem: gives search space and images; its validation images judge, or a tenth of the
+            training images where it has none; the test images are not used.
+        top: how many are trained.
+        epochs: of each; the schedule runs its whole cycle in them. "auto" takes 2, or as many more
+            as make 100 steps.
+        batch_size: see `train`.
+        n_cells: cells of the network that is trained, the architecture at every stage; None for as
+            many as were scored.
+        precision: see `train`.
+        seed: of the weights and of the training.
+        device: see `resolve_device`.
+        plan: called once with batch size, epochs and images of each training, in words.
+        progress: called with the genotype and its accuracy after each.
+
+    Returns:
+        the rows that were tried with a column ``accuracy`` (fraction of the images that judge, best
+        epoch; balanced accuracy where classes are unequal, see `train`), descending.
+
+    Raises:
+        SearchError: an empty front, numbers below 1, or none that keeps the limits with so many
+            cells.
+        DatasetError: no image can be held out to judge.
+
+    Warns:
+        UserWarning: the accuracies are equal, or closer than so many images can tell apart.
+    """
+    top = whole("top", top)
+    if _table(front, "genotype").empty:
+        raise SearchError("no architectures to try; expected at least one")
+    dataset = problem.dataset
+    asked = Settings(epochs, batch_size, augment=dataset.augment, precision=precision, seed=seed)
+    settings = _short(dataset, asked)
+    target = resolve_device(device)
+    tried = front.iloc[_keeping(front["genotype"], n_cells, problem, top)]
+    accuracies: list[float] = []
+    for genotype in tried["genotype"]:
+        network = build_final(genotype, n_cells, problem=problem, seed=seed)
+        with seeded(target, seed):
+            trainer = Trainer(network, dataset, settings, target)
+            if plan is not None and not accuracies:
+                plan(trainer.plan())
+            trainer.run(lambda _: None, progress=False)
+        accuracies.append(trainer.best_score[0])
+        if progress is not None:
+            progress(genotype, accuracies[-1])
+    warn_of_tie(accuracies, len(trainer.judging[1]))
+    return tried.assign(accuracy=accuracies).sort_values(
+        "accuracy", ascending=False, kind="stable", ignore_index=True
+    )
+
+
+def _table(given: Any, *columns: str) -> pd.DataFrame:
+    """What was given, which is a table with the scores and further columns.
+
+    Raises:
+        SearchError: something else.
+    """
+    if not isinstance(given, pd.DataFrame):
+        raise SearchError(
+            f"got a {type(given).__name__} for a table; expected history_to_frame(result), "
+            "front_to_frame(result), or what order_scored or order_front returns"
+        )
+    missing = [name for name in columns if name not in given]
+    if missing:
+        raise SearchError(
+            f"a table without the columns {', '.join(missing)}; expected history_to_frame(result), "
+            "front_to_frame(result), or what order_scored or order_front returns"
+        )
+    return given
+
+
+def _objectives(table: pd.DataFrame) -> list[str]:
+    """The objectives of a table.
+
+    Raises:
+        SearchError: there are none.
+    """
+    objectives = objectives_in(table)
+    if not objectives:
+        raise SearchError(
+            f"a table without objectives, such as {', '.join(PAPER_OBJECTIVES)}; its columns: "
+            f"{', '.join(map(str, table.columns)) or 'none'}; expected history_to_frame(result) or "
+            "front_to_frame(result)"
+        )
+    return objectives
+
+
+def _short(dataset: Dataset, settings: Settings) -> Settings:
+    """Settings of a short training, with numbers in place of "auto".
+
+    Raises:
+        DatasetError: no image can be held out to judge.
+    """
+    settings = with_validation(settings, dataset)
+    fitted, judging = fitted_and_judging(dataset, settings)
+    if not len(judging[1]):
+        raise none_to_hold_out(dataset, "choose by another method (--by ranks)")
+    return settings.resolved(len(fitted), least_epochs=SHORT_EPOCHS, least_steps=SHORT_STEPS)
+
+
+def _keeping(genotypes: pd.Series, n_cells: int | None, problem: NASProblem, top: int) -> list[int]:
+    """Places of the first `top` whose network of so many cells is within the problem's limits.
+
+    Raises:
+        SearchError: there are none.
+    """
+    n_cells = n_cells or problem.search_space.n_cells
+    parse = problem.search_space.parse
+    fitting = (
+        place
+        for place, text in enumerate(genotypes)
+        if keeps_limits([parse(text)] * n_cells, problem)
+    )
+    kept = list(islice(fitting, top))
+    if not kept:
+        raise SearchError(
+            f"no architecture keeps the limits {problem.limits} with {n_cells} cells; use "
+            "fewer, or search with higher limits"
+        )
+    return kept
+
+
+def _within(rows: pd.DataFrame, limits: Limits) -> pd.DataFrame:
+    """The rows that keep the limits.
+
+    Raises:
+        SearchError: there are none.
+    """
+    if rows.empty:
+        raise SearchError(
+            "nothing to choose from: no candidate keeps the limits and can be judged; search again "
+            "with higher limits"
+        )
+    over = pd.DataFrame(limits.excess({name: rows[name] for name in limits}), index=rows.index)
+    kept = rows[(over <= 0).all(axis=1)]
+    if kept.empty:
+        raise SearchError(
+            f"no architecture keeps {limits}; the "
+            f"smallest has {rows['params'].min():,} parameters, the cheapest "
+            f"{rows['flops'].min():,} multiply-accumulates, the least acts are "
+            f"{rows['acts'].min():,}"
+        )
+    return kept
+
+
+def _scaled(scores: Vector) -> Vector:
+    """Every column to [0, 1] over the rows; a column without extent is 0."""
+    low, high = scores.min(0), scores.max(0)
+    scaled: Vector = (scores - low) / np.where(high > low, high - low, 1.0)
+    return scaled
+
+
+def _knee_distance(scores: Vector) -> Vector:
+    distance: Vector = np.atleast_1d(ASF().do(scores, np.ones(scores.shape[1])).squeeze())
+    return distance
+
+
+def _weight_distance(scores: Vector, wanted: Vector) -> Vector:
+    # Columns in which nothing differs say nothing of a choice; pymoo would divide by zero.
+    telling = scores.max(0) > 0
+    if not telling.any() or not wanted[telling].any():
+        return np.zeros(len(scores))
+    wanted = wanted[telling] / wanted[telling].sum()
+    columns = scores[:, telling]
+    # An architecture that is worst in everything has no pseudo-weights; it comes last.
+    worst = (columns == 1).all(1)
+    distance = np.full(len(scores), np.inf)
+    chooser = PseudoWeights(wanted, ideal=np.zeros(len(wanted)), nadir=np.ones(len(wanted)))
+    _, found = chooser.do(columns[~worst], return_pseudo_weights=True)
+    distance[~worst] = np.abs(found - wanted).sum(1)
+    return distance
+
+
+def _checked(weights: Mapping[str, Any], objectives: Sequence[str]) -> Vector:
+    """The weight of each objective, in order; 0 of those that are left out.
+
+    Raises:
+        SearchError: weights of something else, or that make no sense.
+    """
+    unknown = [name for name in weights if name not in objectives]
+    if unknown:
+        raise SearchError(f"weights of {unknown}; expected some of {', '.join(objectives)}")
+    given: list[Any] = [weights.get(name, 0.0) for name in objectives]
+    sensible = all(isinstance(value, Real) and 0 <= float(value) < math.inf for value in given)
+    if not sensible or not any(given):
+        raise SearchError(
+            f"weights {dict(weights)}; expected numbers of at least 0, not all of them 0"
+        )
+    return np.array(given, dtype=float)

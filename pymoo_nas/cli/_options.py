@@ -1,0 +1,243 @@
+"""What the commands share: their options, the terminal, and one-line complaints."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from numbers import Integral
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from pymoo_nas.datasets import (
+    AUGMENTATIONS,
+    DATASET_NAMES,
+    MAX_IMAGE_SIZE,
+    height_and_width,
+    refuse_among_classes,
+)
+from pymoo_nas.errors import DatasetError, SearchError
+from pymoo_nas.networks import PAPER_OPERATIONS, operation_table
+from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES
+from pymoo_nas.spaces import REDUCTIONS, CellSpace, SearchSpace, space_from_settings
+from pymoo_nas.training import AUTO
+
+DEFAULT_OPERATIONS = ",".join(PAPER_OPERATIONS)
+DEFAULT_OBJECTIVES = ",".join(PAPER_OBJECTIVES)
+
+Images = Annotated[int, typer.Option("--images", help="Images in the probe batch.", min=2)]
+Inits = Annotated[int, typer.Option("--inits", help="Initialisations to average over.", min=1)]
+MaxParams = Annotated[int | None, typer.Option(help="Largest number of parameters.")]
+MaxFlops = Annotated[
+    int | None, typer.Option(help="Largest number of multiply-accumulates per image.")
+]
+MaxActs = Annotated[
+    int | None,
+    typer.Option(help="Largest number of values that convolutions and poolings make per image."),
+]
+Objectives = Annotated[
+    str, typer.Option(help=f"Comma-separated, minimised, in order: {', '.join(OBJECTIVES)}.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, or auto.")]
+
+
+def parse_image_size(text: str) -> int | list[int]:
+    """``32`` → 32; ``4x128`` → [4, 128], height and width, a list as JSON keeps it.
+
+    Raises:
+        typer.BadParameter: another text, or no size that images can have.
+    """
+    sides = [int(side) for side in re.split("[x×X]", text) if re.fullmatch("[0-9]{1,9}", side)]
+    if len(sides) != 1 + len(re.findall("[x×X]", text)):
+        sides = []
+    try:
+        size = height_and_width(sides[0] if len(sides) == 1 else sides)
+    except DatasetError as error:
+        raise typer.BadParameter(
+            f"{text!r}; expected pixels from 1 to {MAX_IMAGE_SIZE}: one number such as 32, or "
+            "height x width such as 4x128"
+        ) from error
+    return sides[0] if size is None or size[0] == size[1] else list(size)
+
+
+ImageSize = Annotated[
+    Any,
+    typer.Option(
+        help="Pixels that images are resized to, 32 for 32×32, 4x128 for height × width; default: "
+        "as they are, those of a folder 32.",
+        parser=parse_image_size,
+        metavar="PIXELS|HxW",
+    ),
+]
+DataDir = Annotated[Path, typer.Option(help="Folder of torchvision's data sets.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch an absent torchvision data set.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=2**32 - 1)]
+Precision = Annotated[
+    str, typer.Option(help="float32; or bfloat16: faster where the processor knows it.")
+]
+FinalCells = Annotated[
+    int | None,
+    typer.Option(
+        "--cells",
+        help="Cells in sequence; default: as many as were chosen for, or scored.",
+        min=1,
+    ),
+]
+ScoredCells = Annotated[
+    int, typer.Option("--cells", help="Cells in sequence, each of which halves the map.", min=1)
+]
+Reduction = Annotated[
+    str | None,
+    typer.Option(
+        help="Where cells halve the map: inside (the default); or between: slightly more accurate, "
+        "half again as slow to train."
+    ),
+]
+Epochs = Annotated[
+    str, typer.Option(help="Passes over the training images; auto: as many as few images need.")
+]
+BatchSize = Annotated[
+    str, typer.Option(help="Images per step; auto: 8 to 128, by the number of images.")
+]
+Augment = Annotated[
+    str | None,
+    typer.Option(
+        help="In training: none; shift: shifted crops; flip: those and mirrored images, which text "
+        "and signs must not be. Default: flip, for digits none."
+    ),
+]
+Operations = Annotated[
+    str, typer.Option(help="Comma-separated operations of a cell, in order; see `operations`.")
+]
+
+
+OF_CELLS = ("operations", "cells", "reduction")
+"""Options that say what a cell is made of and where it stands."""
+
+
+NO_CELLS = "which is no cell such as 5000|0001|0800"
+"""Why those are refused with other networks."""
+
+
+def cell_space(operations: str, cells: int | None, reduction: str | None) -> CellSpace:
+    """The paper's space with `OF_CELLS`; None takes the default."""
+    return CellSpace(
+        operation_table(operations),
+        n_cells=SearchSpace.n_cells if cells is None else cells,
+        reduction=REDUCTIONS[0] if reduction is None else reduction,
+    )
+
+
+def search_space_of(
+    ctx: typer.Context, name: str, operations: str, cells: int, reduction: str | None
+) -> SearchSpace[Any]:
+    """The search space of ``--space`` and of `OF_CELLS`.
+
+    Raises:
+        SearchError: an unknown one, or options that say nothing of it.
+    """
+    if name == "cell":
+        return cell_space(operations, cells, reduction)
+    space = space_from_settings({"space": name})
+    made = f"{space.n_cells} stages" if space.n_cells > 1 else "no cells"
+    refuse_given(
+        ctx,
+        OF_CELLS,
+        f"with --space {name}, whose networks have {made}, operations and reductions of their own",
+    )
+    return space
+
+
+def number_or_auto(option: str, text: str) -> int | str:
+    """The number that an option gives, or "auto".
+
+    Raises:
+        SearchError: another text, or a number below 1.
+
+    >>> number_or_auto("epochs", "20"), number_or_auto("epochs", "auto")
+    (20, 'auto')
+    """
+    if text == AUTO or (text.isdecimal() and int(text) >= 1):
+        return text if text == AUTO else int(text)
+    raise SearchError(f"--{option} {text}; expected a whole number from 1, or auto")
+
+
+def checked_augment(augment: str | None) -> str | None:
+    """The augmentation that is asked for; None where none is.
+
+    Raises:
+        SearchError: an unknown one.
+    """
+    if augment is not None and augment not in AUGMENTATIONS:
+        raise SearchError(f"--augment {augment}; expected one of {', '.join(AUGMENTATIONS)}")
+    return augment
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        SearchError: names those that stand on the command line.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in names if is_given(ctx, name)]
+    flags = " and ".join(given)
+    if given:
+        raise SearchError(f"{flags} {why}; leave {flags} out")
+
+
+def terminal() -> Console:
+    """The terminal; a file or a pipe gets lines as long as they come: genotypes stay whole."""
+    # Without markup: brackets in a path or a reason are no instructions.
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=1000)
+
+
+def cell_text(value: Any) -> str:
+    """A value of a table for people.
+
+    >>> cell_text(1234), cell_text(0.123456), cell_text(True), cell_text("8,8")
+    ('1,234', '0.1235', 'yes', '8,8')
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, Integral) else f"{value:.4g}"
+
+
+def absolute_dataset(dataset: str) -> str:
+    """Paths are kept absolute, so that a run can be continued from anywhere."""
+    if dataset.lower() in DATASET_NAMES:  # a name goes before a path
+        return dataset
+    return str(Path(dataset).resolve()) if os.path.exists(dataset) else dataset
+
+
+def refuse_among_images(target: Path, dataset: str) -> None:
+    """Refuse a folder to be written that would become a class of the data set's.
+
+    Raises:
+        DatasetError: see `refuse_among_classes`.
+    """
+    source = Path(dataset).expanduser()
+    if dataset.lower() not in DATASET_NAMES and os.path.isdir(source):
+        refuse_among_classes(target, source)
+
+
+def show_warning(message: Any, *_: Any, **__: Any) -> None:
+    """A warning as one line, without the place in the code."""
+    complain(f"warning: {message}")
+
+
+def complain(text: str) -> None:
+    """One line on stderr, however long."""
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

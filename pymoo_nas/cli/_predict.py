@@ -1,0 +1,112 @@
+"""``pymoo-nas predict``: a trained network names the classes of image files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from pymoo_nas._machine import expanded, in_unicode, write_csv
+from pymoo_nas.cli._options import Device, complain, terminal
+from pymoo_nas.datasets import HALF, find_images, read_images
+from pymoo_nas.errors import DatasetError, RunError
+from pymoo_nas.runs import load_trained
+from pymoo_nas.training import TrainedNetwork
+
+AT_A_TIME = 256
+"""Files that are read before the network sees them."""
+
+
+def predict(
+    trained: Annotated[
+        Path, typer.Argument(help="Folder of a training, or of a run that was trained.")
+    ],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, and folders of them.", metavar="IMAGES…")
+    ],
+    top: Annotated[int, typer.Option(help="Name so many classes, the best first.", min=1)] = 1,
+    out: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Name the class of every image, with its probability as the network sees it.
+
+    Files are read as those of an image folder are; of a folder, all in it and below. Networks that
+    were trained on floats (digits, some arrays) take no files: see `load_trained` in Python.
+    """
+    network = load_trained(trained, device=device)
+    network.check_files()
+    terminal().print(
+        f"{network.title}, trained in {network.folder}: {100 * network.test_accuracy:.2f} % of its "
+        "test images",
+        highlight=False,
+        soft_wrap=True,
+    )
+    n_named = min(top, len(network.class_names))
+    paths = list(dict.fromkeys(path for given in images for path in find_images(given)))
+    rows = [row for part in _parts(paths) for row in _named(network, part, n_named)]
+    if not rows:
+        raise DatasetError(
+            f"none of {len(paths)} image files can be read; expected image files, or folders of "
+            "them, as arguments"
+        )
+    table = pd.DataFrame(rows)
+    _show(table)
+    if out is not None:
+        try:
+            write_csv(expanded(out), table)
+        except OSError as error:
+            raise RunError(f"{out} cannot be written ({error}); choose another --out") from error
+        terminal().print(f"wrote {out}", highlight=False, soft_wrap=True)
+
+
+def _parts(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    console = terminal()
+    parts = [paths[start : start + AT_A_TIME] for start in range(0, len(paths), AT_A_TIME)]
+    yield from track(
+        parts, "images", console=console, transient=True, disable=not console.is_terminal
+    )
+
+
+def _named(
+    network: TrainedNetwork, paths: Sequence[Path], n_named: int
+) -> Iterator[dict[str, Any]]:
+    """A row for each file that can be read, a warning for each that cannot."""
+    read = read_images(
+        paths, network.image_size, channels=len(network.mean), grey_range=network.grey_range
+    )
+    for path, why in read.skipped.items():
+        complain(f"warning: {path}: skipped ({why})")
+    for path, note in read.notes.items():
+        complain(f"warning: {path}: {note}")
+    for path, level in read.deep.items():
+        if level < HALF:
+            complain(
+                f"warning: {path}: of 16 bits per channel the upper 8 are read, which reach "
+                f"{level} of 255; convert it to 8 bits if it should be brighter"
+            )
+    if not read.images:
+        return
+    probabilities = network.probabilities(list(read.images.values()))
+    for path, shares in zip(read.images, probabilities, strict=True):
+        row: dict[str, Any] = {"image": in_unicode(path)}
+        for place, label in enumerate(np.argsort(-shares, kind="stable")[:n_named], start=1):
+            suffix = "" if place == 1 else f"_{place}"
+            row[f"class{suffix}"] = network.class_names[label]
+            row[f"probability{suffix}"] = float(shares[label])
+        yield row
+
+
+def _show(rows: pd.DataFrame) -> None:
+    table = Table()
+    for name in rows.columns:
+        number = name.startswith("probability")
+        table.add_column(name, overflow="fold", justify="right" if number else "left")
+    for row in rows.itertuples(index=False):
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+    terminal().print(table)

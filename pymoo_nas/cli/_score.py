@@ -1,0 +1,146 @@
+"""``pymoo-nas score | plot | operations``: looks at networks and runs."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pymoo_nas.cli._options import (
+    DEFAULT_OBJECTIVES,
+    DEFAULT_OPERATIONS,
+    NO_CELLS,
+    OF_CELLS,
+    DataDir,
+    Device,
+    Download,
+    Images,
+    ImageSize,
+    Inits,
+    Objectives,
+    Operations,
+    Reduction,
+    ScoredCells,
+    Seed,
+    cell_space,
+    complain,
+    refuse_given,
+    terminal,
+)
+from pymoo_nas.errors import PymooNasError
+from pymoo_nas.networks import (
+    OPERATIONS,
+    PAPER_OPERATIONS,
+    build_operation,
+    count_all,
+    count_parameters,
+)
+from pymoo_nas.runs import RunFolder
+from pymoo_nas.scores import Scores, score
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import Architecture, CellSpace
+
+
+def score_models(
+    ctx: typer.Context,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Genotypes (5000|0001|0800), NAS-Bench-201 cells, resnet20, or torchvision names.",
+            metavar="MODEL…",
+        ),
+    ],
+    dataset: Annotated[str, typer.Option(help="As for search.")] = "digits",
+    operations: Operations = DEFAULT_OPERATIONS,
+    cells: ScoredCells = 3,
+    reduction: Reduction = None,
+    objectives: Objectives = DEFAULT_OBJECTIVES,
+    images: Images = 64,
+    inits: Inits = 3,
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data_dir: DataDir = Path("data"),
+    download: Download = False,
+) -> None:
+    """Score any networks without training: the objectives, their spread, size and time."""
+    if not any(map(CellSpace.looks_like, models)):
+        refuse_given(ctx, OF_CELLS, f"with {', '.join(models)}, {NO_CELLS}")
+    problem = NASProblem(
+        dataset,
+        search_space=cell_space(operations, cells, reduction),
+        n_images=images,
+        objectives=objectives,
+        image_size=image_size,
+        device=device,
+        seed=seed,
+        data_dir=data_dir,
+        download=download,
+    )
+    averaged = f", mean ± deviation of {inits} initialisations" if inits > 1 else ""
+    table = Table(title=f"{problem.dataset.name}: lower is better{averaged}")
+    table.add_column("model", overflow="fold")
+    for name in (*problem.objective_names, "params", "MACs", "acts", "s"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("degenerate", overflow="fold")
+    failed = False
+    for name in models:
+        try:
+            scores = _scored(name, problem, inits, seed)
+        except PymooNasError as error:
+            failed = True
+            complain(f"error: {name}: {error}")
+        else:
+            table.add_row(name, *_cells(scores, inits))
+    if table.row_count:
+        terminal().print(table)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
+    """The scores of a network by name; of a genotype, with the size of the network to train."""
+    architecture = Architecture.read(name, problem.search_space)
+    images = problem.probe.images
+    network = architecture.build("scored", problem.dataset, seed=seed).to(problem.device)
+    scores = score(network, images, n_inits=inits, seed=seed, objectives=problem.objectives)
+    if architecture.space is None:
+        return scores
+    trained = architecture.build("trained", problem.dataset, seed=seed).to(problem.device)
+    return replace(scores, **count_all(trained, images)._asdict())
+
+
+def _cells(scores: Scores, inits: int) -> list[str]:
+    """The texts of a row; a single initialisation has no deviation."""
+    pairs = ((value, scores.spread[name]) for name, value in scores.objectives.items())
+    return [
+        *(f"{value:.4g}" + (f" ± {spread:.2g}" if inits > 1 else "") for value, spread in pairs),
+        f"{scores.params:,}",
+        f"{scores.flops:,}",
+        f"{scores.acts:,}",
+        f"{scores.seconds:.2f}",
+        scores.degenerate,
+    ]
+
+
+def plot(run: Annotated[Path, typer.Argument(help="Run folder of a search.")]) -> None:
+    """Draw the pictures of a run again from its tables."""
+    for path in RunFolder(run).draw():
+        terminal().print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def operations() -> None:
+    """List the operations that a cell can be made of."""
+    table = Table(title="operations: parameters of 16 → 16 and 16 → 32 channels")
+    for name in ("name", "16 → 16", "16 → 32", "in the paper's space", "what it is"):
+        table.add_column(name, justify="right" if "→" in name else "left")
+    for name, factory in OPERATIONS.items():
+        sizes = [count_parameters(build_operation(name, factory, 16, c)) for c in (16, 32)]
+        summary = (inspect.getdoc(factory) or "").splitlines()[0].rstrip(".")
+        paper = "yes" if name in PAPER_OPERATIONS else ""
+        table.add_row(name, *map(str, sizes), paper, summary)
+    terminal().print(table)

@@ -1,0 +1,311 @@
+"""``pymoo-nas search``: a search from the command line."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pymoo_nas._machine import in_shell
+from pymoo_nas.cli._options import (
+    DEFAULT_OBJECTIVES,
+    DEFAULT_OPERATIONS,
+    Augment,
+    DataDir,
+    Device,
+    Download,
+    Images,
+    ImageSize,
+    Inits,
+    MaxActs,
+    MaxFlops,
+    MaxParams,
+    Objectives,
+    Operations,
+    Reduction,
+    ScoredCells,
+    Seed,
+    absolute_dataset,
+    cell_text,
+    checked_augment,
+    complain,
+    is_given,
+    refuse_among_images,
+    refuse_given,
+    search_space_of,
+    terminal,
+)
+from pymoo_nas.cli._progress import SearchProgress
+from pymoo_nas.errors import SearchError, WorkerError
+from pymoo_nas.networks import Counts
+from pymoo_nas.runs import RunFolder, Search, SearchSettings
+from pymoo_nas.scores import objectives_in, read_objectives
+from pymoo_nas.search import NASProblem, Workers, front_to_frame, nothing_found
+from pymoo_nas.spaces import space_from_settings, space_settings
+from pymoo_nas.training import describe_data
+
+MOVABLE = ("dataset", "data_dir")
+"""What may be another when a run is continued: where its images are."""
+
+
+def search(
+    ctx: typer.Context,
+    dataset: Annotated[
+        str, typer.Argument(help="digits, cifar10, …; a folder of images; a .npz file.")
+    ] = "digits",
+    generations: Annotated[int, typer.Option(help="Generations.", min=1)] = 9,
+    population: Annotated[int, typer.Option(help="Survivors per generation.", min=1)] = 5,
+    offspring: Annotated[int, typer.Option(help="Candidates per generation.", min=1)] = 15,
+    max_params: MaxParams = None,
+    max_flops: MaxFlops = None,
+    max_acts: MaxActs = None,
+    tournament_every: Annotated[
+        int, typer.Option(help="Generations between DARTS tournaments; 0 for none.", min=0)
+    ] = 3,
+    tournament_size: Annotated[int, typer.Option(help="Contenders per slot.", min=2)] = 4,
+    max_age: Annotated[
+        int | None, typer.Option(help="Generations after which a parent dies.", min=1)
+    ] = None,
+    operations: Operations = DEFAULT_OPERATIONS,
+    cells: ScoredCells = 3,
+    reduction: Reduction = None,
+    space: Annotated[
+        str, typer.Option(help="Search space: cell, nasbench201, or module:Class of your own.")
+    ] = "cell",
+    images: Images = 64,
+    inits: Inits = 1,
+    objectives: Objectives = DEFAULT_OBJECTIVES,
+    image_size: ImageSize = None,
+    augment: Augment = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data_dir: DataDir = Path("data"),
+    download: Download = False,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<data set>.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that score candidates, on this machine.", min=1)
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers score candidates.")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads per candidate; default: the cores shared by workers, 1 on Dask.", min=1
+        ),
+    ] = None,
+    candidate_seconds: Annotated[
+        float | None, typer.Option(help="With workers: longest time for one candidate.")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Begin no further generation after so long; --resume goes on."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Continue the run in this folder; with --generations, up to so many."),
+    ] = None,
+) -> None:
+    """Search architectures for a data set; writes a run folder with tables and pictures.
+
+    Candidates are judged untrained by objectives, all minimised. Those of the paper are ntk (how
+    unevenly the network would learn), activation (how alike it sees different images) and
+    correlation (how alike its gradients at different images are). A genotype such as
+    5000|0001|0800 gives the channels of each operation between each two nodes of a cell.
+    """
+    arguments: dict[str, Any] = {
+        "dataset": absolute_dataset(dataset),
+        "n_images": images,
+        "n_inits": inits,
+        "objectives": [objective.name for objective in read_objectives(objectives)],
+        "max_params": max_params,
+        "max_flops": max_flops,
+        "max_acts": max_acts,
+        "image_size": image_size,
+        "augment": checked_augment(augment),
+        "device": device,
+        "seed": seed,
+        "data_dir": str(data_dir.expanduser().resolve()),
+    }
+    if tournament_every == 0:
+        refuse_given(ctx, ["tournament_size"], "with --tournament-every 0")
+    if minutes is not None and not minutes > 0:
+        raise SearchError(f"--minutes {minutes:g}; expected more than 0")
+    settings = SearchSettings(
+        generations, population, offspring, max_age, tournament_every, tournament_size, seed
+    )
+    search_space = search_space_of(ctx, space, operations, cells, reduction)
+    given = [name for name in ctx.params if is_given(ctx, name)]
+    if resume is not None and threads is None:
+        threads = RunFolder(resume).threads()  # the last bits depend on it
+    scoring = _workers(workers, dask, threads, candidate_seconds)
+    if resume is not None:
+        folder = RunFolder(resume)
+        asked = {**space_settings(search_space), **arguments, **asdict(settings)}
+        _refuse_changes(given, asked, folder)
+        with folder.locked():
+            goal = generations if "generations" in given else None
+            with scoring as helpers:
+                moved = {name: arguments[name] for name in MOVABLE if name in given}
+                problem = folder.problem(download=download, **moved)
+                search = Search.continued(folder, generations=goal, problem=problem)
+                search.config["problem"] |= moved
+                _run(search, helpers, minutes)
+        return
+    if tournament_every:
+        search_space.check_slots()
+    folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
+    problem = NASProblem(**arguments, search_space=search_space, download=download)
+    refuse_among_images(folder.path, str(arguments["dataset"]))
+    if not overwrite:
+        folder.check_free()  # before a lock is put into a folder that is not ours
+    # The workers first: where they cannot be had, an old run must not be replaced.
+    with folder.locked(), scoring as helpers:
+        folder.create(overwrite=overwrite)
+        _run(Search(folder, problem, settings, {"problem": arguments}), helpers, minutes)
+
+
+def _workers(
+    n: int | None, address: str | None, threads: int | None, seconds: float | None
+) -> AbstractContextManager[Workers | None]:
+    """What scores the candidates; sets the number of threads of this process.
+
+    Raises:
+        WorkerError: a limit of time without workers, or see `Workers`.
+    """
+    if threads is None and n is not None:
+        threads = max(1, torch.get_num_threads() // n)
+    elif threads is None and address is not None:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if n is None and address is None:
+        if seconds is not None:
+            raise WorkerError(
+                f"--candidate-seconds {seconds:g}: only a process of its own can be stopped; add "
+                "--workers 1 or more"
+            )
+        return nullcontext()
+    return Workers(n, address=address, threads=threads or 1, seconds=seconds)
+
+
+def _refuse_changes(given: list[str], asked: dict[str, Any], folder: RunFolder) -> None:
+    """A run is continued as it was begun.
+
+    Raises:
+        SearchError: names the options that stand on the command line and differ from the run's.
+    """
+    config = folder.config()
+    kept = space_settings(space_from_settings(config.get("search_space", {})))
+    for part in ("problem", "algorithm"):
+        kept |= config.get(part, {})
+    differences = []
+    for option in given:
+        key = {"images": "n_images", "inits": "n_inits", "cells": "n_cells"}.get(option, option)
+        if option in MOVABLE:
+            continue  # the images have to be the same, wherever they are
+        if option in ("out", "overwrite"):
+            differences.append(f"--{option} makes a new run")
+        elif key in asked and option != "generations" and asked[key] != kept.get(key):
+            differences.append(f"{option} {asked[key]!r} (the run has {kept.get(key)!r})")
+    if differences:
+        raise SearchError(
+            f"--resume {folder.path}: {'; '.join(differences)}; leave them out, or begin a new run "
+            "without --resume"
+        )
+
+
+def _run(search: Search, workers: Workers | None, minutes: float | None) -> None:
+    """Run a search with live progress, and report what it came to."""
+    search.problem.workers = workers
+    console = terminal()
+    _describe(console, search.problem, search.folder)
+    progress = SearchProgress(console, search)
+    with progress, stopping_between_candidates(progress), warnings.catch_warnings():
+        # The report says the same, as an error.
+        warnings.filterwarnings("ignore", message="none of .* candidates ")
+        try:
+            search.run(progress, seconds=math.inf if minutes is None else 60 * minutes)
+        except KeyboardInterrupt:
+            path = search.folder.path
+            complain(
+                f"interrupted; {search.generations_done} generations are kept in {path}; continue "
+                f"with: pymoo-nas search --resume {in_shell(path)}"
+            )
+            raise typer.Exit(130) from None
+    if search.algorithm.has_next():
+        console.print(
+            f"{minutes:g} minutes have passed: {search.generations_done} of "
+            f"{search.settings.generations} generations; continue with: pymoo-nas search --resume "
+            f"{in_shell(search.folder.path)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if nothing_found(search.algorithm):
+            return
+    _report(console, search.algorithm, search.folder)
+
+
+@contextmanager
+def stopping_between_candidates(progress: SearchProgress) -> Iterator[None]:
+    """Let the first Ctrl-C wait for the candidate in hand; the second one stops at once."""
+
+    def stop(signum: int, frame: Any) -> None:
+        del signum, frame
+        if progress.stopping:
+            raise KeyboardInterrupt
+        progress.stopping = True
+        complain("stopping after the candidate in hand; press Ctrl-C again to stop at once")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread only
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _describe(console: Console, problem: NASProblem, folder: RunFolder) -> None:
+    dataset = problem.dataset
+    console.print(describe_data(dataset, dataset.augment), highlight=False, soft_wrap=True)
+    console.print(
+        f"scored on {len(problem.probe.images)} training images, {problem.device}, "
+        f"{torch.get_num_threads()} threads; run folder "
+        f"{folder.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
+    """The front as a table, and where everything is."""
+    failure = nothing_found(algorithm)
+    if failure:
+        raise SearchError(f"{failure}; the tables are in {folder.path}")
+    front = front_to_frame(algorithm)
+    table = Table(title="front, best rank sum first")
+    columns = ["genotype", *objectives_in(front), *Counts._fields]
+    for name in columns:
+        table.add_column(name, justify="left" if name == "genotype" else "right", overflow="fold")
+    for _, row in front.iterrows():
+        table.add_row(*(cell_text(row[name]) for name in columns))
+    console.print(table)
+    for path in folder.draw():
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"next: pymoo-nas choose {in_shell(folder.path)}", highlight=False, soft_wrap=True
+    )

@@ -1,0 +1,208 @@
+"""``pymoo-nas train``: from a front, or from a name, to a trained and tested network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from pymoo_nas._machine import expanded, in_shell
+from pymoo_nas.cli._options import (
+    DEFAULT_OPERATIONS,
+    NO_CELLS,
+    OF_CELLS,
+    Augment,
+    BatchSize,
+    DataDir,
+    Device,
+    Download,
+    Epochs,
+    FinalCells,
+    ImageSize,
+    Operations,
+    Precision,
+    Reduction,
+    Seed,
+    cell_space,
+    checked_augment,
+    complain,
+    is_given,
+    number_or_auto,
+    refuse_among_images,
+    refuse_given,
+    terminal,
+)
+from pymoo_nas.datasets import load_dataset
+from pymoo_nas.errors import SearchError
+from pymoo_nas.networks import count_flops, count_parameters
+from pymoo_nas.runs import RunFolder, final_of
+from pymoo_nas.spaces import Architecture, CellSpace, design_of
+from pymoo_nas.training import AUTO, STATE_FILE, Training, describe_data
+from pymoo_nas.training import train as train_network
+
+OF_MODEL = ("operations", "reduction")
+"""Options that go with --model."""
+
+IN_FOLDERS = str.maketrans("|~", "_-")
+"""What of a genotype stands in a folder's name in place of what not every system takes."""
+
+
+def train(
+    ctx: typer.Context,
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder of a search; none with --model.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Train this instead: resnet20, a torchvision name, or a genotype."),
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="As for search; a run is trained on its own unless this is given.")
+    ] = "digits",
+    operations: Operations = DEFAULT_OPERATIONS,
+    cells: FinalCells = None,
+    reduction: Reduction = None,
+    epochs: Epochs = AUTO,
+    batch_size: BatchSize = AUTO,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak of the one-cycle schedule; Muon's is a tenth of it.")
+    ] = 0.2,
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the training images that is held out to choose the best epoch; default: "
+            "the validation images of the data set, or 0.1 where it has none."
+        ),
+    ] = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Weigh classes alike, however few images they have.")
+    ] = False,
+    optimizer: Annotated[
+        str, typer.Option(help="muon; or sgd, which is cheaper for kernels of many channels.")
+    ] = "muon",
+    precision: Precision = "float32",
+    image_size: ImageSize = None,
+    augment: Augment = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data_dir: DataDir = Path("data"),
+    download: Download = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder; default RUN/final (RUN/final-2, … for further choices), or runs/MODEL."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a training.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue after the last whole epoch in the folder.")
+    ] = False,
+) -> None:
+    """Build the final network of a run, train it, test it; weights as safetensors.
+
+    The cell that `choose` chose stands at every stage; without a choice, cells of the front follow
+    each other. With --model any other network is trained by the same recipe.
+    """
+    if (run is None) == (model is None):
+        raise SearchError("train what? expected either a run folder, or --model and --dataset")
+    n_epochs = number_or_auto("epochs", epochs)
+    images_per_step = number_or_auto("batch-size", batch_size)
+    augment = checked_augment(augment)
+    if resume and overwrite:
+        raise SearchError("--resume and --overwrite; expected one of them")
+    places: dict[str, Any] = {
+        "dataset": dataset,
+        "image_size": image_size,
+        "data_dir": data_dir,
+        "download": download,
+    }
+    asked: dict[str, Any] = {}
+    if run is not None:
+        refuse_given(ctx, OF_MODEL, f"with {run}, a run that knows its own")
+        asked = {name: value for name, value in places.items() if is_given(ctx, name)}
+        network, images, title = final_of(run, cells, seed, **asked)
+    else:
+        title = str(model)
+        if not CellSpace.looks_like(title):
+            refuse_given(ctx, OF_CELLS, f"with --model {title}, {NO_CELLS}")
+        images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
+        space = cell_space(operations, cells, reduction)
+        network = Architecture.read(title, space).build("trained", images, seed=seed)
+    terminal().print(
+        describe_data(images, augment or images.augment, validation),
+        highlight=False,
+        soft_wrap=True,
+    )
+    target = None if out is None else expanded(out)
+    if target is None and run is not None:
+        target = RunFolder(run).place_of(design_of(network), resume=resume)
+    elif target is None:
+        target = Path("runs") / title.translate(IN_FOLDERS)
+    if run is None or "dataset" in asked:
+        refuse_among_images(target, dataset)
+    sample = images.normalized(images.train_images[:1])
+    terminal().print(
+        f"{title}: {count_parameters(network):,} parameters, "
+        f"{count_flops(network, sample):,} multiply-accumulates per image",
+        highlight=False,
+        soft_wrap=True,
+    )
+    try:
+        trained = train_network(
+            network,
+            images,
+            epochs=n_epochs,
+            batch_size=images_per_step,
+            learning_rate=learning_rate,
+            augment=augment,
+            validation=AUTO if validation is None else validation,
+            balance=balance,
+            optimizer=optimizer,
+            precision=precision,
+            seed=seed,
+            device=device,
+            out=target,
+            overwrite=overwrite,
+            resume=resume,
+            progress=True,
+        )
+    except KeyboardInterrupt:
+        _interrupted(target)
+        raise typer.Exit(130) from None
+    _report(trained, target)
+    if images.train_images.dtype == np.uint8:  # files hold no other pixels
+        place = target if run is None or out is not None else run
+        terminal().print(
+            f"next: pymoo-nas predict {in_shell(place)} IMAGES", highlight=False, soft_wrap=True
+        )
+
+
+def _interrupted(target: Path) -> None:
+    """What is kept, and how to continue."""
+    kept = (target / STATE_FILE).exists()
+    complain(
+        f"interrupted; {target} holds the last whole epoch; continue with the same command and "
+        "--resume (without --overwrite)"
+        if kept
+        else "interrupted before the end of the first epoch; nothing is kept"
+    )
+
+
+def _report(trained: Training, target: Path) -> None:
+    console = terminal()
+    table = Table(title="recall by class")
+    for name in trained.recall.columns:
+        table.add_column(str(name), justify="right")
+    for _, row in trained.recall.iterrows():
+        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+    console.print(table)
+    console.print(
+        f"test accuracy {100 * trained.test_accuracy:.2f} %, balanced "
+        f"{100 * trained.balanced_accuracy:.2f} % (best epoch {trained.best_epoch}, "
+        f"{trained.seconds:.0f} s); wrote {target}",
+        highlight=False,
+        soft_wrap=True,
+    )

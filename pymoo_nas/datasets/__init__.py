@@ -1,0 +1,50 @@
+"""Data sets: names and paths → images and labels."""
+
+from pymoo_nas.datasets._augmentations import AUGMENTATIONS, augmentation_named
+from pymoo_nas.datasets._dataset import (
+    DATASET_NAMES,
+    MAX_IMAGE_SIZE,
+    Dataset,
+    DatasetSource,
+    height_and_width,
+    load_dataset,
+    split_validation,
+)
+from pymoo_nas.datasets._draws import balanced_indices
+from pymoo_nas.datasets._image_arrays import channels_last, normalize, resize, same_type
+from pymoo_nas.datasets._image_folders import find_images, refuse_among_classes
+from pymoo_nas.datasets._image_reading import (
+    FULL_RANGE,
+    HALF,
+    MODES,
+    UNREADABLE,
+    GreyRange,
+    as_pixels,
+    read_images,
+)
+
+__all__ = [
+    "AUGMENTATIONS",
+    "DATASET_NAMES",
+    "FULL_RANGE",
+    "HALF",
+    "MAX_IMAGE_SIZE",
+    "MODES",
+    "UNREADABLE",
+    "Dataset",
+    "DatasetSource",
+    "GreyRange",
+    "as_pixels",
+    "augmentation_named",
+    "balanced_indices",
+    "channels_last",
+    "find_images",
+    "height_and_width",
+    "load_dataset",
+    "normalize",
+    "read_images",
+    "refuse_among_classes",
+    "resize",
+    "same_type",
+    "split_validation",
+]

@@ -1,0 +1,433 @@
+"""Data sets: a name, a path or arrays → images and labels, checked.
+
+Each source only finds its images and labels; one function, `build_dataset`, checks them, pixels
+too, gives all of them the same form, resizes and splits.
+
+>>> digits = load_dataset("digits")
+>>> digits.n_classes, digits.in_channels, digits.image_size
+(10, 1, (8, 8))
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from pymoo_nas.datasets import _image_arrays as image_arrays
+from pymoo_nas.datasets import _image_files as image_files
+from pymoo_nas.datasets import _image_folders as image_folders
+from pymoo_nas.datasets._augmentations import AUGMENTATIONS, augmentation_named
+from pymoo_nas.datasets._class_names import class_name, name_classes
+from pymoo_nas.datasets._image_files import TORCHVISION, Reading, Splits
+from pymoo_nas.datasets._image_reading import GreyRange
+from pymoo_nas.errors import DatasetError
+
+TEST_FRACTION = 0.2
+"""The share of each class that is held out where a source has no test part."""
+
+HELD_OUT = "a fifth of each class, held out"
+"""Where test images are from that way, in words."""
+
+SPLIT_SEED = 0
+"""Seed of that split: the same images are held out in every run, whatever the run's own seed."""
+
+FOLDER_IMAGE_SIZE = (32, 32)
+"""What an image folder, whose files may all differ, is resized to where no size is given."""
+
+MAX_IMAGE_SIZE = 4096
+"""Largest height and width that images are resized to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images of two or more classes, for training and for testing, as `load_dataset` checks them.
+
+    Validation images, where there are some, choose the epoch whose weights a training keeps.
+
+    Attributes:
+        name: for people and file names.
+        train_images: (n, H, W, C), uint8, or float32 on any scale.
+        train_labels: (n,) int64 in 0..n_classes-1; every class occurs.
+        test_images: (m, H, W, C), of the same type.
+        test_labels: (m,) int64; not every class need occur.
+        class_names: label → name.
+        augment: what keeps the label: "flip" for shifted crops and horizontal flips, "shift" for
+            the crops alone, "none" (as for digits) for neither. True and False are taken as "flip"
+            and "none".
+        val_images: (v, H, W, C), of the same type; None where the source has no such part.
+        val_labels: (v,) int64; None likewise.
+        reading: where the parts are from and how the images were read, see `describe_data`.
+    """
+
+    name: str
+    train_images: NDArray[Any]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[Any]
+    test_labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    augment: str
+    val_images: NDArray[Any] | None = None
+    val_labels: NDArray[np.int64] | None = None
+    reading: Reading = Reading()  # noqa: RUF009 a tuple, which nothing changes
+
+    def __post_init__(self) -> None:
+        augment = augmentation_named(self.augment)
+        if augment not in AUGMENTATIONS:
+            raise DatasetError(
+                f"data set {self.name!r}: augment is {augment!r}; expected one of "
+                f"{', '.join(AUGMENTATIONS)}, or True or False"
+            )
+        object.__setattr__(self, "augment", augment)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def in_channels(self) -> int:
+        """C: 1 for grey, 3 for RGB."""
+        return int(self.train_images.shape[3])
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return int(self.train_images.shape[1]), int(self.train_images.shape[2])
+
+    @property
+    def grey_range(self) -> GreyRange | None:
+        """The levels of 16-bit grey files that became 0 and 255; None where there were none."""
+        return self.reading.grey_range
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """Plain values that are equal for equal images and labels: counts, and a checksum.
+
+        Of the training and the test part, which a search and a test depend on.
+        """
+        return {
+            "training_images": len(self.train_labels),
+            "test_images": len(self.test_labels),
+            "sha256": _checksum(
+                self.train_images, self.train_labels, self.test_images, self.test_labels
+            ),
+        }
+
+    @cached_property
+    def val_fingerprint(self) -> dict[str, Any] | None:
+        """As `fingerprint`, of the validation part alone; None where there is none."""
+        if self.val_images is None or self.val_labels is None:
+            return None
+        return {
+            "validation_images": len(self.val_labels),
+            "sha256": _checksum(self.val_images, self.val_labels),
+        }
+
+    @cached_property
+    def mean(self) -> NDArray[np.float64]:
+        """(C,): mean of the training pixels; 0..255 counts as 0..1, floats as they are."""
+        return _mean_power(self.train_images, 1, np.zeros(self.in_channels))
+
+    @cached_property
+    def std(self) -> NDArray[np.float64]:
+        """(C,): standard deviation on the scale of `mean`; 1 for a constant channel."""
+        # Two passes: the mean square less the squared mean would cancel on narrow ranges.
+        std = np.sqrt(_mean_power(self.train_images, 2, self.mean))
+        # A spread below float32's resolution is rounding, which division would blow up.
+        return np.where(std <= np.finfo(np.float32).eps * np.abs(self.mean), 1.0, std)
+
+    def normalized(self, images: NDArray[Any]) -> Tensor:
+        """(n, H, W, C) → float32 (n, C, H, W), (x - mean) / std of the training images.
+
+        Raises:
+            DatasetError: the images are not of this data set's type and number of channels.
+        """
+        expected = self.train_images.dtype
+        if images.ndim != 4 or images.shape[3] != self.in_channels or images.dtype != expected:
+            raise DatasetError(
+                f"data set {self.name!r}: cannot normalise {images.dtype} images of shape "
+                f"{images.shape}; expected {expected} of shape (n, H, W, {self.in_channels})"
+            )
+        return image_arrays.normalize(images, self.mean, self.std)
+
+
+DatasetSource: TypeAlias = (
+    str
+    | Path
+    | Dataset
+    | tuple[Any, Any]
+    | tuple[Any, Any, Any, Any]
+    | tuple[Any, Any, Any, Any, Any, Any]
+)
+
+ARRAYS = {
+    2 * len(parts): tuple(f"{part}_{kind}" for part in parts for kind in ("images", "labels"))
+    for parts in (("train",), ("train", "test"), ("train", "val", "test"))
+}
+"""Number of arrays that `load_dataset` takes → their order."""
+
+DATASET_NAMES = ("digits", *TORCHVISION)
+"""What `load_dataset` knows by name."""
+
+
+def load_dataset(
+    source: DatasetSource,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    channels: str | None = None,
+    root: str | Path = "data",
+    download: bool = False,
+    augment: bool | str | None = None,
+) -> Dataset:
+    """Load a data set and check it.
+
+    Labels are integers (n,) or (n, 1), or one-hot (n, k). Where no class names come with them, the
+    labels that occur are numbered 0, 1, … and their old numbers become the names. Without a test
+    part a fifth of each class is held out, the same images each time.
+
+    Args:
+        source: one of
+
+            - a name of `DATASET_NAMES`, in any case; a name goes before a path;
+            - a path, as it stands or under `root`: an image folder or an ``.npz`` file, see
+              `image_files.read_image_folder` and `image_files.read_npz`;
+            - ``(images, labels)``, ``(train_images, train_labels, test_images, test_labels)`` or
+              ``(train_images, train_labels, val_images, val_labels, test_images, test_labels)``:
+              numpy (n, H, W, C) or (n, H, W), or torch (n, C, H, W) or (n, H, W), with any number
+              of channels; not copied where they fit as they are;
+            - a `Dataset`, which is returned as it is, unless `image_size` changes it.
+        image_size: pixels, one number or (H, W), to which the images are resized; None keeps their
+            size (32 for an image folder).
+        channels: "first" or "last": where the channels of given arrays and of an ``.npz`` file are;
+            None takes the usual place, see `source`, and refuses a shape that tells against it.
+        root: where torchvision's data sets are looked for, and kept when downloaded.
+        download: whether to download a data set of torchvision that is absent.
+        augment: see `Dataset`; None for "none" with digits, mnist and svhn, and "flip" with others.
+            Text and signs, which must not be mirrored, need "shift".
+
+    Returns:
+        The data set.
+
+    Raises:
+        DatasetError: what was given, what was expected, and what to do.
+
+    Warns:
+        UserWarning: files of an image folder are skipped, or folders beside it not used, see
+            `image_folders.read_image_folder`; parts on different scales.
+    """
+    size = height_and_width(image_size)
+    if isinstance(source, Dataset) and size in (None, source.image_size):
+        return source if augment is None else replace(source, augment=augmentation_named(augment))
+    name, splits, usual = _find(source, size, Path(root).expanduser(), download)
+    usual = usual if augment is None else augment
+    return build_dataset(name, splits, augment=usual, image_size=size, channels=channels)
+
+
+def _find(
+    source: Any, size: tuple[int, int] | None, root: Path, download: bool
+) -> tuple[str, Splits, bool | str]:
+    """The name, the images and labels, and `Dataset.augment`."""
+    if isinstance(source, Dataset):
+        splits = Splits(
+            source.train_images,
+            source.train_labels,
+            source.test_images,
+            source.test_labels,
+            source.class_names,
+            source.val_images,
+            source.val_labels,
+            source.reading,
+            "last",
+        )
+        return source.name, splits, source.augment
+    if isinstance(source, tuple | list) and len(source) in ARRAYS:
+        return "arrays", Splits(**dict(zip(ARRAYS[len(source)], source, strict=True))), True
+    if not isinstance(source, str | Path):
+        many = f" of {len(source)}" if isinstance(source, tuple | list) else ""
+        raise DatasetError(
+            f"data set: got a {type(source).__name__}{many}; expected a name, a path, a "
+            "Dataset, or " + " or ".join(f"({', '.join(order)})" for order in ARRAYS.values())
+        )
+    name = source.lower() if isinstance(source, str) else ""
+    if name == "digits":
+        digits = load_digits()
+        return name, Splits((digits.images / 16).astype(np.float32), digits.target), False
+    if name in TORCHVISION:
+        return name, image_files.read_torchvision(name, root, download), TORCHVISION[name].augment
+    path = _existing_path(source, root)
+    if path.is_dir():
+        return (
+            path.resolve().name,
+            image_folders.read_image_folder(path, size or FOLDER_IMAGE_SIZE),
+            True,
+        )
+    if path.suffix.lower() != ".npz":
+        raise DatasetError(f"data set {path}: expected an image folder or an .npz file")
+    return path.stem, image_files.read_npz(path), True
+
+
+def build_dataset(
+    name: str,
+    splits: Splits,
+    *,
+    augment: bool | str = True,
+    image_size: tuple[int, int] | None = None,
+    channels: str | None = None,
+) -> Dataset:
+    """Check images and labels and bring them into the form that `Dataset` describes.
+
+    The one way into a `Dataset` for every source; the arguments are those of `load_dataset`.
+
+    Raises:
+        DatasetError: they do not fit the form or each other.
+    """
+    if channels is not None and splits.channels is not None:
+        raise DatasetError(
+            f"data set {name!r}: channels={channels!r} tells of arrays and .npz files; leave it out"
+        )
+    order = channels or splits.channels
+    images: dict[str, NDArray[Any]] = {}
+    labels: dict[str, NDArray[np.int64]] = {}
+    for part in ("train", "test", "val"):
+        given = [getattr(splits, f"{part}_{kind}") for kind in ("images", "labels")]
+        if part != "train" and all(array is None for array in given):
+            continue
+        where = f"data set {name!r}, {part}"
+        images[part] = image_arrays.channels_last(given[0], f"{where} images", channels=order)
+        labels[part] = image_arrays.integer_labels(given[1], len(images[part]), f"{where} labels")
+    images = image_arrays.same_type(images, name)
+    image_arrays.warn_of_scales(images, name)
+    reading = splits.reading
+    if image_size is not None:
+        reading = reading._replace(sizes=reading.sizes or _sizes(images))
+        images = {part: image_arrays.resize(array, image_size) for part, array in images.items()}
+    for part, array in images.items():
+        if array.shape[1:] != images["train"].shape[1:]:
+            raise DatasetError(
+                f"data set {name!r}: training images are (H, W, C) = {images['train'].shape[1:]}, "
+                f"{part} images {array.shape[1:]}; expected the same; give image_size, or convert "
+                "the channels"
+            )
+    names, labels = name_classes(labels, splits.class_names, name)
+    if "test" not in images:
+        train, test = split_validation(labels["train"], TEST_FRACTION, SPLIT_SEED, names)
+        for arrays in (images, labels):
+            arrays["test"] = arrays["train"][test]
+            arrays["train"] = arrays["train"][train]
+        reading = reading._replace(test=HELD_OUT)
+    return Dataset(
+        name,
+        images["train"],
+        labels["train"],
+        images["test"],
+        labels["test"],
+        names,
+        augmentation_named(augment),
+        images.get("val"),
+        labels.get("val"),
+        reading,
+    )
+
+
+def _sizes(images: Mapping[str, NDArray[Any]]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The smallest and the largest (H, W) of several parts."""
+    sizes = sorted((array.shape[1:3] for array in images.values()), key=lambda s: (s[0] * s[1], s))
+    return sizes[0], sizes[-1]
+
+
+def split_validation(
+    labels: NDArray[np.int64], fraction: float, seed: int, class_names: Sequence[str] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices for training and for validation, ascending, with the same share of every class.
+
+    Args:
+        labels: (n,).
+        fraction: share of each class for validation, between 0 and 1; rounded, but at least one
+            image of each class on either side.
+        seed: the same seed gives the same division.
+        class_names: label → name, for messages.
+
+    Raises:
+        DatasetError: a class has one image only, or the fraction does not fit.
+    """
+    if not (0 < fraction < 1 and len(labels)):
+        raise DatasetError(
+            f"split: got fraction {fraction} of {len(labels)} images; expected it between 0 and 1"
+        )
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        if len(members) < 2:
+            raise DatasetError(
+                f"class {class_name(label, class_names)} has 1 image; expected at least 2, one "
+                "on either side of the split; add images or leave the class out"
+            )
+        chosen.append(members[: min(max(1, int(fraction * len(members) + 0.5)), len(members) - 1)])
+    validation = np.sort(np.concatenate(chosen))
+    return np.setdiff1d(np.arange(len(labels)), validation), validation
+
+
+def height_and_width(image_size: Any) -> tuple[int, int] | None:
+    """(H, W) of one number of pixels, or of two; None for None.
+
+    Raises:
+        DatasetError: something else.
+    """
+    if image_size is None:
+        return None
+    pair = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
+    whole = all(isinstance(side, int | np.integer) and side is not True for side in pair)
+    if len(pair) != 2 or not whole or not 1 <= min(pair) <= max(pair) <= MAX_IMAGE_SIZE:
+        raise DatasetError(
+            f"image size: got {image_size!r}; expected a whole number of pixels from 1 to "
+            f"{MAX_IMAGE_SIZE}, or two as (height, width)"
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def _existing_path(source: str | Path, root: Path) -> Path:
+    path = Path(source).expanduser()
+    for candidate in (path, root / path):
+        # os.path, unlike pathlib, takes a name that is too long for one that does not exist.
+        if str(source) and os.path.exists(candidate):
+            return candidate
+    close = difflib.get_close_matches(str(source).lower(), DATASET_NAMES)
+    raise DatasetError(
+        f"data set {str(source)!r}: there is no such path, here or in {root.resolve()}, and the "
+        f"known names are {', '.join(DATASET_NAMES)}"
+        + (f"; did you mean {' or '.join(close)}?" if close else "")
+    )
+
+
+def _checksum(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _mean_power(
+    images: NDArray[Any], power: int, origin: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(C,): mean of (x - origin)^power, piece by piece: never a float64 copy of all images."""
+    n_channels = images.shape[3]
+    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    step = max(1, 2**22 // images[0].size)
+    total = np.zeros(n_channels)
+    for start in range(0, len(images), step):
+        pixels = images[start : start + step].reshape(-1, n_channels).astype(np.float64)
+        total += ((pixels - scale * origin) ** power).sum(axis=0)
+    return np.asarray(total / scale**power * n_channels / images.size)

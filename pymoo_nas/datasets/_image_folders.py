@@ -1,0 +1,333 @@
+"""Folders of image files → images and labels as found there, and a word on what was left out."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pymoo_nas._machine import expanded, in_unicode
+from pymoo_nas.datasets._image_files import Reading, Splits
+from pymoo_nas.datasets._image_reading import (
+    EXTENSIONS,
+    FULL_RANGE,
+    HALF,
+    FilesRead,
+    read_image_set,
+)
+from pymoo_nas.errors import DatasetError
+
+PART_WORDS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "validate", "vali", "dev", "devel", "development"),
+    "test": ("test", "testing", "tests", "tst", "eval", "evaluation", "holdout", "heldout"),
+}
+"""Part → names of its folder, the usual first; in any case, with hyphens, blanks, underscores, and
+endings such as in ``test_set`` and ``TrainImages``."""
+
+PART_ENDING = re.compile(r"(sets?|data|images?|imgs?)$")
+
+UNREAD = (
+    ".arw .avif .cr2 .dcm .dng .eps .exr .hdr .heic .heif .ico .jxl .mat .nef .nii .npy .npz .pdf "
+    ".psd .raw .svg"
+)
+"""Endings of images that are not read, which are worth a word where they lie among others."""
+
+N_NAMED = 5
+"""How many files or folders a message names."""
+
+
+class _ImageFile(NamedTuple):
+    """A file of an image folder, its part (a key of `_parts`) and its class's index."""
+
+    path: Path
+    part: str
+    label: int
+
+
+def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
+    """Read ``<folder>/<class>/*`` or ``<folder>/{train,val,test}/<class>/*``.
+
+    The second layout is taken where a training folder holds folders; the parts may have any of the
+    names of `PART_WORDS`. Without a test part, the validation part takes its place.
+
+    Images are uint8, grey where every file is grey, else RGB: a transparent image loses its alpha
+    channel, a photograph is turned as its EXIF entry says, 16 bits per channel become 8. For grey
+    files of 16 bits one factor, from their highest level, holds for all (see `read_image_set`).
+    Hidden files, files without an image's ending and folders inside a class are left out.
+
+    Args:
+        folder: an existing folder.
+        size: (H, W) that each image is resized to, whatever its proportions (bilinear).
+
+    Warns:
+        UserWarning: files that cannot be read, or that are links to somewhere outside `folder`,
+            with their count and the first names; they are skipped. Folders with images that are
+            not used, further frames, broken metadata, grey levels that were scaled. Or test images
+            without classes.
+
+    Raises:
+        DatasetError: there are no class folders, or a class has no readable image.
+    """
+    parts = _parts(folder)
+    names = [path.name for path in _class_folders(parts["train"])]
+    if not names:
+        raise DatasetError(
+            f"image folder {folder}: no class folders in it; expected {folder}/<class>/* or "
+            f"{folder}/{{train,test}}/<class>/*, with image files ({EXTENSIONS})"
+        )
+    files = list(_image_files(parts, names))
+    read = read_image_set([file.path for file in files], size, within=folder)
+    images = {file: read.images[file.path] for file in files if file.path in read.images}
+    skipped = _named(folder, read.skipped, f"skipped {{}} of {len(files)} image files")
+    for part, path in parts.items():
+        _require_images(path, [file.label for file in images if file.part == part], names, skipped)
+    _require_bright(folder, read)
+    notes = _named(folder, read.notes, f"read {{}} of {len(files)} image files with a remark")
+    for remark in (skipped, notes, _scaled(folder, read), *_left_out(folder, parts)):
+        if remark:
+            warnings.warn(remark, stacklevel=4)
+
+    grey = all(image.ndim == 2 for image in images.values())
+    arrays: dict[str, Any] = {}
+    for part in parts:
+        chosen = {file: image for file, image in images.items() if file.part == part}
+        arrays[f"{part}_labels"] = np.array([file.label for file in chosen])
+        arrays[f"{part}_images"] = np.stack(
+            [p if grey or p.ndim == 3 else np.dstack([p, p, p]) for p in chosen.values()]
+        )
+    reading = _reading(folder, parts, read)
+    class_names = [in_unicode(name) for name in names]
+    return Splits(**arrays, class_names=class_names, reading=reading, channels="last")
+
+
+def refuse_among_classes(target: Path, folder: Path) -> None:
+    """Refuse to write into an image folder where each folder is a class.
+
+    Args:
+        target: a folder that is to be made, or exists.
+        folder: of images, see `read_image_folder`.
+
+    Raises:
+        DatasetError: the images could not be read again, as `target` would be a class of them.
+    """
+    place = Path(os.path.realpath(target))
+    for part in _parts(folder).values():
+        if place.is_relative_to(os.path.realpath(part)):
+            raise DatasetError(
+                f"folder {target} would lie in {part}, where every folder is a class of images; "
+                "give an --out elsewhere"
+            )
+
+
+def find_images(path: Path) -> list[Path]:
+    """A file itself, or the image files in a folder and below, sorted, without hidden ones.
+
+    Raises:
+        DatasetError: nothing there, or a folder without image files.
+    """
+    path = expanded(path)
+    if not os.path.exists(path):
+        raise DatasetError(f"image {path}: no such file or folder; expected one or the other")
+    if not path.is_dir():
+        return [path]
+    files = list(_files_below(path))
+    if not files:
+        raise DatasetError(
+            f"image folder {path}: no image files in it; expected some ({EXTENSIONS})"
+        )
+    return files
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for path in _visible(folder):
+        if path.is_dir() and not path.is_symlink():  # a link may lead back
+            yield from _files_below(path)
+        elif _is_image(path):
+            yield path
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS.split() and not path.is_dir()
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        # __MACOSX is what macOS adds to its archives.
+        return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__MACOSX")))
+    except OSError as error:
+        raise DatasetError(f"image folder {folder}: cannot be listed ({error})") from error
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    return [path for path in _visible(folder) if path.is_dir()]
+
+
+def _part_of(name: str) -> tuple[str, int] | None:
+    """The part that a folder's name tells of, and how usual the name is (0 first)."""
+    plain = re.sub(r"[\W_]", "", name).casefold()
+    for part, words in PART_WORDS.items():
+        for word in (plain, PART_ENDING.sub("", plain)):
+            if word in words:
+                return part, words.index(word)
+    return None
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Part → its folder: the training images, and others where they have a folder of their own.
+
+    Raises:
+        DatasetError: folders called as parts are, without class folders in them.
+    """
+    found: dict[str, list[tuple[int, bool, Path]]] = {part: [] for part in PART_WORDS}
+    siblings = _class_folders(folder)
+    for path in siblings:
+        if named := _part_of(path.name):
+            found[named[0]].append((named[1], path.name not in PART_WORDS[named[0]], path))
+    usable = {
+        part: [path for *_, path in sorted(paths) if _class_folders(path)]
+        for part, paths in found.items()
+    }
+    if not usable["train"]:
+        if found["train"] and len(siblings) == sum(map(len, found.values())) > len(found["train"]):
+            raise DatasetError(
+                f"image folder {folder}: {', '.join(path.name for path in siblings)} are parts by "
+                "their names, and hold no class folders, so that nothing tells what their images "
+                f"show; expected {folder}/train/<class>/*"
+            )
+        return {"train": folder}
+    parts = {part: paths[0] for part, paths in usable.items() if paths}
+    if "test" not in parts and "val" in parts:
+        parts["test"] = parts.pop("val")
+    return {part: parts[part] for part in ("train", "test", "val") if part in parts}
+
+
+def _left_out(folder: Path, parts: Mapping[str, Path]) -> Iterator[str]:
+    """What holds images that are not read, in words."""
+    if parts["train"] != folder:
+        used = {path.resolve() for path in parts.values()}
+        for path in _class_folders(folder):
+            if path.resolve() not in used and next(_files_below(path), None) is not None:
+                yield _unused(path, parts)
+    loose: dict[Path, str] = {}
+    nested: dict[Path, str] = {}
+    unread: dict[Path, str] = {}
+    for part in dict.fromkeys((folder, *parts.values())):
+        loose |= {path: "in no class" for path in _visible(part) if _is_image(path)}
+    for part in parts.values():
+        for class_folder in _class_folders(part):
+            for path in _visible(class_folder):
+                if path.is_dir():
+                    if not path.is_symlink() and next(_files_below(path), None) is not None:
+                        nested[path] = "a folder inside a class"
+                elif path.suffix.lower() in UNREAD.split():
+                    unread[path] = "a format that is not read"
+    yield _named(folder, loose, "{} images are left out")
+    yield _named(folder, nested, "{} folders with images are left out")
+    yield _named(folder, unread, "{} files are left out")
+
+
+def _unused(path: Path, parts: Mapping[str, Path]) -> str:
+    """Why a folder beside the training images is not used."""
+    named = _part_of(path.name)
+    if named and not _class_folders(path):
+        instead = "; some of the training images are held out for the test instead"
+        return (
+            f"image folder {path}: no class folders in it, so that nothing tells what its images "
+            "show" + ("" if "test" in parts else instead)
+        )
+    used = ", ".join(f"{used.name}/" for used in parts.values())
+    return (
+        f"image folder {path}: holds images and is not used, {used} being taken; expected at most "
+        "one folder for each of train/, val/ and test/ (or a usual name of these)"
+    )
+
+
+def _image_files(parts: Mapping[str, Path], names: Sequence[str]) -> Iterator[_ImageFile]:
+    labels = {name: label for label, name in enumerate(names)}
+    for part, folder in parts.items():
+        for class_folder in _class_folders(folder):
+            if class_folder.name not in labels:
+                raise DatasetError(
+                    f"image folder {class_folder}: there is no training class of that name; "
+                    f"expected one of {', '.join(names)}"
+                )
+            for path in _visible(class_folder):
+                if _is_image(path):
+                    yield _ImageFile(path, part, labels[class_folder.name])
+
+
+def _named(folder: Path, why: Mapping[Path, str], what: str) -> str:
+    """A message that names the first of some files; empty where there is none.
+
+    Args:
+        folder: that they are in.
+        why: path → reason.
+        what: with a place for their number.
+    """
+    if not why:
+        return ""
+    named = [f"{path.relative_to(folder)} ({reason})" for path, reason in why.items()]
+    more = f", and {len(named) - N_NAMED} more" if len(named) > N_NAMED else ""
+    return f"image folder {folder}: {what.format(len(named))}: {', '.join(named[:N_NAMED])}{more}"
+
+
+def _scaled(folder: Path, read: FilesRead) -> str:
+    """A word on 16-bit grey levels where they are not simply divided by 257."""
+    if read.grey_range in (None, FULL_RANGE):
+        return ""
+    low, high = read.grey_range
+    how = "stay as they are" if (low, high) == (0, 255) else "become 0 to 255 by one factor"
+    return (
+        f"image folder {folder}: 16-bit grey files use the levels {low} to {high} only, which "
+        f"{how}; 8-bit files, where there are some, stay as they are"
+    )
+
+
+def _require_bright(folder: Path, read: FilesRead) -> None:
+    """Refuse 16-bit colour files that all leave the upper half of their range empty.
+
+    Raises:
+        DatasetError: names them.
+    """
+    why = {path: f"up to {level} of 255" for path, level in read.deep.items()}
+    if why and max(read.deep.values()) < HALF:
+        raise DatasetError(
+            _named(folder, why, "{} colour files of 16 bits per channel use a small part of them")
+            + "; of such files the upper 8 bits are read, in which little is left; convert them to "
+            "8 bits per channel"
+        )
+
+
+def _require_images(part: Path, labels: Sequence[int], names: Sequence[str], skipped: str) -> None:
+    """Every class needs an image; a class that the test part leaves out altogether does not."""
+    for path in _class_folders(part):
+        if names.index(path.name) not in labels:
+            below = next(_files_below(path), None)
+            there = ""
+            if below is not None and below.parent != path:
+                there = (
+                    f"found {below.relative_to(path)}, deeper in; give the folder whose folders "
+                    "are the classes, or move the images up; "
+                )
+            text = (
+                f"image folder {path}: no readable image in this class; {there}expected image "
+                f"files ({EXTENSIONS}) directly in it; add some or remove the folder. {skipped}"
+            )
+            raise DatasetError(text.rstrip())
+
+
+def _reading(folder: Path, parts: Mapping[str, Path], read: FilesRead) -> Reading:
+    """Where the images are from and how they were read."""
+    places = {
+        part: "class folders" if path == folder else f"{path.name}/" for part, path in parts.items()
+    }
+    if "test" in parts and (_part_of(parts["test"].name) or ("",))[0] == "val":
+        places["test"] += ", in place of a test part"
+    sizes = sorted(read.sizes.values(), key=lambda size: (size[0] * size[1], size))
+    return Reading(**places, sizes=(sizes[0], sizes[-1]), grey_range=read.grey_range)

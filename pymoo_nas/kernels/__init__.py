@@ -1,0 +1,16 @@
+"""One pass over a network → its kernels, by which it is scored."""
+
+from pymoo_nas.kernels._calibration import calibrate, preserved, recalibrate, values_preserved
+from pymoo_nas.kernels._checks import check_images, check_network
+from pymoo_nas.kernels._measure import Kernels, measure_kernels
+
+__all__ = [
+    "Kernels",
+    "calibrate",
+    "check_images",
+    "check_network",
+    "measure_kernels",
+    "preserved",
+    "recalibrate",
+    "values_preserved",
+]

@@ -1,0 +1,314 @@
+"""What can be scored, and what is refused by name: images, kinds of modules, mixed images.
+
+The cheap checks come before any work (`check_images`, `check_network`); `check_coverage` compares
+one pass over a few images with plain autograd.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pymoo_nas._machine import network_errors, release_freed_memory
+from pymoo_nas.errors import ScoreError
+from pymoo_nas.kernels._layer_plan import LayerPlan, Piece
+from pymoo_nas.kernels._recording import ROUNDING, Recording, check_sum, record_pass
+
+REPEATS = 16
+"""Passes over the same images by which a network that draws random numbers is judged: a flip of
+every second batch is missed once in 65,536 times."""
+
+QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torchao.")
+"""Where torch keeps its modules of integer weights."""
+
+
+def check_images(network: nn.Module, images: Tensor) -> None:
+    """Refuse what cannot be scored, before anything is computed.
+
+    Raises:
+        ScoreError: says which property of images or network does not fit, and what to do.
+    """
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        shape = tuple(getattr(images, "shape", ()))
+        raise ScoreError(
+            f"images: expected a tensor (N, C, H, W), got {type(images).__name__} {shape}"
+        )
+    if not images.is_floating_point():
+        raise ScoreError(
+            f"images: expected floating point, normalised, got {images.dtype}; "
+            "subtract the mean and divide by the standard deviation first"
+        )
+    if len(images) < 2:
+        raise ScoreError(f"images: {len(images)} given; expected at least 2 to compare")
+    if not bool(torch.isfinite(images).all()):
+        raise ScoreError("images: NaN or infinite pixels; clean the data first")
+    check_network(network)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ScoreError(f"{type(network).__name__}: no trainable parameters; nothing to score")
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if parameter.is_complex():
+            raise ScoreError(
+                f"{type(network).__name__}: parameter {name!r} is {parameter.dtype}; expected real "
+                "ones (torch.view_as_real)"
+            )
+        if (parameter.device, parameter.dtype) != (images.device, images.dtype):
+            raise ScoreError(
+                f"{type(network).__name__}: parameter {name!r} is {parameter.dtype} on "
+                f"{parameter.device}, images are {images.dtype} on {images.device}; convert one of "
+                "them: network.to(...), images.to(...)"
+            )
+
+
+def check_network(network: nn.Module) -> None:
+    """Refuse kinds of modules whose insides cannot be watched or differentiated.
+
+    Raises:
+        ScoreError: names the module, and what to give in its place.
+    """
+    if not isinstance(network, nn.Module):
+        raise ScoreError(
+            f"network: got {type(network).__name__}; expected the torch.nn.Module itself, not a "
+            "program or a function that was made from it"
+        )
+    for name, module in network.named_modules():
+        remedy = _remedy(module)
+        if remedy:
+            raise ScoreError(f"{_title(name, module)}: {remedy}")
+
+
+def _remedy(module: nn.Module) -> str:
+    """Why a module cannot be scored and what to do; empty where it can be."""
+    own, several = vars(module), isinstance(module, nn.DataParallel) and len(module.device_ids) > 1
+    reasons = {
+        "a scripted or traced module cannot be watched; give the module it was made from": (
+            isinstance(module, torch.jit.ScriptModule)
+        ),
+        "a scripted function cannot be watched; give the function it was made from": (
+            any(isinstance(value, torch.jit.ScriptFunction) for value in own.values())
+        ),
+        "an exported module has a fixed mode; give the module it was made from": (
+            isinstance(module, torch.fx.GraphModule) and "eval" in own
+        ),
+        "its weights have no shape yet; call the network once with images: network(images)": (
+            any(map(nn.parameter.is_lazy, module.parameters(recurse=False)))
+        ),
+        "a quantized layer has no gradients; give the network before it was quantized": (
+            type(module).__module__.startswith(QUANTIZED)
+        ),
+        "its copies on several devices cannot be watched; give the network within: .module": (
+            several or isinstance(module, nn.parallel.DistributedDataParallel)
+        ),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def check_coverage(
+    network: nn.Module, plan: LayerPlan, images: Tensor, most: int | None = None
+) -> None:
+    """Compare a calibrated network's per-image gradients with plain autograd, layer by layer.
+
+    Nothing is compared where the output or a gradient is not finite: the scores say so.
+
+    Args:
+        network: frozen by `calibrate`; its parameters' ``requires_grad`` are changed.
+        plan: the plan to check.
+        images: a few images (n, C, H, W).
+        most: parameters that are compared in one pass; None for all of them.
+
+    Raises:
+        ScoreError: the network is random, images influence each other, or a parameter's gradients
+            are not all covered; names the layer or the parameter.
+    """
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    _check_repeatable(network, images)
+    pieces = [None] if most is None else plan.pieces(plan.sizes, most)
+    for index, piece in enumerate(pieces):
+        recording = record_pass(network, plan, images, wanted=piece)
+        if index == 0 and not _check_apart(network, images):
+            return
+        _compare(network, plan, images, recording, piece)
+        del recording
+        if most is not None:
+            release_freed_memory()
+
+
+def _compare(
+    network: nn.Module, plan: LayerPlan, images: Tensor, recording: Recording, piece: Piece | None
+) -> None:
+    """Compare recorded gradients with those of plain autograd.
+
+    Raises:
+        ScoreError: a parameter whose gradients differ; names it.
+    """
+    wanted = {key: (0, size) for key, size in plan.sizes.items()} if piece is None else piece
+    trained = [
+        (n, parameter) for n, parameter in network.named_parameters() if id(parameter) in wanted
+    ]
+    for parameter in network.parameters():
+        parameter.requires_grad_(id(parameter) in wanted)
+    with torch.enable_grad():
+        total = network(images.clone()).sum()
+    gradients: tuple[Tensor | None, ...] = (None,) * len(trained)
+    if total.requires_grad:
+        gradients = torch.autograd.grad(
+            total, [parameter for _, parameter in trained], allow_unused=True
+        )
+    largest = max((float(g.abs().max()) for g in gradients if g is not None), default=0.0)
+    floor = ROUNDING * torch.finfo(images.dtype).eps * largest
+    rows = recording.rows | {key: use.rows() for key, use in recording.uses.items()}
+    for (name, parameter), gradient in zip(trained, gradients, strict=True):
+        start, stop = wanted[id(parameter)]
+        expected = torch.zeros_like(parameter) if gradient is None else gradient
+        nothing = torch.zeros(1, stop - start, dtype=images.dtype, device=images.device)
+        got = rows.get(id(parameter), nothing)
+        got = got if got.shape[1] == stop - start else got[:, start:stop]
+        check_sum(f"parameter {name!r}", got, expected.flatten()[start:stop], floor)
+
+
+def _check_apart(network: nn.Module, images: Tensor) -> bool:
+    """Refuse a network in which images influence each other.
+
+    Returns:
+        whether output and gradients at the images are finite.
+
+    Raises:
+        ScoreError: names the first module of which that is true.
+    """
+    images = images.detach().requires_grad_(True)
+    with torch.enable_grad():
+        together = network(images.clone())
+        first = together[0].sum()
+    if not bool(torch.isfinite(together).all()):
+        return False
+    gradient = None
+    if first.requires_grad:
+        with network_errors(images, "be differentiated on", "use operations out of place"):
+            (gradient,) = torch.autograd.grad(first, images, allow_unused=True)
+    finite = gradient is None or bool(torch.isfinite(gradient).all())
+    # Other images' gradients are zero to the bit where images are apart, in any precision; but
+    # NaN where an infinite slope is multiplied by zero.
+    mixed = gradient is not None and finite and bool(gradient[1:].any())
+    with torch.no_grad():
+        alone = network(images[:1].clone())
+        if mixed or not _agree(alone, together.detach(), 1e-2):
+            pair = _outputs(network, images[:1]), _outputs(network, images)
+            _refuse_mixing(network, _first_different(*pair, _tolerance(images)) or "")
+    return finite
+
+
+@torch.no_grad()
+def _check_repeatable(network: nn.Module, images: Tensor) -> None:
+    """Refuse a network that gives something else for the same images when it is called again.
+
+    Args:
+        network: in eval mode; called twice, and more often where it draws random numbers.
+        images: (n, C, H, W).
+
+    Raises:
+        ScoreError: names the first module whose output differs.
+    """
+    tolerance, before = _tolerance(images), _random_states(images.device)
+    output = network(images.clone())
+    random_numbers = _random_states(images.device) != before
+    if not random_numbers and _agree(output, network(images.clone()), tolerance):
+        return
+    # Also of a network whose logits are the same: of mirrored maps the mean is, the ReLUs are not.
+    seen = _outputs(network, images)
+    others = (_outputs(network, images) for _ in range(REPEATS))
+    found = (_first_different(seen, other, tolerance) for other in others)
+    name = next((name for name in found if name is not None), None)
+    if name is None and random_numbers:
+        return  # drawn in vain
+    name = name or ""
+    title = _title(name, network.get_submodule(name))
+    if random_numbers:
+        raise ScoreError(
+            f"{title} is random in eval mode: two passes over the same images differ; let it be "
+            "so in training only (self.training), or score the network without it"
+        )
+    raise ScoreError(
+        f"{title} keeps something from call to call: two passes over the same images differ; "
+        "score a network whose output depends on its images and weights alone"
+    )
+
+
+def _refuse_mixing(network: nn.Module, culprit: str) -> NoReturn:
+    raise ScoreError(
+        f"{_title(culprit, network.get_submodule(culprit))}: its output for an image depends on "
+        "the other images of the batch; replace it by one that can be frozen (nn.BatchNorm2d)"
+    )
+
+
+def _outputs(network: nn.Module, images: Tensor) -> list[tuple[str, Tensor]]:
+    """Names and outputs of all modules, innermost first, in the order in which they return."""
+    outputs: list[tuple[str, Tensor]] = []
+
+    def returned(name: str, output: Any) -> None:
+        if isinstance(output, Tensor):
+            outputs.append((name, output.clone()))
+
+    hooks = [
+        module.register_forward_hook(lambda _module, _, output, name=name: returned(name, output))
+        for name, module in network.named_modules()
+    ]
+    try:
+        network(images.clone())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs
+
+
+def _first_different(
+    seen: list[tuple[str, Tensor]], other: list[tuple[str, Tensor]], tolerance: float
+) -> str | None:
+    """The name of the first module whose outputs differ; None where none do."""
+    for (name, one), (called, both) in zip(seen, other, strict=False):
+        if name != called:  # a module in between was called in one of the passes only
+            return name.rpartition(".")[0]
+        if not _agree(one, both, tolerance):
+            return name
+    return None
+
+
+def _agree(one: Tensor, both: Tensor, tolerance: float) -> bool:
+    """Whether the output for one image, or for all, is the first rows of that for several."""
+    if one.shape[1:] != both.shape[1:] or not both.numel() or len(one) > len(both):
+        return True
+    # Within a network there may be NaN that a later layer leaves out.
+    one, both = (
+        torch.nan_to_num(x.to(torch.complex128) if x.is_complex() else x.double())
+        for x in (one, both)
+    )
+    difference = (both[: len(one)] - one).abs().max()
+    return bool(difference <= tolerance * both.abs().max())
+
+
+def _tolerance(images: Tensor) -> float:
+    return 10 * ROUNDING * torch.finfo(images.dtype).eps
+
+
+def _random_states(device: torch.device) -> tuple[Any, ...]:
+    """The states of all generators that a network may draw from without being given one."""
+    return tuple(_generator_states(device))
+
+
+def _generator_states(device: torch.device) -> Iterator[Any]:
+    yield torch.get_rng_state().numpy().tobytes()
+    if device.type == "cuda":
+        yield torch.cuda.get_rng_state(device).numpy().tobytes()
+    yield random.getstate()
+    state = np.random.get_state(legacy=False)["state"]  # noqa: NPY002  others may draw from it
+    yield state["key"].tobytes(), state["pos"]
+
+
+def _title(name: str, module: nn.Module) -> str:
+    return f"layer {name!r} ({type(module).__name__})" if name else type(module).__name__

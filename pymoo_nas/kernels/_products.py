@@ -1,0 +1,168 @@
+"""Products of per-sample gradients and of signs, summed over a whole batch of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pymoo_nas.kernels._sample_gradients import (
+    COLUMNS,
+    GRAM_ENTRIES,
+    RULES,
+    has_cheaper_gram,
+    positions,
+    weight_gram,
+)
+
+NOTHING = 1e-10
+"""Squared gradients that are so small beside the largest parameter's are taken to be rounding."""
+
+
+@dataclass
+class LayerUse:
+    """A layer's input and output gradient, kept where their products are cheaper than the rows."""
+
+    layer: nn.Module
+    a: Tensor
+    g: Tensor
+
+    @property
+    def unfolded(self) -> int:
+        """Numbers of the inputs at all positions of the kernel."""
+        weight = self.layer.get_parameter("weight")
+        return len(self.g) * positions(self.layer, self.g) * (weight.numel() // len(weight))
+
+    def has_cheaper_gram(self) -> bool:
+        """See `sample_gradients.has_cheaper_gram`; it holds the whole batch."""
+        return has_cheaper_gram(self.layer, self.g, len(self.g))
+
+    def compact(self) -> LayerUse:
+        """The same, without what else is in the memory that it looks at."""
+        return LayerUse(self.layer, *(_compact(tensor) for tensor in (self.a, self.g)))
+
+    def rows(self) -> Tensor:
+        """The weight's per-sample gradients (n, P) after all."""
+        return torch.cat(
+            list(RULES[type(self.layer)]["weight"](self.layer, self.a, self.g, COLUMNS)), 1
+        )
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    """A tensor in memory of its own size."""
+    return tensor if tensor.untyped_storage().nbytes() <= tensor.nbytes else tensor.clone()
+
+
+class Products:
+    """The sums of products over a whole batch.
+
+    Args:
+        n_images: N.
+        device: where they are computed.
+        columns: gradients, or units, per image that are multiplied at once.
+        gram_entries: see `weight_gram`.
+        largest: the largest trace of a parameter's products, where it is known from before.
+
+    Attributes:
+        ntk: (N, N) float64, Σ over parameters of G Gᵀ.
+        balanced: (N, N) float64, Σ over parameters of G Gᵀ divided by its trace. Gradients that are
+            nothing but rounding, such as those of a bias before a normalisation, do not count.
+        agreement: (N, N) float64, number of ReLU units on which two images agree.
+        n_units: ReLU units per image so far.
+        largest: the largest trace so far.
+    """
+
+    def __init__(
+        self,
+        n_images: int,
+        device: torch.device,
+        *,
+        columns: int = COLUMNS,
+        gram_entries: int = GRAM_ENTRIES,
+        largest: float = 0.0,
+    ) -> None:
+        self.ntk = torch.zeros(n_images, n_images, dtype=torch.float64, device=device)
+        self.balanced = torch.zeros_like(self.ntk)
+        self.agreement = torch.zeros_like(self.ntk)
+        self.n_units = 0
+        self.columns, self.gram_entries, self.largest = columns, gram_entries, largest
+        self._smallest = math.inf
+        self._open: dict[int, Tensor] = {}
+
+    @property
+    def hasty(self) -> bool:
+        """Whether rounding was counted in `balanced`, as larger gradients came only later."""
+        # Beside a gradient that overflowed all others are nothing; to repeat would not help.
+        return math.isfinite(self.largest) and self._smallest <= NOTHING * self.largest
+
+    def add_rows(self, key: int, blocks: Iterable[Tensor]) -> None:
+        """Add products of one parameter's gradients, given as blocks (N, columns)."""
+        gram = self._open.setdefault(key, torch.zeros_like(self.ntk))
+        for block in blocks:
+            gram += block @ block.T
+
+    def add_use(self, key: int, use: LayerUse) -> None:
+        """Add the products of a layer's weight gradients, without forming them."""
+        self._open[key] = weight_gram(use.layer, use.a, use.g, self.gram_entries).double()
+
+    def finish(self, key: int) -> None:
+        """All products of a parameter have been added."""
+        gram = self._open.pop(key)
+        self.ntk += gram
+        trace = float(gram.trace())
+        self.largest = max(self.largest, trace)
+        if not trace <= NOTHING * self.largest:  # NaN counts: the score must not hide it
+            self.balanced += gram / trace
+            self._smallest = min(self._smallest, trace)
+
+    def add_codes(self, on: Tensor) -> None:
+        """Add the agreements of boolean signs (N, units)."""
+        # Sums of ones are exact in float32 up to 2^24, more than the columns of one block.
+        for block in torch.split(on, max(self.columns, 1), dim=1):
+            ones = block.to(torch.float32)
+            both_on = (ones @ ones.T).double()
+            n_on = both_on.diagonal()
+            # Both on, or not either of them on.
+            self.agreement += 2 * both_on + (block.shape[1] - n_on[:, None] - n_on[None, :])
+        self.n_units += on.shape[1]
+
+
+_BITS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Signs(NamedTuple):
+    """Which units are on, eight in a byte.
+
+    Attributes:
+        packed: (N, ⌈units / 8⌉) uint8.
+        n_units: units per image.
+    """
+
+    packed: Tensor
+    n_units: int
+
+    @classmethod
+    def of(cls, on: Tensor) -> Signs:
+        """Pack boolean signs (N, units)."""
+        bits = F.pad(on.to(torch.uint8), (0, -on.shape[1] % 8)).unflatten(1, (-1, 8))
+        packed = torch.zeros_like(bits[..., 0])
+        for place, bit in enumerate(_BITS):
+            packed += bits[..., place] * bit
+        return cls(packed, on.shape[1])
+
+    @classmethod
+    def cat(cls, parts: Sequence[Signs]) -> Signs:
+        """Those of several images after each other."""
+        return cls(torch.cat([part.packed for part in parts]), parts[0].n_units)
+
+    def unpack(self, start: int = 0, stop: int | None = None) -> Tensor:
+        """Boolean signs (N, units) of a range of units that begins at a multiple of 8."""
+        stop = self.n_units if stop is None else min(stop, self.n_units)
+        packed = self.packed[:, start // 8 : -(-stop // 8)]
+        bits = (packed[..., None] & packed.new_tensor(_BITS)).bool().flatten(1)
+        return bits[:, : stop - start]

@@ -1,0 +1,92 @@
+"""The network in which cells compete for their places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pymoo_nas.errors import NetworkError
+from pymoo_nas.networks._maps import check_size, next_stage, out_channels
+from pymoo_nas.networks._operations import conv_bn_relu
+
+T = TypeVar("T")
+
+
+class TournamentNetwork(nn.Module):
+    """The network of Fig. 2: at every depth the contenders of one slot compete in parallel.
+
+    The output of a slot is the concatenation of softmax(alpha)_j · cell_j(x) + noise. On its way to
+    the next slot a 1×1 convolution with batch norm brings it back to the mean width of the
+    contenders: so a cell competes at about the input width that it has in the final network, and a
+    tournament costs about size times such a network rather than size². Images and halving between
+    depths are as in `CellNetwork`.
+
+    Args:
+        slots: the contenders of every depth.
+        build_cell: ``(contender, in_channels) -> cell``; a cell has ``out_channels``, and all of
+            a slot keep (H, W) or all halve it as `Cell` does.
+        in_channels: channels of the images.
+        n_classes: number of logits.
+        noise: standard deviation of the Gaussian noise, in training mode only (torch's generator).
+
+    Attributes:
+        alphas: one parameter (number of contenders,) per slot, zero in the beginning.
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[Sequence[T]],
+        build_cell: Callable[[T, int], nn.Module],
+        in_channels: int,
+        n_classes: int,
+        *,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not slots or not all(slots):
+            raise NetworkError(
+                "tournament: a slot without contenders; expected one or more in each"
+            )
+        self.noise = noise
+        self.slots = nn.ModuleList()
+        self.projections = nn.ModuleList()
+        self.alphas = nn.ParameterList([torch.zeros(len(slot)) for slot in slots])
+        channels = in_channels
+        for slot in slots:
+            cells = [build_cell(contender, channels) for contender in slot]
+            self.slots.append(nn.ModuleList(cells))
+            concatenated = sum(map(out_channels, cells))
+            width = math.ceil(concatenated / len(cells))
+            self.projections.append(
+                nn.Sequential(*conv_bn_relu(concatenated, width, 1, relu=False))
+            )
+            channels = width + in_channels
+        self.classifier = nn.Linear(width, n_classes)
+
+    def weights(self) -> list[nn.Parameter]:
+        """All parameters but the alphas."""
+        alphas = {id(alpha) for alpha in self.alphas}
+        return [parameter for parameter in self.parameters() if id(parameter) not in alphas]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, in_channels, H, W) → logits (N, n_classes)."""
+        check_size(images)
+        x = self._slot(0, images)
+        for depth in range(1, len(self.slots)):
+            x, images = next_stage(x, images)
+            x = self._slot(depth, torch.cat([x, images], dim=1))
+        logits: Tensor = self.classifier(x.mean((2, 3)))
+        return logits
+
+    def _slot(self, depth: int, x: Tensor) -> Tensor:
+        cells: nn.ModuleList = self.slots[depth]  # type: ignore[assignment]
+        shares = torch.softmax(self.alphas[depth], dim=0)
+        output = torch.cat([share * cell(x) for share, cell in zip(shares, cells, strict=True)], 1)
+        if self.training and self.noise > 0:
+            output = output + self.noise * torch.randn_like(output)
+        projected: Tensor = self.projections[depth](output)
+        return projected

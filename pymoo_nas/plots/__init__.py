@@ -1,0 +1,19 @@
+"""Pictures of a search and of its cells."""
+
+from pymoo_nas.plots._cell import plot_cell
+from pymoo_nas.plots._plots import (
+    plot_evolution,
+    plot_front,
+    plot_offspring,
+    plot_scores_3d,
+    save_figure,
+)
+
+__all__ = [
+    "plot_cell",
+    "plot_evolution",
+    "plot_front",
+    "plot_offspring",
+    "plot_scores_3d",
+    "save_figure",
+]

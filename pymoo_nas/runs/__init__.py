@@ -1,0 +1,16 @@
+"""Run folders: what a search leaves behind, how it is continued, and what is trained from it."""
+
+from pymoo_nas.runs._final import final_of
+from pymoo_nas.runs._folder import Choice, RunFolder
+from pymoo_nas.runs._search import Search, SearchSettings, resume
+from pymoo_nas.runs._trained import load_trained
+
+__all__ = [
+    "Choice",
+    "RunFolder",
+    "Search",
+    "SearchSettings",
+    "final_of",
+    "load_trained",
+    "resume",
+]

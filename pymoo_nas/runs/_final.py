@@ -1,0 +1,83 @@
+"""The final network of a run: which cells it is made of, and the images to train it on."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pymoo_nas.choice import build_final, choose_cells, keeps_limits
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.runs._folder import RunFolder
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import cells_in_words
+
+
+def final_of(
+    run: Path, cells: int | None, seed: int, **places: Any
+) -> tuple[nn.Module, Dataset, str]:
+    """The final network of a run folder, the images to train it on, and what it is, in words.
+
+    Args:
+        run: the folder.
+        cells: in sequence; None for as many as were meant.
+        seed: of the initial weights.
+        **places: arguments of `NASProblem` that tell of the images, to train on others.
+
+    Raises:
+        RunError: no run there, or no architecture that can be judged.
+        SearchError: so many cells cannot be had, or break the run's limits.
+
+    Warns:
+        UserWarning: other images than those of the search, unasked; or a choice that is older than
+            the search.
+    """
+    folder = RunFolder(run)
+    others = {"dataset", "image_size"} & set(places)
+    if others:  # the limits are those of the network for the run's own images
+        places |= dict.fromkeys(("max_params", "max_flops", "max_acts"))
+    problem = folder.problem(device="cpu", n_images=2, **places)  # nothing is scored
+    if not others and folder.config().get("data") != problem.dataset.fingerprint:
+        warnings.warn(
+            f"{run}: the images in {problem.dataset.name} are not those of the search any more",
+            stacklevel=2,
+        )
+    space = problem.search_space
+    chosen, source = _cells_of(folder, problem, cells)
+    network = build_final(chosen, len(chosen), problem=problem, seed=seed)
+    texts = [space.format(genotype) for genotype in chosen]
+    return network, problem.dataset, f"final network, {source}: {cells_in_words(texts)}"
+
+
+def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tuple[list[Any], str]:
+    """The genotypes of the final network, one per cell, and where they are from, in words."""
+    space, choice = problem.search_space, folder.choice()
+    if choice is None:
+        front = folder.front()
+        front = front[front["degenerate"] == ""]
+        if front.empty:
+            raise RunError(
+                f"{folder.path}: no architecture in the front that can be judged; search again "
+                "with higher limits"
+            )
+        genotypes = [space.parse(text) for text in front["genotype"]]
+        return choose_cells(genotypes, cells or space.n_cells, problem), "of the front"
+    done = folder.config().get("generations_done")
+    if choice.generations not in (None, done):
+        warnings.warn(
+            f"{folder.path}: chosen after {choice.generations} of {done} generations; choose again "
+            "to take the later ones in",
+            stacklevel=3,
+        )
+    given = folder.chosen(space.parse) or []
+    chosen = list(islice(cycle(given), cells or choice.n_cells or space.n_cells))
+    if not keeps_limits(chosen, problem):
+        raise SearchError(
+            f"{len(chosen)} cells of the choice together break the limits {dict(problem.limits)}; "
+            "use fewer cells, or choose a smaller one"
+        )
+    return chosen, f"chosen by {choice.by}" if choice.by else "chosen"

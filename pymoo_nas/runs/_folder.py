@@ -1,0 +1,431 @@
+"""Run folders: what a search leaves behind, as plain files.
+
+``config.json`` (settings, versions, state), ``front.csv``, ``history.csv``, ``tournaments.json``,
+``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; ``checkpoint.json``, from which
+the search is continued, and ``checkpoint.previous.json``, the one before; after a choice,
+``choice.json``; after training, ``final/``, and for each further network ``final-2/`` and so on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from importlib import metadata
+from itertools import count, cycle, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from pymoo_nas._machine import (
+    expanded,
+    in_shell,
+    locked,
+    make_folder,
+    read_object,
+    unwritable,
+    whole,
+    write_json,
+)
+from pymoo_nas.datasets import DATASET_NAMES
+from pymoo_nas.errors import DatasetError, GenotypeError, RunError
+from pymoo_nas.plots import plot_cell, plot_evolution, plot_front, plot_offspring, save_figure
+from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
+from pymoo_nas.scores import PAPER_OBJECTIVES, objectives_in
+from pymoo_nas.search import (
+    NASProblem,
+    front_to_frame,
+    history_to_frame,
+    read_frame,
+    tournaments_in,
+    write_frame,
+)
+from pymoo_nas.spaces import (
+    Genotype,
+    cell_operations,
+    cells_in_words,
+    space_from_settings,
+    title_of,
+)
+from pymoo_nas.training import DESCRIPTION, design_in, network_of
+
+CONFIG = "config.json"
+FRONT = "front.csv"
+HISTORY = "history.csv"
+TOURNAMENTS = "tournaments.json"
+CHOICE = "choice.json"
+TABLES = (CONFIG, CHECKPOINT, FRONT, HISTORY, TOURNAMENTS)
+PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
+FINAL = "final"
+
+_BALANCED = "balanced_ntk"
+"""An objective; in earlier versions a setting that put its values into the column ntk."""
+
+
+class Choice(NamedTuple):
+    """Which architectures of a run are to be trained.
+
+    Attributes:
+        genotypes: texts, in the order of the stages; repeated in turn.
+        by: the method, one of `METHODS`.
+        n_cells: of the network that was meant; None for as many as were scored.
+        generations: that the search had done; None where that is not known.
+    """
+
+    genotypes: list[str]
+    by: str = ""
+    n_cells: int | None = None
+    generations: int | None = None
+
+
+class RunFolder:
+    """One folder, one search.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = expanded(path)
+
+    def create(self, *, overwrite: bool = False) -> None:
+        """Make the folder, or refuse one that holds a run.
+
+        Raises:
+            RunError: it holds a run and `overwrite` is not set, or the training of one in any case;
+                or it cannot be made.
+        """
+        if not overwrite:
+            self.check_free()
+        trained = self._places()[:-1]
+        if trained:
+            raise RunError(
+                f"folder {trained[0]} holds what was trained from the run to be replaced; move or "
+                "remove it, or choose another --out"
+            )
+        make_folder(self.path)
+        # Pictures too: those of another run must not stand beside this one's tables.
+        for name in (*TABLES, PREVIOUS, CHOICE, *PICTURES):
+            (self.path / name).unlink(missing_ok=True)
+
+    def check_free(self) -> None:
+        """Refuse a folder that holds a run.
+
+        Raises:
+            RunError: names what was found.
+        """
+        found = [name for name in TABLES if (self.path / name).exists()]
+        if found:
+            raise RunError(
+                f"folder {self.path} holds a run already ({', '.join(found)}); pass --overwrite to "
+                "replace it, or another --out"
+            )
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes from working on the folder; the system frees it if this one dies.
+
+        Raises:
+            RunError: another process works on it, or it cannot be made.
+        """
+        return locked(self.path)
+
+    def save(self, algorithm: Any, config: Mapping[str, Any]) -> None:
+        """Write the checkpoint, all tables and the configuration, after any generation.
+
+        Args:
+            algorithm: an `EvolutiveNAS` between two generations, or at its end.
+            config: plain values that `config.json` keeps, besides counters and versions.
+        """
+        write_checkpoint(self.path, algorithm)
+        self.save_tables(algorithm, config)
+
+    def save_tables(self, algorithm: Any, config: Mapping[str, Any]) -> None:
+        """As `save`, without a checkpoint: for one that is there already."""
+        write_frame(history_to_frame(algorithm), self.path / HISTORY)
+        write_frame(front_to_frame(algorithm), self.path / FRONT)
+        held = [row for t in tournaments_in(algorithm.callback) for row in t.data["tournaments"]]
+        write_json(self.path / TOURNAMENTS, {"tournaments": held})
+        self.save_config(algorithm, config)
+
+    def save_config(self, algorithm: Any, config: Mapping[str, Any]) -> None:
+        """Write the configuration alone, before the first generation."""
+        started = algorithm.start_time  # pymoo's, from the first generation on
+        state = {
+            "generations_done": max(0, (algorithm.n_iter or 1) - 1),
+            "candidates": algorithm.evaluator.n_eval,
+            "seconds": 0.0 if started is None else round(time.time() - started, 3),
+            "versions": versions(),
+            "threads": torch.get_num_threads(),
+        }
+        write_json(self.path / CONFIG, {**config, **state})
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` holds.
+
+        Raises:
+            RunError: no run there, or a damaged file.
+        """
+        absent = (
+            f"folder {self.path} holds no run ({CONFIG} is missing); expected what "
+            "pymoo-nas search --out writes"
+        )
+        return _of_today(read_object(self.path / CONFIG, absent, "search again"))
+
+    def threads(self) -> int | None:
+        """Threads of torch's that the search had; None where that is not known.
+
+        Raises:
+            RunError: no run there, or a damaged file.
+        """
+        threads = self.config().get("threads")
+        if threads is None:
+            return None
+        return whole(f"{self.path / CONFIG}: threads", threads, error=RunError)
+
+    def front(self) -> pd.DataFrame:
+        """The front, best rank sum first."""
+        return self._table(FRONT)
+
+    def history(self) -> pd.DataFrame:
+        """Every scored candidate."""
+        return self._table(HISTORY)
+
+    def _table(self, name: str) -> pd.DataFrame:
+        table = read_frame(self.path / name)
+        if "ntk" in table and (self.path / CONFIG).is_file():
+            objectives = self.config().get("problem", {}).get("objectives", PAPER_OBJECTIVES)
+            if "ntk" not in objectives and _BALANCED in objectives:
+                # Written before each objective had a column of its own name.
+                return table.rename(columns={"ntk": _BALANCED})
+        return table
+
+    def tournaments(self) -> list[int]:
+        """Generations that ended in a tournament.
+
+        Raises:
+            RunError: a damaged file.
+        """
+        path = self.path / TOURNAMENTS
+        if not path.is_file():
+            return []
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))["tournaments"]
+            return [int(row["generation"]) for row in held]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: damaged ({error}); remove it, or search again") from error
+
+    def choose(self, choice: Choice, **how: Any) -> None:
+        """Keep a choice of architectures, with plain values that tell how it was made.
+
+        Raises:
+            RunError: the folder cannot be written to.
+        """
+        try:
+            write_json(self.path / CHOICE, {**choice._asdict(), **how})
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def choice(self) -> Choice | None:
+        """What `choose` kept; None where nothing has been chosen.
+
+        Raises:
+            RunError: a damaged file.
+        """
+        path, again = self.path / CHOICE, "choose again, or remove it"
+        if not path.is_file():
+            return None
+        try:
+            kept = read_object(path, f"{path}: no such file", again)
+            genotypes = list(kept["genotypes"])
+            if not genotypes or not all(isinstance(text, str) for text in genotypes):
+                raise TypeError("genotypes are no texts")
+            numbers = {name: kept.get(name) for name in ("n_cells", "generations")}
+            for name, value in numbers.items():
+                if value is not None:
+                    whole(name, value, error=RunError)
+            return Choice(genotypes, str(kept.get("by", "")), **numbers)
+        except (KeyError, TypeError, RunError) as error:
+            raise RunError(f"{path}: damaged ({error}); {again}") from error
+
+    def chosen(self, parse: Callable[[str], Any]) -> list[Any] | None:
+        """The genotypes of the choice; None where nothing has been chosen.
+
+        Args:
+            parse: text → genotype, of the run's search space.
+
+        Raises:
+            RunError: a damaged file, or texts that spell no genotype.
+        """
+        choice = self.choice()
+        if choice is None:
+            return None
+        try:
+            return [parse(text) for text in choice.genotypes]
+        except GenotypeError as error:
+            raise RunError(f"{self.path / CHOICE}: {error}; choose again, or remove it") from error
+
+    def trained(self) -> Path | None:
+        """The folder of the final network that was trained; of the chosen one after a choice.
+
+        Returns:
+            the folder; None where nothing was trained.
+
+        Raises:
+            RunError: another network than the chosen one was trained; names both.
+        """
+        finished = {folder: network_of(folder) for folder in self._trainings()}
+        if not finished:
+            return None
+        choice = self.choice()
+        if choice is None:
+            return list(finished)[-1]
+        # Of a network of a user's own nothing tells what it is made of.
+        fitting = [f for f, network in finished.items() if _is_of(network, choice.genotypes)]
+        if not fitting:
+            names = ", ".join(f"{title_of(network)} in {f}" for f, network in finished.items())
+            raise RunError(
+                f"{self.path}: the network that was chosen is not trained yet "
+                f"({cells_in_words(choice.genotypes)}; trained: {names}); train it with pymoo-nas "
+                f"train {in_shell(self.path)}, or name the folder of the training that is meant"
+            )
+        return fitting[-1]
+
+    def place_of(self, design: str, *, resume: bool = False) -> Path:
+        """Where the training of a final network belongs: ``final``, or ``final-2`` and so on.
+
+        Args:
+            design: of the network, see `design_of`.
+            resume: a training is to be continued.
+
+        Returns:
+            the folder that holds a training of this network, finished or interrupted; else the
+            first one without any, or where `resume` is set the first one of all, which tells why
+            nothing can be continued.
+        """
+        taken = {folder: design_in(folder) for folder in self._places()}
+        mine = [folder for folder, found in taken.items() if found == design]
+        free = [folder for folder, found in taken.items() if not found]
+        first: Path = [*mine, *(taken if resume else free)][0]
+        return first
+
+    def _places(self) -> list[Path]:
+        """``final``, ``final-2``, …: all that exist, and one more."""
+        names = (FINAL if number == 1 else f"{FINAL}-{number}" for number in count(1))
+        folders: list[Path] = []
+        # os.path, unlike pathlib, takes a name that is too long for one that does not exist.
+        while not folders or os.path.exists(folders[-1]):
+            folders.append(self.path / next(names))
+        return folders
+
+    def _trainings(self) -> list[Path]:
+        return [folder for folder in self._places() if os.path.exists(folder / DESCRIPTION)]
+
+    def problem(self, **changes: Any) -> NASProblem:
+        """The problem that was searched.
+
+        Args:
+            **changes: keyword arguments of `NASProblem` to replace, such as ``device``.
+
+        Raises:
+            RunError: settings are missing, or the run had a search space or operations of a user's
+                own that cannot be imported.
+            DatasetError: the run's images are not where they were.
+        """
+        config = self.config()
+        try:
+            arguments = dict(config["problem"])
+            space = space_from_settings(config["search_space"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{self.path / CONFIG}: the problem cannot be rebuilt ({error}); what is "
+                "of your own can be rebuilt in Python: build_final(genotypes, problem=...)"
+            ) from error
+        try:
+            return NASProblem(**{**arguments, "search_space": space, **changes})
+        except DatasetError as error:
+            place = arguments.get("dataset", "")
+            if "dataset" in changes or place in DATASET_NAMES or os.path.exists(place):
+                raise
+            raise DatasetError(
+                f"{error}; where the images of {self.path} have moved to PATH: pymoo-nas search "
+                f"PATH --resume {in_shell(self.path)}, or train --dataset PATH"
+            ) from error
+        except TypeError as error:
+            raise RunError(
+                f"{self.path / CONFIG}: settings that NASProblem does not take ({error}); "
+                "search again"
+            ) from error
+
+    def draw(self, *names: str) -> list[Path]:
+        """(Re)draw pictures from the tables.
+
+        ``cell.png`` shows the cell that was chosen, before a choice the best of the front.
+
+        Args:
+            *names: of `PICTURES`; all without any.
+
+        Returns:
+            the files written: ``cell.png`` not in spaces whose genotypes are no such cells,
+            ``front.png`` of two objectives or more, ``offspring.png`` of three or more.
+        """
+        config = self.config()
+        history, front = self.history(), self.front()
+        n_objectives = len(objectives_in(history))
+        draw: dict[str, Callable[[], Figure | None]] = {
+            "front.png": lambda: plot_front(history, front) if n_objectives > 1 else None,
+            "evolution.png": lambda: plot_evolution(history, self.tournaments()),
+            "offspring.png": lambda: plot_offspring(history) if n_objectives > 2 else None,
+            "cell.png": lambda: self._cell_figure(config.get("search_space", {}), front),
+        }
+        written = []
+        for name in names or PICTURES:
+            figure = draw[name]()
+            if figure is not None:
+                save_figure(figure, self.path / name)
+                written.append(self.path / name)
+        return written
+
+    def _cell_figure(self, settings: Mapping[str, Any], front: pd.DataFrame) -> Figure | None:
+        operations = cell_operations(settings)
+        if operations is None:
+            return None
+        parse = partial(Genotype.parse, n_operations=len(operations))
+        drawn = self.chosen(parse) or [parse(text) for text in front["genotype"][:1]]
+        return plot_cell(drawn[0], operations) if drawn else None
+
+
+def _is_of(network: Mapping[str, Any] | None, genotypes: Sequence[str]) -> bool:
+    """Whether a network was made of these cells, repeated in turn; true where nothing tells."""
+    cells = (network or {}).get("genotypes")
+    return not cells or list(islice(cycle(genotypes), len(cells))) == cells
+
+
+def _of_today(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as this version writes it, of one that an earlier version wrote."""
+    problem = config.get("problem")
+    if not isinstance(problem, dict) or _BALANCED not in problem:
+        return config
+    kept = {name: value for name, value in problem.items() if name != _BALANCED}
+    if problem[_BALANCED]:
+        kept["objectives"] = [_BALANCED, *PAPER_OBJECTIVES[1:]]
+    return {**config, "problem": kept}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    packages = ("pymoo-nas", "pymoo", "torch", "torchvision", "numpy", "pandas")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            # A source tree on the path works as well as an installed package.
+            found[package] = "not installed"
+    return found

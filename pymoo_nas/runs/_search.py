@@ -1,0 +1,269 @@
+"""Searches that can be continued: a run folder holds all their state after every generation."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pymoo.core.callback import Callback
+from pymoo.core.result import Result
+from pymoo.termination.max_gen import MaximumGenerationTermination
+
+from pymoo_nas._machine import whole
+from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, last_good, restore
+from pymoo_nas.runs._folder import RunFolder
+from pymoo_nas.search import (
+    CallbackChain,
+    DartsTournament,
+    EvolutiveNAS,
+    NASProblem,
+    RankSumSurvival,
+)
+from pymoo_nas.spaces import space_settings
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What decides the course of a search, besides its problem.
+
+    Attributes:
+        generations: how many.
+        population: survivors per generation.
+        offspring: candidates scored per generation.
+        max_age: generations after which a parent dies; None lets it live.
+        tournament_every: generations between tournaments; 0 for none.
+        tournament_size: contenders per slot.
+        seed: of the operators and the tournaments.
+
+    Raises:
+        SearchError: a setting that is no integer, or too small.
+    """
+
+    generations: int = 9
+    population: int = 5
+    offspring: int = 15
+    max_age: int | None = None
+    tournament_every: int = 3
+    tournament_size: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check, and keep Python's numbers, which `config.json` can hold."""
+        least = {"tournament_every": 0, "seed": 0}
+        for name, value in vars(self).copy().items():
+            if name != "max_age" or value is not None:
+                object.__setattr__(self, name, whole(name, value, least.get(name, 1)))
+
+
+class Search:
+    """One search in one folder.
+
+    Args:
+        folder: where its state is kept.
+        problem: what is searched.
+        settings: how.
+        config: plain values for ``config.json``: "problem", the arguments of `NASProblem` but for
+            the search space, which the problem describes.
+
+    Attributes:
+        algorithm: the `EvolutiveNAS`; set up, and where it was left if the search is continued.
+        tournament: or None.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        problem: NASProblem,
+        settings: SearchSettings,
+        config: Mapping[str, Any],
+    ) -> None:
+        self.folder = folder
+        self.problem = problem
+        self.settings = settings
+        self.config = {
+            **config,
+            "search_space": space_settings(problem.search_space),
+            "data": problem.dataset.fingerprint,
+            "algorithm": asdict(settings),
+        }
+        self.algorithm = EvolutiveNAS(
+            settings.population, settings.offspring, survival=RankSumSurvival(settings.max_age)
+        )
+        self.tournament = (
+            DartsTournament(settings.tournament_every, settings.tournament_size)
+            if settings.tournament_every
+            else None
+        )
+        self._chain: list[Callback] = [] if self.tournament is None else [self.tournament]
+        self.algorithm.setup(
+            problem,
+            termination=MaximumGenerationTermination(settings.generations),
+            callback=CallbackChain(*self._chain),
+            seed=settings.seed,
+        )
+
+    @classmethod
+    def continued(
+        cls,
+        folder: RunFolder,
+        *,
+        generations: int | None = None,
+        problem: NASProblem | None = None,
+    ) -> Search:
+        """A search as its run folder holds it.
+
+        Args:
+            folder: of the run, whether it was cut off or had finished.
+            generations: in all; None keeps what the run was started with.
+            problem: needed where the run had a search space or operations of a user's own that
+                cannot be imported by name.
+
+        Raises:
+            RunError: no such run, damaged files, other images than the run's, or fewer generations
+                than are done.
+        """
+        config = folder.config()
+        try:
+            known = {field.name for field in fields(SearchSettings)}
+            settings = SearchSettings(
+                **{key: value for key, value in config["algorithm"].items() if key in known}
+            )
+        except (KeyError, TypeError, AttributeError, SearchError) as error:
+            raise RunError(
+                f"{folder.path}: damaged configuration ({error}); search again"
+            ) from error
+        state = last_good(folder.path) if _has_begun(folder, config) else None
+        done = 0 if state is None else int(state["n_iter"]) - 1
+        if generations is not None:
+            settings = replace(settings, generations=generations)
+        if settings.generations < done:
+            raise RunError(
+                f"{folder.path}: {done} generations are done, {settings.generations} asked for; "
+                f"expected at least {done}"
+            )
+        problem = problem if problem is not None else folder.problem()
+        _check_same("images", config.get("data"), problem.dataset.fingerprint, folder)
+        search = cls(folder, problem, settings, config)
+        if state is not None:
+            restore(search.algorithm, state)
+        return search
+
+    def run(self, callback: Callback | None = None, *, seconds: float = math.inf) -> Result:
+        """Generation by generation, each kept when it is done.
+
+        Args:
+            callback: called after each, after the tournament.
+            seconds: no further generation begins when so many have passed; the run can be resumed.
+
+        Returns:
+            pymoo's result.
+
+        Raises:
+            KeyboardInterrupt: the run folder holds the last whole generation.
+            RunError: the folder cannot be written to; it holds the last whole generation.
+        """
+        algorithm = self.algorithm
+        if callback is not None:
+            algorithm.callback = CallbackChain(*self._chain, callback)
+        unsaved = False
+        try:
+            if not algorithm.is_initialized:
+                # What is interrupted in its first generation can be resumed too.
+                self.folder.save_config(algorithm, self.config)
+            elif not algorithm.has_next():
+                # Killed between the last checkpoint and the tables that belong to it.
+                self.folder.save_tables(algorithm, self.config)
+            started = time.perf_counter()
+            while algorithm.has_next():
+                algorithm.next()
+                unsaved = True
+                self.folder.save(algorithm, self.config)
+                unsaved = False
+                if time.perf_counter() - started >= seconds:
+                    break
+        except KeyboardInterrupt:
+            if unsaved:
+                # In the middle of saving: the tables would disagree on how many there are.
+                self.folder.save(algorithm, self.config)
+            raise
+        except OSError as error:
+            again = (
+                "its checkpoint is whole: make room and resume"
+                if (self.folder.path / CHECKPOINT).exists()
+                else "make room and search again with --overwrite"
+            )
+            raise RunError(
+                f"folder {self.folder.path} cannot be written to ({error}); {again}"
+            ) from error
+        result = algorithm.result()
+        result.algorithm = algorithm  # as pymoo's minimize does
+        return result
+
+    @property
+    def generations_done(self) -> int:
+        """Whole generations so far."""
+        return max(0, (self.algorithm.n_iter or 1) - 1)
+
+
+def resume(
+    path: str | Path, generations: int | None = None, *, problem: NASProblem | None = None
+) -> Result:
+    """Continue a search that was cut off, or one that had finished with more generations.
+
+    The front, the history and the figures are those that the search would have had without the
+    interruption, to the bit.
+
+    Args:
+        path: run folder of ``pymoo-nas search``.
+        generations: in all; None keeps what the run was started with.
+        problem: needed where the run had a search space or operations of a user's own that
+            cannot be imported by name.
+
+    Returns:
+        pymoo's result.
+
+    Raises:
+        RunError: see `Search.continued`; or another process works on the folder.
+    """
+    folder = RunFolder(path)
+    threads = folder.threads()  # the last bits depend on it
+    with folder.locked(), threads_set(threads):
+        search = Search.continued(folder, generations=generations, problem=problem)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="none of .* candidates ")
+            result = search.run()
+        folder.draw()
+    return result
+
+
+def _has_begun(folder: RunFolder, config: Mapping[str, Any]) -> bool:
+    """Whether a generation was kept, or should have been."""
+    kept = any((folder.path / name).exists() for name in (CHECKPOINT, PREVIOUS))
+    return kept or config.get("generations_done", 1) != 0
+
+
+@contextmanager
+def threads_set(threads: int | None) -> Iterator[None]:
+    """So many threads of torch's within, None as many as there are; then as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check_same(what: str, expected: Any, found: Any, folder: RunFolder) -> None:
+    if expected != found:
+        raise RunError(
+            f"{folder.path}: other {what} than the run was started with: {found}, expected "
+            f"{expected}; restore them, or start a new run"
+        )

@@ -1,0 +1,39 @@
+"""Scores of a network without training: kernels → objectives."""
+
+from pymoo_nas.scores._candidate import ADDED, COLUMNS, NOTED, SCORED, Candidate, column_types
+from pymoo_nas.scores._gradient_flow import gradient_flow
+from pymoo_nas.scores._objectives import (
+    OBJECTIVES,
+    PAPER_OBJECTIVES,
+    Objective,
+    is_sound,
+    objectives_in,
+    read_objectives,
+    title_of_objective,
+    worst_values,
+)
+from pymoo_nas.scores._score import NO_MEMORY, Probe, Scores, draw_probe, score, score_builds
+
+__all__ = [
+    "ADDED",
+    "COLUMNS",
+    "NOTED",
+    "NO_MEMORY",
+    "OBJECTIVES",
+    "PAPER_OBJECTIVES",
+    "SCORED",
+    "Candidate",
+    "Objective",
+    "Probe",
+    "Scores",
+    "column_types",
+    "draw_probe",
+    "gradient_flow",
+    "is_sound",
+    "objectives_in",
+    "read_objectives",
+    "score",
+    "score_builds",
+    "title_of_objective",
+    "worst_values",
+]

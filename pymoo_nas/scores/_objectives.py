@@ -1,0 +1,228 @@
+"""Objectives: what the candidates of a search are judged by, each declared once.
+
+All objectives are minimised. The three of the paper are the default, in their order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pymoo_nas.errors import SearchError
+from pymoo_nas.kernels import Kernels
+from pymoo_nas.networks import Counts
+from pymoo_nas.scores._candidate import ADDED, COLUMNS, OBJECTIVES_BEHIND
+from pymoo_nas.scores._from_kernels import (
+    Judgement,
+    Matrix,
+    activation_score,
+    correlation_score,
+    ntk_score,
+    worst_activation,
+    worst_correlation,
+    worst_ntk,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A network at one initialisation, and what one pass over the probe has measured of it.
+
+    Attributes:
+        network: (N, C, H, W) → logits (N, n_classes); it has to be left as it is.
+        images: the probe, (N, C, H, W).
+        kernels: see `measure_kernels`.
+        distances: (N, N), squared distances of the images.
+        count: counts the network.
+    """
+
+    network: nn.Module
+    images: Tensor
+    kernels: Kernels
+    distances: Matrix
+    count: Callable[[], Counts]
+
+    @cached_property
+    def counts(self) -> Counts:
+        """The size of the network, counted when an objective asks for it."""
+        return self.count()
+
+    @cached_property
+    def gradients(self) -> Matrix:
+        """(N, D), gradients of the summed logits at the images."""
+        return numbers(self.kernels.input_gradients)
+
+
+def numbers(tensor: Tensor) -> Matrix:
+    """A tensor of any device as numpy's float64."""
+    array: Matrix = tensor.double().cpu().numpy()
+    return array
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One quantity that a search minimises.
+
+    Attributes:
+        name: of the column in tables; a Python identifier.
+        label: what it measures, for the axes of pictures.
+        worst: number of images of the probe → the finite value of a degenerate candidate, which no
+            proper network reaches.
+        compute: the value of a network at one initialisation; with a reason (`Judgement`) where the
+            network is degenerate. Workers in other processes need a function of a module.
+        unit: of the value; empty for a number without unit.
+
+    Raises:
+        SearchError: a name that is no identifier, or that of another column.
+    """
+
+    name: str
+    label: str
+    worst: Callable[[int], float]
+    compute: Callable[[Measured], Judgement | float]
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse names that cannot be the name of a column and of an attribute."""
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise SearchError(
+                f"objective {self.name!r}; expected a name of letters, digits and underscores"
+            )
+        if self.name in (*COLUMNS, *ADDED):
+            raise SearchError(
+                f"objective {self.name!r}: tables have another column of that name; choose another"
+            )
+
+    @property
+    def title(self) -> str:
+        """Name, label and unit for an axis."""
+        return f"{self.name}: {self.label}" + (f" [{self.unit}]" if self.unit else "")
+
+    def judge(self, measured: Measured) -> Judgement:
+        """What `compute` returns; the worst value and a reason where that is NaN or infinite."""
+        found = self.compute(measured)
+        judgement = found if isinstance(found, Judgement) else Judgement(float(found))
+        if not math.isfinite(judgement.value):
+            reason = judgement.reason or f"{self.name} is {judgement.value}"
+            return Judgement(self.worst(len(measured.images)), reason)
+        return judgement
+
+
+def _ntk(measured: Measured) -> Judgement:
+    return _of_kernel(measured, measured.kernels.ntk)
+
+
+def _balanced_ntk(measured: Measured) -> Judgement:
+    return _of_kernel(measured, measured.kernels.balanced)
+
+
+def _of_kernel(measured: Measured, kernel: Tensor) -> Judgement:
+    """The score of a tangent kernel; too few parameters are the cause of a singular one."""
+    judgement = ntk_score(numbers(kernel))
+    if measured.kernels.n_parameters < len(measured.images):
+        return judgement._replace(reason="fewer parameters than images")
+    return judgement
+
+
+def _activation(measured: Measured) -> Judgement:
+    return activation_score(numbers(measured.kernels.agreement))
+
+
+def _correlation(measured: Measured) -> Judgement:
+    return correlation_score(measured.gradients, measured.distances)
+
+
+NTK = Objective("ntk", "log10 condition number", worst_ntk, _ntk)
+"""The condition number of the neural tangent kernel (Chen 2021, TE-NAS)."""
+
+OBJECTIVES = {
+    objective.name: objective
+    for objective in (
+        NTK,
+        Objective("activation", "−log det", worst_activation, _activation),
+        Objective("correlation", "−log det", worst_correlation, _correlation),
+        replace(NTK, name="balanced_ntk", compute=_balanced_ntk),
+    )
+}
+"""Name → objective: the paper's three; and ``balanced_ntk``, the condition number of the kernel in
+which every parameter tensor weighs alike, so that no layer hides the others (see `Kernels`). It
+ranks NAS-Bench-201 better than ``ntk`` (see studies/score_quality.py)."""
+
+PAPER_OBJECTIVES = ("ntk", "activation", "correlation")
+"""Names of the paper's three objectives, in their order in F."""
+
+
+def read_objectives(given: Any) -> tuple[Objective, ...]:
+    """The objectives of a search, in their order in F.
+
+    Args:
+        given: names of `OBJECTIVES`, and objectives of the user's own; or a text of names,
+            separated by commas or spaces.
+
+    Raises:
+        SearchError: an unknown name, none, or one that stands twice.
+
+    >>> [objective.name for objective in read_objectives("balanced_ntk,activation")]
+    ['balanced_ntk', 'activation']
+    """
+    items = given.replace(",", " ").split() if isinstance(given, str) else given
+    if isinstance(items, Objective) or not isinstance(items, Iterable):
+        raise SearchError(f"objectives={given!r}; expected a list of names or objectives")
+    read = tuple(item if isinstance(item, Objective) else _named(item) for item in items)
+    names = [objective.name for objective in read]
+    if not read or len(set(names)) < len(names):
+        raise SearchError(
+            f"objectives={names}; expected at least one, and each once: your own, or some of "
+            f"{', '.join(OBJECTIVES)}"
+        )
+    return read
+
+
+def worst_values(objectives: Iterable[Objective], n_images: int) -> tuple[float, ...]:
+    """The value of each objective that stands for a degenerate network of N images."""
+    return tuple(objective.worst(n_images) for objective in objectives)
+
+
+def title_of_objective(name: str) -> str:
+    """The label of an axis; of an objective that the package does not bring, its name."""
+    return OBJECTIVES[name].title if name in OBJECTIVES else name
+
+
+def objectives_in(table: pd.DataFrame) -> list[str]:
+    """The objectives of a table: its columns between genotype and size.
+
+    Of a table without genotypes, or made by hand, they are those that the package brings.
+    """
+    names = list(map(str, table.columns))
+    if OBJECTIVES_BEHIND not in names:
+        return [name for name in names if name in OBJECTIVES]
+    first = names.index(OBJECTIVES_BEHIND) + 1
+    stop = next((place for place in range(first, len(names)) if names[place] in COLUMNS), first)
+    return names[first:stop] or [name for name in names if name in OBJECTIVES]
+
+
+def is_sound(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows have finite objectives and no reason why they are degenerate, (n,)."""
+    numbers = table[objectives_in(table)].to_numpy(float)
+    sound = np.asarray(np.isfinite(numbers).all(axis=1))
+    if "degenerate" in table:
+        reason = table["degenerate"]
+        sound &= (reason.isna() | reason.astype(str).eq("")).to_numpy(dtype=bool)
+    return sound
+
+
+def _named(name: Any) -> Objective:
+    if name not in OBJECTIVES:
+        raise SearchError(
+            f"objective {name!r} is unknown; expected some of {', '.join(OBJECTIVES)}, or an "
+            "Objective of your own"
+        )
+    return OBJECTIVES[name]

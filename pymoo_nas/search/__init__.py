@@ -1,0 +1,43 @@
+"""The search: problem, operators, survival, algorithm, tournament, workers, tables."""
+
+from pymoo_nas.search._algorithm import EvolutiveNAS
+from pymoo_nas.search._dask_workers import Workers
+from pymoo_nas.search._duplicates import GenotypeDuplicates
+from pymoo_nas.search._ending import nothing_found
+from pymoo_nas.search._given import as_column, read_genotype, read_genotypes
+from pymoo_nas.search._limits import Limits
+from pymoo_nas.search._operators import GenotypeCrossover, GenotypeMutation, GenotypeSampling
+from pymoo_nas.search._problem import NASProblem
+from pymoo_nas.search._survival import RankSumSurvival
+from pymoo_nas.search._tables import (
+    front_to_frame,
+    history_to_frame,
+    read_frame,
+    read_table,
+    write_frame,
+)
+from pymoo_nas.search._tournament import CallbackChain, DartsTournament, tournaments_in
+
+__all__ = [
+    "CallbackChain",
+    "DartsTournament",
+    "EvolutiveNAS",
+    "GenotypeCrossover",
+    "GenotypeDuplicates",
+    "GenotypeMutation",
+    "GenotypeSampling",
+    "Limits",
+    "NASProblem",
+    "RankSumSurvival",
+    "Workers",
+    "as_column",
+    "front_to_frame",
+    "history_to_frame",
+    "nothing_found",
+    "read_frame",
+    "read_genotype",
+    "read_genotypes",
+    "read_table",
+    "tournaments_in",
+    "write_frame",
+]

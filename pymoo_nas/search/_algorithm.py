@@ -1,0 +1,210 @@
+"""EvolutiveNAS: the paper's genetic algorithm, put together from its operators."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from typing import Any, overload
+
+from pymoo.algorithms.base.genetic import GeneticAlgorithm
+from pymoo.core.callback import Callback
+from pymoo.operators.selection.rnd import RandomSelection
+from pymoo.util.display.output import Output
+
+from pymoo_nas._machine import whole
+from pymoo_nas.errors import SearchError
+from pymoo_nas.search._adoption import adopt
+from pymoo_nas.search._duplicates import GenotypeDuplicates
+from pymoo_nas.search._ending import NASOutput, nothing_found
+from pymoo_nas.search._given import space_of
+from pymoo_nas.search._operators import (
+    GenotypeCrossover,
+    GenotypeMutation,
+    GenotypeSampling,
+    MutationShares,
+)
+from pymoo_nas.search._survival import RankSumSurvival
+from pymoo_nas.search._tournament import (
+    CallbackChain,
+    check_callback,
+    merge_distinct,
+    tournaments_in,
+)
+
+
+class EvolutiveNAS(GeneticAlgorithm):
+    """A (μ+λ) genetic algorithm over genotypes (Reolon 2021).
+
+    The first generation samples as many candidates as there are offspring. A tournament given here
+    as `callback` is kept when ``minimize`` gets another callback: both are called.
+
+    Args:
+        pop_size: μ, survivors per generation.
+        n_offsprings: λ, candidates scored per generation.
+        sampling: default `GenotypeSampling`; or the genotypes to start from, in any form that
+            `read_genotypes` takes.
+        selection: of parents; default pymoo's ``RandomSelection``.
+        crossover: default `GenotypeCrossover`.
+        mutation: default `GenotypeMutation`, with probabilities learned in ``data["mutation"]``.
+        survival: default `RankSumSurvival`.
+        eliminate_duplicates: default `GenotypeDuplicates`.
+        callback: for example a `DartsTournament`.
+        output: columns printed with ``verbose=True``; default `NASOutput`.
+        **kwargs: whatever pymoo's ``GeneticAlgorithm`` takes.
+
+    Attributes:
+        generation: parents and offspring of the generation, as they were before survival.
+        scored: every individual scored in this run, in order; a view of them in pymoo's history.
+
+    Raises:
+        SearchError: pop_size or n_offsprings is no integer of at least 1; no genotypes to start
+            from; a class in place of an operator or a callback.
+    """
+
+    def __init__(
+        self,
+        pop_size: int = 5,
+        n_offsprings: int = 30,
+        *,
+        sampling: Any = None,
+        selection: Any = None,
+        crossover: Any = None,
+        mutation: Any = None,
+        survival: Any = None,
+        eliminate_duplicates: Any = None,
+        callback: Callback | None = None,
+        output: Output | None = None,
+        **kwargs: Any,
+    ) -> None:
+        given = {"sampling": sampling, "selection": selection, "survival": survival}
+        for name, value in {**given, "eliminate_duplicates": eliminate_duplicates}.items():
+            if isinstance(value, type):
+                raise SearchError(f"{name}={value.__name__}: a class; expected an instance of it")
+        if callback is not None:
+            check_callback(callback)
+        super().__init__(
+            pop_size=whole("pop_size", pop_size),
+            n_offsprings=whole("n_offsprings", n_offsprings),
+            sampling=sampling if callable(sampling) else GenotypeSampling(sampling),
+            selection=RandomSelection() if selection is None else selection,
+            crossover=GenotypeCrossover() if crossover is None else crossover,
+            mutation=GenotypeMutation() if mutation is None else mutation,
+            survival=RankSumSurvival() if survival is None else survival,
+            eliminate_duplicates=(
+                GenotypeDuplicates() if eliminate_duplicates is None else eliminate_duplicates
+            ),
+            callback=callback,
+            output=NASOutput() if output is None else output,
+            advance_after_initial_infill=True,
+            **kwargs,
+        )
+        self.generation: Any = None
+        self.scored: list[Any] = []
+        self._n_tournaments = 0
+
+    def setup(self, problem: Any, **kwargs: Any) -> Any:
+        """Prepare a run; called by ``minimize``.
+
+        Raises:
+            SearchError: no termination (pymoo's default ends late on genotypes), a problem without
+                search_space, operators that do not know genotypes, or an algorithm that has run.
+        """
+        if self.is_initialized:
+            raise SearchError(
+                "this algorithm has run already; make another EvolutiveNAS for another run, or go "
+                "on with it: set algorithm.termination and call algorithm.run()"
+            )
+        if kwargs.get("termination", self.termination) is None:
+            raise SearchError(
+                'no termination given; expected one such as ("n_gen", 30): '
+                "pymoo's default ends late on genotypes, after hundreds of generations"
+            )
+        given = kwargs.pop("callback", None)
+        if given is not None:
+            check_callback(given)
+            replaces = tournaments_in(self.callback) and not tournaments_in(given)
+            kwargs["callback"] = CallbackChain(self.callback, given) if replaces else given
+        # Their number only: pymoo copies the algorithm for its history, but not the callback.
+        self._n_tournaments = len(tournaments_in(kwargs.get("callback", self.callback)))
+        super().setup(problem, **kwargs)
+        adopt(self, space_of(problem))
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EvolutiveNAS:
+        """Pymoo copies the algorithm for every entry of its history, which it takes off before.
+
+        An entry shares the individuals scored so far, so that a history grows with the generations
+        and not with their square.
+        """
+        other = object.__new__(type(self))
+        memo[id(self)] = other
+        if self.history is None:
+            memo[id(self.scored)] = _Head(self.scored, len(self.scored))
+        other.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return other
+
+    def _initialize_infill(self) -> Any:
+        return self.initialization.do(
+            self.problem,
+            max(self.pop_size, self.n_offsprings),
+            algorithm=self,
+            random_state=self.random_state,
+        )
+
+    def _initialize_advance(self, infills: Any = None, **kwargs: Any) -> None:
+        self.pop = infills[:0]
+        self._advance(infills=infills, **kwargs)
+
+    def _advance(self, infills: Any = None, **kwargs: Any) -> None:
+        self.generation = merge_distinct(self.pop, infills if infills is not None else [])
+        self.scored += list(infills) if infills is not None else []
+        super()._advance(infills=infills, **kwargs)
+
+    def _post_advance(self) -> None:
+        n_tournaments = len(tournaments_in(self.callback))
+        if n_tournaments < self._n_tournaments:
+            self._n_tournaments = n_tournaments
+            warnings.warn(
+                "the tournament is lost: algorithm.callback was replaced after set-up; "
+                "use CallbackChain(tournament, your_callback)",
+                stacklevel=2,
+            )
+        super()._post_advance()
+        survivors = {id(individual) for individual in self.pop}
+        for individual in self.off if self.off is not None else []:
+            individual.set("survived", id(individual) in survivors)
+        self._learn()
+
+    def _learn(self) -> None:
+        """Once a generation: which mutations gave children that survived it and its tournament."""
+        shares = MutationShares.of(self, self.problem.search_space)
+        children = self.off if self.off is not None else []
+        shares.learn((child.get("mutation") or "", child.get("survived")) for child in children)
+        self.data["mutation"] = shares.as_data()
+
+    def _finalize(self) -> None:
+        failure = nothing_found(self)
+        if failure:
+            warnings.warn(failure, stacklevel=2)
+
+
+class _Head(Sequence[Any]):
+    """The first so many of a list that only grows, without a copy."""
+
+    def __init__(self, items: Sequence[Any], length: int) -> None:
+        self._items = items
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        places = range(self._length)[index]
+        if isinstance(places, range):
+            return [self._items[place] for place in places]
+        return self._items[places]

@@ -1,0 +1,135 @@
+"""Building and scoring one candidate: all that another process needs to judge a genotype."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from pymoo_nas._machine import is_out_of_memory
+from pymoo_nas.errors import MemoryLimitError, NetworkError, OperationError
+from pymoo_nas.kernels import check_network
+from pymoo_nas.networks import Counts, count_all, count_parameters
+from pymoo_nas.scores import NO_MEMORY, Objective, Probe, Scores, score_builds, worst_values
+from pymoo_nas.search._limits import Limits
+from pymoo_nas.spaces import Architecture, SearchSpace
+
+
+@dataclass(frozen=True)
+class CandidateScorer:
+    """Scores genotypes on one probe, whatever they spell.
+
+    Attributes:
+        search_space: of the genotypes.
+        probe: the images; the networks are built on their device.
+        n_classes: logits of a network.
+        n_inits: initialisations that the scores are averaged over, R.
+        seed: of the first initialisation; the same for every candidate.
+        limits: of the network whose size the space counts.
+        max_memory: see `score`.
+        objectives: what is computed, in their order in F.
+    """
+
+    search_space: SearchSpace[Any]
+    probe: Probe
+    n_classes: int
+    n_inits: int
+    seed: int
+    limits: Limits
+    max_memory: int | None
+    objectives: tuple[Objective, ...]
+
+    @property
+    def worst(self) -> tuple[float, ...]:
+        """Objectives of a candidate that is degenerate or was not scored."""
+        return worst_values(self.objectives, len(self.probe.images))
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return self.probe.images.shape[1]
+
+    def on(self, device: torch.device) -> CandidateScorer:
+        """The same on another device."""
+        return replace(self, probe=Probe(self.probe.images.to(device)))
+
+    def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
+        """The network that is scored for a genotype, on the probe's device.
+
+        Args:
+            genotype: of the search space.
+            seed: of the initialisation; None takes the first that scoring takes.
+        """
+        return self._built("scored", genotype, seed)
+
+    def score(self, genotype: Any, *, check: bool = False) -> Scores:
+        """Score one genotype, never raising for what the genotype spells.
+
+        A genotype over a limit, not connected, or that cannot be built or does not fit in
+        `max_memory` gets the worst scores and the reason.
+
+        Args:
+            genotype: of the search space.
+            check: compare with plain autograd, see `pymoo_nas.score`.
+
+        Raises:
+            ScoreError: an operation of a user's own that mixes images, is random, hides its
+                gradients, or is of a kind that cannot be scored.
+        """
+        start = time.perf_counter()
+        try:
+            scores = self._score(genotype, check)
+        except (NetworkError, OperationError, MemoryLimitError) as error:
+            scores = self.not_scored(str(error))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            scores = self.not_scored(NO_MEMORY)
+        return replace(scores, seconds=time.perf_counter() - start)
+
+    def not_scored(self, reason: str, counts: Counts | None = None) -> Scores:
+        """The worst scores, and why."""
+        names = [objective.name for objective in self.objectives]
+        return Scores(
+            objectives=dict(zip(names, self.worst, strict=True)),
+            spread=dict.fromkeys(names, 0.0),
+            **(counts or Counts())._asdict(),
+            degenerate=reason,
+        )
+
+    def _score(self, genotype: Any, check: bool) -> Scores:
+        params = self._parameters(genotype)
+        if params > self.limits.get("params", params):
+            # Nothing more than the count was built: a huge candidate costs no memory.
+            return self.not_scored("over the limit: not scored", Counts(params))
+        counted = self._built("counted", genotype)
+        check_network(counted)
+        counts = count_all(counted, self.probe.images)
+        if not self.limits.kept_by(counts._asdict()):
+            return self.not_scored("over the limit: not scored", counts)
+        return score_builds(
+            [partial(self.build, genotype, self.seed + index) for index in range(self.n_inits)],
+            self.probe,
+            objectives=self.objectives,
+            counts=counts,
+            max_memory=self.max_memory,
+            check=check,
+        )
+
+    def _parameters(self, genotype: Any) -> int:
+        """Trainable parameters, counted without memory for them; 0 where there is no limit."""
+        if "params" not in self.limits:
+            return 0
+        with torch.device("meta"):
+            counted = Architecture.of(self.search_space, genotype).build("counted", self)
+        check_network(counted)
+        return count_parameters(counted)
+
+    def _built(self, role: str, genotype: Any, seed: int | None = None) -> nn.Module:
+        architecture = Architecture.of(self.search_space, genotype)
+        network = architecture.build(role, self, seed=self.seed if seed is None else seed)
+        return network.to(self.probe.images.device)

@@ -1,0 +1,301 @@
+"""Candidates scored in other processes: on this machine or on a cluster, by Dask.
+
+Scheduling, restarts and transport are Dask's (https://distributed.dask.org). Every worker gets the
+probe once, as a plugin; a task is the text of one genotype. A candidate whose worker dies is tried
+again by another; when that dies too, the candidate counts as failed and the search goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from pymoo_nas._machine import positive, whole
+from pymoo_nas.errors import WorkerError
+from pymoo_nas.scores import Scores
+from pymoo_nas.search._candidates import CandidateScorer
+
+MAX_DEATHS = 2
+"""So many processes started here may die before Dask gives a candidate back."""
+
+CONNECT_SECONDS = 30
+"""How long a scheduler may take to answer, and its first worker to come."""
+
+LOCAL: dict[str, Any] = {
+    "distributed.scheduler.allowed-failures": MAX_DEATHS - 1,
+    # There is nothing to spill to disk, and a worker that pauses for lack of memory waits forever.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.preload": ["pymoo_nas.search._dask_workers"],
+    # Feature maps come and go by the hundred. By default (Dask's, and glibc's in threads that are
+    # not the main one) each goes back to the system at once, and fetching its pages again takes as
+    # long as all the arithmetic (studies/speed.py).
+    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,
+}
+"""Dask's settings for the processes that are started here."""
+
+PATIENT: dict[str, Any] = {"distributed.deploy.lost-worker-timeout": "1000 days"}
+"""Dask's setting while they run: after 15 s by default it gives up a process for good that happens
+to be starting at that moment; here one starts again after every death."""
+
+
+class Workers:
+    """Processes that score candidates; used as a context.
+
+    Scores are those of one process with as many threads, to the bit on equal machines, whatever the
+    number of workers: everything random in them comes from the seed of the problem.
+
+    Args:
+        n: processes to start on this machine; with CUDA one per device is enough.
+        address: of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``, instead; pymoo-nas
+            must be installed where its workers run.
+        threads: that torch uses for one candidate.
+        seconds: a candidate that takes longer has failed; None for no limit.
+        memory: bytes that a process started here may take before it is ended; None shares what the
+            machine has.
+
+    Raises:
+        WorkerError: Dask is not installed; neither or both of `n` and `address`; on entering the
+            context, no scheduler there, or one without workers.
+    """
+
+    def __init__(
+        self,
+        n: int | None = None,
+        *,
+        address: str | None = None,
+        threads: int = 1,
+        seconds: float | None = None,
+        memory: int | None = None,
+    ) -> None:
+        if (n is None) == (address is None):
+            raise WorkerError(f"workers: n={n}, address={address}; expected one of the two")
+        if n is not None:
+            n = whole("workers: n", n, error=WorkerError)
+        threads = whole("workers: threads", threads, error=WorkerError)
+        if seconds is not None:
+            seconds = positive("workers: seconds", seconds, error=WorkerError)
+        if memory is not None:
+            memory = int(positive("workers: memory", memory, error=WorkerError))
+        try:
+            import distributed  # noqa: F401, PLC0415 - an extra
+        except ImportError as error:
+            raise WorkerError(
+                "workers need Dask: pip install 'pymoo-nas[dask]', or search without workers"
+            ) from error
+        self.n = n
+        self.address = address
+        self.threads = threads
+        self.seconds = seconds
+        self.memory = memory
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Nothing is open."""
+        self._client: Any = None
+        self._open = ExitStack()
+        self._held: CandidateScorer | None = None
+        self._plugin = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings; the connection stays here, and a copy has to be entered anew."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._disconnect()
+
+    def __enter__(self) -> Workers:
+        try:
+            self._connect()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def _connect(self) -> None:
+        import dask  # noqa: PLC0415
+        import distributed  # noqa: PLC0415
+
+        where: Any = self.address
+        if self.n is not None:
+            self._open.enter_context(dask.config.set(PATIENT))
+            with dask.config.set(LOCAL):
+                cluster = distributed.LocalCluster(
+                    n_workers=self.n,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    **({"memory_limit": self.memory} if self.memory else {}),
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs="CRITICAL",  # the reason of a failed candidate says it
+                )
+            where = self._open.enter_context(cluster)
+        try:
+            client = distributed.Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
+            self._client = self._open.enter_context(client)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise WorkerError(
+                f"no Dask scheduler answers at {self.address} within {CONNECT_SECONDS} s "
+                f"({error}); expected an address such as tcp://10.0.0.1:8786"
+            ) from error
+        try:
+            self._client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise WorkerError(
+                f"scheduler {self.address} has no workers after {CONNECT_SECONDS} s; start some"
+            ) from error
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def score(
+        self, scorer: CandidateScorer, texts: Sequence[str], n_checked: int = 0
+    ) -> Iterator[tuple[int, Scores]]:
+        """Score candidates; results come as they are ready.
+
+        Args:
+            scorer: see `CandidateScorer`; it travels once to each worker.
+            texts: of genotypes of its search space.
+            n_checked: how many of them, the first ones, are checked with plain autograd.
+
+        Yields:
+            the place in `texts`, and the scores.
+
+        Raises:
+            ScoreError: see `CandidateScorer.score`.
+        """
+        from distributed import as_completed  # noqa: PLC0415
+        from distributed.scheduler import KilledWorker  # noqa: PLC0415
+
+        if self._client is None:
+            raise WorkerError(
+                "the workers are closed; score within `with Workers(...) as problem.workers:`, or "
+                "set problem.workers = None"
+            )
+        self._send(scorer)
+        places = {
+            self._submit(text, check=place < n_checked): place for place, text in enumerate(texts)
+        }
+        died = []
+        try:
+            for future in as_completed(list(places), loop=self._client.loop):
+                try:
+                    yield places[future], future.result()
+                except KilledWorker:
+                    died.append(places[future])
+            # Dask blames all that waited for the worker that died: the culprit dies alone again.
+            for place in died:
+                future = self._submit(texts[place], check=place < n_checked)
+                places[future] = place
+                yield place, self._result(future, scorer)
+        finally:
+            self._client.cancel(list(places))
+
+    def _submit(self, text: str, *, check: bool) -> Any:
+        return self._client.submit(
+            _score,
+            self._plugin,
+            text,
+            check=check,
+            threads=self.threads,
+            seconds=self.seconds,
+            key=f"{text}-{secrets.token_hex(8)}",
+            pure=False,
+        )
+
+    def _result(self, future: Any, scorer: CandidateScorer) -> Scores:
+        from distributed.scheduler import KilledWorker  # noqa: PLC0415
+
+        try:
+            scores: Scores = future.result()
+        except KilledWorker:
+            limit = f", or took longer than {self.seconds:g} s" if self.seconds else ""
+            return scorer.not_scored(
+                f"failed: every worker that tried it died (killed, or out of memory){limit}"
+            )
+        return scores
+
+    def _send(self, scorer: CandidateScorer) -> None:
+        """Let all workers have the scorer, also those that start later."""
+        if self._held is scorer:
+            return
+        if self._plugin:
+            self._client.unregister_worker_plugin(self._plugin)
+        self._held, self._plugin = scorer, f"pymoo-nas-{secrets.token_hex(8)}"
+        self._client.register_plugin(_plugin_of(scorer), name=self._plugin)
+
+    def _close(self) -> None:
+        """Close all that is open, whatever fails on the way."""
+        with self._open:
+            if self._plugin and self.address is not None and self._client.status == "running":
+                # A cluster that goes on must not keep the probe.
+                self._client.unregister_worker_plugin(self._plugin)
+            self._client = self._held = None
+            self._plugin = ""
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask in every process started here: Ctrl-C is for the search to handle."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _plugin_of(scorer: CandidateScorer) -> Any:
+    from distributed import WorkerPlugin  # noqa: PLC0415
+
+    class ScorerPlugin(WorkerPlugin):
+        """Carries the scorer to a worker, its images on the CPU, and there to its device."""
+
+        def __init__(self) -> None:
+            self.device = scorer.probe.images.device
+            self.scorer = scorer.on(torch.device("cpu"))
+
+        def setup(self, worker: Any) -> None:
+            self.lock = threading.Lock()
+            if self.device.type == "cuda":
+                n_devices = torch.cuda.device_count()
+                if not n_devices:
+                    raise WorkerError(f"worker {worker.name}: no CUDA device there; use the CPU")
+                index = int(worker.name) if str(worker.name).isdigit() else 0
+                own = self.device.index if self.device.index is not None else index % n_devices
+                self.scorer = self.scorer.on(torch.device("cuda", own))
+
+    return ScorerPlugin()
+
+
+def _score(plugin: str, text: str, *, check: bool, threads: int, seconds: float | None) -> Scores:
+    """In a worker: score one genotype, or let the worker die when it takes too long."""
+    from distributed import get_worker  # noqa: PLC0415
+
+    held: Any = get_worker().plugins[plugin]
+    scorer: CandidateScorer = held.scorer
+    # One at a time: weights are drawn from torch's global generator, and a time limit ends the
+    # process.
+    with held.lock:
+        torch.set_num_threads(threads)
+        # A thread cannot be stopped from outside, a process can; Dask starts another one.
+        alarm = threading.Timer(seconds, os._exit, args=(1,)) if seconds else None
+        if alarm is not None:
+            alarm.daemon = True
+            alarm.start()
+        try:
+            return scorer.score(scorer.search_space.parse(text), check=check)
+        finally:
+            if alarm is not None:
+                alarm.cancel()

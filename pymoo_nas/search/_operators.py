@@ -1,0 +1,284 @@
+"""pymoo operators over any search space: sampling, crossover and mutation.
+
+Genotypes are immutable, so no operator can change a parent. All randomness comes from the generator
+that pymoo hands over.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pymoo.core.crossover import Crossover
+from pymoo.core.individual import Individual
+from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
+from pymoo.core.sampling import Sampling
+
+from pymoo_nas._machine import not_negative, share, whole
+from pymoo_nas.errors import SearchError
+from pymoo_nas.search._adoption import adopt
+from pymoo_nas.search._given import as_column, items_of, parsed, read_genotype, space_of
+
+Objects = npt.NDArray[Any]
+
+
+class GenotypeSampling(Sampling):
+    """Random genotypes of the problem's search space, different as far as the space has them.
+
+    Args:
+        genotypes: to start from these instead, in any form that `read_genotypes` takes; of a
+            population, those that have been evaluated are not evaluated again. However many there
+            are, they are all taken.
+
+    Raises:
+        SearchError: no genotypes are given.
+    """
+
+    def __init__(self, genotypes: Any = None) -> None:
+        super().__init__()
+        self.items = None if genotypes is None else items_of(genotypes)
+        if self.items == []:
+            raise SearchError("sampling: no genotypes given; expected at least one")
+
+    def do(
+        self,
+        problem: Any,
+        n_samples: int,
+        *args: Any,
+        random_state: Any = None,
+        algorithm: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """A population: random, or the genotypes that were given.
+
+        Raises:
+            GenotypeError: what was given is no genotype of the search space.
+            SearchError: the algorithm has operators that do not know genotypes.
+        """
+        space = space_of(problem)
+        if algorithm is not None:
+            adopt(algorithm, space)
+        if self.items is None:
+            return super().do(problem, n_samples, *args, random_state=random_state, **kwargs)
+        return Population([_started(space, item) for item in self.items])
+
+    def _do(
+        self,
+        problem: Any,
+        n_samples: int,
+        *args: Any,
+        random_state: Any = None,
+        **kwargs: Any,
+    ) -> Objects:
+        del args, kwargs
+        space = problem.search_space
+        different: dict[Any, Any] = {}
+        # A small space may hold fewer; twenty draws for each then give up.
+        for _ in range(20 * n_samples):
+            if len(different) == n_samples:
+                break
+            genotype = space.sample(random_state)
+            different.setdefault(space.canonical(genotype), genotype)
+        return as_column(different.values())
+
+
+def _started(space: Any, item: Any) -> Individual:
+    """An individual of what was given; one that has been evaluated comes with its scores."""
+    individual = item.copy() if isinstance(item, Individual) else Individual()
+    # What was noted in the run that it comes from is no part of this one.
+    for name in ("mutation", "survived", "alpha"):
+        individual.data.pop(name, None)
+    individual.X = as_column([read_genotype(space, item)])[0]
+    return individual
+
+
+class GenotypeCrossover(Crossover):
+    """Every character of the child at random from either parent; the length is inherited too.
+
+    Args:
+        prob: share of children that are crossed; the others are copies of one parent.
+
+    Raises:
+        SearchError: prob is no number from 0 to 1.
+    """
+
+    def __init__(self, prob: float = 0.5, **kwargs: Any) -> None:
+        super().__init__(n_parents=2, n_offsprings=1, prob=share("crossover: prob", prob), **kwargs)
+
+    def _do(
+        self, problem: Any, x: Objects, *args: Any, random_state: Any = None, **kwargs: Any
+    ) -> Objects:
+        """X (2, n, 1) → children (1, n, 1)."""
+        del args, kwargs
+        space = space_of(problem)
+        children = [
+            space.crossover(parsed(space, a), parsed(space, b), random_state)
+            for a, b in zip(*x[:, :, 0], strict=True)
+        ]
+        return as_column(children)[None]
+
+
+class GenotypeMutation(Mutation):
+    """One step of a kind, with an operation, both drawn by probabilities that are learned.
+
+    What changed the child is kept on the individual as ``mutation`` ("grow:conv3x3;swap"): the kind
+    and, where it puts an operation somewhere, the operation. The shares
+    are read from ``algorithm.data["mutation"]``, see `MutationShares`; without them those that the
+    search space starts with are taken.
+
+    Args:
+        prob: probability that a child is mutated.
+        max_steps: 1 + a geometric number (p = 1/2) of steps are taken, at most so many.
+
+    Raises:
+        SearchError: prob is no number from 0 to 1, max_steps no integer of at least 1.
+    """
+
+    def __init__(self, prob: float = 1.0, max_steps: int = 3, **kwargs: Any) -> None:
+        super().__init__(prob=share("mutation: prob", prob), **kwargs)
+        self.max_steps = whole("mutation: max_steps", max_steps)
+
+    def do(
+        self,
+        problem: Any,
+        pop: Any,
+        inplace: bool = True,
+        *args: Any,
+        random_state: Any = None,
+        algorithm: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Mutate children and note on each how."""
+        del args, kwargs
+        if not inplace:
+            pop = copy.deepcopy(pop)
+        space = space_of(problem)
+        if algorithm is not None:
+            adopt(algorithm, space)
+        shares = MutationShares.of(algorithm, space)
+        probability = float(self.prob.get())
+        for individual in pop:
+            mutated = parsed(space, individual.X[0])
+            steps: list[str] = []
+            if random_state.random() < probability:
+                mutated, steps = self._steps(space, mutated, shares, random_state)
+            individual.X = as_column([mutated])[0]
+            individual.set("mutation", ";".join(steps))
+        return pop
+
+    def _steps(
+        self, space: Any, genotype: Any, shares: MutationShares, rng: np.random.Generator
+    ) -> tuple[Any, list[str]]:
+        steps: list[str] = []
+        for _ in range(min(int(rng.geometric(0.5)), self.max_steps)):
+            kind, operation = shares.draw(rng)
+            mutated = space.mutate(genotype, kind, operation, rng)
+            if mutated != genotype:
+                placed = f":{operation}" if kind in space.placing_kinds else ""
+                steps.append(kind + placed)
+            genotype = mutated
+        return genotype, steps
+
+
+class MutationShares:
+    """What has been learned of mutation: a global evolution strategy.
+
+    Kinds and operations whose children survive are tried more often. A share of all trials stays
+    exploration, spread as in the beginning; it shrinks over the generations.
+
+    Args:
+        space: gives the kinds with their first shares, and the operations, if it has any.
+        data: plain JSON values as `as_data` returns them; None to start.
+
+    Raises:
+        SearchError: the space has no kinds of mutation, or shares that are no shares.
+    """
+
+    DECAY = 0.9
+    """Weight of the past in every generation's count of trials and survivors."""
+
+    EXPLORATION = (0.5, 0.1, 0.93)
+    """First and last exploration share, and its factor per generation."""
+
+    def __init__(self, space: Any, data: Mapping[str, Any] | None = None) -> None:
+        kinds: Mapping[str, float] = space.mutation_kinds
+        operations = space.operation_names
+        for kind, first in kinds.items():
+            not_negative(f"search space: mutation_kinds[{kind!r}]", first)
+        if not sum(kinds.values()):
+            raise SearchError(
+                f"search space: mutation_kinds={dict(kinds)!r}; expected at least one kind of "
+                "mutation with a share over 0"
+            )
+        self.first = {
+            "kinds": dict(kinds),
+            "operations": {name: 1 / len(operations) for name in operations},
+        }
+        data = data or {}
+        self.exploration = float(data.get("exploration", self.EXPLORATION[0]))
+        self.counts: dict[str, dict[str, list[float]]] = {
+            group: {
+                name: list(data.get(group, {}).get(name, (0.0, 0.0))) for name in self.first[group]
+            }
+            for group in self.first
+        }
+
+    @classmethod
+    def of(cls, algorithm: Any, space: Any) -> MutationShares:
+        """The shares that an algorithm has learned so far."""
+        return cls(space, getattr(algorithm, "data", {}).get("mutation"))
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain values for ``algorithm.data``: group → name → [trials, survivors]."""
+        return {"exploration": self.exploration, **self.counts}
+
+    def shares(self, group: str) -> dict[str, float]:
+        """Probability of each name of "kinds" or "operations"; they sum to 1."""
+        first = self.first[group]
+        # Laplace's rule: the untried counts as if half of its children survived.
+        merit = {
+            name: first[name] * (survived + 1) / (tried + 2)
+            for name, (tried, survived) in self.counts[group].items()
+        }
+        total, first_total = sum(merit.values()), sum(first.values())
+        return {
+            name: (1 - self.exploration) * merit[name] / total
+            + self.exploration * first[name] / first_total
+            for name in first
+        }
+
+    def draw(self, rng: np.random.Generator) -> tuple[str, str]:
+        """A kind and an operation; "" where the space has no operations."""
+        kinds, operations = self.shares("kinds"), self.shares("operations")
+        kind = rng.choice(list(kinds), p=list(kinds.values()))
+        if not operations:
+            return str(kind), ""
+        operation = rng.choice(list(operations), p=list(operations.values()))
+        return str(kind), str(operation)
+
+    def learn(self, children: Iterable[tuple[Any, bool]]) -> None:
+        """Count one generation.
+
+        Kinds and operations that the space does not know, as a mutation of a user's own may note
+        them, teach nothing.
+
+        Args:
+            children: (mutation as kept on the individual, whether it survived).
+        """
+        for group in self.counts.values():
+            for count in group.values():
+                count[:] = [self.DECAY * value for value in count]
+        for mutation, survived in children:
+            for step in str(mutation or "").split(";"):
+                kind, _, operation = step.partition(":")
+                for group_name, name in (("kinds", kind), ("operations", operation)):
+                    if name in self.counts[group_name]:
+                        count = self.counts[group_name][name]
+                        count[0] += 1
+                        count[1] += survived
+        _, last, factor = self.EXPLORATION
+        self.exploration = max(last, self.exploration * factor)

@@ -1,0 +1,306 @@
+"""The search as a pymoo problem: one genotype in, three objectives and optional constraints out."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pymoo.core.problem import Problem
+from torch import nn
+
+from pymoo_nas._machine import positive, release_freed_memory, resolve_device, whole
+from pymoo_nas.datasets import Dataset, load_dataset
+from pymoo_nas.errors import NetworkError, SearchError
+from pymoo_nas.networks import MIN_SIZE
+from pymoo_nas.scores import (
+    PAPER_OBJECTIVES,
+    SCORED,
+    Objective,
+    Probe,
+    Scores,
+    draw_probe,
+    read_objectives,
+)
+from pymoo_nas.search._candidates import CandidateScorer
+from pymoo_nas.search._dask_workers import Workers
+from pymoo_nas.search._given import (
+    OPERATORS,
+    as_column,
+    holds_one,
+    items_of,
+    read_genotype,
+    read_genotypes,
+    unwrapped,
+)
+from pymoo_nas.search._limits import Limits
+from pymoo_nas.spaces import CellSpace, SearchSpace
+
+CHECKED = 10
+"""Candidates of a run that are compared with plain autograd before their scores are believed: a
+user's operation that mixes images, or whose gradients cannot be followed, is refused by name."""
+
+RELEASE_EVERY = 8
+"""Candidates between two releases of freed memory: 30 large ones left a gigabyte of holes."""
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Weights are drawn from torch's global generator, which the threads of a runner share."""
+
+
+class NoBoundsError(SearchError, AttributeError):
+    """An algorithm of numbers was asked to search genotypes."""
+
+
+class NASProblem(Problem):
+    """Training-free objectives of a genotype, all minimised; by default the paper's three.
+
+    A candidate that breaks a limit is not scored: it gets the worst scores and, in G, the excess
+    as a share of the limit. A degenerate one (see ``degenerate`` on the individual) gets the worst
+    value in every objective, so that nothing worthless can win in one of them.
+
+    A genotype may be given in any form that `read_genotype` takes, its text among them. A copy,
+    deep or not, is a problem of its own that shares data set, probe, scorer and workers: pymoo's
+    wrappers, such as ``ConstraintsAsObjective``, change the copy that they make and not yours.
+
+    Args:
+        dataset: name, path, arrays or `Dataset`: whatever `load_dataset` takes.
+        search_space: default `CellSpace`.
+        n_images: images of the probe, N.
+        n_inits: initialisations that the scores are averaged over, R.
+        objectives: names of `OBJECTIVES` and objectives of your own, in their order in F; see
+            `read_objectives`.
+        max_params: largest number of trainable parameters.
+        max_flops: largest number of multiply-accumulates per image.
+        max_acts: largest number of values that convolutions and poolings return per image. Together
+            the two bound the time of a training, see `count_acts`.
+        image_size: images are resized to it.
+        augment: of the networks that are trained later, see `load_dataset`; scores are taken of
+            images as they are.
+        device: "cpu", "cuda", "cuda:0", "auto".
+        seed: of the probe and of the initialisations; the same for every candidate.
+        data_dir: folder in which torchvision's data sets are looked for.
+        download: whether to fetch an absent torchvision data set.
+        max_memory: bytes that scoring stays below; None takes half of what is free,
+            on the CPU at most 1 GiB.
+
+    Attributes:
+        objective_names: labels of the columns of F.
+        progress: called with the number of candidates scored so far after each of them, or None.
+        scorer: builds and scores one genotype.
+        workers: other processes that score the candidates, see `Workers`; None for this one.
+
+    Raises:
+        DatasetError: absent or unfit data. SearchError: numbers that are not positive.
+        DeviceError: no such device. NetworkError: images smaller than the networks take.
+    """
+
+    def __init__(
+        self,
+        dataset: Any = "digits",
+        *,
+        search_space: SearchSpace[Any] | None = None,
+        n_images: int = 64,
+        n_inits: int = 1,
+        objectives: Any = PAPER_OBJECTIVES,
+        max_params: int | None = None,
+        max_flops: int | None = None,
+        max_acts: int | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        augment: bool | str | None = None,
+        device: str = "cpu",
+        seed: int = 0,
+        data_dir: str | Path = "data",
+        download: bool = False,
+        max_memory: int | None = None,
+    ) -> None:
+        limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
+        judged_by = read_objectives(objectives)
+        n_images = whole("n_images", n_images, 2)
+        n_inits = whole("n_inits", n_inits)
+        seed = whole("seed", seed, 0)
+        if max_memory is not None:
+            max_memory = int(positive("max_memory", max_memory))
+        self.device = resolve_device(device)
+        self.dataset: Dataset = load_dataset(
+            dataset, image_size=image_size, root=data_dir, download=download, augment=augment
+        )
+        if min(self.dataset.image_size) < MIN_SIZE:
+            raise NetworkError(
+                f"images of {self.dataset.image_size} pixels: too small for the network; expected "
+                f"at least {MIN_SIZE} in height and width; resize them (--image-size HEIGHTxWIDTH, "
+                "image_size=(height, width))"
+            )
+        self.search_space = search_space if search_space is not None else CellSpace()
+        if not isinstance(self.search_space, SearchSpace):
+            raise SearchError(
+                f"search_space={search_space!r}; expected a SearchSpace, such as CellSpace() or "
+                "NASBench201Space()"
+            )
+        self.seed = seed
+        self.scorer = CandidateScorer(
+            search_space=self.search_space,
+            probe=draw_probe(self.dataset, n_images, seed, self.device),
+            n_classes=self.dataset.n_classes,
+            n_inits=n_inits,
+            seed=seed,
+            limits=limits,
+            max_memory=max_memory,
+            objectives=judged_by,
+        )
+        self.workers: Workers | None = None
+        self.objective_names = [objective.name for objective in judged_by]
+        self.progress: Callable[[int], None] | None = None
+        self.n_scored = 0
+        super().__init__(n_var=1, n_obj=len(judged_by), n_ieq_constr=len(self.limits))
+        del self.xl, self.xu
+
+    def __getattr__(self, name: str) -> Any:
+        """Say of the bounds, for which pymoo's operators of numbers ask, why there are none."""
+        if name in ("xl", "xu"):
+            raise NoBoundsError(
+                f"{name}: genotypes have no bounds, only numbers do; take an algorithm with "
+                f"operators for genotypes, such as EvolutiveNAS(), or give NSGA2 {OPERATORS}"
+            )
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def has_bounds(self) -> bool:
+        """False; one of pymoo's wrappers may set some."""
+        return hasattr(self, "xl") and super().has_bounds()
+
+    def __copy__(self) -> NASProblem:
+        other = object.__new__(type(self))
+        # Its own lists and dictionaries (names, pymoo's cache), but the same images and scorer.
+        other.__dict__.update(
+            {
+                name: copy.copy(value) if isinstance(value, list | dict) else value
+                for name, value in self.__dict__.items()
+            }
+        )
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NASProblem:
+        """As a plain copy: pymoo copies the algorithm and its problem for every history entry."""
+        memo[id(self)] = other = copy.copy(self)
+        return other
+
+    @property
+    def worst(self) -> tuple[float, ...]:
+        """F of a candidate that is degenerate or was not scored."""
+        return self.scorer.worst
+
+    @property
+    def probe(self) -> Probe:
+        """The images that every candidate is scored on."""
+        return self.scorer.probe
+
+    @property
+    def n_inits(self) -> int:
+        """Initialisations that the scores are averaged over."""
+        return self.scorer.n_inits
+
+    @property
+    def limits(self) -> Limits:
+        """Largest number of parameters, multiply-accumulates and acts, where there is one."""
+        return self.scorer.limits
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What candidates are judged by, in their order in F."""
+        return self.scorer.objectives
+
+    def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
+        """The network that is scored for a genotype; see `CandidateScorer.build`.
+
+        Args:
+            genotype: in any form that `read_genotype` takes.
+            seed: of the initialisation; None takes the first that scoring takes.
+
+        Raises:
+            GenotypeError: something else.
+        """
+        return self.scorer.build(read_genotype(self.search_space, genotype), seed)
+
+    def score_genotype(self, genotype: Any) -> Scores:
+        """See `CandidateScorer.score`; the first few of a problem are checked with autograd.
+
+        Args:
+            genotype: in any form that `read_genotype` takes.
+
+        Raises:
+            GenotypeError: something else.
+        """
+        read = read_genotype(self.search_space, genotype)
+        with _ONE_AT_A_TIME:
+            scores = self.scorer.score(read, check=self.n_scored < CHECKED)
+            if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
+                release_freed_memory()
+            self._count_one()
+        return scores
+
+    def score_genotypes(self, genotypes: Any) -> list[Scores]:
+        """The scores of several genotypes, by the workers where there are any.
+
+        Args:
+            genotypes: in any form that `read_genotypes` takes.
+
+        Raises:
+            GenotypeError: something else; then nothing has been scored.
+        """
+        read = read_genotypes(self.search_space, genotypes)
+        if self.workers is None:
+            return [self.score_genotype(genotype) for genotype in read]
+        rows: dict[int, Scores] = {}
+        texts = [self.search_space.format(genotype) for genotype in read]
+        for index, scores in self.workers.score(self.scorer, texts, CHECKED - self.n_scored):
+            rows[index] = scores
+            self._count_one()
+        return [rows[index] for index in range(len(read))]
+
+    def evaluate(self, X: Any, *args: Any, **kwargs: Any) -> Any:
+        """Objectives and constraints, as pymoo's ``Problem.evaluate`` returns them.
+
+        Args:
+            X: (n, 1) of genotypes, or whatever `read_genotypes` takes; one genotype, such as
+                ``result.X[0]`` or a text, gives rows without their first dimension.
+            *args: see pymoo.
+            **kwargs: see pymoo.
+
+        Raises:
+            GenotypeError: something that is no genotype.
+        """
+        column = as_column(map(unwrapped, items_of(X)))
+        found = super().evaluate(column, *args, **kwargs)
+        if not holds_one(X):
+            return found
+        if isinstance(found, dict):
+            return {name: values[0] for name, values in found.items()}
+        return tuple(rows[0] for rows in found) if isinstance(found, tuple) else found[0]
+
+    def _count_one(self) -> None:
+        self.n_scored += 1
+        if self.progress is not None:
+            self.progress(self.n_scored)
+
+    def _evaluate(
+        self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
+        """Score a batch: X (n, 1) of genotypes, or of their texts, → F (n, m), G (n, limits).
+
+        Of an elementwise problem, as pymoo's runners need it: X (1,) → F (m,), G (limits,).
+        """
+        del args, kwargs
+        rows = self.score_genotypes(x)
+        out["F"] = np.array([self.worst if row.degenerate else row.values for row in rows])
+        if self.limits:
+            out["G"] = np.array([[*self.limits.excess(vars(row)).values()] for row in rows])
+        for name in SCORED:
+            out[name] = as_column(getattr(row, name) for row in rows)[:, 0]
+        names = [objective.name for objective in self.objectives]  # pymoo's wrappers change F
+        named = (dict(zip(names, values, strict=True)) for values in out["F"].tolist())
+        out["scores"] = as_column(named)[:, 0]
+        if self.elementwise:
+            out.update({name: values[0] for name, values in out.items() if values is not None})

@@ -1,0 +1,131 @@
+"""Survival of the paper: feasible first, non-dominated, TE-NAS's rank sum, then the next fronts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pymoo.core.population import Population
+from pymoo.core.survival import Survival
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+from pymoo_nas._machine import whole
+
+Matrix = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+
+def rank_sum(scores: Matrix) -> Indices:
+    """Sum over the objectives of the dense ranks (Chen 2021, TE-NAS), smaller is better.
+
+    Args:
+        scores: (n, m), minimised. Equal scores share a rank.
+
+    Returns:
+        (n,) integers, at least m.
+
+    >>> rank_sum(np.array([[1.0, 9.0], [1.0, 7.0], [4.0, 8.0]])).tolist()
+    [4, 2, 4]
+    """
+    if len(scores) == 0:
+        return np.empty(0, dtype=np.int64)
+    columns = [np.unique(column, return_inverse=True)[1] + 1 for column in scores.T]
+    total: Indices = np.sum(columns, axis=0, dtype=np.int64)
+    return total
+
+
+def survival_order(scores: Matrix) -> list[Indices]:
+    """Fronts, best first; within each, ascending rank sum, ties by position.
+
+    The ranks of a front are taken within it, as it is the front that has to be reduced.
+
+    Args:
+        scores: (n, m), minimised, without NaN.
+    """
+    fronts = NonDominatedSorting().do(scores)
+    return [
+        front[np.argsort(rank_sum(scores[front]), kind="stable")] for front in map(_sorted, fronts)
+    ]
+
+
+def _sorted(front: Any) -> Indices:
+    """The sorting's order within a front depends on its method; positions do not."""
+    return np.sort(np.asarray(front, dtype=np.int64))
+
+
+class RankSumSurvival(Survival):
+    """Keep the best: feasible before infeasible, front by front, by rank sum within the last.
+
+    Sets ``rank`` (of the front, from 0) and ``crowding`` (minus the rank sum, so that pymoo's
+    selections prefer smaller sums) on every individual. Infeasible ones follow by ascending
+    constraint violation. There is always a survivor.
+
+    Args:
+        max_age: generations after which a parent dies, whatever its scores; None lets it live. It
+            stays where otherwise nobody would be left that is feasible and not degenerate.
+
+    Raises:
+        SearchError: max_age is no integer of at least 1.
+    """
+
+    def __init__(self, max_age: int | None = None) -> None:
+        super().__init__(filter_infeasible=False)
+        self.max_age = None if max_age is None else whole("max_age", max_age)
+
+    def _do(
+        self,
+        problem: Any,
+        pop: Any,
+        *args: Any,
+        n_survive: int | None = None,
+        random_state: Any = None,
+        algorithm: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The survivors in order, best first."""
+        del problem, args, random_state, kwargs
+        order = order_population(self._young(pop, algorithm))
+        return order[: len(pop) if n_survive is None else n_survive]
+
+    def _young(self, pop: Any, algorithm: Any) -> Any:
+        now = getattr(algorithm, "n_iter", None)
+        if self.max_age is None or now is None:
+            return pop
+        births = [individual.get("n_gen") for individual in pop]
+        young = np.array(
+            [birth is None or now - birth < self.max_age for birth in births], dtype=bool
+        )
+        good = [ind.FEAS[0] and not ind.get("degenerate") for ind in pop[young]]
+        return pop[young] if any(good) else pop
+
+
+def order_population(pop: Any) -> Any:
+    """A population in survival order, with ``rank`` and ``crowding`` set.
+
+    Args:
+        pop: evaluated individuals.
+    """
+    if len(pop) == 0:
+        return pop
+    feasible = np.array([bool(individual.FEAS[0]) for individual in pop])
+    order: list[int] = []
+    where = np.flatnonzero(feasible)
+    n_fronts = 0
+    if len(where):
+        scores = np.array([pop[index].F for index in where], dtype=float)
+        fronts = survival_order(scores)
+        n_fronts = len(fronts)
+        for rank, front in enumerate(fronts):
+            sums = rank_sum(scores[front])
+            for position, total in zip(front, sums, strict=True):
+                pop[where[position]].set("rank", rank)
+                pop[where[position]].set("crowding", -float(total))
+            order += where[front].tolist()
+    infeasible = np.flatnonzero(~feasible)
+    violations = np.array([float(pop[index].CV[0]) for index in infeasible])
+    for position in np.argsort(violations, kind="stable"):
+        pop[infeasible[position]].set("rank", n_fronts)
+        pop[infeasible[position]].set("crowding", -float(violations[position]))
+        order.append(int(infeasible[position]))
+    return Population([pop[index] for index in order])

@@ -1,0 +1,194 @@
+"""Fronts and histories of a search as pandas frames, and as CSV files that read back exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pymoo.core.individual import Individual
+from pymoo.core.population import Population
+from pymoo.util.optimum import filter_optimum
+
+from pymoo_nas._machine import write_csv
+from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.scores import COLUMNS, PAPER_OBJECTIVES, Candidate, column_types, objectives_in
+from pymoo_nas.search._given import parsed
+from pymoo_nas.search._survival import order_population
+
+
+def front_to_frame(result: Any, problem: Any = None) -> pd.DataFrame:
+    """The front of a search, best rank sum first: one row per architecture.
+
+    The objectives of a problem that is no `NASProblem` have its ``objective_names``, or f1, f2, …;
+    what it does not record has no column. One of pymoo's wrappers around a `NASProblem` may have
+    other objectives: then those come last.
+
+    Args:
+        result: pymoo's ``Result``, or an algorithm; or a population, of which the front is taken.
+            Without any candidate that keeps the limits the frame is empty.
+        problem: needed with a population only.
+
+    Raises:
+        SearchError: something else, or a population without a problem.
+    """
+    if isinstance(result, Population):
+        front = filter_optimum(result)
+    elif hasattr(result, "opt"):
+        front, problem = result.opt, result.problem
+    else:
+        raise SearchError(
+            f"got a {type(result).__name__} for a front; pass pymoo's result, the algorithm, or a "
+            "population with problem=..."
+        )
+    if problem is None:
+        raise SearchError(
+            "a population does not know its search space; pass the result itself, or problem=..."
+        )
+    rows = [] if front is None else [i for i in order_population(front) if i.FEAS[0]]
+    return _frame([_row(individual, problem) for individual in rows], problem, survivors=True)
+
+
+def history_to_frame(result: Any) -> pd.DataFrame:
+    """Every candidate that a search scored, in the order of scoring.
+
+    Args:
+        result: pymoo's ``Result``, the algorithm, or the list ``result.history``: of an
+            `EvolutiveNAS` run, or of another algorithm's with ``save_history=True``.
+
+    Raises:
+        SearchError: something else, or another algorithm whose history is not kept or not whole.
+    """
+    entries = result if isinstance(result, list) else getattr(result, "history", None)
+    algorithm = getattr(result, "algorithm", result)
+    if not hasattr(algorithm, "scored") and entries:
+        algorithm = entries[-1]
+    if hasattr(algorithm, "scored"):
+        rows = [_row(individual, algorithm.problem) for individual in algorithm.scored]
+    elif entries and all(hasattr(entry, "off") for entry in entries):
+        rows = [row for entry in entries for row in _generation(entry)]
+        n_scored = entries[-1].evaluator.n_eval
+        if len(rows) < n_scored:
+            raise SearchError(
+                f"the history of {type(algorithm).__name__} holds {len(rows)} of the {n_scored} "
+                "candidates that it scored; use EvolutiveNAS"
+            )
+    else:
+        raise SearchError(
+            f"{type(algorithm).__name__} keeps no list of what it scored; use EvolutiveNAS, or "
+            "save_history=True, and pass the result"
+        )
+    return _frame(rows, algorithm.problem)
+
+
+def read_table(given: Any) -> pd.DataFrame:
+    """A history or a front, or those of a search.
+
+    Args:
+        given: a frame, which is returned; or pymoo's result, an algorithm or its history: the
+            history where one was kept, else the front.
+
+    Raises:
+        SearchError: something else.
+    """
+    if isinstance(given, pd.DataFrame):
+        return given
+    algorithm = getattr(given, "algorithm", given)
+    if hasattr(algorithm, "scored") or getattr(given, "history", None) or isinstance(given, list):
+        return history_to_frame(given)
+    if hasattr(given, "opt"):
+        return front_to_frame(given)
+    raise SearchError(
+        f"got a {type(given).__name__}; pass the result of a search, history_to_frame(result) or "
+        "front_to_frame(result)"
+    )
+
+
+def objective_names(problem: Any) -> list[str]:
+    """Names of the columns of F: the problem's ``objective_names`` where they fit, or f1, f2."""
+    names = getattr(problem, "objective_names", None) or []
+    if len(names) == problem.n_obj:
+        return [str(name) for name in names]
+    return [f"f{index + 1}" for index in range(problem.n_obj)]
+
+
+def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a front or history as CSV, under a temporary name first.
+
+    Raises:
+        SearchError: something else than a frame.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise SearchError(
+            f"got a {type(frame).__name__} to write; pass front_to_frame(result) or "
+            "history_to_frame(result)"
+        )
+    write_csv(Path(path), frame)
+
+
+def read_frame(path: str | Path) -> pd.DataFrame:
+    """Read what `write_frame` wrote: equal to the bit, genotypes as text.
+
+    Raises:
+        RunError: no such file, not a table, or one without the columns.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RunError(f"{path}: no such file; expected what pymoo-nas search writes")
+    try:
+        # Of a path pandas would take a tilde for the home folder, which absolute ones have not.
+        header = pd.read_csv(path.absolute(), nrows=0, keep_default_na=False)
+        objectives = objectives_in(header)
+        # Genotypes such as 0804 would be taken for numbers, the word "nan" for a missing value.
+        frame = pd.read_csv(
+            path.absolute(),
+            dtype=column_types(objectives),
+            keep_default_na=False,
+            na_values={"alpha": [""]},
+        )
+    except (ValueError, OverflowError) as error:
+        raise RunError(f"{path}: damaged or no such table ({error}); search again") from error
+    expected = column_types(objectives or PAPER_OBJECTIVES, survivors=True)
+    missing = [name for name in expected if name not in frame]
+    if missing:
+        raise RunError(
+            f"{path}: columns {missing} are missing; expected a front.csv or history.csv"
+        )
+    return frame
+
+
+def _frame(rows: list[dict[str, Any]], problem: Any, *, survivors: bool = False) -> pd.DataFrame:
+    """A table with the columns of `Candidate`, and those that the rows have besides."""
+    names = objectives_in(pd.DataFrame(columns=list(rows[0]))) if rows else objective_names(problem)
+    kinds = column_types(names, survivors=survivors)
+    for name in ("params", "flops", "acts", "seconds"):
+        present = [row[name] is not None for row in rows]
+        if not all(present):
+            # What no candidate has is left out, what some lack cannot be whole numbers.
+            kinds[name] = "float64"
+            if not any(present):
+                del kinds[name]
+    known = {*COLUMNS, *names}
+    kinds |= {name: "float64" for name in (rows[0] if rows else ()) if name not in known}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+
+
+def _generation(entry: Any) -> list[dict[str, Any]]:
+    """The rows of one entry of a history: what it scored, and whether that survived."""
+    survivors = {id(individual) for individual in entry.pop}
+    scored = [] if entry.off is None else entry.off
+    return [
+        {**_row(individual, entry.problem), "survived": id(individual) in survivors}
+        for individual in ([scored] if isinstance(scored, Individual) else scored)
+    ]
+
+
+def _row(individual: Any, problem: Any) -> dict[str, Any]:
+    """The row of a candidate; other objectives of one of pymoo's wrappers come last."""
+    space = problem.search_space
+    names = objective_names(problem)
+    values = dict(zip(names, map(float, individual.F), strict=True))
+    scores: dict[str, float] = individual.get("scores") or values
+    objectives = {name: values.get(name, score) for name, score in scores.items()}
+    genotype = space.format(parsed(space, individual.X[0]))
+    return {**Candidate.of(individual, genotype, objectives).row(), **values}

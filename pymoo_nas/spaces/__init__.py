@@ -1,0 +1,40 @@
+"""Search spaces: which architectures there are, and which networks they spell."""
+
+from pymoo_nas.spaces._architecture import (
+    Architecture,
+    cells_in_words,
+    description_of,
+    design_of,
+    title_of,
+)
+from pymoo_nas.spaces._base import SearchSpace
+from pymoo_nas.spaces._by_name import (
+    cell_operations,
+    scores_what_is_trained,
+    space_from_settings,
+    space_settings,
+)
+from pymoo_nas.spaces._truth import join_truth
+from pymoo_nas.spaces.cell import REDUCTIONS, Cell, CellSpace, Genotype, edges, repair
+from pymoo_nas.spaces.nasbench201 import NASBench201Space
+
+__all__ = [
+    "REDUCTIONS",
+    "Architecture",
+    "Cell",
+    "CellSpace",
+    "Genotype",
+    "NASBench201Space",
+    "SearchSpace",
+    "cell_operations",
+    "cells_in_words",
+    "description_of",
+    "design_of",
+    "edges",
+    "join_truth",
+    "repair",
+    "scores_what_is_trained",
+    "space_from_settings",
+    "space_settings",
+    "title_of",
+]

@@ -1,0 +1,106 @@
+"""The phenotype of a genotype: its cell as a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from pymoo_nas.errors import NetworkError, OperationError
+from pymoo_nas.networks import (
+    Operation,
+    build_operation,
+    concatenate,
+    halve_features,
+    operation_table,
+)
+from pymoo_nas.spaces.cell._genotype import Genotype
+
+
+class Cell(nn.Module):
+    """The cell of Fig. 1: every node is the concatenation of all that flows into it.
+
+    Args:
+        genotype: channel counts, one per block and operation; nodes that cannot reach the output
+            are not built.
+        operations: name → factory, in the order of the genotype's counts.
+        in_channels: channels of the input (node 0).
+        width: factor of all channel counts.
+        reduces: halve the map, by 2×2 max pooling behind each operation that takes the input, while
+            it is larger than `MIN_SIZE`: a reduction cell (Liu 2018) with its operations unchanged.
+
+    Attributes:
+        out_channels: channels of the last node.
+
+    Raises:
+        NetworkError: the genotype has another number of operations, or its output is not connected
+            to its input.
+        OperationError: a factory cannot make the channel counts; in `forward`, an operation does
+            not keep (H, W) or returns another channel count.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        operations: Mapping[str, Operation],
+        in_channels: int,
+        width: int = 1,
+        *,
+        reduces: bool = False,
+    ) -> None:
+        super().__init__()
+        operations = operation_table(operations)
+        if genotype.n_operations != len(operations):
+            raise NetworkError(
+                f"genotype {genotype}: {genotype.n_operations} counts per block; "
+                f"expected {len(operations)}, one per operation ({', '.join(operations)})"
+            )
+        live = genotype.live_nodes()
+        if not live:
+            raise NetworkError(f"genotype {genotype}: output not connected to the input")
+        self.reduces = reduces
+        channels = {0: in_channels}
+        self.inputs: dict[int, list[tuple[int, str]]] = {}
+        self.counts: dict[str, int] = {}
+        self.operations = nn.ModuleDict()
+        for target in live[1:]:
+            flows = [
+                (source, name, width * count)
+                for source in live
+                if source < target
+                for name, count in zip(operations, genotype.block(source, target), strict=True)
+                if count
+            ]
+            self.inputs[target] = [
+                (source, f"{source}->{target} {name}") for source, name, _ in flows
+            ]
+            for (source, key), (_, name, count) in zip(self.inputs[target], flows, strict=True):
+                self.counts[key] = count
+                self.operations[key] = build_operation(
+                    name, operations[name], channels[source], count
+                )
+            channels[target] = sum(count for _, _, count in flows)
+        self.out_channels = channels[live[-1]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) → (N, out_channels, H, W), or half of both where it reduces."""
+        nodes = {0: x}
+        for target, flows in self.inputs.items():
+            parts = [self._flow(source, key, nodes[source]) for source, key in flows]
+            nodes[target] = parts[0] if len(parts) == 1 else concatenate(parts)
+        return nodes[target]
+
+    def extra_repr(self) -> str:
+        """What of a cell no layer shows; a training is not continued with another network."""
+        return f"reduces={self.reduces}"
+
+    def _flow(self, source: int, key: str, x: Tensor) -> Tensor:
+        """One operation's output, of the shape that the genotype promises, halved if need be."""
+        y: Tensor = self.operations[key](x)
+        expected = (len(x), self.counts[key], *x.shape[2:])
+        if tuple(y.shape) != expected:
+            raise OperationError(
+                f"operation {key!r}: returned {tuple(y.shape)} for {tuple(x.shape)}; "
+                f"expected {expected}: height and width kept, as many channels as asked for"
+            )
+        return halve_features(y) if self.reduces and source == 0 else y

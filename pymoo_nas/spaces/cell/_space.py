@@ -1,0 +1,296 @@
+"""The paper's search space: what cells there are, how they vary, what network each one spells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+from torch import nn
+
+from pymoo_nas._machine import whole
+from pymoo_nas.errors import GenotypeError, SearchError
+from pymoo_nas.networks import CellNetwork, Operation, PatchStem, operation_table
+from pymoo_nas.spaces._base import SearchSpace
+from pymoo_nas.spaces.cell._cell import Cell
+from pymoo_nas.spaces.cell._genotype import (
+    MAX_CHANNELS,
+    MAX_NODES,
+    Block,
+    Genotype,
+    edges,
+    n_nodes_of,
+    repair,
+)
+
+_Blocks: TypeAlias = list[list[int]]
+
+REDUCTIONS = ("inside", "between")
+"""Where cells halve the map. Inside, all but the first operations see a quarter of the pixels, so
+that a training takes two thirds of the time (studies/stages.py)."""
+
+
+class CellSpace(SearchSpace[Genotype]):
+    """The paper's space: one cell, written as channel counts (Fig. 1), at every stage (Fig. 3).
+
+    Args:
+        operations: names or a table name → factory, see `operation_table`.
+        max_nodes: largest number of nodes of a cell.
+        max_channels: largest channel count of one operation in one block.
+        channel_step: sampled and added channel counts are one or two times it. Kernels are fastest
+            on multiples of 8 (see studies/speed.py); 1 is the paper's. At most max_channels
+            is used.
+        n_cells: cells of the network that is scored, and of the final one.
+        widening: factor of the channel counts from the first cell to the second, where the map is
+            halved, and from the second to the third; further cells stay as wide. 1 is the paper's.
+            With 2 all stages cost about the same time, and a network with as many parameters about
+            a third of it (see studies/speed.py).
+        sample_nodes: largest number of nodes of a sampled cell; at most max_nodes is used.
+        sample_operations: largest number of operations of a sampled block.
+        reduction: where the map is halved: "inside" the cell, behind what takes its input, or
+            "between" two cells (see `REDUCTIONS`).
+        stem: put a `PatchStem` before the first cell of the network to train (studies/stages.py).
+            The paper has none.
+
+    Raises:
+        OperationError: no, unknown or unusable operations.
+        SearchError: limits out of range.
+    """
+
+    mutation_kinds: Mapping[str, float] = {
+        "grow": 0.6,
+        "swap": 0.1,
+        "shrink": 0.1,
+        "add_node": 0.1,
+        "remove_node": 0.1,
+    }
+    placing_kinds = frozenset({"grow", "add_node"})
+
+    def __init__(
+        self,
+        operations: Mapping[str, Operation] | Iterable[str] | None = None,
+        *,
+        max_nodes: int = 4,
+        max_channels: int = 64,
+        channel_step: int = 8,
+        n_cells: int = 3,
+        widening: int = 2,
+        sample_nodes: int = 3,
+        sample_operations: int = 2,
+        reduction: str = "inside",
+        stem: bool = True,
+    ) -> None:
+        self.operations = operation_table(operations)
+        self.operation_names = tuple(self.operations)
+        if reduction not in REDUCTIONS:
+            raise SearchError(
+                f"search space: reduction={reduction!r}; expected one of {', '.join(REDUCTIONS)}"
+            )
+        self.reduction = reduction
+        if not isinstance(stem, bool):
+            raise SearchError(f"search space: stem={stem!r}; expected true or false")
+        self.stem = stem
+        max_nodes = whole("search space: max_nodes", max_nodes, 1, MAX_NODES)
+        max_channels = whole("search space: max_channels", max_channels, 1, MAX_CHANNELS)
+        channel_step = whole("search space: channel_step", channel_step)
+        n_cells = whole("search space: n_cells", n_cells, 1, 100)
+        widening = whole("search space: widening", widening, 1, 8)
+        sample_nodes = whole("search space: sample_nodes", sample_nodes)
+        sample_operations = whole("search space: sample_operations", sample_operations)
+        self.max_nodes = max_nodes
+        self.max_channels = max_channels
+        self.channel_step = min(channel_step, max_channels)
+        self.n_cells = n_cells
+        self.widening = widening
+        self.sample_nodes = min(sample_nodes, max_nodes)
+        self.sample_operations = min(sample_operations, len(self.operations))
+
+    @classmethod
+    def looks_like(cls, text: str) -> bool:
+        """Whether a text holds a separator of counts or blocks, or starts with a digit.
+
+        >>> CellSpace.looks_like("0804"), CellSpace.looks_like("resnet18")
+        (True, False)
+        """
+        return (bool(set(text) & set("|,")) or text[:1].isdigit()) and "~" not in text
+
+    def parse(self, text: str) -> Genotype:
+        """Read a genotype of this space; see `Genotype.parse`.
+
+        Raises:
+            GenotypeError: malformed, or over the space's limits.
+        """
+        genotype = Genotype.parse(text, n_operations=len(self.operations))
+        largest = max(map(max, genotype.blocks))
+        if largest > self.max_channels:
+            raise GenotypeError(
+                f"genotype {text!r}: {largest} channels; expected at most {self.max_channels} "
+                "(max_channels of the search space)"
+            )
+        if genotype.n_nodes > self.max_nodes:
+            raise GenotypeError(
+                f"genotype {text!r}: {genotype.n_nodes} nodes; expected at most {self.max_nodes} "
+                "(max_nodes of the search space)"
+            )
+        return genotype
+
+    def format(self, genotype: Genotype) -> str:
+        """Text of a genotype."""
+        return str(genotype)
+
+    def canonical(self, genotype: Genotype) -> Genotype:
+        """See `Genotype.canonical`."""
+        return genotype.canonical()
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        """A small random cell: noise over the whole space would start far from the good ones."""
+        n_nodes = int(rng.integers(1, self.sample_nodes + 1))
+        blocks = []
+        for _ in edges(n_nodes):
+            block = [0] * len(self.operations)
+            for index in rng.permutation(len(block))[: rng.integers(self.sample_operations + 1)]:
+                block[index] = self._random_step(rng)
+            blocks.append(tuple(block))
+        return self._valid(Genotype(tuple(blocks)), int(rng.integers(len(self.operations))))
+
+    def crossover(self, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
+        """Each count at random from either parent's, the number of nodes from either parent.
+
+        Where the parent with fewer nodes has no block, the other's count is taken.
+        """
+        longer, shorter = sorted((a, b), key=lambda parent: -len(parent.blocks))
+        n_blocks = len((longer, shorter)[rng.integers(2)].blocks)
+        blocks: list[Block] = []
+        for index, block in enumerate(longer.blocks[:n_blocks]):
+            other = shorter.blocks[index] if index < len(shorter.blocks) else block
+            first = rng.random(len(block)) < 0.5
+            pairs = zip(first, block, other, strict=True)
+            blocks.append(tuple(mine if chosen else theirs for chosen, mine, theirs in pairs))
+        return self._valid(Genotype(tuple(blocks)), int(rng.integers(len(self.operations))))
+
+    def mutate(
+        self, genotype: Genotype, kind: str, operation: str, rng: np.random.Generator
+    ) -> Genotype:
+        """One step: see `mutation_kinds`; "grow" and "add_node" put `operation` somewhere.
+
+        Raises:
+            SearchError: a kind that this space does not know.
+            OperationError: an operation that this space does not know.
+        """
+        self.check_mutation(kind, operation)
+        index = self.operation_names.index(operation)
+        blocks = [list(block) for block in genotype.blocks]
+        change = getattr(self, f"_{kind}")
+        changed = change(blocks, index, rng)
+        return self._valid(Genotype(tuple(map(tuple, changed))), index)
+
+    def build(self, genotype: Genotype, in_channels: int, n_classes: int) -> nn.Module:
+        """The `CellNetwork` that has this cell at every stage, without a stem.
+
+        The gradients at the images tell a cell that blurs from one that does not, for `correlation`
+        and for `steadiness`; behind a stem that whitens they are rough whatever the cell is.
+
+        Raises:
+            NetworkError: the output is not connected to the input.
+            OperationError: an operation cannot make the channel counts.
+        """
+        return self.build_body([genotype] * self.n_cells, in_channels, n_classes)
+
+    def build_cell(self, genotype: Genotype, in_channels: int) -> Cell:
+        """The cell alone."""
+        return self._cell(genotype, in_channels)
+
+    def build_final(
+        self, genotypes: Sequence[Genotype], in_channels: int, n_classes: int
+    ) -> nn.Module:
+        """The `CellNetwork` of these cells, in this order, wider from stage to stage."""
+        stem = PatchStem(in_channels) if self.stem else None
+        return CellNetwork(self._stages(genotypes), in_channels, n_classes, stem=stem)
+
+    def build_body(
+        self, genotypes: Sequence[Genotype], in_channels: int, n_classes: int
+    ) -> nn.Module:
+        """As `build_final`, but that the first cell sees the images themselves."""
+        return CellNetwork(self._stages(genotypes), in_channels, n_classes)
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values for `config.json`; operations by name."""
+        return {
+            "space": "cell",
+            "operations": list(self.operation_names),
+            "max_nodes": self.max_nodes,
+            "max_channels": self.max_channels,
+            "channel_step": self.channel_step,
+            "n_cells": self.n_cells,
+            "widening": self.widening,
+            "sample_nodes": self.sample_nodes,
+            "sample_operations": self.sample_operations,
+            "reduction": self.reduction,
+            "stem": self.stem,
+        }
+
+    def _stages(self, genotypes: Sequence[Genotype]) -> list[Callable[[int], Cell]]:
+        return [
+            partial(self._cell, genotype, width=self.widening ** min(stage, 2))
+            for stage, genotype in enumerate(genotypes)
+        ]
+
+    def _cell(self, genotype: Genotype, in_channels: int, width: int = 1) -> Cell:
+        reduces = self.reduction == "inside"
+        return Cell(genotype, self.operations, in_channels, width, reduces=reduces)
+
+    def _valid(self, genotype: Genotype, fallback_operation: int) -> Genotype:
+        return repair(genotype, fallback_operation, channels=self.channel_step)
+
+    def _random_step(self, rng: np.random.Generator, room: int | None = None) -> int:
+        """A small channel count: one or two steps, as many as fit into `room` (max_channels)."""
+        room = self.max_channels if room is None else room
+        return min(int(rng.integers(1, 3)), room // self.channel_step) * self.channel_step
+
+    def _grow(self, blocks: _Blocks, index: int, rng: np.random.Generator) -> _Blocks:
+        """Add channels of one operation in one block."""
+        block = blocks[rng.integers(len(blocks))]
+        block[index] += self._random_step(rng, room=self.max_channels - block[index])
+        return blocks
+
+    def _shrink(self, blocks: _Blocks, _: int, rng: np.random.Generator) -> _Blocks:
+        """Take channels from one used operation, or take it out altogether."""
+        used = [(b, o) for b, block in enumerate(blocks) for o, count in enumerate(block) if count]
+        block, operation = used[rng.integers(len(used))] if used else (0, 0)
+        left = blocks[block][operation] - self._random_step(rng)
+        blocks[block][operation] = max(0, left)
+        return blocks
+
+    def _swap(self, blocks: _Blocks, _: int, rng: np.random.Generator) -> _Blocks:
+        """Exchange two blocks."""
+        if len(blocks) > 1:
+            first, second = rng.permutation(len(blocks))[:2]
+            blocks[first], blocks[second] = blocks[second], blocks[first]
+        return blocks
+
+    def _add_node(self, blocks: _Blocks, index: int, rng: np.random.Generator) -> _Blocks:
+        """Put a node before the output, between it and a random earlier one."""
+        n_nodes = n_nodes_of(len(blocks))
+        if n_nodes >= self.max_nodes:
+            return blocks
+        n_operations = len(blocks[0])
+        inner = len(blocks) - n_nodes
+        source = int(rng.integers(n_nodes))
+        into_new = [[0] * n_operations for _ in range(n_nodes)]
+        into_new[source][index] = self._random_step(rng)
+        from_new = [0] * n_operations
+        from_new[rng.integers(n_operations)] = self._random_step(rng)
+        return [*blocks[:inner], *into_new, *blocks[inner:], from_new]
+
+    def _remove_node(self, blocks: _Blocks, _: int, rng: np.random.Generator) -> _Blocks:
+        """Take one intermediate node out, with all its blocks."""
+        n_nodes = n_nodes_of(len(blocks))
+        if n_nodes == 1:
+            return blocks
+        gone = int(rng.integers(1, n_nodes))
+        return [
+            block
+            for (source, target), block in zip(edges(n_nodes), blocks, strict=True)
+            if gone not in (source, target)
+        ]

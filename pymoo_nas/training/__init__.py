@@ -1,0 +1,33 @@
+"""Training a network, testing it, keeping it, and naming new images with it."""
+
+from pymoo_nas.training._data_summary import describe_data
+from pymoo_nas.training._fitted_images import fitted_and_judging, none_to_hold_out, with_validation
+from pymoo_nas.training._settings import AUTO, SHORT_EPOCHS, SHORT_STEPS, Settings
+from pymoo_nas.training._state import STATE_FILE, design_in, network_of
+from pymoo_nas.training._train import Training, train
+from pymoo_nas.training._trained import TrainedNetwork, load_training
+from pymoo_nas.training._trainer import Trainer
+from pymoo_nas.training._warnings import warn_of_tie
+from pymoo_nas.training._weights import DESCRIPTION, load_weights
+
+__all__ = [
+    "AUTO",
+    "DESCRIPTION",
+    "SHORT_EPOCHS",
+    "SHORT_STEPS",
+    "STATE_FILE",
+    "Settings",
+    "TrainedNetwork",
+    "Trainer",
+    "Training",
+    "describe_data",
+    "design_in",
+    "fitted_and_judging",
+    "load_training",
+    "load_weights",
+    "network_of",
+    "none_to_hold_out",
+    "train",
+    "warn_of_tie",
+    "with_validation",
+]

@@ -1,0 +1,235 @@
+"""The state of a training after an epoch, in one safetensors file: continued, it ends the same.
+
+Tensors are weights, the best weights so far, momenta and random states; everything else is JSON in
+the file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors
+import torch
+from torch import Tensor
+
+from pymoo_nas._machine import read_object
+from pymoo_nas.errors import RunError
+from pymoo_nas.spaces import design_of
+from pymoo_nas.training._settings import OWN_IMAGES
+from pymoo_nas.training._weights import DESCRIPTION, WEIGHTS_FILE, copy_state, misfits, save_weights
+
+if TYPE_CHECKING:
+    from pymoo_nas.training._trainer import Trainer
+
+STATE_FILE = "training.state.safetensors"
+
+FORMAT = "3"
+"""Raised when a state of an older version cannot be continued any more."""
+
+SCHEDULED = ("last_epoch", "_step_count", "_last_lr")
+"""What a schedule counts."""
+
+
+def write_state(folder: Path, trainer: Trainer, seconds: float) -> None:
+    """Keep a training between two epochs, in place of its last state.
+
+    Args:
+        folder: of the training.
+        trainer: see `Trainer`.
+        seconds: wall time so far.
+    """
+    described = {
+        **_identity(trainer),
+        "history": [_strict(row) for row in trainer.history],
+        "best_epoch": trainer.best_epoch,
+        "best_score": [repr(value) for value in trainer.best_score],
+        "schedules": [
+            {name: schedule.state_dict()[name] for name in SCHEDULED}
+            for schedule in trainer.schedules
+        ],
+        "seconds": seconds,
+    }
+    metadata = {"format": FORMAT, "training": json.dumps(described, allow_nan=False)}
+    save_weights(_tensors(trainer), folder / STATE_FILE, metadata)
+
+
+def restore_state(folder: Path, trainer: Trainer) -> float:
+    """Put a training back where its folder left it, in place.
+
+    Args:
+        folder: of the training.
+        trainer: of the same network, images and settings, not yet run.
+
+    Returns:
+        the wall time until then, seconds.
+
+    Raises:
+        RunError: nothing to continue, a damaged file, or another network, data set or settings.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise RunError(
+            f"{path}: no such file; no training was interrupted there: start one without --resume"
+        )
+    described, metadata, tensors = _stored(path)
+    if metadata.get("format") != FORMAT:
+        raise RunError(
+            f"{path}: format {metadata.get('format')}; this version continues format {FORMAT}; "
+            "continue with the version that wrote it"
+        )
+    _check_same(path, described, _identity(trainer))
+    _check_fit(path, tensors, _tensors(trainer))
+    _put_back(trainer, tensors, described)
+    return float(described["seconds"])
+
+
+def _stored(path: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tensor]]:
+    """What a state file holds: JSON, the metadata around it, tensors.
+
+    Raises:
+        RunError: a damaged file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata() or {}
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        return dict(json.loads(metadata["training"])), metadata, tensors
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path}: damaged ({error}); train again with --overwrite") from error
+
+
+def network_of(folder: Path) -> dict[str, Any] | None:
+    """What a finished training says of its network, see `description_of`; None for a user's own.
+
+    Raises:
+        RunError: no finished training there, or a damaged file.
+    """
+    network: dict[str, Any] | None = _description(folder).get("network")
+    return network
+
+
+def design_in(folder: Path) -> str:
+    """The design (see `design_of`) of the network of a training, finished or interrupted.
+
+    Returns:
+        the checksum; empty where the folder holds no training; "unknown", which is no checksum,
+        where a damaged or older file does not tell.
+    """
+    path = folder / STATE_FILE
+    if not any((folder / name).exists() for name in (DESCRIPTION, STATE_FILE, WEIGHTS_FILE)):
+        return ""
+    try:
+        if (folder / DESCRIPTION).exists():
+            return str(_description(folder)["design"])
+        return str(_stored(path)[0]["network"]["sha256"])
+    except (RunError, KeyError, TypeError):
+        return "unknown"
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    return read_object(path, f"{path}: no such file; no training ended there", "train again")
+
+
+def _identity(trainer: Trainer) -> dict[str, Any]:
+    """What must not change between two parts of a training."""
+    own = trainer.settings.validation == OWN_IMAGES
+    return {
+        "settings": asdict(trainer.settings),
+        "data": trainer.dataset.fingerprint,
+        "validation": (trainer.dataset.val_fingerprint or {}) if own else {},
+        # Layers without weights leave no trace among the tensors.
+        "network": {"sha256": design_of(trainer.network)},
+    }
+
+
+def _tensors(trainer: Trainer) -> dict[str, Tensor]:
+    network = copy_state(trainer.network)
+    tensors = {f"network.{name}": tensor for name, tensor in network.items()}
+    best = trainer.best_state or network
+    tensors |= {f"best.{name}": tensor.clone() for name, tensor in best.items()}
+    for index, (state, parameter) in enumerate(_momenta(trainer)):
+        momentum = state.get("momentum_buffer")
+        kept = torch.zeros_like(parameter) if momentum is None else momentum
+        tensors[f"momentum.{index}"] = kept.detach().to("cpu", copy=True).contiguous()
+    tensors["random.order"] = trainer.generator.get_state()
+    tensors["random.torch"] = torch.get_rng_state()
+    if trainer.device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(trainer.device)
+    return tensors
+
+
+def _put_back(
+    trainer: Trainer, tensors: Mapping[str, Tensor], described: Mapping[str, Any]
+) -> None:
+    trainer.network.load_state_dict(_under("network.", tensors))
+    trainer.best_state = _under("best.", tensors)
+    trainer.best_epoch = int(described["best_epoch"])
+    first, second = map(float, described["best_score"])
+    trainer.best_score = first, second
+    trainer.history = [
+        {name: math.nan if value is None else value for name, value in row.items()}
+        for row in described["history"]
+    ]
+    for index, (state, parameter) in enumerate(_momenta(trainer)):
+        state["momentum_buffer"] = tensors[f"momentum.{index}"].to(parameter.device)
+    for schedule, stored in zip(trainer.schedules, described["schedules"], strict=True):
+        schedule.load_state_dict(stored)
+        groups = schedule.optimizer.param_groups
+        for group, rate in zip(groups, stored["_last_lr"], strict=True):
+            group["lr"] = rate
+    trainer.generator.set_state(tensors["random.order"])
+    torch.set_rng_state(tensors["random.torch"])
+    if trainer.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], trainer.device)
+
+
+def _momenta(trainer: Trainer) -> list[tuple[dict[str, Tensor], torch.nn.Parameter]]:
+    """Each parameter that is trained, with the state that its optimizer keeps for it."""
+    return [
+        (optimizer.state[parameter], parameter)
+        for optimizer in trainer.optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _strict(row: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON knows no NaN; only an accuracy without validation images is none."""
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}
+
+
+def _check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    differences = [
+        f"{name}: {stored[group].get(name)} then, {now[group].get(name)} now"
+        for group in now
+        for name in {**stored[group], **now[group]}
+        if stored[group].get(name) != now[group].get(name)
+    ]
+    if differences:
+        raise RunError(
+            f"{path}: the training was started otherwise ({'; '.join(differences)}); repeat its "
+            "settings, or train again with --overwrite"
+        )
+
+
+def _check_fit(path: Path, stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    wrong = misfits(stored, expected)
+    if wrong:
+        raise RunError(
+            f"{path}: of another network or device, {len(wrong)} tensors differ ({wrong[0]}); "
+            "build the network that was trained, or train again with --overwrite"
+        )

@@ -1,0 +1,332 @@
+"""Train a final network, choose its best epoch by validation accuracy, and test it once."""
+
+from __future__ import annotations
+
+import math
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from pymoo_nas._machine import (
+    VERSION,
+    expanded,
+    locked,
+    resolve_device,
+    seeded,
+    write_csv,
+    write_json,
+)
+from pymoo_nas.datasets import DatasetSource, augmentation_named, load_dataset
+from pymoo_nas.errors import RunError
+from pymoo_nas.networks import count_parameters
+from pymoo_nas.spaces import description_of, design_of
+from pymoo_nas.training._evaluation import class_results
+from pymoo_nas.training._settings import AUTO, Settings
+from pymoo_nas.training._state import STATE_FILE, restore_state, write_state
+from pymoo_nas.training._trained import describe_images
+from pymoo_nas.training._trainer import Trainer
+from pymoo_nas.training._warnings import warn_of_gap, warn_of_unpredicted
+from pymoo_nas.training._weights import DESCRIPTION, WEIGHTS_FILE, save_weights
+
+RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", DESCRIPTION)
+"""What a training leaves in its folder beside the weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What a training came to.
+
+    Attributes:
+        epochs: one row per epoch: epoch (from 1), loss (mean over its images, with label smoothing
+            and class weights), train_accuracy (fraction, counted on the augmented images while the
+            weights move), validation_accuracy (fraction; NaN without validation),
+            validation_balanced_accuracy (mean recall of the classes that occur, likewise),
+            learning_rate (of its last step), seconds.
+        best_epoch: the epoch whose weights were kept.
+        test_accuracy: fraction of the test images, with those weights.
+        balanced_accuracy: mean recall of the classes that occur among the test images.
+        test_loss: mean cross-entropy on them in nats, without label smoothing.
+        recall: one row per class: class, images, correct, recall (NaN for a class without images).
+        confusion: test images counted by true class (rows) and predicted class (columns).
+        seconds: wall time from the first check to the end of the test.
+    """
+
+    epochs: pd.DataFrame
+    best_epoch: int
+    test_accuracy: float
+    balanced_accuracy: float
+    test_loss: float
+    recall: pd.DataFrame
+    confusion: pd.DataFrame
+    seconds: float
+
+
+def train(
+    network: nn.Module,
+    dataset: DatasetSource,
+    *,
+    epochs: int | str = AUTO,
+    batch_size: int | str = AUTO,
+    learning_rate: float = 0.2,
+    weight_decay: float = 5e-4,
+    label_smoothing: float = 0.1,
+    augment: bool | str | None = None,
+    validation: float | str = AUTO,
+    balance: bool = False,
+    optimizer: str = "muon",
+    precision: str = "float32",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: bool = False,
+) -> Training:
+    """Train a network on a data set's training images and test it on its test images.
+
+    Cross-entropy, Muon (Jordan 2024) for the kernels of convolutions and SGD for the rest, both
+    with Nesterov momentum 0.9, one-cycle schedule (Smith 2018), no weight decay on batch norms and
+    biases. The epoch whose weights are kept is chosen by the accuracy on images that are not
+    trained on, where that is equal by the loss on them; by balanced accuracy where the largest
+    class has more than 1.5 times the training images of the smallest. The test images play no part
+    in that: they are looked at once, at the end. `test_accuracy` therefore is an estimate for new
+    images, as long as the user does not choose between trainings by it.
+
+    Before each validation batch norms are given the statistics of the images trained on, of 2,048
+    at most, without augmentation; the weights that are kept hold them. Moving averages would lag
+    behind where an epoch has few steps (studies/archive/norms.md).
+
+    Equal seeds give equal weights to the bit on one CPU with the same number of threads; CUDA
+    kernels may add in another order. Torch's global random state is left as it was.
+
+    Args:
+        network: (N, C, H, W) → (N, n_classes); changed in place. In the end it holds the kept
+            weights, in eval mode, on `device`.
+        dataset: whatever `load_dataset` takes: a `Dataset`, a name, a path, arrays.
+        epochs: passes over the training images. "auto" takes 20, or as many more as make 200 steps.
+        batch_size: images per step. "auto" takes the power of two from 8 to 128 that gives an epoch
+            about 16 steps. Batches are of almost equal size, none larger than asked for, and none
+            of a single image, which a batch norm on maps of one pixel could not take; of two asked
+            for, one may become three.
+        learning_rate: peak of the schedule of SGD; that of Muon is a tenth of it.
+        weight_decay: of SGD; that of Muon is a hundred times as large, and its rate a tenth.
+        label_smoothing: share of the target spread over all classes, in [0, 1].
+        augment: "flip" for shifted crops and flips, "shift" for the crops alone, "none" for neither
+            (see `augment_images`); None does what the data set says.
+        validation: fraction of each class of the training images that is held out, in [0, 1); 0
+            trains on all of them and keeps the weights of the last epoch. "val" takes the
+            validation images of the data set, and trains on all of the others. "auto" does that
+            where there are some, and holds out a tenth elsewhere.
+        balance: weigh each image by the inverse of its class's share of the images trained on.
+        optimizer: "muon"; or "sgd" for all parameters: almost four points less on CIFAR-10 after
+            four epochs (studies/recipe.py), but cheaper for kernels of many hundred channels.
+        precision: "float32", or "bfloat16" for the passes of the training (weights, their updates
+            and the test stay float32): less time on processors that compute with it.
+        seed: of the split, the order of the images, the augmentation and the network's dropout. It
+            does not change the network's initial weights.
+        device: see `resolve_device`.
+        out: folder for ``weights.safetensors`` (written at each improvement, so that an interrupt
+            leaves the best so far), ``training.csv`` (each epoch), ``recall.csv``,
+            ``confusion.csv`` and ``training.json``, from which `load_trained` builds the network
+            again; until the end also the state to continue from.
+        overwrite: replace the files of an earlier training in `out`.
+        resume: continue the training that was interrupted in `out`, after its last whole epoch; it
+            ends as it would have without the interruption, to the bit where equal seeds do.
+        progress: show a progress bar and one line per epoch.
+
+    Raises:
+        SearchError: a setting that is out of range.
+        DeviceError: an unknown or absent device.
+        RunError: `out` holds weights already, is in use by another process, or cannot be made or
+            written to; or `resume` without an interrupted training there, or with another network,
+            data set or settings.
+        DatasetError: too few images per class to hold some out, or no test images.
+        NetworkError: a network that cannot take these images or gives another number of classes;
+            no network; one whose state no file can hold; or a loss that became infinite or NaN.
+
+    Warns:
+        UserWarning: the network reads the images trained on much better than those that judge; or
+            never predicts a class of the test images.
+    """
+    started = time.perf_counter()
+    dataset = load_dataset(dataset)
+    settings = Settings(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        label_smoothing=label_smoothing,
+        augment=dataset.augment if augment is None else augmentation_named(augment),
+        validation=validation,
+        balance=balance,
+        optimizer=optimizer,
+        precision=precision,
+        seed=seed,
+    )
+    target = resolve_device(device)
+    folder = _checked_folder(out, overwrite=overwrite, resume=resume)
+    with seeded(target, seed):
+        trainer = Trainer(network, dataset, settings, target)
+        with _alone(folder, overwrite=overwrite, resume=resume):
+            if folder is not None and resume:
+                started -= restore_state(folder, trainer)
+            elif folder is not None:
+                (folder / STATE_FILE).unlink(missing_ok=True)
+            trainer.run(partial(_keep, folder, trainer, started), progress=progress)
+            training = _tested(trainer, started)
+            if folder is not None:
+                _write_results(folder, training, trainer)
+    kept = trainer.history[trainer.best_epoch - 1]
+    warn_of_gap(kept, len(trainer.fitted), len(trainer.judging[1]))
+    warn_of_unpredicted(training.confusion, balance=balance)
+    return training
+
+
+def _tested(trainer: Trainer, started: float) -> Training:
+    """What a training came to, by the best weights, which the network takes."""
+    trainer.network.load_state_dict(trainer.best_state)
+    dataset = trainer.dataset
+    test = trainer.evaluate(dataset.test_images, dataset.test_labels)
+    recall, confusion = class_results(dataset.test_labels, test.predictions, dataset.class_names)
+    return Training(
+        epochs=pd.DataFrame(trainer.history),
+        best_epoch=trainer.best_epoch,
+        test_accuracy=test.accuracy,
+        balanced_accuracy=test.balanced_accuracy,
+        test_loss=test.loss,
+        recall=recall,
+        confusion=confusion,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) -> None:
+    """After an epoch: the best weights, the table, and the state from which to continue."""
+    if folder is None:
+        return
+    with _written_to(folder):
+        if len(trainer.history) == 1:  # results of an earlier one do not belong to these weights
+            for name in RESULT_FILES:
+                (folder / name).unlink(missing_ok=True)
+        if is_best:
+            save_weights(trainer.best_state, folder / WEIGHTS_FILE)
+        write_csv(folder / "training.csv", pd.DataFrame(trainer.history))
+        write_state(folder, trainer, time.perf_counter() - started)
+
+
+def _checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) -> Path | None:
+    if out is None:
+        if resume:
+            raise RunError("resume without a folder; expected out=, where the training was written")
+        return None
+    folder = expanded(out)
+    if resume:
+        return folder
+    if (folder / STATE_FILE).exists() and not overwrite:
+        raise RunError(
+            f"folder {str(folder)!r} holds a training that was interrupted; continue it with "
+            "--resume (resume=True), or begin anew with --overwrite (overwrite=True)"
+        )
+    if (folder / WEIGHTS_FILE).exists() and not overwrite:
+        raise RunError(
+            f"folder {str(folder)!r} holds {WEIGHTS_FILE} of an earlier training; take another "
+            "folder, or --overwrite (overwrite=True)"
+        )
+    return folder
+
+
+@contextmanager
+def _alone(folder: Path | None, *, overwrite: bool, resume: bool) -> Iterator[None]:
+    """Keep other processes from the folder, which is made unless something is continued there.
+
+    Raises:
+        RunError: another process works on it, or has finished a training since it was checked.
+    """
+    if folder is None or (resume and not folder.is_dir()):
+        yield
+        return
+    if not resume:
+        _make_folder(folder)
+    with locked(folder):
+        _checked_folder(folder, overwrite=overwrite, resume=resume)
+        yield
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # better refused now than after the first epoch
+    except OSError as error:
+        raise RunError(
+            f"folder {str(folder)!r} cannot be made, or not be written to ({error}); take another"
+        ) from error
+
+
+def _write_results(folder: Path, training: Training, trainer: Trainer) -> None:
+    with _written_to(folder):
+        write_csv(folder / "recall.csv", training.recall)
+        write_csv(folder / "confusion.csv", training.confusion, index=True)
+        write_json(folder / DESCRIPTION, _description(training, trainer))
+        (folder / STATE_FILE).unlink()
+
+
+@contextmanager
+def _written_to(folder: Path) -> Iterator[None]:
+    """Within, a full disk is a mistake that the user can mend."""
+    try:
+        yield
+    except OSError as error:
+        again = (
+            "continue with --resume (resume=True)"
+            if (folder / STATE_FILE).exists()
+            else "train again with --overwrite (overwrite=True)"
+        )
+        raise RunError(
+            f"folder {str(folder)!r} cannot be written to ({error}); make room and {again}"
+        ) from error
+
+
+def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
+    """Everything about a training that the tables do not say, as plain values."""
+    dataset = trainer.dataset
+    best = training.epochs.iloc[training.best_epoch - 1]
+    return {
+        "dataset": dataset.name,
+        **describe_images(dataset),
+        "network": description_of(trainer.network),
+        "design": design_of(trainer.network),
+        "parameters": count_parameters(trainer.network),
+        "settings": asdict(trainer.settings),
+        "best_epoch": training.best_epoch,
+        "validation_accuracy": _finite_or_none(best["validation_accuracy"]),
+        "validation_balanced_accuracy": _finite_or_none(best["validation_balanced_accuracy"]),
+        "test_accuracy": training.test_accuracy,
+        "balanced_accuracy": training.balanced_accuracy,
+        "test_loss": _finite_or_none(training.test_loss),
+        "seconds": training.seconds,
+        "device": str(trainer.device),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            "pymoo_nas": VERSION,
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _finite_or_none(value: float) -> float | None:
+    """JSON knows no NaN and no infinity."""
+    return float(value) if math.isfinite(value) else None

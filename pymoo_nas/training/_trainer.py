@@ -1,0 +1,364 @@
+"""The epochs of a training: split, batches, steps, and the choice of the best weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from pymoo_nas._machine import is_out_of_memory, seeded
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.errors import NetworkError, PymooNasError
+from pymoo_nas.kernels import recalibrate
+from pymoo_nas.training._augmentation import augment_images
+from pymoo_nas.training._evaluation import Evaluation, evaluate, evaluation_batch_size
+from pymoo_nas.training._fitted_images import (
+    class_weights,
+    fitted_and_judging,
+    none_to_hold_out,
+    unequal,
+    with_validation,
+)
+from pymoo_nas.training._muon import Muon
+from pymoo_nas.training._settings import Settings, number_of_batches
+from pymoo_nas.training._trainable import check_trainable
+from pymoo_nas.training._weights import copy_state
+
+KERNEL_RATE = 0.1
+"""The peak of Muon's learning rate, as a share of that of SGD (see studies/recipe.py)."""
+
+KERNEL_DECAY = 100
+"""Muon's weight decay, as a multiple of that of SGD (see studies/cifar10.py)."""
+
+
+class Trainer:
+    """The state of one training; making it checks that the network takes the images.
+
+    `run` fills `history` (one row per epoch), `best_epoch`, `best_score` and `best_state`.
+
+    Attributes:
+        settings: as given, with numbers in place of "auto".
+        fitted: indices of the training images that are trained on, ascending.
+        judging: images and labels by which the best epoch is chosen; none where there are none.
+        unequal: whether classes are so unequal (see `unequal`) that balanced accuracy chooses.
+        sizes: images of each batch of an epoch.
+        calibration_images: most images of which batch norms take their statistics after an epoch
+            (studies/batch_size.py).
+    """
+
+    calibration_images = 2048
+
+    def __init__(
+        self, network: nn.Module, dataset: Dataset, settings: Settings, device: torch.device
+    ) -> None:
+        check_trainable(network)
+        self.network = network.to(device)
+        self.dataset = dataset
+        self.device = device
+        settings = with_validation(settings, dataset)
+        self.fitted, self.judging = fitted_and_judging(dataset, settings)
+        if not len(self.judging[1]) and settings.validation != 0:
+            raise none_to_hold_out(dataset, "validation=0 (--validation 0)")
+        self.settings = settings = settings.resolved(len(self.fitted))
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        counts = np.bincount(dataset.train_labels[self.fitted])
+        self.unequal = unequal(counts)
+        self.class_weights = class_weights(counts).to(device) if settings.balance else None
+        self.sizes = self.batch_sizes()
+        self.memory_format = self._check_network()
+        self.optimizers = _optimizers(network, settings)
+        n_steps = int(settings.epochs) * len(self.sizes)
+        self.schedules = [
+            torch.optim.lr_scheduler.OneCycleLR(
+                optimizer,
+                optimizer.defaults["lr"],
+                total_steps=max(2, n_steps),  # one step has no cycle
+                cycle_momentum=False,
+            )
+            for optimizer in self.optimizers
+        ]
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = 0
+        self.best_score = (-math.inf, -math.inf)
+        self.best_state: dict[str, Tensor] = {}
+
+    def run(self, done: Callable[[bool], None], *, progress: bool) -> None:
+        """All epochs that are left.
+
+        Args:
+            done: called after each with whether it is the best so far.
+            progress: show a progress bar and one line per epoch.
+        """
+        n_epochs, n_steps = int(self.settings.epochs), len(self.sizes)
+        with _progress_bar(enabled=progress) as bar:
+            if progress:
+                bar.console.print(self.plan(), highlight=False, soft_wrap=True)
+            before = len(self.history)
+            task = bar.add_task("", total=n_epochs * n_steps, completed=before * n_steps, status="")
+            for epoch in range(before + 1, n_epochs + 1):
+                bar.update(task, description=f"epoch {epoch}/{n_epochs}")
+                score = self._run_epoch(epoch, partial(bar.update, task, advance=1))
+                is_best = score > self.best_score
+                if is_best:
+                    self.best_score, self.best_epoch = score, epoch
+                    self.best_state = copy_state(self.network)
+                done(is_best)
+                if progress:
+                    line = _epoch_line(self.history[-1], n_epochs, unequal=self.unequal)
+                    bar.console.print(line, highlight=False, soft_wrap=True)
+
+    def batch_sizes(self) -> list[int]:
+        """Images of each batch of an epoch: almost equal numbers that add up to all of them."""
+        n_batches = number_of_batches(len(self.fitted), int(self.settings.batch_size))
+        return [len(part) for part in np.array_split(self.fitted, n_batches)]
+
+    def plan(self) -> str:
+        """Which images are trained on, in which batches, for how long, and what judges."""
+        judged = f"{len(self.judging[1])} images choose the best epoch"
+        if not len(self.judging[1]):
+            judged = "no images choose among the epochs"
+        elif self.unequal:
+            judged += " by balanced accuracy: the classes are unequal"
+        return (
+            f"{len(self.fitted)} images, batch size {self.settings.batch_size}: "
+            f"{len(self.sizes)} steps per epoch, {self.settings.epochs} epochs; augmentation: "
+            f"{self.settings.augment}; {judged}"
+        )
+
+    def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
+        """Images, not yet normalised, through the network as it is now."""
+        return evaluate(
+            self.network,
+            images,
+            labels,
+            self.dataset,
+            batch_size=self._at_once(),
+            device=self.device,
+            memory_format=self.memory_format,
+        )
+
+    def _run_epoch(self, epoch: int, report: Callable[..., None]) -> tuple[float, float]:
+        """One pass over the training images; the score by which epochs are compared."""
+        started = time.perf_counter()
+        total_loss = 0.0
+        n_correct = n_seen = 0
+        self.network.train()
+        for images, labels in self.batches():
+            rate = float(self.schedules[0].get_last_lr()[0])
+            loss, correct = self._step(images, labels)
+            if not math.isfinite(loss):
+                raise self._divergence(f"the loss became {loss}", epoch, rate)
+            total_loss += loss * len(labels)
+            n_correct += correct
+            n_seen += len(labels)
+            report(status=f"loss {loss:.3f}  accuracy {n_correct / n_seen:.1%}")
+        if not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
+            raise self._divergence("weights became infinite or NaN", epoch, rate)
+        self.recalibrate()
+        accuracy, balanced, score = math.nan, math.nan, (float(epoch), 0.0)
+        if len(self.judging[1]):
+            judged = self.evaluate(*self.judging)
+            accuracy, balanced = judged.accuracy, judged.balanced_accuracy
+            score = (balanced if self.unequal else accuracy, -judged.loss)
+        row = {
+            "epoch": epoch,
+            "loss": total_loss / n_seen,
+            "train_accuracy": n_correct / n_seen,
+            "validation_accuracy": accuracy,
+            "validation_balanced_accuracy": balanced,
+            "learning_rate": rate,
+            "seconds": time.perf_counter() - started,
+        }
+        self.history.append(row)
+        return score
+
+    def recalibrate(self) -> None:
+        """Give batch norms the statistics of (at most `calibration_images`) images trained on.
+
+        They are the same images after every epoch, without augmentation. A moving average lags
+        behind the weights where an epoch has few steps.
+        """
+        # In a random order: where they stand class by class, a batch would hold one class only.
+        rng = np.random.default_rng(self.settings.seed)
+        chosen = rng.permutation(self.fitted)[: self.calibration_images]
+        n_batches = number_of_batches(len(chosen), self._at_once())
+        recalibrate(
+            self.network,
+            (
+                self._images(part).contiguous(memory_format=self.memory_format)
+                for part in np.array_split(chosen, n_batches)
+            ),
+        )
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every training image once in a random order, in batches of almost equal size."""
+        order = torch.randperm(len(self.fitted), generator=self.generator).numpy()
+        augment = self.settings.augment
+        for part in np.split(order[: sum(self.sizes)], np.cumsum(self.sizes)[:-1]):
+            chosen = self.fitted[part]
+            images = self._images(chosen)
+            if augment != "none":
+                images = augment_images(images, self.generator, flip=augment == "flip")
+            labels = torch.from_numpy(self.dataset.train_labels[chosen]).to(self.device)
+            yield images.contiguous(memory_format=self.memory_format), labels
+
+    def _at_once(self) -> int:
+        """Images at a time where no gradients are taken."""
+        return evaluation_batch_size(int(self.settings.batch_size), self.dataset.image_size)
+
+    def _images(self, chosen: np.ndarray) -> Tensor:
+        return self.dataset.normalized(self.dataset.train_images[chosen]).to(self.device)
+
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
+        """One update of the weights: the loss before it, and how many images were right."""
+        self.network.zero_grad()
+        half = self.settings.precision == "bfloat16"
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                logits = self.network(images)
+                loss = self._loss(logits.float(), labels)
+            loss.backward()
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise _out_of_memory(images) from error
+            raise
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+        return loss.item(), int((logits.argmax(1) == labels).sum())
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Smoothed cross-entropy: the mean over the images, each weighed by its class."""
+        smoothing = self.settings.label_smoothing
+        if self.class_weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        # Torch's own class weights would weigh the smoothed share of the other classes as well, and
+        # so pull every image towards a rare class.
+        losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+        return (self.class_weights[labels] * losses).mean()
+
+    def _divergence(self, what: str, epoch: int, rate: float) -> NetworkError:
+        return NetworkError(
+            f"training: {what} in epoch {epoch} at learning rate {rate:.3g}; lower "
+            f"--learning-rate (its peak is {self.settings.learning_rate:g})"
+        )
+
+    def _check_network(self) -> torch.memory_format:
+        """Try the first forward pass, and return the memory format that the network can take.
+
+        Convolutions and poolings have their faster CPU kernels in channels_last. A network that
+        calls `view` on its maps needs the contiguous format.
+        """
+        images = self._images(self.fitted[: self.sizes[0]])
+        try:
+            logits = self._trial(images, torch.channels_last)
+            memory_format = torch.channels_last
+        except NetworkError:
+            memory_format = torch.contiguous_format
+            logits = self._trial(images, memory_format)
+        expected = (len(images), self.dataset.n_classes)
+        if not isinstance(logits, Tensor) or logits.shape != expected:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise NetworkError(
+                f"network: output {got} for images of shape {tuple(images.shape)}; expected "
+                f"{expected}, one output per class of {self.dataset.name!r}"
+            )
+        return memory_format
+
+    def _trial(self, images: Tensor, memory_format: torch.memory_format) -> Any:
+        """The network's output, with its running statistics and random state left as they were."""
+        self.network.train()
+        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        try:
+            with torch.no_grad(), seeded(self.device, self.settings.seed):
+                batch = images.contiguous(memory_format=memory_format)
+                return torch.func.functional_call(self.network, buffers, (batch,))
+        except PymooNasError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise _out_of_memory(images) from error
+            raise NetworkError(
+                f"network cannot take images of shape {tuple(images.shape)}: "
+                f"{type(error).__name__}: {error}; {self._remedy(error)}"
+            ) from error
+
+    def _remedy(self, error: Exception) -> str:
+        """What to do where the network raises an error of its own for images."""
+        kinds = {w.dtype for w in self.network.parameters() if w.is_floating_point()}
+        if kinds - {torch.float32}:
+            kind = str(min(kinds - {torch.float32}, key=str)).removeprefix("torch.")
+            return f"it has weights of {kind}, images are float32: train network.float()"
+        if self.sizes[0] == 1 and "more than 1 value per channel" in str(error):
+            return "a batch norm on maps of one pixel takes no single image; raise the batch size"
+        return "resize the images, or use a network for this size and number of channels"
+
+
+def _out_of_memory(images: Tensor) -> NetworkError:
+    remedy = (
+        "lower the batch size" if len(images) > 1 else "use smaller images or a smaller network"
+    )
+    return NetworkError(
+        f"training: memory ran out in a step of {len(images)} images of shape "
+        f"{tuple(images.shape[1:])}; {remedy}"
+    )
+
+
+def _optimizers(network: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
+    """SGD that decays matrices, but no biases and no scales and shifts of norms; Muon for kernels.
+
+    Muon takes the kernels of convolutions that mix all channels; SGD all where it is asked for.
+    """
+    mixing = {
+        id(layer.weight)
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d) and layer.groups == 1 and settings.optimizer == "muon"
+    }
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    kernels = [weight for weight in weights if id(weight) in mixing]
+    others = [weight for weight in weights if id(weight) not in mixing]
+    groups = [
+        {"params": [w for w in others if w.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [w for w in others if w.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate = settings.learning_rate
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True)
+    ]
+    if kernels:
+        precision = getattr(torch, settings.precision)
+        decay = KERNEL_DECAY * settings.weight_decay
+        optimizers.append(
+            Muon(kernels, KERNEL_RATE * rate, weight_decay=decay, precision=precision)
+        )
+    return optimizers
+
+
+def _progress_bar(*, enabled: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[status]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        transient=True,  # the line of each epoch stays
+        disable=not enabled,
+    )
+
+
+def _epoch_line(row: dict[str, float], n_epochs: int, *, unequal: bool) -> str:
+    validation = row["validation_accuracy"]
+    held_out = "" if math.isnan(validation) else f"  validation {validation:6.1%}"
+    if held_out and unequal:
+        held_out += f", balanced {row['validation_balanced_accuracy']:.1%}"
+    return (
+        f"epoch {row['epoch']:>{len(str(n_epochs))}}/{n_epochs}  loss {row['loss']:.4f}  "
+        f"accuracy {row['train_accuracy']:6.1%}{held_out}  {row['seconds']:.1f} s"
+    )
