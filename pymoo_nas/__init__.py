@@ -1,7 +1,7 @@
 """Multi-objective, training-free neural architecture search on pymoo."""
 
 from pymoo_nas._machine import VERSION
-from pymoo_nas.choice import build_final
+from pymoo_nas.choice import build_final, order_front, order_scored, steady_first, try_out
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import (
     DatasetError,
@@ -24,8 +24,18 @@ from pymoo_nas.plots import (
     plot_scores_3d,
     save_figure,
 )
-from pymoo_nas.runs import Search, SearchSettings, load_trained, resume
-from pymoo_nas.scores import Probe, Scores, draw_probe, score
+from pymoo_nas.runs import RunFolder, Search, SearchSettings, choose, load_trained, resume
+from pymoo_nas.scores import (
+    OBJECTIVES,
+    PAPER_OBJECTIVES,
+    Judgement,
+    Measured,
+    Objective,
+    Probe,
+    Scores,
+    draw_probe,
+    score,
+)
 from pymoo_nas.search import (
     CallbackChain,
     DartsTournament,
@@ -34,11 +44,13 @@ from pymoo_nas.search import (
     GenotypeDuplicates,
     GenotypeMutation,
     GenotypeSampling,
+    Limits,
     NASProblem,
     RankSumSurvival,
     Workers,
     front_to_frame,
     history_to_frame,
+    operators,
     read_frame,
     write_frame,
 )
@@ -57,7 +69,9 @@ from pymoo_nas.training import TrainedNetwork, Training, load_weights, train
 __version__ = VERSION
 
 __all__ = [
+    "OBJECTIVES",
     "OPERATIONS",
+    "PAPER_OBJECTIVES",
     "PAPER_OPERATIONS",
     "Architecture",
     "CallbackChain",
@@ -75,14 +89,19 @@ __all__ = [
     "GenotypeError",
     "GenotypeMutation",
     "GenotypeSampling",
+    "Judgement",
+    "Limits",
+    "Measured",
     "NASBench201Space",
     "NASProblem",
     "NetworkError",
+    "Objective",
     "OperationError",
     "Probe",
     "PymooNasError",
     "RankSumSurvival",
     "RunError",
+    "RunFolder",
     "ScoreError",
     "Scores",
     "Search",
@@ -95,6 +114,7 @@ __all__ = [
     "WorkerError",
     "Workers",
     "build_final",
+    "choose",
     "draw_probe",
     "front_to_frame",
     "history_to_frame",
@@ -102,6 +122,9 @@ __all__ = [
     "load_dataset",
     "load_trained",
     "load_weights",
+    "operators",
+    "order_front",
+    "order_scored",
     "plot_cell",
     "plot_evolution",
     "plot_front",
@@ -112,6 +135,8 @@ __all__ = [
     "resume",
     "save_figure",
     "score",
+    "steady_first",
     "train",
+    "try_out",
     "write_frame",
 ]

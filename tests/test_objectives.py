@@ -39,12 +39,10 @@ from pymoo_nas.scores._from_kernels import Judgement
 from pymoo_nas.scores._objectives import Measured
 from pymoo_nas.search import (
     EvolutiveNAS,
-    GenotypeCrossover,
-    GenotypeMutation,
-    GenotypeSampling,
     NASProblem,
     front_to_frame,
     history_to_frame,
+    operators,
     read_frame,
     write_frame,
 )
@@ -198,13 +196,7 @@ def test_pictures_say_how_many_objectives_they_need() -> None:
 
 def test_another_algorithm_takes_two_objectives() -> None:
     """NSGA-II searches by two objectives, one of them a user's own."""
-    algorithm = NSGA2(
-        pop_size=4,
-        sampling=GenotypeSampling(),
-        crossover=GenotypeCrossover(),
-        mutation=GenotypeMutation(),
-        eliminate_duplicates=False,
-    )
+    algorithm = NSGA2(pop_size=4, **operators())
     result = minimize(problem_of("activation", SIZE), algorithm, ("n_gen", 2), seed=1)
     front = front_to_frame(result)
     assert {tuple(row) for row in front[["activation", "size"]].to_numpy()} == {

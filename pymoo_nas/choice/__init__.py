@@ -1,17 +1,28 @@
 """From a front to one network."""
 
 from pymoo_nas.choice._cells import build_final, choose_cells, keeps_limits
-from pymoo_nas.choice._orders import METHODS, order_front, order_scored, steady_first, try_out
+from pymoo_nas.choice._methods import (
+    METHODS,
+    OPTIONS_OF,
+    method_named,
+    order_by,
+    refused_options,
+)
+from pymoo_nas.choice._orders import order_front, order_scored, steady_first, try_out
 from pymoo_nas.choice._steadiness import Steadiness
 
 __all__ = [
     "METHODS",
+    "OPTIONS_OF",
     "Steadiness",
     "build_final",
     "choose_cells",
     "keeps_limits",
+    "method_named",
+    "order_by",
     "order_front",
     "order_scored",
+    "refused_options",
     "steady_first",
     "try_out",
 ]

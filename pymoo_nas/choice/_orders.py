@@ -36,8 +36,6 @@ from pymoo_nas.training import (
 
 Vector = npt.NDArray[np.float64]
 
-METHODS = ("ranks", "knee", "weights", "gradients", "training")
-
 STEADINESS = tuple(field.name for field in fields(Steadiness))
 """Columns that `steady_first` adds."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pymoo_nas._machine import in_shell
-from pymoo_nas.choice import METHODS, Steadiness, order_front, order_scored, steady_first, try_out
+from pymoo_nas.choice import OPTIONS_OF, Steadiness, method_named, refused_options
 from pymoo_nas.cli._options import (
     BatchSize,
     Device,
@@ -29,20 +29,14 @@ from pymoo_nas.cli._options import (
 )
 from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import Counts
-from pymoo_nas.runs import Choice, RunFolder
+from pymoo_nas.runs import RunFolder
+from pymoo_nas.runs import choose as choose_architecture
 from pymoo_nas.scores import ADDED, objectives_in
 from pymoo_nas.spaces import scores_what_is_trained
 from pymoo_nas.training import AUTO
 
 SHOWN = 10
 """Rows of the printed table."""
-
-
-OPTIONS_OF = {
-    "gradients": ("top", "seed"),
-    "training": ("top", "epochs", "batch_size", "cells", "precision", "seed", "device"),
-}
-"""Options that only these methods take."""
 
 
 def choose(
@@ -92,65 +86,40 @@ def choose(
     grow nor blur in the network that is trained. "knee" and "weights" choose from front.csv, what
     the search kept.
     """
-    weights = [*(weights or []), *(more or [])]
-    folder = RunFolder(run)
-    method = _method(ctx, folder, by, weights)
-    console = terminal()
-    parsed = parse_weights(weights) if weights else None
-    limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
-    most = {} if top is None else {"top": top}
-    if method in ("knee", "weights"):
-        ordered = order_front(folder.front(), weights=parsed, **limits)
-    else:
-        ordered = order_scored(folder.history(), **limits)
+    texts = [*(weights or []), *(more or [])]
+    parsed = parse_weights(texts) if texts else None
+    folder, console = RunFolder(run), terminal()
+    alike = scores_what_is_trained(folder.config().get("search_space"))
+    method = method_named(by, parsed, limits_final=alike)
+    names = {"n_cells": "cells"}
+    refused = [names.get(name, name) for name in refused_options(method)]
+    refuse_given(ctx, refused, f"with --by {method}")
+    values: dict[str, Any] = {
+        "top": top,
+        "epochs": number_or_auto("epochs", epochs),
+        "batch_size": number_or_auto("batch-size", batch_size),
+        "n_cells": cells,
+        "precision": precision,
+        "seed": seed,
+        "device": device,
+    }
+    options = {
+        name: values[name] for name in OPTIONS_OF.get(method, ()) if values[name] is not None
+    }
     if method == "gradients":
-        ordered = steady_first(
-            ordered,
-            folder.problem(device="cpu"),
-            **most,
-            seed=seed,
-            progress=partial(_tell_gradients, console),
-        )
+        options["progress"] = partial(_tell_gradients, console)
     if method == "training":
-        ordered = try_out(
-            ordered,
-            folder.problem(device="cpu"),
-            **most,
-            epochs=number_or_auto("epochs", epochs),
-            batch_size=number_or_auto("batch-size", batch_size),
-            n_cells=cells,
-            precision=precision,
-            seed=seed,
-            device=device,
-            plan=partial(console.print, highlight=False, soft_wrap=True),
-            progress=partial(_tell_accuracy, console),
-        )
-    chosen = str(ordered["genotype"].iloc[0])
-    made = Choice([chosen], method, cells, folder.config().get("generations_done"))
-    folder.choose(made, weights=parsed, seed=seed)
+        options["plan"] = partial(console.print, highlight=False, soft_wrap=True)
+        options["progress"] = partial(_tell_accuracy, console)
+    limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
+    ordered = choose_architecture(folder, method, weights=parsed, **limits, **options)
     _show(console, ordered, method)
+    chosen = ordered["genotype"].iloc[0]
     console.print(f"chosen: {chosen}", highlight=False, soft_wrap=True)
-    for path in folder.draw("cell.png"):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    drawn = folder.path / "cell.png"
+    if drawn.exists():
+        console.print(f"wrote {drawn}", highlight=False, soft_wrap=True)
     console.print(f"next: pymoo-nas train {in_shell(run)}", highlight=False, soft_wrap=True)
-
-
-def _method(ctx: typer.Context, folder: RunFolder, by: str | None, weights: list[str]) -> str:
-    """The method that is asked for.
-
-    Raises:
-        SearchError: there is none of that name, or options that belong to others.
-    """
-    method = by or ("weights" if weights else _default_method(folder))
-    if method not in METHODS:
-        raise SearchError(f"--by {method!r}; expected one of {', '.join(METHODS)}")
-    used = OPTIONS_OF.get(method, ())
-    refuse_given(ctx, [n for n in OPTIONS_OF["training"] if n not in used], f"with --by {method}")
-    if method == "weights" and not weights:
-        raise SearchError("--by weights needs --weights, such as ntk=2 activation=1")
-    if weights and method != "weights":
-        raise SearchError(f"--weights {' '.join(weights)} with --by {method}; leave one out")
-    return method
 
 
 def _tell_gradients(console: Console, genotype: str, found: Steadiness) -> None:
@@ -166,15 +135,6 @@ def _tell_accuracy(console: Console, genotype: str, accuracy: float) -> None:
     console.print(
         f"{genotype}: {accuracy:.1%} of the held-out images", highlight=False, soft_wrap=True
     )
-
-
-def _default_method(folder: RunFolder) -> str:
-    """Gradients where another network is trained than the one that was scored, ranks elsewhere.
-
-    On NAS-Bench-201, trained five times as deep, that hands over better ones (studies/rivals.py).
-    """
-    alike = scores_what_is_trained(folder.config().get("search_space"))
-    return "ranks" if alike else "gradients"
 
 
 def parse_weights(texts: list[str]) -> dict[str, float]:

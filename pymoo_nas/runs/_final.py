@@ -77,7 +77,7 @@ def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tupl
     chosen = list(islice(cycle(given), cells or choice.n_cells or space.n_cells))
     if not keeps_limits(chosen, problem):
         raise SearchError(
-            f"{len(chosen)} cells of the choice together break the limits {dict(problem.limits)}; "
+            f"{len(chosen)} cells of the choice together break the limits {problem.limits}; "
             "use fewer cells, or choose a smaller one"
         )
     return chosen, f"chosen by {choice.by}" if choice.by else "chosen"

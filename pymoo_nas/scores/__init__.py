@@ -1,10 +1,12 @@
 """Scores of a network without training: kernels → objectives."""
 
 from pymoo_nas.scores._candidate import ADDED, COLUMNS, NOTED, SCORED, Candidate, column_types
+from pymoo_nas.scores._from_kernels import Judgement
 from pymoo_nas.scores._gradient_flow import gradient_flow
 from pymoo_nas.scores._objectives import (
     OBJECTIVES,
     PAPER_OBJECTIVES,
+    Measured,
     Objective,
     is_sound,
     objectives_in,
@@ -23,6 +25,8 @@ __all__ = [
     "PAPER_OBJECTIVES",
     "SCORED",
     "Candidate",
+    "Judgement",
+    "Measured",
     "Objective",
     "Probe",
     "Scores",

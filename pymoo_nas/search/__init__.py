@@ -6,7 +6,12 @@ from pymoo_nas.search._duplicates import GenotypeDuplicates
 from pymoo_nas.search._ending import nothing_found
 from pymoo_nas.search._given import as_column, read_genotype, read_genotypes
 from pymoo_nas.search._limits import Limits
-from pymoo_nas.search._operators import GenotypeCrossover, GenotypeMutation, GenotypeSampling
+from pymoo_nas.search._operators import (
+    GenotypeCrossover,
+    GenotypeMutation,
+    GenotypeSampling,
+    operators,
+)
 from pymoo_nas.search._problem import NASProblem
 from pymoo_nas.search._survival import RankSumSurvival
 from pymoo_nas.search._tables import (
@@ -34,6 +39,7 @@ __all__ = [
     "front_to_frame",
     "history_to_frame",
     "nothing_found",
+    "operators",
     "read_frame",
     "read_genotype",
     "read_genotypes",

@@ -13,10 +13,7 @@ from pymoo.core.population import Population
 
 from pymoo_nas.errors import GenotypeError, SearchError
 
-OPERATORS = (
-    "sampling=GenotypeSampling(), crossover=GenotypeCrossover(), mutation=GenotypeMutation(), "
-    "eliminate_duplicates=GenotypeDuplicates()"
-)
+OPERATORS = "**operators()"
 """The arguments of pymoo's algorithms that let them work on genotypes."""
 
 EXPECTED = (

@@ -21,6 +21,7 @@ from pymoo.core.sampling import Sampling
 from pymoo_nas._machine import not_negative, share, whole
 from pymoo_nas.errors import SearchError
 from pymoo_nas.search._adoption import adopt
+from pymoo_nas.search._duplicates import GenotypeDuplicates
 from pymoo_nas.search._given import as_column, items_of, parsed, read_genotype, space_of
 
 Objects = npt.NDArray[Any]
@@ -282,3 +283,22 @@ class MutationShares:
                         count[1] += survived
         _, last, factor = self.EXPLORATION
         self.exploration = max(last, self.exploration * factor)
+
+
+def operators(genotypes: Any = None) -> dict[str, Any]:
+    """The keyword arguments that let any genetic algorithm of pymoo search genotypes.
+
+    The operators take the search space from the problem.
+
+    Args:
+        genotypes: to start from, see `GenotypeSampling`; None samples random ones.
+
+    >>> from pymoo.algorithms.moo.nsga2 import NSGA2
+    >>> algorithm = NSGA2(pop_size=20, **operators())
+    """
+    return {
+        "sampling": GenotypeSampling(genotypes),
+        "crossover": GenotypeCrossover(),
+        "mutation": GenotypeMutation(),
+        "eliminate_duplicates": GenotypeDuplicates(),
+    }

@@ -1,0 +1,92 @@
+"""Choosing one architecture of a search, in Python or for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pymoo_nas.choice import method_named, order_by
+from pymoo_nas.errors import SearchError
+from pymoo_nas.runs._folder import Choice, RunFolder
+from pymoo_nas.search import front_to_frame, read_table
+from pymoo_nas.spaces import scores_what_is_trained
+
+
+def choose(
+    result_or_run: Any,
+    by: str | None = None,
+    *,
+    weights: Mapping[str, float] | None = None,
+    max_params: float | None = None,
+    max_flops: float | None = None,
+    max_acts: float | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """The candidates of a search, the architecture to choose first.
+
+    "ranks" takes the candidate whose worst rank among the objectives and size is best, see
+    `order_scored`; "knee" and "weights" choose from the front, see `order_front`; "gradients" takes
+    the most expressive of those whose gradients are steady, see `steady_first`; "training" trains
+    the first of them for a short while, see `try_out`.
+
+    Args:
+        result_or_run: pymoo's result or an algorithm; or the path of a run folder, or a
+            `RunFolder`: there the choice is kept, and `train` takes it.
+        by: one of "ranks", "knee", "weights", "gradients" and "training". None takes "weights"
+            where there are any; else "gradients" for a space that trains other networks than it
+            scores, such as NAS-Bench-201, and "ranks" for others.
+        weights: objective → importance, for "weights".
+        max_params: largest number of trainable parameters.
+        max_flops: largest number of multiply-accumulates per image.
+        max_acts: largest number of values that convolutions and poolings return per image.
+        **options: of the method: ``top``, ``seed`` and ``progress`` for "gradients" and "training";
+            for "training" also ``epochs``, ``batch_size``, ``n_cells``, ``precision``, ``device``
+            and ``plan``; see `steady_first` and `try_out`.
+
+    Returns:
+        one row per candidate with the columns of a history, and those that the method adds.
+
+    Raises:
+        SearchError: nothing that keeps the limits, an unknown method, or options of another one.
+        RunError: no run in the folder.
+    """
+    limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
+    given = {"weights": weights, "limits": limits, **options}
+    if isinstance(result_or_run, str | Path):
+        result_or_run = RunFolder(result_or_run)
+    if isinstance(result_or_run, RunFolder):
+        return _of_run(result_or_run, by, weights, given)
+    if not hasattr(result_or_run, "opt"):
+        raise SearchError(
+            f"got a {type(result_or_run).__name__} to choose from; pass the result of a search, or "
+            "its run folder"
+        )
+    problem = result_or_run.problem
+    method = method_named(by, weights, limits_final=problem.search_space.limits_final)
+    return order_by(
+        method,
+        lambda: read_table(result_or_run),
+        lambda: front_to_frame(result_or_run),
+        lambda: problem,
+        **given,
+    )
+
+
+def _of_run(
+    folder: RunFolder, by: str | None, weights: Mapping[str, float] | None, given: dict[str, Any]
+) -> pd.DataFrame:
+    """As `choose`, of a run folder, in which the choice is kept and the chosen cell is drawn."""
+    config = folder.config()
+    alike = scores_what_is_trained(config.get("search_space"))
+    method = method_named(by, weights, limits_final=alike)
+    problem = lambda: folder.problem(device="cpu")  # noqa: E731
+    ordered = order_by(method, folder.history, folder.front, problem, **given)
+    genotype = str(ordered["genotype"].iloc[0])
+    choice = Choice([genotype], method, given.get("n_cells"), config.get("generations_done"))
+    kept = None if weights is None else dict(weights)
+    folder.choose(choice, weights=kept, seed=given.get("seed", 0))
+    folder.draw("cell.png")
+    return ordered
