@@ -109,7 +109,7 @@ from common.images import part_of
 from common.ranks import Vector, log_rank_sum, mean_of_best, tau
 from common.rows import kept_rows
 from pymoo_nas.choice import build_final
-from pymoo_nas.choice._orders import rank_sum
+from pymoo_nas.choice._orders import rank_power_sum
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES
 from pymoo_nas.search import DartsTournament, NASProblem, as_column
@@ -170,7 +170,7 @@ def report(rows: pd.DataFrame) -> None:
     for name, names in MIXES.items():
         columns[name] = log_rank_sum(rows[part] for part in names)
     for name, names in CHOICES.items():
-        columns[name] = rank_sum(rows[list(names)])
+        columns[name] = rank_power_sum(rows[list(names)])
     for name, values in columns.items():
         print(
             f"{name:28s} τ {tau(values, accuracy):6.3f}   mean accuracy of the three best "

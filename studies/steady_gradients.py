@@ -49,7 +49,7 @@ from scipy.stats import kendalltau
 from common.command import machine, parser
 from common.nasbench201 import HALVES, half_of, load_table
 from common.rows import rows_by
-from pymoo_nas.choice._orders import rank_sum
+from pymoo_nas.choice._orders import rank_power_sum
 from pymoo_nas.choice._steadiness import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import NASProblem
@@ -93,7 +93,7 @@ def handed_over(
     """Accuracy of the first one, and of the first five; of all where none is steady."""
     steady = rows[(rows["growth"] < growth) & (rows["smoothness"] < smoothness)]
     steady = rows if steady.empty else steady
-    order = np.argsort(rank_sum(steady[list(names)]), kind="stable")
+    order = np.argsort(rank_power_sum(steady[list(names)]), kind="stable")
     accuracy = steady["cifar10_test"].to_numpy(float)[order]
     return float(accuracy[0]), float(accuracy[:5].mean())
 

@@ -1,3 +1,4 @@
+import inspect
 import re
 import threading
 from functools import partial
@@ -13,7 +14,9 @@ from pymoo.optimize import minimize
 from pymoo.visualization.pcp import PCP
 from pymoo.visualization.scatter import Scatter
 
+from pymoo_nas.cli._search import search
 from pymoo_nas.errors import SearchError
+from pymoo_nas.runs import SearchSettings
 from pymoo_nas.search import (
     DartsTournament,
     EvolutiveNAS,
@@ -239,3 +242,12 @@ def test_contract_script(
     assert namespace["res"].F.shape[1] == 3
     assert (tmp_path / "front.csv").is_file()
     assert "n_gen" in capsys.readouterr().out
+
+
+def test_defaults_are_those_of_the_command() -> None:
+    """Population and offspring are the same in Python, in a run folder and on the command line."""
+    algorithm, settings = EvolutiveNAS(), SearchSettings()
+    assert (algorithm.pop_size, algorithm.n_offsprings) == (settings.population, settings.offspring)
+    command = inspect.signature(search).parameters
+    for name in ("generations", "population", "offspring", "tournament_every", "tournament_size"):
+        assert command[name].default == getattr(settings, name)

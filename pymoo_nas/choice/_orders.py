@@ -51,11 +51,11 @@ def order_scored(
     max_flops: float | None = None,
     max_acts: float | None = None,
 ) -> pd.DataFrame:
-    """All candidates of a search within limits, the architecture to choose first.
+    """Sort the candidates of a search that keep the limits; the best one comes first.
 
-    Each is as good as about the worst of its ranks among all: those of the objectives, and that of
-    its size, the larger the better. The scores tell the bad from the good; among the good, the
-    larger ones train to a higher accuracy (see studies/rivals.py).
+    A candidate has one rank for each objective and one for its size, where the largest network is
+    first. Roughly, its worst rank decides. The objectives separate bad candidates from good ones.
+    Among good candidates, larger networks reach a higher accuracy (see studies/rivals.py).
 
     Args:
         history: see `history_to_frame`; or the result of a search.
@@ -76,13 +76,13 @@ def order_scored(
     limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
     kept = _within(usable.drop_duplicates("genotype"), limits)
     columns = kept[objectives].assign(size=-kept["flops"])
-    return kept.assign(rank_sum=rank_sum(columns)).sort_values(
+    return kept.assign(rank_sum=rank_power_sum(columns)).sort_values(
         "rank_sum", kind="stable", ignore_index=True
     )
 
 
-def rank_sum(columns: pd.DataFrame) -> pd.Series:
-    """About the worst rank of every row in any column: the sum of high powers of its ranks.
+def rank_power_sum(columns: pd.DataFrame) -> pd.Series:
+    """Add high powers of the ranks of each row; the worst rank of a row dominates its sum.
 
     Args:
         columns: what is ranked, smaller is better.
@@ -184,7 +184,7 @@ def steady_first(
     measured["steady"] = steady
     first = measured[steady]
     columns = first[["activation"]].assign(size=-first["flops"])
-    order = np.argsort(rank_sum(columns), kind="stable")
+    order = np.argsort(rank_power_sum(columns), kind="stable")
     return pd.concat([first.iloc[order], measured[~steady]], ignore_index=True)
 
 

@@ -51,9 +51,11 @@ from pymoo_nas.errors import SearchError, WorkerError
 from pymoo_nas.networks import Counts
 from pymoo_nas.runs import RunFolder, Search, SearchSettings
 from pymoo_nas.scores import objectives_in, read_objectives
-from pymoo_nas.search import NASProblem, Workers, front_to_frame, nothing_found
+from pymoo_nas.search import NASProblem, NothingFoundWarning, Workers, front_to_frame, nothing_found
 from pymoo_nas.spaces import space_from_settings, space_settings
 from pymoo_nas.training import describe_data
+
+DEFAULTS = SearchSettings()
 
 MOVABLE = ("dataset", "data_dir")
 """What may be another when a run is continued: where its images are."""
@@ -64,16 +66,22 @@ def search(
     dataset: Annotated[
         str, typer.Argument(help="digits, cifar10, …; a folder of images; a .npz file.")
     ] = "digits",
-    generations: Annotated[int, typer.Option(help="Generations.", min=1)] = 9,
-    population: Annotated[int, typer.Option(help="Survivors per generation.", min=1)] = 5,
-    offspring: Annotated[int, typer.Option(help="Candidates per generation.", min=1)] = 15,
+    generations: Annotated[int, typer.Option(help="Generations.", min=1)] = DEFAULTS.generations,
+    population: Annotated[
+        int, typer.Option(help="Survivors per generation.", min=1)
+    ] = DEFAULTS.population,
+    offspring: Annotated[
+        int, typer.Option(help="Candidates per generation.", min=1)
+    ] = DEFAULTS.offspring,
     max_params: MaxParams = None,
     max_flops: MaxFlops = None,
     max_acts: MaxActs = None,
     tournament_every: Annotated[
         int, typer.Option(help="Generations between DARTS tournaments; 0 for none.", min=0)
-    ] = 3,
-    tournament_size: Annotated[int, typer.Option(help="Contenders per slot.", min=2)] = 4,
+    ] = DEFAULTS.tournament_every,
+    tournament_size: Annotated[
+        int, typer.Option(help="Contenders per slot.", min=2)
+    ] = DEFAULTS.tournament_size,
     max_age: Annotated[
         int | None, typer.Option(help="Generations after which a parent dies.", min=1)
     ] = None,
@@ -235,7 +243,7 @@ def _run(search: Search, workers: Workers | None, minutes: float | None) -> None
     progress = SearchProgress(console, search)
     with progress, stopping_between_candidates(progress), warnings.catch_warnings():
         # The report says the same, as an error.
-        warnings.filterwarnings("ignore", message="none of .* candidates ")
+        warnings.simplefilter("ignore", NothingFoundWarning)
         try:
             search.run(progress, seconds=math.inf if minutes is None else 60 * minutes)
         except KeyboardInterrupt:

@@ -47,7 +47,7 @@ OF_MODEL = ("operations", "reduction")
 """Options that go with --model."""
 
 IN_FOLDERS = str.maketrans("|~", "_-")
-"""What of a genotype stands in a folder's name in place of what not every system takes."""
+"""Characters of a genotype that some systems refuse in folder names → their replacements."""
 
 
 def train(

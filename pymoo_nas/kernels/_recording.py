@@ -55,7 +55,7 @@ def record_pass(
     with_codes: bool = True,
     calibrated: bool = True,
 ) -> Recording:
-    """Forward, backward of the summed logits, and all that can be read from them.
+    """Run one forward and one backward pass of the summed logits, and record the layers.
 
     Args:
         network: its parameters' ``requires_grad`` are changed.

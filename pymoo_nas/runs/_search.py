@@ -25,6 +25,7 @@ from pymoo_nas.search import (
     DartsTournament,
     EvolutiveNAS,
     NASProblem,
+    NothingFoundWarning,
     RankSumSurvival,
 )
 from pymoo_nas.spaces import space_settings
@@ -167,7 +168,8 @@ class Search:
             pymoo's result.
 
         Raises:
-            KeyboardInterrupt: the run folder holds the last whole generation.
+            KeyboardInterrupt: the user stopped the search; the run folder holds the last whole
+                generation.
             RunError: the folder cannot be written to; it holds the last whole generation.
         """
         algorithm = self.algorithm
@@ -176,7 +178,7 @@ class Search:
         unsaved = False
         try:
             if not algorithm.is_initialized:
-                # What is interrupted in its first generation can be resumed too.
+                # A search that stops in its first generation can be resumed too.
                 self.folder.save_config(algorithm, self.config)
             elif not algorithm.has_next():
                 # Killed between the last checkpoint and the tables that belong to it.
@@ -238,7 +240,7 @@ def resume(
     with folder.locked(), threads_set(threads):
         search = Search.continued(folder, generations=generations, problem=problem)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="none of .* candidates ")
+            warnings.simplefilter("ignore", NothingFoundWarning)
             result = search.run()
         folder.draw()
     return result

@@ -3,7 +3,7 @@
 from pymoo_nas.search._algorithm import EvolutiveNAS
 from pymoo_nas.search._dask_workers import Workers
 from pymoo_nas.search._duplicates import GenotypeDuplicates
-from pymoo_nas.search._ending import nothing_found
+from pymoo_nas.search._ending import NothingFoundWarning, nothing_found
 from pymoo_nas.search._given import as_column, read_genotype, read_genotypes
 from pymoo_nas.search._limits import Limits
 from pymoo_nas.search._operators import (
@@ -33,6 +33,7 @@ __all__ = [
     "GenotypeSampling",
     "Limits",
     "NASProblem",
+    "NothingFoundWarning",
     "RankSumSurvival",
     "Workers",
     "as_column",

@@ -16,7 +16,7 @@ from pymoo_nas._machine import whole
 from pymoo_nas.errors import SearchError
 from pymoo_nas.search._adoption import adopt
 from pymoo_nas.search._duplicates import GenotypeDuplicates
-from pymoo_nas.search._ending import NASOutput, nothing_found
+from pymoo_nas.search._ending import NASOutput, NothingFoundWarning, nothing_found
 from pymoo_nas.search._given import space_of
 from pymoo_nas.search._operators import (
     GenotypeCrossover,
@@ -65,7 +65,7 @@ class EvolutiveNAS(GeneticAlgorithm):
     def __init__(
         self,
         pop_size: int = 5,
-        n_offsprings: int = 30,
+        n_offsprings: int = 15,
         *,
         sampling: Any = None,
         selection: Any = None,
@@ -186,7 +186,7 @@ class EvolutiveNAS(GeneticAlgorithm):
     def _finalize(self) -> None:
         failure = nothing_found(self)
         if failure:
-            warnings.warn(failure, stacklevel=2)
+            warnings.warn(failure, NothingFoundWarning, stacklevel=2)
 
 
 class _Head(Sequence[Any]):

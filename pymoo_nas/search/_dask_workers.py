@@ -27,7 +27,7 @@ MAX_DEATHS = 2
 """So many processes started here may die before Dask gives a candidate back."""
 
 CONNECT_SECONDS = 30
-"""How long a scheduler may take to answer, and its first worker to come."""
+"""Seconds that a scheduler has to answer; its first worker has as many to connect."""
 
 LOCAL: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": MAX_DEATHS - 1,

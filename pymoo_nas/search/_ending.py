@@ -14,6 +14,10 @@ from pymoo_nas.search._given import parsed
 from pymoo_nas.search._tables import objective_names
 
 
+class NothingFoundWarning(UserWarning):
+    """A search has ended without an architecture that keeps the limits and can be judged."""
+
+
 def nothing_found(algorithm: Any) -> str:
     """Why a search ends without any architecture worth having; empty where it has one.
 

@@ -35,8 +35,8 @@ class SearchSpace(ABC, Generic[G]):
         placing_kinds: the kinds that put the operation they are given somewhere.
         n_cells: cells in sequence of the network that is scored, and of the final one.
         any_n_cells: whether the final network may have more or fewer.
-        limits_final: whether limits and counted sizes are those of the final network. Else they are
-            those of the scored one, and what mixes cells that keep them keeps them too.
+        limits_final: whether a search counts and limits the final network. Where this is false, it
+            counts the scored network; a final network of several cells is then not checked again.
     """
 
     any_n_cells: bool = True
@@ -130,7 +130,7 @@ class SearchSpace(ABC, Generic[G]):
         return self.build(genotypes[0], in_channels, n_classes)
 
     def build_body(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:
-        """The network to train without a stem: what comes of gradients in its cells is seen."""
+        """Build the network to train without its stem, so that its cells see the images."""
         return self.build_final(genotypes, in_channels, n_classes)
 
     def build_cell(self, genotype: G, in_channels: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Muon (Jordan 2024): of the momentum of a kernel, its nearest orthogonal matrix is the step."""
+"""The optimizer Muon (Jordan 2024): it makes the momentum of each kernel orthogonal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the polynomial x → a x + b x³ + c x⁵ that draws singular values towards 1 (Jordan 2024)."""
+"""Coefficients a, b, c of a x + b x³ + c x⁵. This polynomial moves singular values towards 1."""
 
 N_ITERATIONS = 5
 

@@ -91,7 +91,7 @@ class Cell(nn.Module):
         return nodes[target]
 
     def extra_repr(self) -> str:
-        """What of a cell no layer shows; a training is not continued with another network."""
+        """Show in `repr` whether the cell halves the map, because none of its layers shows it."""
         return f"reduces={self.reduces}"
 
     def _flow(self, source: int, key: str, x: Tensor) -> Tensor:
