@@ -266,6 +266,7 @@ def test_nas_bench_201(run: Run) -> None:
     assert "test accuracy" in out
 
 
+@pytest.mark.slow
 def test_overwrite(run: Run) -> None:
     """With --overwrite a run takes the place of another."""
     first = [*TINY, "--out", "runs/a", "--tournament-every", "0"]
@@ -327,6 +328,7 @@ def test_spaces_from_settings() -> None:
         assert space_from_settings(settings).settings() == settings
 
 
+@pytest.mark.slow
 def test_no_threads_or_files_are_left(run: Run) -> None:
     """A search leaves no open file behind and torch's threads as they were."""
     before = torch.get_num_threads(), len(os.listdir("/proc/self/fd"))

@@ -57,6 +57,7 @@ def test_other_images_are_not_searched_on(searched: Run) -> None:
     assert (code, "other images than the run was started with" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_training_on_other_images(searched: Run) -> None:
     """What was found on some images is trained on others where they are named: no word of it."""
     write_images(Path("four.npz"), 64, n_classes=4)
@@ -92,6 +93,7 @@ def test_training_on_changed_images(searched: Run) -> None:
     assert "warning: run: the images in images are not those of the search any more" in err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_choice_of_a_younger_run(searched: Run) -> None:
     """A choice keeps its number of cells; that it does not know later generations is said."""
@@ -143,6 +145,7 @@ def test_a_run_beside_the_parts(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert (code, "every folder is a class" in err) == (0, False)
 
 
+@pytest.mark.slow
 def test_names_that_are_no_unicode(run: Run) -> None:
     """Folders and files whose names are no UTF-8 are searched, trained on and predicted."""
     root = Path(os.fsdecode(b"caf\xe9"))

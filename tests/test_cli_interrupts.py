@@ -63,6 +63,7 @@ def test_interrupted_run_is_resumed(
     assert (finished / "front.png").read_bytes() == Path("cut/front.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_time_is_up(run: Run, finished: Path) -> None:
     """No generation begins after the given time; the rest ends as if nothing had happened."""
     code, out, err = run("search", *TINY, "--minutes", "1e-12", "--out", "short")

@@ -159,6 +159,7 @@ def test_train_by_name(run: Run) -> None:
     assert Path("runs/resnet20/weights.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_each_choice_has_its_training(run: Run, finished: Path) -> None:
     """Every choice of a run is trained in a folder of its own, and the last choice counts."""
     shutil.copytree(finished, "run")

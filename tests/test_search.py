@@ -250,6 +250,7 @@ def test_fewer_generations(cut: Path) -> None:
         resume(cut, generations=1)
 
 
+@pytest.mark.slow
 def test_two_processes(cut: Path) -> None:
     """While one process works on a folder, another is refused; afterwards it is not."""
     folder = RunFolder(cut)
