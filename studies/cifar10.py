@@ -124,7 +124,7 @@ from pymoo_nas.search import NASProblem
 from pymoo_nas.spaces import REDUCTIONS, Architecture, CellSpace
 from pymoo_nas.training import load_weights
 from pymoo_nas.training._evaluation import evaluate
-from pymoo_nas.training._settings import OPTIMIZERS
+from pymoo_nas.training._optimizers import OPTIMIZERS
 
 FULL = ("ours", "random", "resnet20", "resnet18")
 
@@ -334,7 +334,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     of.add_argument("--full", nargs="*", choices=FULL, default=FULL, help="on full schedule")
     of.add_argument("--full-seeds", type=int, default=1, help="trainings of each of these")
     of.add_argument(
-        "--optimizers", nargs="+", choices=OPTIMIZERS, default=OPTIMIZERS, help="of the full one"
+        "--optimizers", nargs="+", choices=OPTIMIZERS, default=[*OPTIMIZERS], help="of the full one"
     )
     return of.parse_args(argv)
 

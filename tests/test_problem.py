@@ -1,7 +1,9 @@
 import pickle
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from paper_objectives import worst_scores
@@ -21,8 +23,15 @@ from pymoo_nas.errors import (
 )
 from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.networks._size import count_acts
-from pymoo_nas.scores import score
-from pymoo_nas.search import NASProblem, as_column
+from pymoo_nas.scores import Scores, score
+from pymoo_nas.search import (
+    CandidateScorer,
+    EvolutiveNAS,
+    Executor,
+    NASProblem,
+    as_column,
+    history_to_frame,
+)
 from pymoo_nas.spaces import CellSpace
 
 GENOTYPE = "8,0,0,0|0,8,0,0|0,12,0,4"
@@ -260,3 +269,32 @@ def test_fewer_images_than_asked_for() -> None:
     with pytest.warns(UserWarning, match=r"36 images asked for .* scored on 32"):
         problem = NASProblem(arrays(8), n_images=36)
     assert len(problem.probe.images) == 32
+
+
+class Backwards:
+    """Scores the last candidate first, in this process."""
+
+    def __init__(self) -> None:
+        self.n_checked: list[int] = []
+
+    def score(
+        self, scorer: CandidateScorer, texts: Sequence[str], n_checked: int
+    ) -> Iterator[tuple[int, Scores]]:
+        """Each by itself."""
+        self.n_checked.append(n_checked)
+        for place in reversed(range(len(texts))):
+            yield place, scorer.score(scorer.search_space.parse(texts[place]))
+
+
+def test_an_executor_of_the_users_own() -> None:
+    """Whatever scores the candidates, in whatever order, a search finds the same."""
+
+    def searched(workers: Executor | None) -> pd.DataFrame:
+        problem = NASProblem("digits", n_images=8)
+        problem.workers = workers
+        result = minimize(problem, EvolutiveNAS(2, 4), ("n_gen", 2), seed=1)
+        return history_to_frame(result).drop(columns="seconds")
+
+    backwards = Backwards()
+    pd.testing.assert_frame_equal(searched(backwards), searched(None), check_exact=True)
+    assert backwards.n_checked[0] > backwards.n_checked[1]

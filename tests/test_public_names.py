@@ -7,7 +7,8 @@ from pymoo_nas import errors
 
 PUBLIC = {
     "search": "NASProblem EvolutiveNAS RankSumSurvival DartsTournament CallbackChain Workers "
-    "Limits GenotypeSampling GenotypeCrossover GenotypeMutation GenotypeDuplicates operators",
+    "Executor Limits GenotypeSampling GenotypeCrossover GenotypeMutation "
+    "GenotypeDuplicates operators",
     "spaces": "SearchSpace CellSpace NASBench201Space Architecture Genotype Cell repair "
     "OPERATIONS PAPER_OPERATIONS join_truth",
     "objectives": "Objective Measured Judgement OBJECTIVES PAPER_OBJECTIVES Probe Scores "

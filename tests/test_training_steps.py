@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from small_training import small_dataset, small_network
@@ -13,6 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.training import train
+from pymoo_nas.training._optimizers import OPTIMIZERS
 
 
 def recorded_groups(network: nn.Module, dataset: Dataset, **options: Any) -> list[dict[str, Any]]:
@@ -99,3 +102,34 @@ def test_a_network_without_kernels_is_trained_by_sgd_alone() -> None:
         assert {group["optimizer"] for group in groups} == {"SGD"}
         states.append(network[1].weight.detach().clone())
     assert torch.equal(*states)
+
+
+STEPS = 4
+"""Steps of an epoch of `small_dataset` in batches of 16."""
+
+
+def test_another_optimizer_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optimizer that is added to the table is trained with, kept, and continued."""
+
+    def by_adam(network: nn.Module, settings: Any) -> list[torch.optim.Optimizer]:
+        rate = settings.learning_rate / 100
+        return [torch.optim.Adam(network.parameters(), rate, betas=(0.85, 0.9))]
+
+    monkeypatch.setitem(OPTIMIZERS, "adam", by_adam)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"epochs": 3, "optimizer": "adam", "batch_size": 16}
+    whole = train(small_network(), small_dataset(), **options)
+    network, passes = small_network(), 0
+
+    def interrupt(module: nn.Module, _: Any) -> None:
+        nonlocal passes
+        passes += module.training
+        if passes > STEPS + 2:
+            raise KeyboardInterrupt
+
+    handle = network.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(network, small_dataset(), out=tmp_path, **options)
+    handle.remove()
+    found = train(network, small_dataset(), out=tmp_path, resume=True, **options)
+    one, other = (training.epochs.drop(columns="seconds") for training in (found, whole))
+    pd.testing.assert_frame_equal(one, other, check_exact=True)

@@ -1,6 +1,7 @@
 """The search: problem, operators, survival, algorithm, tournament, workers, tables."""
 
 from pymoo_nas.search._algorithm import EvolutiveNAS
+from pymoo_nas.search._candidates import CandidateScorer, Executor
 from pymoo_nas.search._dask_workers import Workers
 from pymoo_nas.search._duplicates import GenotypeDuplicates
 from pymoo_nas.search._ending import NothingFoundWarning, nothing_found
@@ -25,8 +26,10 @@ from pymoo_nas.search._tournament import CallbackChain, DartsTournament, tournam
 
 __all__ = [
     "CallbackChain",
+    "CandidateScorer",
     "DartsTournament",
     "EvolutiveNAS",
+    "Executor",
     "GenotypeCrossover",
     "GenotypeDuplicates",
     "GenotypeMutation",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -17,6 +18,21 @@ from pymoo_nas.networks import Counts, count_all, count_parameters
 from pymoo_nas.scores import NO_MEMORY, Objective, Probe, Scores, score_builds, worst_values
 from pymoo_nas.search._limits import Limits
 from pymoo_nas.spaces import Architecture, SearchSpace
+
+
+class Executor(Protocol):
+    """Scores several candidates elsewhere; `Workers` is one."""
+
+    def score(
+        self, scorer: CandidateScorer, texts: Sequence[str], n_checked: int
+    ) -> Iterable[tuple[int, Scores]]:
+        """The place of each genotype among the texts and its scores, in any order.
+
+        Args:
+            scorer: builds and scores one genotype; it can be pickled.
+            texts: of the genotypes.
+            n_checked: so many of the first are compared with plain autograd.
+        """
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ from pymoo_nas.scores import (
     draw_probe,
     read_objectives,
 )
-from pymoo_nas.search._candidates import CandidateScorer
-from pymoo_nas.search._dask_workers import Workers
+from pymoo_nas.search._candidates import CandidateScorer, Executor
 from pymoo_nas.search._given import (
     OPERATORS,
     as_column,
@@ -91,7 +90,7 @@ class NASProblem(Problem):
         objective_names: labels of the columns of F.
         progress: called with the number of candidates scored so far after each of them, or None.
         scorer: builds and scores one genotype.
-        workers: other processes that score the candidates, see `Workers`; None for this one.
+        workers: scores several candidates elsewhere, such as `Workers`; None scores them here.
 
     Raises:
         DatasetError: absent or unfit data. SearchError: numbers that are not positive.
@@ -151,7 +150,7 @@ class NASProblem(Problem):
             max_memory=max_memory,
             objectives=judged_by,
         )
-        self.workers: Workers | None = None
+        self.workers: Executor | None = None
         self.objective_names = [objective.name for objective in judged_by]
         self.progress: Callable[[int], None] | None = None
         self.n_scored = 0

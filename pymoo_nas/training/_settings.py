@@ -11,6 +11,7 @@ import numpy as np
 
 from pymoo_nas.datasets import AUGMENTATIONS
 from pymoo_nas.errors import SearchError
+from pymoo_nas.training._optimizers import OPTIMIZERS
 
 AUTO = "auto"
 """Of `Settings`: chosen from the data set."""
@@ -20,8 +21,6 @@ OWN_IMAGES = "val"
 
 HELD_OUT = 0.1
 """The share of the training images that is held out where the data set has no such images."""
-
-OPTIMIZERS = ("muon", "sgd")
 
 PRECISIONS = ("float32", "bfloat16")
 """Number formats of the passes in training; weights and test are always float32."""
@@ -139,7 +138,7 @@ _LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
         lambda x: x in (AUTO, OWN_IMAGES) or _is_share(x),
         'a fraction from 0 to below 1, "val", or "auto"',
     ),
-    "optimizer": (str, OPTIMIZERS.__contains__, "muon or sgd"),
+    "optimizer": (str, OPTIMIZERS.__contains__, " or ".join(OPTIMIZERS)),
     "precision": (str, PRECISIONS.__contains__, "float32 or bfloat16"),
     "balance": (bool, lambda _: True, "True or False"),
     "seed": (int, lambda x: 0 <= x < 2**63, "a whole number from 0 to 2^63 - 1"),

@@ -1,7 +1,7 @@
 """The state of a training after an epoch, in one safetensors file: continued, it ends the same.
 
-Tensors are weights, the best weights so far, momenta and random states; everything else is JSON in
-the file's metadata.
+Tensors are weights, the best weights so far, what optimizers keep, and random states; everything
+else is JSON in the file's metadata.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ STATE_FILE = "training.state.safetensors"
 
 FORMAT = "3"
 """Raised when a state of an older version cannot be continued any more."""
+
+MOMENTUM = "momentum_buffer"
+"""Torch's name for the momentum of SGD, and Muon's."""
 
 SCHEDULED = ("last_epoch", "_step_count", "_last_lr")
 """What a schedule counts."""
@@ -84,6 +87,13 @@ def restore_state(folder: Path, trainer: Trainer) -> float:
         )
     _check_same(path, described, _identity(trainer))
     _check_fit(path, tensors, _tensors(trainer))
+    for index, (_, parameter) in enumerate(_optimized(trainer)):
+        for name, kept in _states(tensors, index).items():
+            if kept.ndim and kept.shape != parameter.shape:
+                raise RunError(
+                    f"{path}: damaged ({name} of parameter {index} has shape {tuple(kept.shape)}, "
+                    f"the parameter {tuple(parameter.shape)}); train again with --overwrite"
+                )
     _put_back(trainer, tensors, described)
     return float(described["seconds"])
 
@@ -153,10 +163,12 @@ def _tensors(trainer: Trainer) -> dict[str, Tensor]:
     tensors = {f"network.{name}": tensor for name, tensor in network.items()}
     best = trainer.best_state or network
     tensors |= {f"best.{name}": tensor.clone() for name, tensor in best.items()}
-    for index, (state, parameter) in enumerate(_momenta(trainer)):
-        momentum = state.get("momentum_buffer")
-        kept = torch.zeros_like(parameter) if momentum is None else momentum
-        tensors[f"momentum.{index}"] = kept.detach().to("cpu", copy=True).contiguous()
+    for index, (state, _) in enumerate(_optimized(trainer)):
+        kept = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        tensors |= {
+            _place(index, name): value.detach().to("cpu", copy=True).contiguous()
+            for name, value in kept.items()
+        }
     tensors["random.order"] = trainer.generator.get_state()
     tensors["random.torch"] = torch.get_rng_state()
     if trainer.device.type == "cuda":
@@ -176,8 +188,8 @@ def _put_back(
         {name: math.nan if value is None else value for name, value in row.items()}
         for row in described["history"]
     ]
-    for index, (state, parameter) in enumerate(_momenta(trainer)):
-        state["momentum_buffer"] = tensors[f"momentum.{index}"].to(parameter.device)
+    for index, (state, parameter) in enumerate(_optimized(trainer)):
+        state |= {name: kept.to(parameter.device) for name, kept in _states(tensors, index).items()}
     for schedule, stored in zip(trainer.schedules, described["schedules"], strict=True):
         schedule.load_state_dict(stored)
         groups = schedule.optimizer.param_groups
@@ -189,7 +201,19 @@ def _put_back(
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.device)
 
 
-def _momenta(trainer: Trainer) -> list[tuple[dict[str, Tensor], torch.nn.Parameter]]:
+def _place(index: int, name: str) -> str:
+    """The name of what an optimizer keeps for a parameter, in the file."""
+    return f"momentum.{index}" if name == MOMENTUM else f"optimizer.{index}.{name}"
+
+
+def _states(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    """All that an optimizer had kept for a parameter, by its own names."""
+    found = _under(f"optimizer.{index}.", tensors)
+    momentum = tensors.get(_place(index, MOMENTUM))
+    return found if momentum is None else {MOMENTUM: momentum, **found}
+
+
+def _optimized(trainer: Trainer) -> list[tuple[dict[str, Tensor], torch.nn.Parameter]]:
     """Each parameter that is trained, with the state that its optimizer keeps for it."""
     return [
         (optimizer.state[parameter], parameter)
@@ -227,7 +251,12 @@ def _check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -
 
 
 def _check_fit(path: Path, stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    wrong = misfits(stored, expected)
+    of_network = {
+        name: tensor
+        for name, tensor in stored.items()
+        if not name.startswith(("momentum.", "optimizer."))
+    }
+    wrong = misfits(of_network, expected)
     if wrong:
         raise RunError(
             f"{path}: of another network or device, {len(wrong)} tensors differ ({wrong[0]}); "

@@ -27,16 +27,10 @@ from pymoo_nas.training._fitted_images import (
     unequal,
     with_validation,
 )
-from pymoo_nas.training._muon import Muon
+from pymoo_nas.training._optimizers import OPTIMIZERS
 from pymoo_nas.training._settings import Settings, number_of_batches
 from pymoo_nas.training._trainable import check_trainable
 from pymoo_nas.training._weights import copy_state
-
-KERNEL_RATE = 0.1
-"""The peak of Muon's learning rate, as a share of that of SGD (see studies/recipe.py)."""
-
-KERNEL_DECAY = 100
-"""Muon's weight decay, as a multiple of that of SGD (see studies/cifar10.py)."""
 
 
 class Trainer:
@@ -74,7 +68,7 @@ class Trainer:
         self.class_weights = class_weights(counts).to(device) if settings.balance else None
         self.sizes = self.batch_sizes()
         self.memory_format = self._check_network()
-        self.optimizers = _optimizers(network, settings)
+        self.optimizers = OPTIMIZERS[settings.optimizer](network, settings)
         n_steps = int(settings.epochs) * len(self.sizes)
         self.schedules = [
             torch.optim.lr_scheduler.OneCycleLR(
@@ -310,36 +304,6 @@ def _out_of_memory(images: Tensor) -> NetworkError:
         f"training: memory ran out in a step of {len(images)} images of shape "
         f"{tuple(images.shape[1:])}; {remedy}"
     )
-
-
-def _optimizers(network: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
-    """SGD that decays matrices, but no biases and no scales and shifts of norms; Muon for kernels.
-
-    Muon takes the kernels of convolutions that mix all channels; SGD all where it is asked for.
-    """
-    mixing = {
-        id(layer.weight)
-        for layer in network.modules()
-        if isinstance(layer, nn.Conv2d) and layer.groups == 1 and settings.optimizer == "muon"
-    }
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
-    kernels = [weight for weight in weights if id(weight) in mixing]
-    others = [weight for weight in weights if id(weight) not in mixing]
-    groups = [
-        {"params": [w for w in others if w.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [w for w in others if w.ndim <= 1], "weight_decay": 0.0},
-    ]
-    rate = settings.learning_rate
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True)
-    ]
-    if kernels:
-        precision = getattr(torch, settings.precision)
-        decay = KERNEL_DECAY * settings.weight_decay
-        optimizers.append(
-            Muon(kernels, KERNEL_RATE * rate, weight_decay=decay, precision=precision)
-        )
-    return optimizers
 
 
 def _progress_bar(*, enabled: bool) -> Progress:
