@@ -156,22 +156,24 @@ def search(
     )
     search_space = search_space_of(ctx, space, operations, cells, reduction)
     given = [name for name in ctx.params if is_given(ctx, name)]
-    if resume is not None and threads is None:
-        threads = RunFolder(resume).threads()  # the last bits depend on it
-    scoring = _workers(workers, dask, threads, candidate_seconds)
     if resume is not None:
         folder = RunFolder(resume)
-        asked = {**space_settings(search_space), **arguments, **asdict(settings)}
-        _refuse_changes(given, asked, folder)
+        folder.config()  # before a lock is put into a folder that holds no run
+        # Under the lock: another process may be about to change what the run is.
         with folder.locked():
+            asked = {**space_settings(search_space), **arguments, **asdict(settings)}
+            _refuse_changes(given, asked, folder)
+            # The last bits depend on the number of threads.
+            n_threads = folder.threads() if threads is None else threads
             goal = generations if "generations" in given else None
-            with scoring as helpers:
+            with _workers(workers, dask, n_threads, candidate_seconds) as helpers:
                 moved = {name: arguments[name] for name in MOVABLE if name in given}
                 problem = folder.problem(download=download, **moved)
                 search = Search.continued(folder, generations=goal, problem=problem)
                 search.config["problem"] |= moved
                 _run(search, helpers, minutes)
         return
+    scoring = _workers(workers, dask, threads, candidate_seconds)
     if tournament_every:
         search_space.check_slots()
     folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)

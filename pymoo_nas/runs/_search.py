@@ -236,8 +236,9 @@ def resume(
         RunError: see `Search.continued`; or another process works on the folder.
     """
     folder = RunFolder(path)
-    threads = folder.threads()  # the last bits depend on it
-    with folder.locked(), threads_set(threads):
+    folder.config()  # before a lock is put into a folder that holds no run
+    # Under the lock; the last bits depend on the number of threads.
+    with folder.locked(), threads_set(folder.threads()):
         search = Search.continued(folder, generations=generations, problem=problem)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NothingFoundWarning)
