@@ -10,8 +10,18 @@ from typing import Any
 import pandas as pd
 import pytest
 from command_line import Run
+from pymoo.optimize import minimize
 
-from pymoo_nas import RunFolder, choose, front_to_frame, order_front, order_scored
+from pymoo_nas import (
+    EvolutiveNAS,
+    NASBench201Space,
+    NASProblem,
+    RunFolder,
+    choose,
+    front_to_frame,
+    order_front,
+    order_scored,
+)
 from pymoo_nas.errors import RunError, SearchError
 
 
@@ -70,6 +80,11 @@ def test_a_run_keeps_the_choice(finished: Path, tmp_path: Path, run: Run) -> Non
         ({"by": "ranks", "top": 3}, "top"),
         ({"by": "gradients", "epochs": 3}, "epochs"),
         ({"max_params": 1}, "max_params"),
+        ({"max_param": 1}, "max_param"),
+        ({"by": "gradients", "toop": 1}, "toop"),
+        ({"by": "ranks", "progress": print}, "progress"),
+        ({"weights": {}}, "weights"),
+        ({"weights": "ntk=1"}, "ntk=1"),
         ({"max_params": 0}, "max_params"),
     ],
 )
@@ -85,3 +100,13 @@ def test_neither_result_nor_run(tmp_path: Path) -> None:
         choose(3)
     with pytest.raises(RunError, match="no run"):
         choose(tmp_path)
+
+
+def test_the_default_method_can_be_used() -> None:
+    """Without the objective activation, networks of NAS-Bench-201 are chosen by ranks."""
+    space = NASBench201Space(width=4, cells_per_stage=1)
+    problem = NASProblem("digits", search_space=space, n_images=8, objectives=["correlation"])
+    result = minimize(problem, EvolutiveNAS(2, 4), ("n_gen", 1), seed=1)
+    assert "rank_sum" in choose(result)
+    with pytest.raises(SearchError, match="activation"):
+        choose(result, "gradients")

@@ -315,3 +315,20 @@ def test_variation_of_the_readme(module: Any) -> None:
         a, b = space.sample(rng), space.sample(rng)
         for child in (a, space.crossover(a, b, rng), space.mutate(a, "change", "", rng)):
             assert space.parse(space.format(space.canonical(child))) == child
+
+
+def test_the_packages_own_class_is_its_space(run: Run) -> None:
+    """``--space module:Class`` of a class that the package brings is that space."""
+    arguments = (
+        "--generations",
+        "1",
+        "--offspring",
+        "3",
+        "--images",
+        "8",
+        "--tournament-every",
+        "0",
+    )
+    for name, out in (("cell", "one"), ("pymoo_nas:CellSpace", "two")):
+        run("search", "--space", name, *arguments, "--out", out)
+    assert RunFolder("one").config()["search_space"] == RunFolder("two").config()["search_space"]

@@ -20,6 +20,7 @@ from pymoo_nas.errors import (
     NetworkError,
     PymooNasError,
     SearchError,
+    WorkerError,
 )
 from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.networks._size import count_acts
@@ -298,3 +299,23 @@ def test_an_executor_of_the_users_own() -> None:
     backwards = Backwards()
     pd.testing.assert_frame_equal(searched(backwards), searched(None), check_exact=True)
     assert backwards.n_checked[0] > backwards.n_checked[1]
+
+
+class Losing:
+    """Loses the first candidate."""
+
+    def score(
+        self, scorer: CandidateScorer, texts: Sequence[str], n_checked: int
+    ) -> Iterator[tuple[int, Scores]]:
+        """All but the first."""
+        assert n_checked >= 0
+        for place in range(1, len(texts)):
+            yield place, scorer.score(scorer.search_space.parse(texts[place]))
+
+
+def test_an_executor_that_loses_a_candidate_is_named() -> None:
+    """The error names the executor and the candidate."""
+    problem = NASProblem("digits", n_images=8)
+    problem.workers = Losing()
+    with pytest.raises(WorkerError, match=r"Losing .*8000"):
+        problem.score_genotypes(["8,0,0,0", "0,8,0,0"])

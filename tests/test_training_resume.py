@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import safetensors
 import safetensors.torch
 import torch
 from small_training import same_state, small_dataset, small_network
@@ -181,3 +182,19 @@ def test_a_training_can_be_begun_anew(tmp_path: Path) -> None:
         train(small_network(dropout=0.5), small_dataset(), out=tmp_path, **OPTIONS)
     train(small_network(dropout=0.5), small_dataset(), out=tmp_path, overwrite=True, **OPTIONS)
     assert not (tmp_path / STATE_FILE).exists()
+
+
+@pytest.mark.parametrize("change", ["removed", "of another type", "of another shape"])
+def test_a_damaged_momentum_is_refused(tmp_path: Path, change: str) -> None:
+    """What an optimizer had kept is compared with what the file says of it."""
+    interrupted(tmp_path, 1 + STEPS)
+    path = tmp_path / STATE_FILE
+    with safetensors.safe_open(path, framework="pt") as stored:
+        metadata = stored.metadata()
+    tensors = safetensors.torch.load_file(path)
+    kept = tensors.pop("momentum.0")
+    if change != "removed":
+        tensors["momentum.0"] = kept.double() if "type" in change else kept.sum()
+    safetensors.torch.save_file(tensors, path, metadata)
+    with pytest.raises(RunError, match="damaged"):
+        train(small_network(dropout=0.5), small_dataset(), out=tmp_path, resume=True, **OPTIONS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -20,28 +20,42 @@ OPTIONS_OF: Mapping[str, tuple[str, ...]] = {
 }
 """Method → the options that it takes; the other methods take none."""
 
+TOLD: Mapping[str, tuple[str, ...]] = {"gradients": ("progress",), "training": ("progress", "plan")}
+"""Method → the functions that it calls meanwhile."""
 
-def method_named(by: str | None, weights: Mapping[str, float] | None, *, limits_final: bool) -> str:
+
+def method_named(
+    by: str | None,
+    weights: Mapping[str, float] | None,
+    *,
+    limits_final: bool,
+    objectives: Collection[str],
+) -> str:
     """The method that is asked for, or the default one.
 
     Without a method, weights choose where they are given. Else it is "gradients" where another
     network is trained than the one that was scored, and "ranks" elsewhere: on NAS-Bench-201,
-    trained five times as deep, "gradients" hands over better ones (studies/rivals.py).
+    trained five times as deep, "gradients" hands over better ones (studies/rivals.py). It needs
+    the objective "activation".
 
     Args:
         by: one of `METHODS`; None for the default.
         weights: of objectives.
         limits_final: see `SearchSpace`.
+        objectives: names, of the search.
 
     Raises:
         SearchError: an unknown method, or weights that are missing or would be ignored.
     """
-    method = by or ("weights" if weights else "ranks" if limits_final else "gradients")
+    ranks = limits_final or "activation" not in objectives
+    method = by or ("weights" if weights is not None else "ranks" if ranks else "gradients")
     if method not in METHODS:
         raise SearchError(f"--by {method!r} (by); expected one of {', '.join(METHODS)}")
-    if method == "weights" and not weights:
+    if weights is not None and not isinstance(weights, Mapping):
+        raise SearchError(f'weights={weights!r}; expected objective → number, such as {{"ntk": 2}}')
+    if method == "weights" and weights is None:
         raise SearchError("--by weights needs --weights (weights), such as ntk=2 activation=1")
-    if weights and method != "weights":
+    if weights is not None and method != "weights":
         raise SearchError(f"--weights (weights) with --by {method} (by); leave one out")
     return method
 
@@ -76,9 +90,11 @@ def order_by(
         SearchError: options that the method would ignore; see also `order_scored`, `order_front`,
             `steady_first` and `try_out`.
     """
-    ignored = [name for name in options if name in refused_options(method)]
-    if ignored:
-        raise SearchError(f"{', '.join(ignored)} with by={method!r}; leave them out")
+    taken = [*OPTIONS_OF.get(method, ()), *TOLD.get(method, ())]
+    wrong = [name for name in options if name not in taken]
+    if wrong:
+        expected = f"expected some of {', '.join(taken)}" if taken else "expected no options"
+        raise SearchError(f"{', '.join(wrong)} with by={method!r}; {expected}")
     within = dict(limits or {})
     if method in ("knee", "weights"):
         return order_front(front(), weights=weights, **within)

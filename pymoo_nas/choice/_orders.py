@@ -75,7 +75,7 @@ def order_scored(
     usable = history[history["feasible"] & is_sound(history)]
     limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
     kept = _within(usable.drop_duplicates("genotype"), limits)
-    columns = kept[objectives].assign(size=-kept["flops"])
+    columns = kept[objectives].assign(**{"-flops": -kept["flops"]})
     return kept.assign(rank_sum=rank_power_sum(columns)).sort_values(
         "rank_sum", kind="stable", ignore_index=True
     )
@@ -167,7 +167,12 @@ def steady_first(
         SearchError: an empty list, one without the columns of a history, or top below 1.
     """
     top = whole("top", top)
-    if _table(ordered, "genotype", "activation", "flops").empty:
+    if isinstance(ordered, pd.DataFrame) and "activation" not in ordered:
+        raise SearchError(
+            "a choice by gradients needs the objective activation; search with it, or choose by "
+            'ranks (--by ranks, by="ranks")'
+        )
+    if _table(ordered, "genotype", "flops").empty:
         raise SearchError("no architectures to choose from; expected at least one")
     found: list[Steadiness] = []
     for genotype in ordered["genotype"]:

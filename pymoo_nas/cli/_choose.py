@@ -90,7 +90,7 @@ def choose(
     parsed = parse_weights(texts) if texts else None
     folder, console = RunFolder(run), terminal()
     alike = scores_what_is_trained(folder.config().get("search_space"))
-    method = method_named(by, parsed, limits_final=alike)
+    method = method_named(by, parsed, limits_final=alike, objectives=folder.objective_names())
     names = {"n_cells": "cells"}
     refused = [names.get(name, name) for name in refused_options(method)]
     refuse_given(ctx, refused, f"with --by {method}")

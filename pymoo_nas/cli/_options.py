@@ -23,7 +23,7 @@ from pymoo_nas.datasets import (
 from pymoo_nas.errors import DatasetError, SearchError
 from pymoo_nas.networks import PAPER_OPERATIONS, operation_table
 from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES
-from pymoo_nas.spaces import REDUCTIONS, CellSpace, SearchSpace, space_from_settings
+from pymoo_nas.spaces import REDUCTIONS, CellSpace, SearchSpace, space_class, space_from_settings
 from pymoo_nas.training import AUTO
 
 DEFAULT_OPERATIONS = ",".join(PAPER_OPERATIONS)
@@ -140,7 +140,7 @@ def search_space_of(
     Raises:
         SearchError: an unknown one, or options that say nothing of it.
     """
-    if name == "cell":
+    if space_class(name) is CellSpace:
         return cell_space(operations, cells, reduction)
     space = space_from_settings({"space": name})
     made = f"{space.n_cells} stages" if space.n_cells > 1 else "no cells"

@@ -1,4 +1,4 @@
-"""One pass over a network → the kernels from which the three objectives are computed.
+"""One pass over a network → the kernels from which objectives are computed.
 
 One forward, in which the batch norms are calibrated, and one backward of the summed logits
 (`measure_kernels`). From each layer's input and output gradient come all per-sample gradients,

@@ -233,7 +233,7 @@ def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
         SearchError: a column is missing, or holds no numbers where it should.
     """
     frame = read_table(frame)
-    names, scores, _ = _read(frame, group_column, least=3)
+    names, scores, _ = _read(frame, group_column, least=3, group=group_column)
     shown, scores = _sound(frame, scores), scores[:, :3]
     limits = _robust_limits(scores[shown])
     shown &= (scores <= limits[1]).all(axis=1)
@@ -287,16 +287,22 @@ def plain_legend(legend: Legend) -> None:
         text.set_parse_math(False)
 
 
-def _read(frame: pd.DataFrame, *columns: str, least: int = 1) -> tuple[list[str], _Floats, _Mask]:
+def _read(
+    frame: pd.DataFrame, *columns: str, least: int = 1, group: str = ""
+) -> tuple[list[str], _Floats, _Mask]:
     """Objectives, their values (n, m), and which rows may be called best: sound, feasible (n,).
 
     Raises:
         SearchError: a column is missing, or there are fewer objectives than `least`.
     """
-    names = objectives_in(frame)
+    names = [name for name in objectives_in(frame) if name != group]
     missing = [column for column in columns if column not in frame.columns]
-    if len(names) < least:
-        missing += [name for name in PAPER_OBJECTIVES if name not in frame.columns]
+    if not names:
+        missing += PAPER_OBJECTIVES
+    elif len(names) < least:
+        raise SearchError(
+            f"plot: {len(names)} objectives ({', '.join(names)}); this picture needs {least}"
+        )
     if missing:
         raise SearchError(
             f"plot: the frame lacks the columns {', '.join(missing)}; it has "

@@ -149,6 +149,9 @@ def _count_generations(algorithm: Any) -> None:
 
 def _row(individual: Any, form: Any) -> dict[str, Any]:
     noted = {name: _plain(individual.get(name)) for name in (*SCORED, *NOTED)}
+    scores = individual.get("scores")
+    if scores is not None and [*scores.values()] != individual.F.tolist():
+        noted["scores"] = scores  # one of pymoo's wrappers has made another F of them
     return {
         "genotype": form(individual.X[0]),
         "F": individual.F.tolist(),
@@ -165,6 +168,8 @@ def _individual(row: Mapping[str, Any], parse: Any) -> Individual:
     for name in (*SCORED, *NOTED):
         if row[name] is not None:
             individual.set(name, row[name])
+    if "scores" in row:
+        individual.set("scores", row["scores"])
     return individual
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from pymoo_nas._machine import whole
 from pymoo_nas.choice import method_named, order_by
 from pymoo_nas.errors import SearchError
 from pymoo_nas.runs._folder import Choice, RunFolder
+from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import front_to_frame, read_table
 from pymoo_nas.spaces import scores_what_is_trained
 
@@ -54,6 +57,9 @@ def choose(
         RunError: no run in the folder.
     """
     limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
+    for name, least in (("top", 1), ("n_cells", 1), ("seed", 0)):
+        if options.get(name) is not None:
+            options[name] = whole(name, options[name], least)
     given = {"weights": weights, "limits": limits, **options}
     if isinstance(result_or_run, str | Path):
         result_or_run = RunFolder(result_or_run)
@@ -65,7 +71,12 @@ def choose(
             "its run folder"
         )
     problem = result_or_run.problem
-    method = method_named(by, weights, limits_final=problem.search_space.limits_final)
+    method = method_named(
+        by,
+        weights,
+        limits_final=problem.search_space.limits_final,
+        objectives=problem.objective_names,
+    )
     return order_by(
         method,
         lambda: read_table(result_or_run),
@@ -81,12 +92,13 @@ def _of_run(
     """As `choose`, of a run folder, in which the choice is kept and the chosen cell is drawn."""
     config = folder.config()
     alike = scores_what_is_trained(config.get("search_space"))
-    method = method_named(by, weights, limits_final=alike)
-    problem = lambda: folder.problem(device="cpu")  # noqa: E731
+    method = method_named(by, weights, limits_final=alike, objectives=folder.objective_names())
+    # Nothing is scored: objectives of a user's own are not needed.
+    problem = partial(folder.problem, device="cpu", objectives=PAPER_OBJECTIVES)
     ordered = order_by(method, folder.history, folder.front, problem, **given)
     genotype = str(ordered["genotype"].iloc[0])
     choice = Choice([genotype], method, given.get("n_cells"), config.get("generations_done"))
-    kept = None if weights is None else dict(weights)
+    kept = None if weights is None else {name: float(value) for name, value in weights.items()}
     folder.choose(choice, weights=kept, seed=given.get("seed", 0))
     folder.draw("cell.png")
     return ordered

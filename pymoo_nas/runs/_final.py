@@ -13,6 +13,7 @@ from pymoo_nas.choice import build_final, choose_cells, keeps_limits
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.runs._folder import RunFolder
+from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import NASProblem
 from pymoo_nas.spaces import cells_in_words
 
@@ -40,7 +41,8 @@ def final_of(
     others = {"dataset", "image_size"} & set(places)
     if others:  # the limits are those of the network for the run's own images
         places |= dict.fromkeys(("max_params", "max_flops", "max_acts"))
-    problem = folder.problem(device="cpu", n_images=2, **places)  # nothing is scored
+    # Nothing is scored.
+    problem = folder.problem(device="cpu", n_images=2, objectives=PAPER_OBJECTIVES, **places)
     if not others and folder.config().get("data") != problem.dataset.fingerprint:
         warnings.warn(
             f"{run}: the images in {problem.dataset.name} are not those of the search any more",

@@ -38,7 +38,7 @@ from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import DatasetError, GenotypeError, RunError
 from pymoo_nas.plots import plot_cell, plot_evolution, plot_front, plot_offspring, save_figure
 from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
-from pymoo_nas.scores import PAPER_OBJECTIVES, objectives_in
+from pymoo_nas.scores import ATTRIBUTE, OBJECTIVES, PAPER_OBJECTIVES, objectives_in
 from pymoo_nas.search import (
     NASProblem,
     front_to_frame,
@@ -200,11 +200,24 @@ class RunFolder:
     def _table(self, name: str) -> pd.DataFrame:
         table = read_frame(self.path / name)
         if "ntk" in table and (self.path / CONFIG).is_file():
-            objectives = self.config().get("problem", {}).get("objectives", PAPER_OBJECTIVES)
+            objectives = self.objective_names()
             if "ntk" not in objectives and _BALANCED in objectives:
                 # Written before each objective had a column of its own name.
-                return table.rename(columns={"ntk": _BALANCED})
+                table = table.rename(columns={"ntk": _BALANCED})
+                table.attrs[ATTRIBUTE] = objectives
         return table
+
+    def objective_names(self) -> list[str]:
+        """The objectives that the run was searched by, in their order in F.
+
+        Raises:
+            RunError: no run there, or a damaged file.
+        """
+        config = self.config()
+        described = config.get("problem")
+        given = described.get("objectives") if isinstance(described, dict) else None
+        names = config.get("objectives") or given or PAPER_OBJECTIVES
+        return [str(name) for name in names]
 
     def tournaments(self) -> list[int]:
         """Generations that ended in a tournament.
@@ -340,15 +353,22 @@ class RunFolder:
         """
         config = self.config()
         try:
-            arguments = dict(config["problem"])
+            arguments = {"objectives": self.objective_names(), **config["problem"]}
             space = space_from_settings(config["search_space"])
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"{self.path / CONFIG}: the problem cannot be rebuilt ({error}); what is "
                 "of your own can be rebuilt in Python: build_final(genotypes, problem=...)"
             ) from error
+        arguments |= {"search_space": space, **changes}
+        own = [name for name in arguments["objectives"] or () if name not in OBJECTIVES]
+        if own and "objectives" not in changes:
+            raise RunError(
+                f"{self.path / CONFIG}: objectives of a user's own ({', '.join(own)}); continue "
+                "the run in Python: resume(folder, problem=NASProblem(..., objectives=[...]))"
+            )
         try:
-            return NASProblem(**{**arguments, "search_space": space, **changes})
+            return NASProblem(**arguments)
         except DatasetError as error:
             place = arguments.get("dataset", "")
             if "dataset" in changes or place in DATASET_NAMES or os.path.exists(place):
@@ -413,8 +433,9 @@ def _of_today(config: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(problem, dict) or _BALANCED not in problem:
         return config
     kept = {name: value for name, value in problem.items() if name != _BALANCED}
+    kept["objectives"] = list(PAPER_OBJECTIVES)
     if problem[_BALANCED]:
-        kept["objectives"] = [_BALANCED, *PAPER_OBJECTIVES[1:]]
+        kept["objectives"][0] = _BALANCED
     return {**config, "problem": kept}
 
 

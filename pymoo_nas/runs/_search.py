@@ -92,6 +92,8 @@ class Search:
         self.config = {
             **config,
             "search_space": space_settings(problem.search_space),
+            "objectives": list(problem.objective_names),
+            "scoring": _scoring_of(problem),
             "data": problem.dataset.fingerprint,
             "algorithm": asdict(settings),
         }
@@ -124,12 +126,12 @@ class Search:
         Args:
             folder: of the run, whether it was cut off or had finished.
             generations: in all; None keeps what the run was started with.
-            problem: needed where the run had a search space or operations of a user's own that
-                cannot be imported by name.
+            problem: needed where the run had objectives of a user's own, or a search space or
+                operations that cannot be imported by name.
 
         Raises:
-            RunError: no such run, damaged files, other images than the run's, or fewer generations
-                than are done.
+            RunError: no such run, damaged files, other images, objectives or settings of scoring
+                than the run's, or fewer generations than are done.
         """
         config = folder.config()
         try:
@@ -152,6 +154,10 @@ class Search:
             )
         problem = problem if problem is not None else folder.problem()
         _check_same("images", config.get("data"), problem.dataset.fingerprint, folder)
+        objectives = list(problem.objective_names)
+        _check_same("objectives", folder.objective_names(), objectives, folder)
+        if "scoring" in config:  # earlier versions did not keep it
+            _check_same("settings of scoring", config["scoring"], _scoring_of(problem), folder)
         search = cls(folder, problem, settings, config)
         if state is not None:
             restore(search.algorithm, state)
@@ -262,6 +268,16 @@ def threads_set(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _scoring_of(problem: NASProblem) -> dict[str, Any]:
+    """What the scores of a problem depend on besides images, search space and objectives."""
+    return {
+        "n_images": len(problem.probe.images),
+        "n_inits": problem.n_inits,
+        "seed": problem.seed,
+        "limits": dict(problem.limits),
+    }
 
 
 def _check_same(what: str, expected: Any, found: Any, folder: RunFolder) -> None:

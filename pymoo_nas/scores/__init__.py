@@ -4,10 +4,12 @@ from pymoo_nas.scores._candidate import ADDED, COLUMNS, NOTED, SCORED, Candidate
 from pymoo_nas.scores._from_kernels import Judgement
 from pymoo_nas.scores._gradient_flow import gradient_flow
 from pymoo_nas.scores._objectives import (
+    ATTRIBUTE,
     OBJECTIVES,
     PAPER_OBJECTIVES,
     Measured,
     Objective,
+    between_genotype_and_size,
     is_sound,
     objectives_in,
     read_objectives,
@@ -18,6 +20,7 @@ from pymoo_nas.scores._score import NO_MEMORY, Probe, Scores, draw_probe, score,
 
 __all__ = [
     "ADDED",
+    "ATTRIBUTE",
     "COLUMNS",
     "NOTED",
     "NO_MEMORY",
@@ -30,6 +33,7 @@ __all__ = [
     "Objective",
     "Probe",
     "Scores",
+    "between_genotype_and_size",
     "column_types",
     "draw_probe",
     "gradient_flow",

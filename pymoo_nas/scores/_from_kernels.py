@@ -1,4 +1,4 @@
-"""Kernels → the three objectives: mathematics only, no hooks, data sets or pymoo.
+"""Kernels → objectives: mathematics only, no hooks, data sets or pymoo.
 
 All three are minimised. Whatever goes wrong gives the finite value that no proper network can reach
 (`worst_ntk` and the like) and a reason; it never gives an exception, NaN, or a value that wins.

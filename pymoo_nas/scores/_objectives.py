@@ -5,7 +5,9 @@ All objectives are minimised. The three of the paper are the default, in their o
 
 from __future__ import annotations
 
+import keyword
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pymoo_nas.errors import SearchError
+from pymoo_nas._machine import is_out_of_memory
+from pymoo_nas.errors import PymooNasError, ScoreError, SearchError
 from pymoo_nas.kernels import Kernels
 from pymoo_nas.networks import Counts
 from pymoo_nas.scores._candidate import ADDED, COLUMNS, OBJECTIVES_BEHIND
@@ -61,6 +64,13 @@ class Measured:
         return numbers(self.kernels.input_gradients)
 
 
+RESERVED = ("objectives", "spread", "values")
+"""Attributes of `Scores`, which no objective may be called."""
+
+ATTRIBUTE = "objectives"
+"""Of a table's ``attrs``: the names of its objectives."""
+
+
 def numbers(tensor: Tensor) -> Matrix:
     """A tensor of any device as numpy's float64."""
     array: Matrix = tensor.double().cpu().numpy()
@@ -81,7 +91,7 @@ class Objective:
         unit: of the value; empty for a number without unit.
 
     Raises:
-        SearchError: a name that is no identifier, or that of another column.
+        SearchError: a name that is no identifier or that means something else, or no functions.
     """
 
     name: str
@@ -96,10 +106,17 @@ class Objective:
             raise SearchError(
                 f"objective {self.name!r}; expected a name of letters, digits and underscores"
             )
-        if self.name in (*COLUMNS, *ADDED):
+        taken = self.name in (*COLUMNS, *ADDED, *RESERVED) or keyword.iskeyword(self.name)
+        if taken or re.fullmatch(r"_.*|f\d+", self.name):
             raise SearchError(
-                f"objective {self.name!r}: tables have another column of that name; choose another"
+                f"objective {self.name!r}: the name stands for something else in tables, in pymoo "
+                "or in Python; choose another"
             )
+        for part in ("worst", "compute"):
+            if not callable(getattr(self, part)):
+                raise SearchError(
+                    f"objective {self.name!r}: {part}={getattr(self, part)!r}; expected a function"
+                )
 
     @property
     def title(self) -> str:
@@ -107,9 +124,23 @@ class Objective:
         return f"{self.name}: {self.label}" + (f" [{self.unit}]" if self.unit else "")
 
     def judge(self, measured: Measured) -> Judgement:
-        """What `compute` returns; the worst value and a reason where that is NaN or infinite."""
-        found = self.compute(measured)
-        judgement = found if isinstance(found, Judgement) else Judgement(float(found))
+        """What `compute` returns; the worst value and a reason where that is NaN or infinite.
+
+        Raises:
+            ScoreError: `compute` fails, or returns something else than a number.
+        """
+        try:
+            found = self.compute(measured)
+            value, reason = found if isinstance(found, Judgement) else (found, "")
+            value = value.detach() if isinstance(value, Tensor) else value
+            judgement = Judgement(float(value), reason)
+        except Exception as error:
+            if isinstance(error, PymooNasError) or is_out_of_memory(error):
+                raise
+            raise ScoreError(
+                f"objective {self.name!r} cannot be computed ({type(error).__name__}: {error}); "
+                "expected `compute` to return a number, or a Judgement"
+            ) from error
         if not math.isfinite(judgement.value):
             reason = judgement.reason or f"{self.name} is {judgement.value}"
             return Judgement(self.worst(len(measured.images)), reason)
@@ -178,17 +209,28 @@ def read_objectives(given: Any) -> tuple[Objective, ...]:
         raise SearchError(f"objectives={given!r}; expected a list of names or objectives")
     read = tuple(item if isinstance(item, Objective) else _named(item) for item in items)
     names = [objective.name for objective in read]
-    if not read or len(set(names)) < len(names):
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SearchError(f"objectives={names}: {', '.join(twice)} stands twice; expected once")
+    if not read:
         raise SearchError(
-            f"objectives={names}; expected at least one, and each once: your own, or some of "
+            f"objectives={given!r}; expected at least one: your own, or some of "
             f"{', '.join(OBJECTIVES)}"
         )
     return read
 
 
 def worst_values(objectives: Iterable[Objective], n_images: int) -> tuple[float, ...]:
-    """The value of each objective that stands for a degenerate network of N images."""
-    return tuple(objective.worst(n_images) for objective in objectives)
+    """The value of each objective that stands for a degenerate network of N images.
+
+    Raises:
+        SearchError: one that is not finite.
+    """
+    values = {objective.name: float(objective.worst(n_images)) for objective in objectives}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise SearchError(f"objective {name!r}: worst({n_images}) ={value}; expected a number")
+    return tuple(values.values())
 
 
 def title_of_objective(name: str) -> str:
@@ -197,16 +239,32 @@ def title_of_objective(name: str) -> str:
 
 
 def objectives_in(table: pd.DataFrame) -> list[str]:
-    """The objectives of a table: its columns between genotype and size.
+    """The objectives of a table, in order.
 
-    Of a table without genotypes, or made by hand, they are those that the package brings.
+    A table that this package made or read knows them (`pandas.DataFrame.attrs`). Of another one
+    they are the columns of numbers between genotype and size that mean nothing else, or those that
+    the package brings.
     """
-    names = list(map(str, table.columns))
+    known = [name for name in table.attrs.get(ATTRIBUTE, ()) if name in table]
+    if known:
+        return known
+    between = [
+        name
+        for name in between_genotype_and_size(list(map(str, table.columns)))
+        if table.empty or pd.api.types.is_numeric_dtype(table[name])
+    ]
+    return between or [str(name) for name in table.columns if name in OBJECTIVES]
+
+
+def between_genotype_and_size(names: list[str]) -> list[str]:
+    """The columns where objectives stand, without those that mean something else."""
+    columns = list(COLUMNS)
+    behind = columns[columns.index(OBJECTIVES_BEHIND) + 1 :]
     if OBJECTIVES_BEHIND not in names:
-        return [name for name in names if name in OBJECTIVES]
-    first = names.index(OBJECTIVES_BEHIND) + 1
-    stop = next((place for place in range(first, len(names)) if names[place] in COLUMNS), first)
-    return names[first:stop] or [name for name in names if name in OBJECTIVES]
+        return []
+    rest = names[names.index(OBJECTIVES_BEHIND) + 1 :]
+    stops = [place for place, name in enumerate(rest) if name in behind]
+    return [name for name in rest[: min(stops, default=0)] if name not in (*COLUMNS, *ADDED)]
 
 
 def is_sound(table: pd.DataFrame) -> NDArray[np.bool_]:
@@ -220,7 +278,7 @@ def is_sound(table: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _named(name: Any) -> Objective:
-    if name not in OBJECTIVES:
+    if not isinstance(name, str) or name not in OBJECTIVES:
         raise SearchError(
             f"objective {name!r} is unknown; expected some of {', '.join(OBJECTIVES)}, or an "
             "Objective of your own"

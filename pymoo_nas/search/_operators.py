@@ -65,7 +65,7 @@ class GenotypeSampling(Sampling):
             adopt(algorithm, space)
         if self.items is None:
             return super().do(problem, n_samples, *args, random_state=random_state, **kwargs)
-        return Population([_started(space, item) for item in self.items])
+        return Population([_started(problem, item) for item in self.items])
 
     def _do(
         self,
@@ -87,14 +87,22 @@ class GenotypeSampling(Sampling):
         return as_column(different.values())
 
 
-def _started(space: Any, item: Any) -> Individual:
-    """An individual of what was given; one that has been evaluated comes with its scores."""
-    individual = item.copy() if isinstance(item, Individual) else Individual()
+def _started(problem: Any, item: Any) -> Individual:
+    """An individual of what was given; one that this problem would score so keeps its scores."""
+    judged = isinstance(item, Individual) and _same_objectives(problem, item)
+    individual = item.copy() if judged else Individual()
     # What was noted in the run that it comes from is no part of this one.
     for name in ("mutation", "survived", "alpha"):
         individual.data.pop(name, None)
-    individual.X = as_column([read_genotype(space, item)])[0]
+    individual.X = as_column([read_genotype(problem.search_space, item)])[0]
     return individual
+
+
+def _same_objectives(problem: Any, individual: Individual) -> bool:
+    """Whether an individual was judged by the objectives of a problem, as far as it tells."""
+    scores = individual.get("scores")
+    names = getattr(problem, "objective_names", None)
+    return scores is None or names is None or list(scores) == list(names)
 
 
 class GenotypeCrossover(Crossover):
@@ -293,9 +301,17 @@ def operators(genotypes: Any = None) -> dict[str, Any]:
     Args:
         genotypes: to start from, see `GenotypeSampling`; None samples random ones.
 
+    Raises:
+        SearchError: no genotypes, but a search space.
+
     >>> from pymoo.algorithms.moo.nsga2 import NSGA2
     >>> algorithm = NSGA2(pop_size=20, **operators())
     """
+    if hasattr(genotypes, "crossover"):
+        raise SearchError(
+            f"operators({type(genotypes).__name__}): the operators take the search space from the "
+            "problem; call operators(), or give genotypes to start from"
+        )
     return {
         "sampling": GenotypeSampling(genotypes),
         "crossover": GenotypeCrossover(),

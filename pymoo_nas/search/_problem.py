@@ -1,4 +1,4 @@
-"""The search as a pymoo problem: one genotype in, three objectives and optional constraints out."""
+"""The search as a pymoo problem: one genotype in, objectives and optional constraints out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from pymoo_nas._machine import positive, release_freed_memory, resolve_device, whole
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.errors import NetworkError, SearchError
+from pymoo_nas.errors import NetworkError, SearchError, WorkerError
 from pymoo_nas.networks import MIN_SIZE
 from pymoo_nas.scores import (
     PAPER_OBJECTIVES,
@@ -25,6 +25,7 @@ from pymoo_nas.scores import (
     Scores,
     draw_probe,
     read_objectives,
+    worst_values,
 )
 from pymoo_nas.search._candidates import CandidateScorer, Executor
 from pymoo_nas.search._given import (
@@ -150,6 +151,7 @@ class NASProblem(Problem):
             max_memory=max_memory,
             objectives=judged_by,
         )
+        worst_values(judged_by, n_images)  # before anything is scored
         self.workers: Executor | None = None
         self.objective_names = [objective.name for objective in judged_by]
         self.progress: Callable[[int], None] | None = None
@@ -248,15 +250,23 @@ class NASProblem(Problem):
 
         Raises:
             GenotypeError: something else; then nothing has been scored.
+            WorkerError: the workers lose a candidate.
         """
         read = read_genotypes(self.search_space, genotypes)
         if self.workers is None:
             return [self.score_genotype(genotype) for genotype in read]
         rows: dict[int, Scores] = {}
         texts = [self.search_space.format(genotype) for genotype in read]
-        for index, scores in self.workers.score(self.scorer, texts, CHECKED - self.n_scored):
+        n_checked = max(0, CHECKED - self.n_scored)
+        for index, scores in self.workers.score(self.scorer, texts, n_checked):
             rows[index] = scores
             self._count_one()
+        missing = [text for index, text in enumerate(texts) if index not in rows]
+        if missing:
+            raise WorkerError(
+                f"{type(self.workers).__name__} gave no scores of {', '.join(missing)}; expected "
+                "those of every candidate"
+            )
         return [rows[index] for index in range(len(read))]
 
     def evaluate(self, X: Any, *args: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,16 @@ from pymoo.util.optimum import filter_optimum
 
 from pymoo_nas._machine import write_csv
 from pymoo_nas.errors import RunError, SearchError
-from pymoo_nas.scores import COLUMNS, PAPER_OBJECTIVES, Candidate, column_types, objectives_in
+from pymoo_nas.scores import (
+    ADDED,
+    ATTRIBUTE,
+    COLUMNS,
+    PAPER_OBJECTIVES,
+    Candidate,
+    between_genotype_and_size,
+    column_types,
+    objectives_in,
+)
 from pymoo_nas.search._given import parsed
 from pymoo_nas.search._survival import order_population
 
@@ -107,8 +116,10 @@ def read_table(given: Any) -> pd.DataFrame:
 def objective_names(problem: Any) -> list[str]:
     """Names of the columns of F: the problem's ``objective_names`` where they fit, or f1, f2."""
     names = getattr(problem, "objective_names", None) or []
-    if len(names) == problem.n_obj:
-        return [str(name) for name in names]
+    names = [str(name) for name in names]
+    mean_something_else = set(names) & {*COLUMNS, *ADDED}
+    if len(names) == problem.n_obj == len(set(names)) and not mean_something_else:
+        return names
     return [f"f{index + 1}" for index in range(problem.n_obj)]
 
 
@@ -144,7 +155,7 @@ def read_frame(path: str | Path) -> pd.DataFrame:
             path.absolute(),
             dtype=column_types(objectives),
             keep_default_na=False,
-            na_values={"alpha": [""]},
+            na_values={name: [""] for name in ("alpha", *ADDED)},
         )
     except (ValueError, OverflowError) as error:
         raise RunError(f"{path}: damaged or no such table ({error}); search again") from error
@@ -154,12 +165,13 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         raise RunError(
             f"{path}: columns {missing} are missing; expected a front.csv or history.csv"
         )
+    frame.attrs[ATTRIBUTE] = objectives
     return frame
 
 
 def _frame(rows: list[dict[str, Any]], problem: Any, *, survivors: bool = False) -> pd.DataFrame:
     """A table with the columns of `Candidate`, and those that the rows have besides."""
-    names = objectives_in(pd.DataFrame(columns=list(rows[0]))) if rows else objective_names(problem)
+    names = between_genotype_and_size(list(rows[0])) if rows else objective_names(problem)
     kinds = column_types(names, survivors=survivors)
     for name in ("params", "flops", "acts", "seconds"):
         present = [row[name] is not None for row in rows]
@@ -170,7 +182,9 @@ def _frame(rows: list[dict[str, Any]], problem: Any, *, survivors: bool = False)
                 del kinds[name]
     known = {*COLUMNS, *names}
     kinds |= {name: "float64" for name in (rows[0] if rows else ()) if name not in known}
-    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    table = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    table.attrs[ATTRIBUTE] = names
+    return table
 
 
 def _generation(entry: Any) -> list[dict[str, Any]]:

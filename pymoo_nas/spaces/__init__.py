@@ -11,6 +11,7 @@ from pymoo_nas.spaces._base import SearchSpace
 from pymoo_nas.spaces._by_name import (
     cell_operations,
     scores_what_is_trained,
+    space_class,
     space_from_settings,
     space_settings,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "join_truth",
     "repair",
     "scores_what_is_trained",
+    "space_class",
     "space_from_settings",
     "space_settings",
     "title_of",

@@ -56,6 +56,7 @@ def write_state(folder: Path, trainer: Trainer, seconds: float) -> None:
             for schedule in trainer.schedules
         ],
         "seconds": seconds,
+        "optimizers": [_shape_of(state) for state, _ in _optimized(trainer)],
     }
     metadata = {"format": FORMAT, "training": json.dumps(described, allow_nan=False)}
     save_weights(_tensors(trainer), folder / STATE_FILE, metadata)
@@ -87,13 +88,7 @@ def restore_state(folder: Path, trainer: Trainer) -> float:
         )
     _check_same(path, described, _identity(trainer))
     _check_fit(path, tensors, _tensors(trainer))
-    for index, (_, parameter) in enumerate(_optimized(trainer)):
-        for name, kept in _states(tensors, index).items():
-            if kept.ndim and kept.shape != parameter.shape:
-                raise RunError(
-                    f"{path}: damaged ({name} of parameter {index} has shape {tuple(kept.shape)}, "
-                    f"the parameter {tuple(parameter.shape)}); train again with --overwrite"
-                )
+    _check_optimizers(path, trainer, tensors, described.get("optimizers"))
     _put_back(trainer, tensors, described)
     return float(described["seconds"])
 
@@ -190,6 +185,8 @@ def _put_back(
     ]
     for index, (state, parameter) in enumerate(_optimized(trainer)):
         state |= {name: kept.to(parameter.device) for name, kept in _states(tensors, index).items()}
+        numbers = described["optimizers"][index] if "optimizers" in described else {}
+        state |= {name: value for name, value in numbers.items() if not isinstance(value, list)}
     for schedule, stored in zip(trainer.schedules, described["schedules"], strict=True):
         schedule.load_state_dict(stored)
         groups = schedule.optimizer.param_groups
@@ -199,6 +196,49 @@ def _put_back(
     torch.set_rng_state(tensors["random.torch"])
     if trainer.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.device)
+
+
+def _shape_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What an optimizer keeps for a parameter: shape and type of tensors, and plain numbers.
+
+    Raises:
+        RunError: something that cannot be kept.
+    """
+    described: dict[str, Any] = {}
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            described[name] = [list(value.shape), str(value.dtype)]
+        elif isinstance(value, bool | int | float):
+            described[name] = value
+        elif value is not None:
+            raise RunError(
+                f"the optimizer keeps {name}, a {type(value).__name__}, with which a training "
+                "cannot be continued; expected tensors and numbers; train without a folder (out)"
+            )
+    return described
+
+
+def _check_optimizers(
+    path: Path, trainer: Trainer, tensors: Mapping[str, Tensor], described: Any
+) -> None:
+    """Refuse what is not what the optimizers had kept.
+
+    Raises:
+        RunError: a damaged file.
+    """
+    for index, (_, parameter) in enumerate(_optimized(trainer)):
+        kept = _states(tensors, index)
+        found = {name: [list(value.shape), str(value.dtype)] for name, value in kept.items()}
+        if described is None:  # of an earlier version, which kept the momentum of every weight
+            expected = {MOMENTUM: [list(parameter.shape), str(parameter.dtype)]}
+        else:
+            one = described[index] if index < len(described) else {}
+            expected = {name: value for name, value in one.items() if isinstance(value, list)}
+        if found != expected:
+            raise RunError(
+                f"{path}: damaged (of parameter {index} the optimizer kept {expected}, found "
+                f"{found}); train again with --overwrite"
+            )
 
 
 def _place(index: int, name: str) -> str:
