@@ -4,6 +4,7 @@ from pymoo_nas.choice._cells import build_final, choose_cells, keeps_limits
 from pymoo_nas.choice._methods import (
     METHODS,
     OPTIONS_OF,
+    default_method,
     method_named,
     order_by,
     refused_options,
@@ -17,6 +18,7 @@ __all__ = [
     "Steadiness",
     "build_final",
     "choose_cells",
+    "default_method",
     "keeps_limits",
     "method_named",
     "order_by",

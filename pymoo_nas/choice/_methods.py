@@ -25,30 +25,19 @@ TOLD: Mapping[str, tuple[str, ...]] = {"gradients": ("progress",), "training": (
 
 
 def method_named(
-    by: str | None,
-    weights: Mapping[str, float] | None,
-    *,
-    limits_final: bool,
-    objectives: Collection[str],
+    by: str | None, weights: Mapping[str, float] | None, default: Callable[[], str]
 ) -> str:
-    """The method that is asked for, or the default one.
-
-    Without a method, weights choose where they are given. Else it is "gradients" where another
-    network is trained than the one that was scored, and "ranks" elsewhere: on NAS-Bench-201,
-    trained five times as deep, "gradients" hands over better ones (studies/rivals.py). It needs
-    the objective "activation".
+    """The method that is asked for: weights where they are given, or else the default one.
 
     Args:
         by: one of `METHODS`; None for the default.
         weights: of objectives.
-        limits_final: see `SearchSpace`.
-        objectives: names, of the search.
+        default: gives the method where neither is given, see `default_method`.
 
     Raises:
         SearchError: an unknown method, or weights that are missing or would be ignored.
     """
-    ranks = limits_final or "activation" not in objectives
-    method = by or ("weights" if weights is not None else "ranks" if ranks else "gradients")
+    method = by or ("weights" if weights is not None else default())
     if method not in METHODS:
         raise SearchError(f"--by {method!r} (by); expected one of {', '.join(METHODS)}")
     if weights is not None and not isinstance(weights, Mapping):
@@ -58,6 +47,19 @@ def method_named(
     if weights is not None and method != "weights":
         raise SearchError(f"--weights (weights) with --by {method} (by); leave one out")
     return method
+
+
+def default_method(*, limits_final: bool, objectives: Collection[str]) -> str:
+    """The method for a search: "gradients" where other networks are trained than were scored.
+
+    On NAS-Bench-201, trained five times as deep, "gradients" hands over better architectures than
+    "ranks" (studies/rivals.py). It needs the objective "activation".
+
+    Args:
+        limits_final: see `SearchSpace`.
+        objectives: names, of the search.
+    """
+    return "ranks" if limits_final or "activation" not in objectives else "gradients"
 
 
 def refused_options(method: str) -> list[str]:

@@ -29,10 +29,9 @@ from pymoo_nas.cli._options import (
 )
 from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import Counts
-from pymoo_nas.runs import RunFolder
+from pymoo_nas.runs import RunFolder, default_of_run
 from pymoo_nas.runs import choose as choose_architecture
 from pymoo_nas.scores import ADDED, objectives_in
-from pymoo_nas.spaces import scores_what_is_trained
 from pymoo_nas.training import AUTO
 
 SHOWN = 10
@@ -89,8 +88,7 @@ def choose(
     texts = [*(weights or []), *(more or [])]
     parsed = parse_weights(texts) if texts else None
     folder, console = RunFolder(run), terminal()
-    alike = scores_what_is_trained(folder.config().get("search_space"))
-    method = method_named(by, parsed, limits_final=alike, objectives=folder.objective_names())
+    method = method_named(by, parsed, partial(default_of_run, folder))
     names = {"n_cells": "cells"}
     refused = [names.get(name, name) for name in refused_options(method)]
     refuse_given(ctx, refused, f"with --by {method}")

@@ -1,6 +1,6 @@
 """Run folders: what a search leaves behind, how it is continued, and what is trained from it."""
 
-from pymoo_nas.runs._choose import choose
+from pymoo_nas.runs._choose import choose, default_of_run
 from pymoo_nas.runs._final import final_of
 from pymoo_nas.runs._folder import Choice, RunFolder
 from pymoo_nas.runs._search import Search, SearchSettings, resume
@@ -12,6 +12,7 @@ __all__ = [
     "Search",
     "SearchSettings",
     "choose",
+    "default_of_run",
     "final_of",
     "load_trained",
     "resume",

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pymoo_nas._machine import whole
-from pymoo_nas.choice import method_named, order_by
+from pymoo_nas.choice import default_method, method_named, order_by
 from pymoo_nas.errors import SearchError
 from pymoo_nas.runs._folder import Choice, RunFolder
 from pymoo_nas.scores import PAPER_OBJECTIVES
@@ -71,12 +71,12 @@ def choose(
             "its run folder"
         )
     problem = result_or_run.problem
-    method = method_named(
-        by,
-        weights,
+    default = partial(
+        default_method,
         limits_final=problem.search_space.limits_final,
         objectives=problem.objective_names,
     )
+    method = method_named(by, weights, default)
     return order_by(
         method,
         lambda: read_table(result_or_run),
@@ -86,13 +86,22 @@ def choose(
     )
 
 
+def default_of_run(folder: RunFolder) -> str:
+    """The method by which an architecture of a run is chosen, see `default_method`.
+
+    Raises:
+        RunError: no run there, or a damaged file.
+    """
+    alike = scores_what_is_trained(folder.config().get("search_space"))
+    return default_method(limits_final=alike, objectives=folder.objective_names())
+
+
 def _of_run(
     folder: RunFolder, by: str | None, weights: Mapping[str, float] | None, given: dict[str, Any]
 ) -> pd.DataFrame:
     """As `choose`, of a run folder, in which the choice is kept and the chosen cell is drawn."""
     config = folder.config()
-    alike = scores_what_is_trained(config.get("search_space"))
-    method = method_named(by, weights, limits_final=alike, objectives=folder.objective_names())
+    method = method_named(by, weights, partial(default_of_run, folder))
     # Nothing is scored: objectives of a user's own are not needed.
     problem = partial(folder.problem, device="cpu", objectives=PAPER_OBJECTIVES)
     ordered = order_by(method, folder.history, folder.front, problem, **given)

@@ -13,7 +13,7 @@ from pymoo.core.population import Population
 
 from pymoo_nas.errors import GenotypeError, SearchError
 
-OPERATORS = "**operators()"
+OPERATORS = "**operators(): sampling, crossover, mutation and eliminate_duplicates for genotypes"
 """The arguments of pymoo's algorithms that let them work on genotypes."""
 
 EXPECTED = (
