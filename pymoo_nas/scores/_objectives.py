@@ -251,7 +251,7 @@ def objectives_in(table: pd.DataFrame) -> list[str]:
     between = [
         name
         for name in between_genotype_and_size(list(map(str, table.columns)))
-        if table.empty or pd.api.types.is_numeric_dtype(table[name])
+        if table.empty or name in OBJECTIVES or pd.api.types.is_numeric_dtype(table[name])
     ]
     return between or [str(name) for name in table.columns if name in OBJECTIVES]
 
