@@ -27,7 +27,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from pymoo_nas._machine import atomic_write
 from pymoo_nas.errors import RunError, SearchError
-from pymoo_nas.scores import PAPER_OBJECTIVES, objectives_in, title_of_objective
+from pymoo_nas.scores import PAPER_OBJECTIVES, is_sound, objectives_in, title_of_objective
 from pymoo_nas.search import read_table
 
 FORMATS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
@@ -171,7 +171,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     front = np.flatnonzero(usable)
     front = front[NonDominatedSorting().do(scores[front], only_non_dominated_front=True)]
     params, best = _numbers(history_or_front, "params")[front], scores[front]
-    sound = _sound(history_or_front, scores)
+    sound = is_sound(history_or_front)
     n_judged = int(sound.sum())
     is_history = "survived" in history_or_front.columns
     sound[front] = False
@@ -234,7 +234,7 @@ def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
     """
     frame = read_table(frame)
     names, scores, _ = _read(frame, group_column, least=3, group=group_column)
-    shown, scores = _sound(frame, scores), scores[:, :3]
+    shown, scores = is_sound(frame), scores[:, :3]
     limits = _robust_limits(scores[shown])
     shown &= (scores <= limits[1]).all(axis=1)
     groups = frame[group_column].astype(str).to_numpy()
@@ -309,7 +309,7 @@ def _read(
             f"{', '.join(map(str, frame.columns)) or 'none'}: give a history or a front of a search"
         )
     scores = np.column_stack([_numbers(frame, name) for name in names])
-    usable = _sound(frame, scores)
+    usable = is_sound(frame)
     if "feasible" in frame.columns:
         usable &= frame["feasible"].to_numpy(dtype=bool)
     return names, scores, usable
@@ -330,15 +330,6 @@ def _generations(history: pd.DataFrame) -> _Floats:
             "every row"
         )
     return numbers
-
-
-def _sound(frame: pd.DataFrame, scores: _Floats) -> _Mask:
-    """Rows with finite scores and no degenerate reason ("", or NaN as CSV files give it back)."""
-    sound = np.asarray(np.isfinite(scores).all(axis=1))
-    if "degenerate" in frame.columns:
-        reason = frame["degenerate"]
-        sound &= (reason.isna() | reason.astype(str).eq("")).to_numpy(dtype=bool)
-    return sound
 
 
 def _robust_limits(points: _Floats) -> _Floats:

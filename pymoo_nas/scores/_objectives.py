@@ -229,7 +229,7 @@ def worst_values(objectives: Iterable[Objective], n_images: int) -> tuple[float,
     values = {objective.name: float(objective.worst(n_images)) for objective in objectives}
     for name, value in values.items():
         if not math.isfinite(value):
-            raise SearchError(f"objective {name!r}: worst({n_images}) ={value}; expected a number")
+            raise SearchError(f"objective {name!r}: worst({n_images})={value}; expected a number")
     return tuple(values.values())
 
 
@@ -268,9 +268,12 @@ def between_genotype_and_size(names: list[str]) -> list[str]:
 
 
 def is_sound(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which rows have finite objectives and no reason why they are degenerate, (n,)."""
-    numbers = table[objectives_in(table)].to_numpy(float)
-    sound = np.asarray(np.isfinite(numbers).all(axis=1))
+    """Which rows have finite objectives and no reason why they are degenerate, (n,).
+
+    No reason is an empty text, or NaN as CSV files give it back.
+    """
+    values = table[objectives_in(table)].to_numpy(float)
+    sound = np.asarray(np.isfinite(values).all(axis=1))
     if "degenerate" in table:
         reason = table["degenerate"]
         sound &= (reason.isna() | reason.astype(str).eq("")).to_numpy(dtype=bool)
