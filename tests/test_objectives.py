@@ -237,7 +237,7 @@ def test_a_run_with_the_setting_of_before_is_read(run: Run, finished: Path) -> N
     """A run of ``balanced_ntk: true`` had its values in the column ntk; they get their name."""
     shutil.copytree(finished, "run")
     config = json.loads(Path("run/config.json").read_text("utf-8"))
-    del config["problem"]["objectives"], config["objectives"], config["scoring"]
+    del config["problem"]["objectives"]
     for setting, expected in ((True, "balanced_ntk"), (False, "ntk")):
         config["problem"]["balanced_ntk"] = setting
         Path("run/config.json").write_text(json.dumps(config), "utf-8")
@@ -349,7 +349,7 @@ def test_a_run_goes_on_by_its_own_objectives(tmp_path: Path) -> None:
         resume(folder.path, 2)
     for other, named in (
         (problem_of(SIZE, "ntk"), "objectives"),
-        (problem_of("ntk", SIZE, max_params=3000), "limits"),
+        (problem_of("ntk", SIZE, max_params=3000), "max_params"),
         (problem_of("ntk", SIZE, n_inits=2), "n_inits"),
         (NASProblem("digits", n_images=9, objectives=["ntk", SIZE]), "n_images"),
     ):

@@ -213,11 +213,9 @@ class RunFolder:
         Raises:
             RunError: no run there, or a damaged file.
         """
-        config = self.config()
-        described = config.get("problem")
+        described = self.config().get("problem")
         given = described.get("objectives") if isinstance(described, dict) else None
-        names = config.get("objectives") or given or PAPER_OBJECTIVES
-        return [str(name) for name in names]
+        return [str(name) for name in given or PAPER_OBJECTIVES]
 
     def tournaments(self) -> list[int]:
         """Generations that ended in a tournament.
@@ -353,7 +351,7 @@ class RunFolder:
         """
         config = self.config()
         try:
-            arguments = {"objectives": self.objective_names(), **config["problem"]}
+            arguments = {**config["problem"], "objectives": self.objective_names()}
             space = space_from_settings(config["search_space"])
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(

@@ -71,8 +71,8 @@ class Search:
         folder: where its state is kept.
         problem: what is searched.
         settings: how.
-        config: plain values for ``config.json``: "problem", the arguments of `NASProblem` but for
-            the search space, which the problem describes.
+        config: plain values for ``config.json``: "problem", the arguments of `NASProblem` that
+            the problem does not tell by itself, such as the data set's name or path.
 
     Attributes:
         algorithm: the `EvolutiveNAS`; set up, and where it was left if the search is continued.
@@ -92,8 +92,7 @@ class Search:
         self.config = {
             **config,
             "search_space": space_settings(problem.search_space),
-            "objectives": list(problem.objective_names),
-            "scoring": _scoring_of(problem),
+            "problem": {**config.get("problem", {}), **problem.scoring_settings()},
             "data": problem.dataset.fingerprint,
             "algorithm": asdict(settings),
         }
@@ -139,7 +138,8 @@ class Search:
             settings = SearchSettings(
                 **{key: value for key, value in config["algorithm"].items() if key in known}
             )
-        except (KeyError, TypeError, AttributeError, SearchError) as error:
+            described = dict(config.get("problem", {}))
+        except (KeyError, TypeError, ValueError, AttributeError, SearchError) as error:
             raise RunError(
                 f"{folder.path}: damaged configuration ({error}); search again"
             ) from error
@@ -154,10 +154,10 @@ class Search:
             )
         problem = problem if problem is not None else folder.problem()
         _check_same("images", config.get("data"), problem.dataset.fingerprint, folder)
-        objectives = list(problem.objective_names)
-        _check_same("objectives", folder.objective_names(), objectives, folder)
-        if "scoring" in config:  # earlier versions did not keep it
-            _check_same("settings of scoring", config["scoring"], _scoring_of(problem), folder)
+        found = problem.scoring_settings()
+        kept = {name: described.get(name, found[name]) for name in found}
+        kept["objectives"] = folder.objective_names()
+        _check_same("settings of scoring", kept, found, folder)
         search = cls(folder, problem, settings, config)
         if state is not None:
             restore(search.algorithm, state)
@@ -268,16 +268,6 @@ def threads_set(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _scoring_of(problem: NASProblem) -> dict[str, Any]:
-    """What the scores of a problem depend on besides images, search space and objectives."""
-    return {
-        "n_images": len(problem.probe.images),
-        "n_inits": problem.n_inits,
-        "seed": problem.seed,
-        "limits": dict(problem.limits),
-    }
 
 
 def _check_same(what: str, expected: Any, found: Any, folder: RunFolder) -> None:

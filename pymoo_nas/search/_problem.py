@@ -16,7 +16,7 @@ from torch import nn
 from pymoo_nas._machine import positive, release_freed_memory, resolve_device, whole
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import NetworkError, SearchError, WorkerError
-from pymoo_nas.networks import MIN_SIZE
+from pymoo_nas.networks import MIN_SIZE, Counts
 from pymoo_nas.scores import (
     PAPER_OBJECTIVES,
     SCORED,
@@ -141,6 +141,7 @@ class NASProblem(Problem):
                 "NASBench201Space()"
             )
         self.seed = seed
+        self.n_images = n_images
         self.scorer = CandidateScorer(
             search_space=self.search_space,
             probe=draw_probe(self.dataset, n_images, seed, self.device),
@@ -212,6 +213,19 @@ class NASProblem(Problem):
     def objectives(self) -> tuple[Objective, ...]:
         """What candidates are judged by, in their order in F."""
         return self.scorer.objectives
+
+    def scoring_settings(self) -> dict[str, Any]:
+        """What scores depend on besides images and search space, as plain values by argument.
+
+        Objectives are their names; those of a user's own cannot be made again from them.
+        """
+        return {
+            "objectives": [objective.name for objective in self.objectives],
+            "n_images": self.n_images,
+            "n_inits": self.n_inits,
+            "seed": self.seed,
+            **{f"max_{name}": self.limits.get(name) for name in Counts._fields},
+        }
 
     def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
         """The network that is scored for a genotype; see `CandidateScorer.build`.
