@@ -11,9 +11,9 @@ from command_line import ONE, TINY, Run
 from paper_objectives import HISTORY_TYPES
 from PIL import Image
 
+from pymoo_nas._machine import versions
 from pymoo_nas.networks import OPERATIONS, count_flops, count_parameters
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.runs._folder import versions
 from pymoo_nas.search import read_frame
 from pymoo_nas.spaces import NASBench201Space, space_from_settings
 

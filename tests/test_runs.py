@@ -11,11 +11,11 @@ import pytest
 from filelock import FileLock
 from pymoo.optimize import minimize
 
+from pymoo_nas._machine import versions
 from pymoo_nas.errors import DeviceError, GenotypeError, OperationError, RunError, SearchError
 from pymoo_nas.runs import Choice, RunFolder
 from pymoo_nas.runs import _folder as runs
 from pymoo_nas.runs._checkpoint import CHECKPOINT
-from pymoo_nas.runs._folder import versions
 from pymoo_nas.search import (
     DartsTournament,
     EvolutiveNAS,

@@ -1,3 +1,24 @@
-"""The version of the package, which trainings keep beside their results."""
+"""The version of the package, and those of what a result depends on."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+import torch
 
 VERSION = "0.1.0"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    packages = ("pymoo-nas", "pymoo", "torchvision", "numpy", "pandas")
+    # What torch says of itself names its build too.
+    found = {"python": platform.python_version(), "torch": str(torch.__version__)}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            # A source tree on the path works as well as an installed package.
+            found[package] = "not installed"
+    return found

@@ -8,7 +8,6 @@ from pymoo_nas.datasets._dataset import (
     DatasetSource,
     height_and_width,
     load_dataset,
-    split_validation,
 )
 from pymoo_nas.datasets._draws import balanced_indices
 from pymoo_nas.datasets._image_arrays import channels_last, normalize, resize, same_type
@@ -22,6 +21,7 @@ from pymoo_nas.datasets._image_reading import (
     as_pixels,
     read_images,
 )
+from pymoo_nas.datasets._splits import split_validation
 
 __all__ = [
     "AUGMENTATIONS",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +28,10 @@ from pymoo_nas.datasets import _image_arrays as image_arrays
 from pymoo_nas.datasets import _image_files as image_files
 from pymoo_nas.datasets import _image_folders as image_folders
 from pymoo_nas.datasets._augmentations import AUGMENTATIONS, augmentation_named
-from pymoo_nas.datasets._class_names import class_name, name_classes
+from pymoo_nas.datasets._class_names import name_classes
 from pymoo_nas.datasets._image_files import TORCHVISION, Reading, Splits
 from pymoo_nas.datasets._image_reading import GreyRange
+from pymoo_nas.datasets._splits import split_validation
 from pymoo_nas.errors import DatasetError
 
 TEST_FRACTION = 0.2
@@ -344,39 +345,6 @@ def _sizes(images: Mapping[str, NDArray[Any]]) -> tuple[tuple[int, int], tuple[i
     """The smallest and the largest (H, W) of several parts."""
     sizes = sorted((array.shape[1:3] for array in images.values()), key=lambda s: (s[0] * s[1], s))
     return sizes[0], sizes[-1]
-
-
-def split_validation(
-    labels: NDArray[np.int64], fraction: float, seed: int, class_names: Sequence[str] | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices for training and for validation, ascending, with the same share of every class.
-
-    Args:
-        labels: (n,).
-        fraction: share of each class for validation, between 0 and 1; rounded, but at least one
-            image of each class on either side.
-        seed: the same seed gives the same division.
-        class_names: label → name, for messages.
-
-    Raises:
-        DatasetError: a class has one image only, or the fraction does not fit.
-    """
-    if not (0 < fraction < 1 and len(labels)):
-        raise DatasetError(
-            f"split: got fraction {fraction} of {len(labels)} images; expected it between 0 and 1"
-        )
-    rng = np.random.default_rng(seed)
-    chosen = []
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        if len(members) < 2:
-            raise DatasetError(
-                f"class {class_name(label, class_names)} has 1 image; expected at least 2, one "
-                "on either side of the split; add images or leave the class out"
-            )
-        chosen.append(members[: min(max(1, int(fraction * len(members) + 0.5)), len(members) - 1)])
-    validation = np.sort(np.concatenate(chosen))
-    return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 
 def height_and_width(image_size: Any) -> tuple[int, int] | None:

@@ -6,8 +6,8 @@ from pymoo_nas.plots._plots import (
     plot_front,
     plot_offspring,
     plot_scores_3d,
-    save_figure,
 )
+from pymoo_nas.plots._style import save_figure
 
 __all__ = [
     "plot_cell",

@@ -17,7 +17,7 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
 from pymoo_nas.errors import GenotypeError, OperationError
-from pymoo_nas.plots._plots import COLOURS, STYLE, Look, plain_legend
+from pymoo_nas.plots._style import COLOURS, STYLE, Look, plain_legend
 from pymoo_nas.spaces import Genotype, edges
 
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)))

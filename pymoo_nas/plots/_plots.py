@@ -12,45 +12,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from pymoo_nas._machine import atomic_write
-from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.errors import SearchError
+from pymoo_nas.plots._style import COLOURS, STYLE, Look, plain_legend
 from pymoo_nas.scores import PAPER_OBJECTIVES, is_sound, objectives_in, title_of_objective
 from pymoo_nas.search import read_table
-
-FORMATS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
-"""The file formats that `save_figure` writes, by suffix."""
-
-# Okabe 2008: told apart with every kind of colour vision. Yellow is left out, invisible on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
-"""The colours of lines and points, in the order of their use."""
-
-STYLE: dict[Any, Any] = {
-    "axes.labelsize": 9.0,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 10.0,
-    "font.size": 9.0,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "text.usetex": False,
-}
-"""Settings of matplotlib while a picture is made."""
-
-Look: TypeAlias = dict[str, Any]
-"""Keyword arguments of a drawing call."""
 
 _GREY = "#BDBDBD"
 _FENCE = 3  # quartile distances beyond which a value is far out (Tukey 1977)
@@ -259,32 +235,6 @@ def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
     if not shown.any():
         _note(figure)
     return figure
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure at 150 dots per inch; the suffix decides the format.
-
-    Raises:
-        RunError: there is no such folder, or it cannot be written; a suffix not in `FORMATS`.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in FORMATS:
-        expected = ", .".join(FORMATS)
-        raise RunError(f"picture {path}: suffix {path.suffix!r}; expected one of .{expected}")
-    if not path.parent.is_dir():
-        raise RunError(f"picture {path}: there is no folder {path.parent}; create it first")
-    try:
-        with atomic_write(path) as temporary:
-            figure.savefig(temporary, dpi=150, format=suffix)
-    except OSError as error:
-        raise RunError(f"picture {path}: cannot be written ({error}); choose another") from error
-
-
-def plain_legend(legend: Legend) -> None:
-    """Take a $ in a name of the user's for a $, not for the start of a formula."""
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def _read(

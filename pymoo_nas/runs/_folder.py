@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from importlib import metadata
 from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +29,7 @@ from pymoo_nas._machine import (
     make_folder,
     read_object,
     unwritable,
+    versions,
     whole,
     write_json,
 )
@@ -38,7 +37,8 @@ from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import DatasetError, GenotypeError, RunError
 from pymoo_nas.plots import plot_cell, plot_evolution, plot_front, plot_offspring, save_figure
 from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
-from pymoo_nas.scores import ATTRIBUTE, OBJECTIVES, PAPER_OBJECTIVES, objectives_in
+from pymoo_nas.runs._earlier import config_of_today, table_of_today
+from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES, objectives_in
 from pymoo_nas.search import (
     NASProblem,
     front_to_frame,
@@ -64,9 +64,6 @@ CHOICE = "choice.json"
 TABLES = (CONFIG, CHECKPOINT, FRONT, HISTORY, TOURNAMENTS)
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
-
-_BALANCED = "balanced_ntk"
-"""An objective; in earlier versions a setting that put its values into the column ntk."""
 
 
 class Choice(NamedTuple):
@@ -176,7 +173,7 @@ class RunFolder:
             f"folder {self.path} holds no run ({CONFIG} is missing); expected what "
             "pymoo-nas search --out writes"
         )
-        return _of_today(read_object(self.path / CONFIG, absent, "search again"))
+        return config_of_today(read_object(self.path / CONFIG, absent, "search again"))
 
     def threads(self) -> int | None:
         """Threads of torch's that the search had; None where that is not known.
@@ -199,13 +196,8 @@ class RunFolder:
 
     def _table(self, name: str) -> pd.DataFrame:
         table = read_frame(self.path / name)
-        if "ntk" in table and (self.path / CONFIG).is_file():
-            objectives = self.objective_names()
-            if "ntk" not in objectives and _BALANCED in objectives:
-                # Written before each objective had a column of its own name.
-                table = table.rename(columns={"ntk": _BALANCED})
-                table.attrs[ATTRIBUTE] = objectives
-        return table
+        known = (self.path / CONFIG).is_file()
+        return table_of_today(table, self.objective_names()) if known else table
 
     def objective_names(self) -> list[str]:
         """The objectives that the run was searched by, in their order in F.
@@ -423,28 +415,3 @@ def _is_of(network: Mapping[str, Any] | None, genotypes: Sequence[str]) -> bool:
     """Whether a network was made of these cells, repeated in turn; true where nothing tells."""
     cells = (network or {}).get("genotypes")
     return not cells or list(islice(cycle(genotypes), len(cells))) == cells
-
-
-def _of_today(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration as this version writes it, of one that an earlier version wrote."""
-    problem = config.get("problem")
-    if not isinstance(problem, dict) or _BALANCED not in problem:
-        return config
-    kept = {name: value for name, value in problem.items() if name != _BALANCED}
-    kept["objectives"] = list(PAPER_OBJECTIVES)
-    if problem[_BALANCED]:
-        kept["objectives"][0] = _BALANCED
-    return {**config, "problem": kept}
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
-    packages = ("pymoo-nas", "pymoo", "torch", "torchvision", "numpy", "pandas")
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            # A source tree on the path works as well as an installed package.
-            found[package] = "not installed"
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,17 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 from pymoo_nas._machine import (
-    VERSION,
     expanded,
     locked,
     resolve_device,
     seeded,
+    versions,
     write_csv,
     write_json,
 )
@@ -318,12 +316,7 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
         "seconds": training.seconds,
         "device": str(trainer.device),
         "threads": torch.get_num_threads(),
-        "versions": {
-            "python": platform.python_version(),
-            "pymoo_nas": VERSION,
-            "torch": str(torch.__version__),
-            "numpy": np.__version__,
-        },
+        "versions": versions(),
     }
 
 

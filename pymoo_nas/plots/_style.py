@@ -1,0 +1,60 @@
+"""How pictures look, and how they are written to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+
+from pymoo_nas._machine import atomic_write
+from pymoo_nas.errors import RunError
+
+FORMATS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
+"""The file formats that `save_figure` writes, by suffix."""
+
+# Okabe 2008: told apart with every kind of colour vision. Yellow is left out, invisible on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
+"""The colours of lines and points, in the order of their use."""
+
+STYLE: dict[Any, Any] = {
+    "axes.labelsize": 9.0,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10.0,
+    "font.size": 9.0,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "text.usetex": False,
+}
+"""Settings of matplotlib while a picture is made."""
+
+Look: TypeAlias = dict[str, Any]
+"""Keyword arguments of a drawing call."""
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure at 150 dots per inch; the suffix decides the format.
+
+    Raises:
+        RunError: there is no such folder, or it cannot be written; a suffix not in `FORMATS`.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        expected = ", .".join(FORMATS)
+        raise RunError(f"picture {path}: suffix {path.suffix!r}; expected one of .{expected}")
+    if not path.parent.is_dir():
+        raise RunError(f"picture {path}: there is no folder {path.parent}; create it first")
+    try:
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, dpi=150, format=suffix)
+    except OSError as error:
+        raise RunError(f"picture {path}: cannot be written ({error}); choose another") from error
+
+
+def plain_legend(legend: Legend) -> None:
+    """Take a $ in a name of the user's for a $, not for the start of a formula."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
