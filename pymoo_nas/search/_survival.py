@@ -12,6 +12,9 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from pymoo_nas._machine import whole
 
+BEFORE_EQUALS = "crowding"
+"""The attribute that pymoo's selections compare where ranks are equal; they prefer the larger."""
+
 Matrix = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
@@ -57,9 +60,9 @@ def _sorted(front: Any) -> Indices:
 class RankSumSurvival(Survival):
     """Keep the best: feasible before infeasible, front by front, by rank sum within the last.
 
-    Sets ``rank`` (of the front, from 0) and ``crowding`` (minus the rank sum, so that pymoo's
-    selections prefer smaller sums) on every individual. Infeasible ones follow by ascending
-    constraint violation. There is always a survivor.
+    Every individual gets ``rank`` (its front, from 0). Minus its rank sum stands under pymoo's name
+    `BEFORE_EQUALS`, so that pymoo's selections prefer the smaller sum. Infeasible individuals follow
+    by ascending constraint violation. There is always a survivor.
 
     Args:
         max_age: generations after which a parent dies, whatever its scores; None lets it live. It
@@ -101,7 +104,7 @@ class RankSumSurvival(Survival):
 
 
 def order_population(pop: Any) -> Any:
-    """A population in survival order, with ``rank`` and ``crowding`` set.
+    """A population in survival order, with ``rank`` and `BEFORE_EQUALS` set.
 
     Args:
         pop: evaluated individuals.
@@ -120,12 +123,12 @@ def order_population(pop: Any) -> Any:
             sums = rank_sum(scores[front])
             for position, total in zip(front, sums, strict=True):
                 pop[where[position]].set("rank", rank)
-                pop[where[position]].set("crowding", -float(total))
+                pop[where[position]].set(BEFORE_EQUALS, -float(total))
             order += where[front].tolist()
     infeasible = np.flatnonzero(~feasible)
     violations = np.array([float(pop[index].CV[0]) for index in infeasible])
     for position in np.argsort(violations, kind="stable"):
         pop[infeasible[position]].set("rank", n_fronts)
-        pop[infeasible[position]].set("crowding", -float(violations[position]))
+        pop[infeasible[position]].set(BEFORE_EQUALS, -float(violations[position]))
         order.append(int(infeasible[position]))
     return Population([pop[index] for index in order])
