@@ -17,7 +17,7 @@ from pymoo_nas.search import (
     RankSumSurvival,
     as_column,
 )
-from pymoo_nas.search._operators import MutationShares
+from pymoo_nas.search._operators import MutationShares, MutationStep, MutationSteps
 from pymoo_nas.spaces import CellSpace
 
 
@@ -71,8 +71,7 @@ def test_mutation_is_noted_on_the_child() -> None:
     GenotypeMutation().do(problem, pop, random_state=np.random.default_rng(0))
     space = problem.search_space
     for individual in pop:
-        for step in filter(None, individual.get("mutation").split(";")):
-            kind, _, operation = step.partition(":")
+        for kind, operation in individual.get("mutation"):
             assert kind in space.mutation_kinds
             assert bool(operation) == (kind in space.placing_kinds)
             assert operation in ("", *space.operation_names)
@@ -84,7 +83,7 @@ def test_mutation_probability_zero_changes_nothing() -> None:
     pop = individuals(*["5000|0001|0800"] * 10)
     GenotypeMutation(prob=0.0).do(Channels(), pop, random_state=np.random.default_rng(0))
     assert {str(ind.X[0]) for ind in pop} == {"5000|0001|0800"}
-    assert {ind.get("mutation") for ind in pop} == {""}
+    assert {ind.get("mutation") for ind in pop} == {()}
 
 
 def test_mutation_mainly_adds_channels_at_first() -> None:
@@ -94,7 +93,12 @@ def test_mutation_mainly_adds_channels_at_first() -> None:
     assert shares["grow"] > 0.5
 
 
-@given(st.lists(st.tuples(st.sampled_from(["grow:conv3x3", "swap;shrink", ""]), st.booleans())))
+GROWN = MutationSteps([MutationStep("grow", "conv3x3")])
+SWAPPED = MutationSteps([MutationStep("swap"), MutationStep("shrink")])
+NOTES = [GROWN, SWAPPED, MutationSteps(), "mine", None]
+
+
+@given(st.lists(st.tuples(st.sampled_from(NOTES), st.booleans())))
 def test_shares_stay_probabilities(children: Any) -> None:
     """Whatever is learned, each group sums to 1, none is 0, and JSON keeps it."""
     shares = MutationShares(CellSpace())
@@ -113,7 +117,9 @@ def test_survivors_are_tried_more_often() -> None:
     shares = MutationShares(CellSpace())
     before = {group: shares.shares(group) for group in ("kinds", "operations")}
     for _ in range(10):
-        shares.learn([("add_node:conv3x3", True)] * 5 + [("grow:max_pool3x3", False)] * 5)
+        survived = MutationSteps([MutationStep("add_node", "conv3x3")])
+        died = MutationSteps([MutationStep("grow", "max_pool3x3")])
+        shares.learn([(survived, True)] * 5 + [(died, False)] * 5)
     assert shares.shares("kinds")["add_node"] > before["kinds"]["add_node"]
     assert shares.shares("kinds")["grow"] < before["kinds"]["grow"]
     assert shares.shares("operations")["conv3x3"] > before["operations"]["conv3x3"]
@@ -166,8 +172,8 @@ def test_mutation_draws_from_what_was_learned() -> None:
     pop = individuals(*["5000|0001|0800"] * 20)
     rng = np.random.default_rng(0)
     GenotypeMutation().do(Channels(), pop, random_state=rng, algorithm=Learned())
-    steps = {step for individual in pop for step in individual.get("mutation").split(";")}
-    assert steps - {""} == {"add_node:conv3x3"}
+    steps = {step for individual in pop for step in individual.get("mutation")}
+    assert steps == {MutationStep("add_node", "conv3x3")}
 
 
 def test_mutation_of_a_copy() -> None:

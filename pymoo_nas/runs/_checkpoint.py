@@ -149,6 +149,8 @@ def _count_generations(algorithm: Any) -> None:
 
 def _row(individual: Any, form: Any) -> dict[str, Any]:
     noted = {name: _plain(individual.get(name)) for name in (*SCORED, *NOTED)}
+    if noted["mutation"] is not None:
+        noted["mutation"] = str(noted["mutation"])
     scores = individual.get("scores")
     if scores is not None and [*scores.values()] != individual.F.tolist():
         noted["scores"] = scores  # one of pymoo's wrappers has made another F of them

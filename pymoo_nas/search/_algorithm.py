@@ -180,7 +180,7 @@ class EvolutiveNAS(GeneticAlgorithm):
         """Once a generation: which mutations gave children that survived it and its tournament."""
         shares = MutationShares.of(self, self.problem.search_space)
         children = self.off if self.off is not None else []
-        shares.learn((child.get("mutation") or "", child.get("survived")) for child in children)
+        shares.learn((child.get("mutation"), child.get("survived")) for child in children)
         self.data["mutation"] = shares.as_data()
 
     def _finalize(self) -> None:

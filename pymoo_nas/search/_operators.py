@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -131,13 +131,37 @@ class GenotypeCrossover(Crossover):
         return as_column(children)[None]
 
 
+class MutationStep(NamedTuple):
+    """One change of a genotype.
+
+    Attributes:
+        kind: one of the space's ``mutation_kinds``.
+        operation: the operation that it put somewhere; empty for kinds that put none.
+    """
+
+    kind: str
+    operation: str = ""
+
+
+class MutationSteps(tuple[MutationStep, ...]):
+    """The changes that made a child, in order; their text stands in tables.
+
+    >>> str(MutationSteps([MutationStep("grow", "conv3x3"), MutationStep("swap")]))
+    'grow:conv3x3;swap'
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ";".join(":".join(filter(None, step)) for step in self)
+
+
 class GenotypeMutation(Mutation):
     """One step of a kind, with an operation, both drawn by probabilities that are learned.
 
-    What changed the child is kept on the individual as ``mutation`` ("grow:conv3x3;swap"): the kind
-    and, where it puts an operation somewhere, the operation. The shares
-    are read from ``algorithm.data["mutation"]``, see `MutationShares`; without them those that the
-    search space starts with are taken.
+    The individual keeps its `MutationSteps` as ``mutation``. The probabilities are read from
+    ``algorithm.data["mutation"]``, see `MutationShares`; an algorithm without them takes those that
+    the search space starts with.
 
     Args:
         prob: probability that a child is mutated.
@@ -172,23 +196,22 @@ class GenotypeMutation(Mutation):
         probability = float(self.prob.get())
         for individual in pop:
             mutated = parsed(space, individual.X[0])
-            steps: list[str] = []
+            steps: list[MutationStep] = []
             if random_state.random() < probability:
                 mutated, steps = self._steps(space, mutated, shares, random_state)
             individual.X = as_column([mutated])[0]
-            individual.set("mutation", ";".join(steps))
+            individual.set("mutation", MutationSteps(steps))
         return pop
 
     def _steps(
         self, space: Any, genotype: Any, shares: MutationShares, rng: np.random.Generator
-    ) -> tuple[Any, list[str]]:
-        steps: list[str] = []
+    ) -> tuple[Any, list[MutationStep]]:
+        steps: list[MutationStep] = []
         for _ in range(min(int(rng.geometric(0.5)), self.max_steps)):
             kind, operation = shares.draw(rng)
             mutated = space.mutate(genotype, kind, operation, rng)
             if mutated != genotype:
-                placed = f":{operation}" if kind in space.placing_kinds else ""
-                steps.append(kind + placed)
+                steps.append(MutationStep(kind, operation if kind in space.placing_kinds else ""))
             genotype = mutated
         return genotype, steps
 
@@ -272,19 +295,18 @@ class MutationShares:
     def learn(self, children: Iterable[tuple[Any, bool]]) -> None:
         """Count one generation.
 
-        Kinds and operations that the space does not know, as a mutation of a user's own may note
-        them, teach nothing.
+        Nothing is learned from kinds and operations that the space does not know, nor from other
+        notes, such as a mutation of a user's own may leave.
 
         Args:
-            children: (mutation as kept on the individual, whether it survived).
+            children: (``mutation`` of the individual, whether it survived).
         """
         for group in self.counts.values():
             for count in group.values():
                 count[:] = [self.DECAY * value for value in count]
         for mutation, survived in children:
-            for step in str(mutation or "").split(";"):
-                kind, _, operation = step.partition(":")
-                for group_name, name in (("kinds", kind), ("operations", operation)):
+            for step in mutation if isinstance(mutation, MutationSteps) else ():
+                for group_name, name in (("kinds", step.kind), ("operations", step.operation)):
                     if name in self.counts[group_name]:
                         count = self.counts[group_name][name]
                         count[0] += 1
