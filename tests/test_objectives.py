@@ -344,7 +344,7 @@ def test_a_run_goes_on_by_its_own_objectives(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.create()
     Search(folder, problem, settings, config).run()
-    assert folder.objective_names() == names
+    assert folder.config().objective_names() == names
     with pytest.raises(RunError, match="size"):
         resume(folder.path, 2)
     for other, named in (

@@ -1,6 +1,6 @@
 """The machine: devices, memory, files and folders, and errors in plain words."""
 
-from pymoo_nas._machine._devices import exact_convolutions, resolve_device, seeded
+from pymoo_nas._machine._devices import exact_convolutions, resolve_device, seeded, threads_set
 from pymoo_nas._machine._execution import as_written, uncompiled
 from pymoo_nas._machine._files import (
     atomic_write,
@@ -37,6 +37,7 @@ __all__ = [
     "resolve_device",
     "seeded",
     "share",
+    "threads_set",
     "uncompiled",
     "unwritable",
     "versions",

@@ -87,3 +87,14 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
             with torch.cuda.device(cuda):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+@contextmanager
+def threads_set(threads: int | None) -> Iterator[None]:
+    """Give torch so many threads for a while; None leaves them as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

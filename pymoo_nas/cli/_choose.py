@@ -88,7 +88,7 @@ def choose(
     texts = [*(weights or []), *(more or [])]
     parsed = parse_weights(texts) if texts else None
     folder, console = RunFolder(run), terminal()
-    method = method_named(by, parsed, partial(default_of_run, folder))
+    method = method_named(by, parsed, lambda: default_of_run(folder.config()))
     names = {"n_cells": "cells"}
     refused = [names.get(name, name) for name in refused_options(method)]
     refuse_given(ctx, refused, f"with --by {method}")

@@ -7,7 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,18 +47,22 @@ from pymoo_nas.cli._options import (
     terminal,
 )
 from pymoo_nas.cli._progress import SearchProgress
-from pymoo_nas.errors import SearchError, WorkerError
+from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import Counts
-from pymoo_nas.runs import RunFolder, Search, SearchSettings
+from pymoo_nas.runs import PLACES, RunFolder, Search, SearchSettings
 from pymoo_nas.scores import objectives_in, read_objectives
-from pymoo_nas.search import NASProblem, NothingFoundWarning, Workers, front_to_frame, nothing_found
-from pymoo_nas.spaces import space_from_settings, space_settings
+from pymoo_nas.search import (
+    NASProblem,
+    NothingFoundWarning,
+    Workers,
+    front_to_frame,
+    nothing_found,
+    scoring_processes,
+)
+from pymoo_nas.spaces import space_settings
 from pymoo_nas.training import describe_data
 
 DEFAULTS = SearchSettings()
-
-MOVABLE = ("dataset", "data_dir")
-"""What may be another when a run is continued: where its images are."""
 
 
 def search(
@@ -156,24 +160,25 @@ def search(
     )
     search_space = search_space_of(ctx, space, operations, cells, reduction)
     given = [name for name in ctx.params if is_given(ctx, name)]
+    processes: dict[str, Any] = {"n": workers, "address": dask, "seconds": candidate_seconds}
     if resume is not None:
         folder = RunFolder(resume)
-        folder.config()  # before a lock is put into a folder that holds no run
-        # Under the lock: another process may be about to change what the run is.
-        with folder.locked():
+        with folder.continuing() as config:
             asked = {**space_settings(search_space), **arguments, **asdict(settings)}
-            _refuse_changes(given, asked, folder)
+            config.refuse_changes(given, asked)
             # The last bits depend on the number of threads.
-            n_threads = folder.threads() if threads is None else threads
-            goal = generations if "generations" in given else None
-            with _workers(workers, dask, n_threads, candidate_seconds) as helpers:
-                moved = {name: arguments[name] for name in MOVABLE if name in given}
-                problem = folder.problem(download=download, **moved)
-                search = Search.continued(folder, generations=goal, problem=problem)
-                search.config["problem"] |= moved
+            n_threads = config.threads() if threads is None else threads
+            with scoring_processes(threads=n_threads, **processes) as helpers:
+                search = Search.continued(
+                    folder,
+                    generations=generations if "generations" in given else None,
+                    config=config,
+                    places={name: arguments[name] for name in PLACES if name in given},
+                    download=download,
+                )
                 _run(search, helpers, minutes)
         return
-    scoring = _workers(workers, dask, threads, candidate_seconds)
+    scoring = scoring_processes(threads=threads, **processes)
     if tournament_every:
         search_space.check_slots()
     folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
@@ -185,56 +190,6 @@ def search(
     with folder.locked(), scoring as helpers:
         folder.create(overwrite=overwrite)
         _run(Search(folder, problem, settings, {"problem": arguments}), helpers, minutes)
-
-
-def _workers(
-    n: int | None, address: str | None, threads: int | None, seconds: float | None
-) -> AbstractContextManager[Workers | None]:
-    """What scores the candidates; sets the number of threads of this process.
-
-    Raises:
-        WorkerError: a limit of time without workers, or see `Workers`.
-    """
-    if threads is None and n is not None:
-        threads = max(1, torch.get_num_threads() // n)
-    elif threads is None and address is not None:
-        threads = 1
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if n is None and address is None:
-        if seconds is not None:
-            raise WorkerError(
-                f"--candidate-seconds {seconds:g}: only a process of its own can be stopped; add "
-                "--workers 1 or more"
-            )
-        return nullcontext()
-    return Workers(n, address=address, threads=threads or 1, seconds=seconds)
-
-
-def _refuse_changes(given: list[str], asked: dict[str, Any], folder: RunFolder) -> None:
-    """A run is continued as it was begun.
-
-    Raises:
-        SearchError: names the options that stand on the command line and differ from the run's.
-    """
-    config = folder.config()
-    kept = space_settings(space_from_settings(config.get("search_space", {})))
-    for part in ("problem", "algorithm"):
-        kept |= config.get(part, {})
-    differences = []
-    for option in given:
-        key = {"images": "n_images", "inits": "n_inits", "cells": "n_cells"}.get(option, option)
-        if option in MOVABLE:
-            continue  # the images have to be the same, wherever they are
-        if option in ("out", "overwrite"):
-            differences.append(f"--{option} makes a new run")
-        elif key in asked and option != "generations" and asked[key] != kept.get(key):
-            differences.append(f"{option} {asked[key]!r} (the run has {kept.get(key)!r})")
-    if differences:
-        raise SearchError(
-            f"--resume {folder.path}: {'; '.join(differences)}; leave them out, or begin a new run "
-            "without --resume"
-        )
 
 
 def _run(search: Search, workers: Workers | None, minutes: float | None) -> None:

@@ -1,13 +1,16 @@
 """Run folders: what a search leaves behind, how it is continued, and what is trained from it."""
 
 from pymoo_nas.runs._choose import choose, default_of_run
+from pymoo_nas.runs._config import PLACES, RunConfig, SearchSettings
 from pymoo_nas.runs._final import final_of
 from pymoo_nas.runs._folder import Choice, RunFolder
-from pymoo_nas.runs._search import Search, SearchSettings, resume
+from pymoo_nas.runs._search import Search, resume
 from pymoo_nas.runs._trained import load_trained
 
 __all__ = [
+    "PLACES",
     "Choice",
+    "RunConfig",
     "RunFolder",
     "Search",
     "SearchSettings",

@@ -12,6 +12,7 @@ import pandas as pd
 from pymoo_nas._machine import whole
 from pymoo_nas.choice import default_method, method_named, order_by
 from pymoo_nas.errors import SearchError
+from pymoo_nas.runs._config import RunConfig
 from pymoo_nas.runs._folder import Choice, RunFolder
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import front_to_frame, read_table
@@ -86,14 +87,10 @@ def choose(
     )
 
 
-def default_of_run(folder: RunFolder) -> str:
-    """The method by which an architecture of a run is chosen, see `default_method`.
-
-    Raises:
-        RunError: no run there, or a damaged file.
-    """
-    alike = scores_what_is_trained(folder.config().get("search_space"))
-    return default_method(limits_final=alike, objectives=folder.objective_names())
+def default_of_run(config: RunConfig) -> str:
+    """The method by which an architecture of a run is chosen, see `default_method`."""
+    alike = scores_what_is_trained(config.get("search_space"))
+    return default_method(limits_final=alike, objectives=config.objective_names())
 
 
 def _of_run(
@@ -101,9 +98,9 @@ def _of_run(
 ) -> pd.DataFrame:
     """As `choose`, of a run folder, in which the choice is kept and the chosen cell is drawn."""
     config = folder.config()
-    method = method_named(by, weights, partial(default_of_run, folder))
+    method = method_named(by, weights, partial(default_of_run, config))
     # Nothing is scored: objectives of a user's own are not needed.
-    problem = partial(folder.problem, device="cpu", objectives=PAPER_OBJECTIVES)
+    problem = partial(config.problem, device="cpu", objectives=PAPER_OBJECTIVES)
     ordered = order_by(method, folder.history, folder.front, problem, **given)
     genotype = str(ordered["genotype"].iloc[0])
     choice = Choice([genotype], method, given.get("n_cells"), config.get("generations_done"))

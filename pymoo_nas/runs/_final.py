@@ -42,20 +42,23 @@ def final_of(
     if others:  # the limits are those of the network for the run's own images
         places |= dict.fromkeys(("max_params", "max_flops", "max_acts"))
     # Nothing is scored.
-    problem = folder.problem(device="cpu", n_images=2, objectives=PAPER_OBJECTIVES, **places)
-    if not others and folder.config().get("data") != problem.dataset.fingerprint:
+    config = folder.config()
+    problem = config.problem(device="cpu", n_images=2, objectives=PAPER_OBJECTIVES, **places)
+    if not others and config.get("data") != problem.dataset.fingerprint:
         warnings.warn(
             f"{run}: the images in {problem.dataset.name} are not those of the search any more",
             stacklevel=2,
         )
     space = problem.search_space
-    chosen, source = _cells_of(folder, problem, cells)
+    chosen, source = _cells_of(folder, problem, cells, config.get("generations_done"))
     network = build_final(chosen, len(chosen), problem=problem, seed=seed)
     texts = [space.format(genotype) for genotype in chosen]
     return network, problem.dataset, f"final network, {source}: {cells_in_words(texts)}"
 
 
-def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tuple[list[Any], str]:
+def _cells_of(
+    folder: RunFolder, problem: NASProblem, cells: int | None, done: int | None
+) -> tuple[list[Any], str]:
     """The genotypes of the final network, one per cell, and where they are from, in words."""
     space, choice = problem.search_space, folder.choice()
     if choice is None:
@@ -68,7 +71,6 @@ def _cells_of(folder: RunFolder, problem: NASProblem, cells: int | None) -> tupl
             )
         genotypes = [space.parse(text) for text in front["genotype"]]
         return choose_cells(genotypes, cells or space.n_cells, problem), "of the front"
-    done = folder.config().get("generations_done")
     if choice.generations not in (None, done):
         warnings.warn(
             f"{folder.path}: chosen after {choice.generations} of {done} generations; choose again "

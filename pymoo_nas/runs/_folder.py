@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import count, cycle, islice
 from pathlib import Path
@@ -33,12 +33,12 @@ from pymoo_nas._machine import (
     whole,
     write_json,
 )
-from pymoo_nas.datasets import DATASET_NAMES
-from pymoo_nas.errors import DatasetError, GenotypeError, RunError
+from pymoo_nas.errors import GenotypeError, RunError
 from pymoo_nas.plots import plot_cell, plot_evolution, plot_front, plot_offspring, save_figure
 from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
-from pymoo_nas.runs._earlier import config_of_today, table_of_today
-from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES, objectives_in
+from pymoo_nas.runs._config import CONFIG, RunConfig
+from pymoo_nas.runs._earlier import table_of_today
+from pymoo_nas.scores import objectives_in
 from pymoo_nas.search import (
     NASProblem,
     front_to_frame,
@@ -51,12 +51,10 @@ from pymoo_nas.spaces import (
     Genotype,
     cell_operations,
     cells_in_words,
-    space_from_settings,
     title_of,
 )
 from pymoo_nas.training import DESCRIPTION, design_in, network_of
 
-CONFIG = "config.json"
 FRONT = "front.csv"
 HISTORY = "history.csv"
 TOURNAMENTS = "tournaments.json"
@@ -163,28 +161,36 @@ class RunFolder:
         }
         write_json(self.path / CONFIG, {**config, **state})
 
-    def config(self) -> dict[str, Any]:
-        """What `config.json` holds.
+    @contextmanager
+    def continuing(self) -> Iterator[RunConfig]:
+        """Keep other processes away from the run, and read its configuration.
 
         Raises:
-            RunError: no run there, or a damaged file.
+            RunError: no run there, a damaged file, or another process works on the folder.
         """
-        absent = (
+        self._check_run()  # before a lock is put into a folder that holds no run
+        with self.locked():
+            # Under the lock: another process may have been about to change the run.
+            yield self.config()
+
+    def _check_run(self) -> None:
+        if not (self.path / CONFIG).exists():
+            raise RunError(self._absent())
+
+    def _absent(self) -> str:
+        return (
             f"folder {self.path} holds no run ({CONFIG} is missing); expected what "
             "pymoo-nas search --out writes"
         )
-        return config_of_today(read_object(self.path / CONFIG, absent, "search again"))
 
-    def threads(self) -> int | None:
-        """Threads of torch's that the search had; None where that is not known.
+    def config(self) -> RunConfig:
+        """The content of ``config.json``.
 
         Raises:
             RunError: no run there, or a damaged file.
         """
-        threads = self.config().get("threads")
-        if threads is None:
-            return None
-        return whole(f"{self.path / CONFIG}: threads", threads, error=RunError)
+        values = read_object(self.path / CONFIG, self._absent(), "search again")
+        return RunConfig(self.path, values)
 
     def front(self) -> pd.DataFrame:
         """The front, best rank sum first."""
@@ -197,17 +203,7 @@ class RunFolder:
     def _table(self, name: str) -> pd.DataFrame:
         table = read_frame(self.path / name)
         known = (self.path / CONFIG).is_file()
-        return table_of_today(table, self.objective_names()) if known else table
-
-    def objective_names(self) -> list[str]:
-        """The objectives that the run was searched by, in their order in F.
-
-        Raises:
-            RunError: no run there, or a damaged file.
-        """
-        described = self.config().get("problem")
-        given = described.get("objectives") if isinstance(described, dict) else None
-        return [str(name) for name in given or PAPER_OBJECTIVES]
+        return table_of_today(table, self.config().objective_names()) if known else table
 
     def tournaments(self) -> list[int]:
         """Generations that ended in a tournament.
@@ -331,47 +327,8 @@ class RunFolder:
         return [folder for folder in self._places() if os.path.exists(folder / DESCRIPTION)]
 
     def problem(self, **changes: Any) -> NASProblem:
-        """The problem that was searched.
-
-        Args:
-            **changes: keyword arguments of `NASProblem` to replace, such as ``device``.
-
-        Raises:
-            RunError: settings are missing, or the run had a search space or operations of a user's
-                own that cannot be imported.
-            DatasetError: the run's images are not where they were.
-        """
-        config = self.config()
-        try:
-            arguments = {**config["problem"], "objectives": self.objective_names()}
-            space = space_from_settings(config["search_space"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(
-                f"{self.path / CONFIG}: the problem cannot be rebuilt ({error}); what is "
-                "of your own can be rebuilt in Python: build_final(genotypes, problem=...)"
-            ) from error
-        arguments |= {"search_space": space, **changes}
-        own = [name for name in arguments["objectives"] or () if name not in OBJECTIVES]
-        if own and "objectives" not in changes:
-            raise RunError(
-                f"{self.path / CONFIG}: objectives of a user's own ({', '.join(own)}); continue "
-                "the run in Python: resume(folder, problem=NASProblem(..., objectives=[...]))"
-            )
-        try:
-            return NASProblem(**arguments)
-        except DatasetError as error:
-            place = arguments.get("dataset", "")
-            if "dataset" in changes or place in DATASET_NAMES or os.path.exists(place):
-                raise
-            raise DatasetError(
-                f"{error}; where the images of {self.path} have moved to PATH: pymoo-nas search "
-                f"PATH --resume {in_shell(self.path)}, or train --dataset PATH"
-            ) from error
-        except TypeError as error:
-            raise RunError(
-                f"{self.path / CONFIG}: settings that NASProblem does not take ({error}); "
-                "search again"
-            ) from error
+        """The problem that was searched, see `RunConfig.problem`."""
+        return self.config().problem(**changes)
 
     def draw(self, *names: str) -> list[Path]:
         """(Re)draw pictures from the tables.

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from pymoo.core.callback import Callback
 from pymoo.core.result import Result
 from pymoo.termination.max_gen import MaximumGenerationTermination
 
-from pymoo_nas._machine import whole
-from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas._machine import threads_set
+from pymoo_nas.errors import RunError
 from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, last_good, restore
+from pymoo_nas.runs._config import RunConfig, SearchSettings
 from pymoo_nas.runs._folder import RunFolder
 from pymoo_nas.search import (
     CallbackChain,
@@ -29,39 +28,6 @@ from pymoo_nas.search import (
     RankSumSurvival,
 )
 from pymoo_nas.spaces import space_settings
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """What decides the course of a search, besides its problem.
-
-    Attributes:
-        generations: how many.
-        population: survivors per generation.
-        offspring: candidates scored per generation.
-        max_age: generations after which a parent dies; None lets it live.
-        tournament_every: generations between tournaments; 0 for none.
-        tournament_size: contenders per slot.
-        seed: of the operators and the tournaments.
-
-    Raises:
-        SearchError: a setting that is no integer, or too small.
-    """
-
-    generations: int = 9
-    population: int = 5
-    offspring: int = 15
-    max_age: int | None = None
-    tournament_every: int = 3
-    tournament_size: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check, and keep Python's numbers, which `config.json` can hold."""
-        least = {"tournament_every": 0, "seed": 0}
-        for name, value in vars(self).copy().items():
-            if name != "max_age" or value is not None:
-                object.__setattr__(self, name, whole(name, value, least.get(name, 1)))
 
 
 class Search:
@@ -119,6 +85,9 @@ class Search:
         *,
         generations: int | None = None,
         problem: NASProblem | None = None,
+        config: RunConfig | None = None,
+        places: Mapping[str, Any] | None = None,
+        download: bool = False,
     ) -> Search:
         """A search as its run folder holds it.
 
@@ -127,22 +96,16 @@ class Search:
             generations: in all; None keeps what the run was started with.
             problem: needed where the run had objectives of a user's own, or a search space or
                 operations that cannot be imported by name.
+            config: of the run, where it has been read; None reads it.
+            places: of the run's images where they have moved: ``dataset`` and ``data_dir``.
+            download: fetch a data set that is not there.
 
         Raises:
             RunError: no such run, damaged files, other images, objectives or settings of scoring
                 than the run's, or fewer generations than are done.
         """
-        config = folder.config()
-        try:
-            known = {field.name for field in fields(SearchSettings)}
-            settings = SearchSettings(
-                **{key: value for key, value in config["algorithm"].items() if key in known}
-            )
-            described = dict(config.get("problem", {}))
-        except (KeyError, TypeError, ValueError, AttributeError, SearchError) as error:
-            raise RunError(
-                f"{folder.path}: damaged configuration ({error}); search again"
-            ) from error
+        config = config if config is not None else folder.config()
+        settings = config.settings()
         state = last_good(folder.path) if _has_begun(folder, config) else None
         done = 0 if state is None else int(state["n_iter"]) - 1
         if generations is not None:
@@ -152,13 +115,15 @@ class Search:
                 f"{folder.path}: {done} generations are done, {settings.generations} asked for; "
                 f"expected at least {done}"
             )
-        problem = problem if problem is not None else folder.problem()
+        described = {**config.arguments(), **(places or {})}
+        if problem is None:
+            problem = config.problem(**(places or {}), download=download)
         _check_same("images", config.get("data"), problem.dataset.fingerprint, folder)
         found = problem.scoring_settings()
         kept = {name: described.get(name, found[name]) for name in found}
-        kept["objectives"] = folder.objective_names()
+        kept["objectives"] = config.objective_names()
         _check_same("settings of scoring", kept, found, folder)
-        search = cls(folder, problem, settings, config)
+        search = cls(folder, problem, settings, {**config, "problem": described})
         if state is not None:
             restore(search.algorithm, state)
         return search
@@ -242,10 +207,9 @@ def resume(
         RunError: see `Search.continued`; or another process works on the folder.
     """
     folder = RunFolder(path)
-    folder.config()  # before a lock is put into a folder that holds no run
-    # Under the lock; the last bits depend on the number of threads.
-    with folder.locked(), threads_set(folder.threads()):
-        search = Search.continued(folder, generations=generations, problem=problem)
+    # The last bits depend on the number of threads.
+    with folder.continuing() as config, threads_set(config.threads()):
+        search = Search.continued(folder, generations=generations, problem=problem, config=config)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NothingFoundWarning)
             result = search.run()
@@ -253,21 +217,10 @@ def resume(
     return result
 
 
-def _has_begun(folder: RunFolder, config: Mapping[str, Any]) -> bool:
+def _has_begun(folder: RunFolder, config: RunConfig) -> bool:
     """Whether a generation was kept, or should have been."""
     kept = any((folder.path / name).exists() for name in (CHECKPOINT, PREVIOUS))
     return kept or config.get("generations_done", 1) != 0
-
-
-@contextmanager
-def threads_set(threads: int | None) -> Iterator[None]:
-    """So many threads of torch's within, None as many as there are; then as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check_same(what: str, expected: Any, found: Any, folder: RunFolder) -> None:

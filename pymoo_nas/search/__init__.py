@@ -2,7 +2,7 @@
 
 from pymoo_nas.search._algorithm import EvolutiveNAS
 from pymoo_nas.search._candidates import CandidateScorer, Executor
-from pymoo_nas.search._dask_workers import Workers
+from pymoo_nas.search._dask_workers import Workers, scoring_processes
 from pymoo_nas.search._duplicates import GenotypeDuplicates
 from pymoo_nas.search._ending import NothingFoundWarning, nothing_found
 from pymoo_nas.search._given import as_column, read_genotype, read_genotypes
@@ -48,6 +48,7 @@ __all__ = [
     "read_genotype",
     "read_genotypes",
     "read_table",
+    "scoring_processes",
     "tournaments_in",
     "write_frame",
 ]

@@ -12,13 +12,13 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any
 
 import torch
 
-from pymoo_nas._machine import positive, whole
+from pymoo_nas._machine import positive, threads_set, whole
 from pymoo_nas.errors import WorkerError
 from pymoo_nas.scores import Scores
 from pymoo_nas.search._candidates import CandidateScorer
@@ -46,8 +46,8 @@ LOCAL: dict[str, Any] = {
 """Dask's settings for the processes that are started here."""
 
 PATIENT: dict[str, Any] = {"distributed.deploy.lost-worker-timeout": "1000 days"}
-"""Dask's setting while they run: after 15 s by default it gives up a process for good that happens
-to be starting at that moment; here one starts again after every death."""
+"""Dask's setting while workers run. By default Dask waits 15 s for a lost process, and gives up for
+good a process that is starting at that moment; here a new process starts after every death."""
 
 
 class Workers:
@@ -60,7 +60,8 @@ class Workers:
         n: processes to start on this machine; with CUDA one per device is enough.
         address: of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``, instead; pymoo-nas
             must be installed where its workers run.
-        threads: that torch uses for one candidate.
+        threads: torch's threads for one candidate; None shares the threads of this process among
+            the processes that are started here, and takes 1 on a cluster.
         seconds: a candidate that takes longer has failed; None for no limit.
         memory: bytes that a process started here may take before it is ended; None shares what the
             machine has.
@@ -75,7 +76,7 @@ class Workers:
         n: int | None = None,
         *,
         address: str | None = None,
-        threads: int = 1,
+        threads: int | None = None,
         seconds: float | None = None,
         memory: int | None = None,
     ) -> None:
@@ -83,6 +84,8 @@ class Workers:
             raise WorkerError(f"workers: n={n}, address={address}; expected one of the two")
         if n is not None:
             n = whole("workers: n", n, error=WorkerError)
+        if threads is None:
+            threads = max(1, torch.get_num_threads() // n) if n is not None else 1
         threads = whole("workers: threads", threads, error=WorkerError)
         if seconds is not None:
             seconds = positive("workers: seconds", seconds, error=WorkerError)
@@ -248,6 +251,41 @@ class Workers:
                 self._client.unregister_worker_plugin(self._plugin)
             self._client = self._held = None
             self._plugin = ""
+
+
+def scoring_processes(
+    n: int | None = None,
+    address: str | None = None,
+    *,
+    threads: int | None = None,
+    seconds: float | None = None,
+) -> AbstractContextManager[Workers | None]:
+    """Open the workers that are asked for, with as many threads in this process as they have.
+
+    Args:
+        n: see `Workers`.
+        address: see `Workers`; neither of the two lets this process score, and yields None.
+        threads: see `Workers`; without workers, None takes torch's number.
+        seconds: see `Workers`.
+
+    Raises:
+        WorkerError: a limit of time without workers, or see `Workers`.
+    """
+    if n is not None or address is not None:
+        workers = Workers(n, address=address, threads=threads, seconds=seconds)
+        return _opened(workers, workers.threads)
+    if seconds is not None:
+        raise WorkerError(
+            f"--candidate-seconds {seconds:g}: only a process of its own can be stopped; add "
+            "--workers 1 or more"
+        )
+    return _opened(nullcontext(), threads)
+
+
+@contextmanager
+def _opened(workers: AbstractContextManager[Any], threads: int | None) -> Iterator[Any]:
+    with threads_set(threads), workers as opened:
+        yield opened
 
 
 def dask_setup(worker: Any) -> None:

@@ -61,8 +61,8 @@ class RankSumSurvival(Survival):
     """Keep the best: feasible before infeasible, front by front, by rank sum within the last.
 
     Every individual gets ``rank`` (its front, from 0). Minus its rank sum stands under pymoo's name
-    `BEFORE_EQUALS`, so that pymoo's selections prefer the smaller sum. Infeasible individuals follow
-    by ascending constraint violation. There is always a survivor.
+    `BEFORE_EQUALS`, so that pymoo's selections prefer the smaller sum. Infeasible individuals
+    follow by ascending constraint violation. There is always a survivor.
 
     Args:
         max_age: generations after which a parent dies, whatever its scores; None lets it live. It

@@ -1,0 +1,180 @@
+"""The configuration of a run: the content of ``config.json``, read once and asked by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pymoo_nas._machine import in_shell, whole
+from pymoo_nas.datasets import DATASET_NAMES
+from pymoo_nas.errors import DatasetError, RunError, SearchError
+from pymoo_nas.runs._earlier import config_of_today
+from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import space_from_settings, space_settings
+
+CONFIG = "config.json"
+
+PLACES = ("dataset", "data_dir")
+"""What may change when a run is continued: the place of its images."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What decides the course of a search, besides its problem.
+
+    Attributes:
+        generations: how many.
+        population: survivors per generation.
+        offspring: candidates scored per generation.
+        max_age: generations after which a parent dies; None lets it live.
+        tournament_every: generations between tournaments; 0 for none.
+        tournament_size: contenders per slot.
+        seed: of the operators and the tournaments.
+
+    Raises:
+        SearchError: a setting that is no integer, or too small.
+    """
+
+    generations: int = 9
+    population: int = 5
+    offspring: int = 15
+    max_age: int | None = None
+    tournament_every: int = 3
+    tournament_size: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check, and keep Python's numbers, which `config.json` can hold."""
+        least = {"tournament_every": 0, "seed": 0}
+        for name, value in vars(self).copy().items():
+            if name != "max_age" or value is not None:
+                object.__setattr__(self, name, whole(name, value, least.get(name, 1)))
+
+
+class RunConfig(dict[str, Any]):
+    """The settings and the state of a run, as the last generation left them.
+
+    Args:
+        folder: of the run.
+        values: content of its ``config.json``, of this version or an earlier one.
+    """
+
+    def __init__(self, folder: Path, values: dict[str, Any]) -> None:
+        super().__init__(config_of_today(values))
+        self.folder = folder
+        self.path = folder / CONFIG
+
+    def threads(self) -> int | None:
+        """Torch's threads in the search; None where that is not known.
+
+        Raises:
+            RunError: a damaged value.
+        """
+        threads = self.get("threads")
+        return None if threads is None else whole(f"{self.path}: threads", threads, error=RunError)
+
+    def objective_names(self) -> list[str]:
+        """The objectives of the search, in their order in F."""
+        described = self.get("problem")
+        given = described.get("objectives") if isinstance(described, dict) else None
+        return [str(name) for name in given or PAPER_OBJECTIVES]
+
+    def settings(self) -> SearchSettings:
+        """The settings of the search.
+
+        Raises:
+            RunError: damaged settings.
+        """
+        try:
+            known = {field.name for field in fields(SearchSettings)}
+            given = {name: value for name, value in self["algorithm"].items() if name in known}
+            return SearchSettings(**given)
+        except (KeyError, TypeError, ValueError, AttributeError, SearchError) as error:
+            raise self._damaged(error) from error
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the problem that config.json holds; a copy.
+
+        Raises:
+            RunError: damaged settings.
+        """
+        try:
+            return dict(self.get("problem", {}))
+        except (TypeError, ValueError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> RunError:
+        return RunError(f"{self.folder}: damaged configuration ({error}); search again")
+
+    def problem(self, **changes: Any) -> NASProblem:
+        """The problem of the search.
+
+        Args:
+            **changes: keyword arguments of `NASProblem` to replace, such as ``device``.
+
+        Raises:
+            RunError: settings are missing, or the search space, its operations or the objectives
+                are a user's own and cannot be imported.
+            DatasetError: the images are not where they were.
+        """
+        try:
+            arguments = {**self["problem"], "objectives": self.objective_names()}
+            space = space_from_settings(self["search_space"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{self.path}: the problem cannot be rebuilt ({error}); what is "
+                "of your own can be rebuilt in Python: build_final(genotypes, problem=...)"
+            ) from error
+        arguments |= {"search_space": space, **changes}
+        own = [name for name in arguments["objectives"] or () if name not in OBJECTIVES]
+        if own and "objectives" not in changes:
+            raise RunError(
+                f"{self.path}: objectives of a user's own ({', '.join(own)}); continue "
+                "the run in Python: resume(folder, problem=NASProblem(..., objectives=[...]))"
+            )
+        try:
+            return NASProblem(**arguments)
+        except DatasetError as error:
+            place = arguments.get("dataset", "")
+            if "dataset" in changes or place in DATASET_NAMES or os.path.exists(place):
+                raise
+            raise DatasetError(
+                f"{error}; where the images of {self.folder} have moved to PATH: pymoo-nas search "
+                f"PATH --resume {in_shell(self.folder)}, or train --dataset PATH"
+            ) from error
+        except TypeError as error:
+            raise RunError(
+                f"{self.path}: settings that NASProblem does not take ({error}); search again"
+            ) from error
+
+    def refuse_changes(self, given: Sequence[str], asked: Mapping[str, Any]) -> None:
+        """Refuse options that differ from the settings of the run.
+
+        Args:
+            given: names of the options that the user has set.
+            asked: option → value.
+
+        Raises:
+            SearchError: names the options that differ.
+        """
+        kept = space_settings(space_from_settings(self.get("search_space", {})))
+        for part in ("problem", "algorithm"):
+            kept |= self.get(part, {})
+        differences = []
+        for option in given:
+            key = {"images": "n_images", "inits": "n_inits", "cells": "n_cells"}.get(option, option)
+            if option in PLACES:
+                continue  # the images have to be the same, wherever they are
+            if option in ("out", "overwrite"):
+                differences.append(f"--{option} makes a new run")
+            elif key in asked and option != "generations" and asked[key] != kept.get(key):
+                differences.append(f"{option} {asked[key]!r} (the run has {kept.get(key)!r})")
+        if differences:
+            raise SearchError(
+                f"--resume {self.folder}: {'; '.join(differences)}; leave them out, or begin a new "
+                "run without --resume"
+            )
