@@ -173,7 +173,7 @@ def trained(task: Task, images: Dataset) -> tuple[Trainer, float]:
     started = time.perf_counter()
     with seeded(torch.device("cpu"), task.seed):
         done = Trainer(network, images, settings, torch.device("cpu"))
-        done.run(lambda _: None, progress=False)
+        done.run(lambda _: None)
     network.load_state_dict(done.best_state)
     return done, time.perf_counter() - started
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pymoo.optimize import minimize
 
 from pymoo_nas import EvolutiveNAS, NASProblem
+from pymoo_nas._machine import Report
 from pymoo_nas.choice import order_front, order_scored, steady_first, try_out
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, SearchError
@@ -157,22 +158,18 @@ def test_short_training() -> None:
     """The first are trained and come back by held-out accuracy, the others are left out."""
     problem = NASProblem("digits", n_images=10)
     front = pd.DataFrame({"genotype": ["8,0,0,0", "0,0,0,8", "0,8,0,0"]})
-    told: list[tuple[str, float]] = []
-    plans: list[str] = []
-    tried = try_out(
-        front,
-        problem,
-        top=2,
-        epochs=2,
-        plan=plans.append,
-        progress=lambda *told_now: told.append(told_now),
-    )
+    told: list[Report] = []
+    tried = try_out(front, problem, top=2, epochs=2, progress=told.append)
     assert tried["accuracy"].is_monotonic_decreasing
-    assert dict(told) == dict(zip(tried["genotype"], tried["accuracy"], strict=True))
+    assert [(report.done, report.total) for report in told] == [(0, 2), (1, 2), (2, 2)]
+    accuracies = zip(tried["genotype"], tried["accuracy"], strict=True)
+    lines = {
+        f"{genotype}: {accuracy:.1%} of the held-out images" for genotype, accuracy in accuracies
+    }
+    assert {report.found for report in told[1:]} == lines
     # A convolution learns digits in two epochs, average pooling behind 1×1 convolutions does not.
     assert tried["genotype"].tolist() == ["8,0,0,0", "0,0,0,8"]
-    assert plans == [plans[0]]
-    assert "1293 images, batch size 64: 21 steps per epoch, 2 epochs" in plans[0]
+    assert "1293 images, batch size 64: 21 steps per epoch, 2 epochs" in told[0].found
     with pytest.raises(SearchError, match="at least one"):
         try_out(front[:0], problem)
 
@@ -229,11 +226,11 @@ def test_short_trainings_of_few_images_have_many_steps() -> None:
     """Few images are trained on for as many epochs as tell good from bad; equal ones are told."""
     problem = NASProblem(digits(60), n_images=20)
     front = pd.DataFrame({"genotype": ["8,0,0,0"] * 2})
-    plans: list[str] = []
+    told: list[Report] = []
     with pytest.warns(UserWarning, match=r"2 architectures reach .* each of 10 held-out images"):
-        tried = try_out(front, problem, plan=plans.append)
+        tried = try_out(front, problem, progress=told.append)
     assert tried["accuracy"].min() > 0.5
-    assert "50 images, batch size 8: 7 steps per epoch" in plans[0]
+    assert "50 images, batch size 8: 7 steps per epoch" in told[0].found
 
 
 def test_short_trainings_by_validation_images() -> None:
@@ -241,12 +238,12 @@ def test_short_trainings_by_validation_images() -> None:
     whole = digits(200)
     images, labels = whole.train_images, whole.train_labels
     data = replace(whole, val_images=images[:30], val_labels=labels[:30])
-    plans: list[str] = []
+    told: list[Report] = []
     front = pd.DataFrame({"genotype": ["8,0,0,0"]})
     problem = NASProblem(data, n_images=20)
-    try_out(front, problem, epochs=3, batch_size=50, plan=plans.append)
-    assert "200 images, batch size 50: 4 steps per epoch, 3 epochs" in plans[0]
-    assert "30 images choose the best epoch" in plans[0]
+    try_out(front, problem, epochs=3, batch_size=50, progress=told.append)
+    assert "200 images, batch size 50: 4 steps per epoch, 3 epochs" in told[0].found
+    assert "30 images choose the best epoch" in told[0].found
 
 
 def test_nothing_to_hold_out() -> None:

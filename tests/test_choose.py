@@ -22,6 +22,7 @@ from pymoo_nas import (
     order_front,
     order_scored,
 )
+from pymoo_nas._machine import Report
 from pymoo_nas.errors import RunError, SearchError
 
 
@@ -40,10 +41,10 @@ def test_methods_are_those_of_the_functions(result: Any) -> None:
 
 def test_methods_that_measure(result: Any) -> None:
     """By gradients and by training the first few are looked at, and each is told."""
-    told: list[str] = []
-    steady = choose(result, "gradients", top=1, progress=lambda text, _: told.append(text))
+    told: list[Report] = []
+    steady = choose(result, "gradients", top=1, progress=told.append)
     assert "growth" in steady
-    assert told[0] == order_scored(result)["genotype"][0]
+    assert told[0].found.startswith(f"{order_scored(result)['genotype'][0]}: growth")
     tried = choose(result, "training", top=2, epochs=1)
     assert len(tried) == min(2, len(order_scored(result)))
     assert tried["accuracy"].is_monotonic_decreasing
@@ -82,7 +83,6 @@ def test_a_run_keeps_the_choice(finished: Path, tmp_path: Path, run: Run) -> Non
         ({"max_params": 1}, "max_params"),
         ({"max_param": 1}, "max_param"),
         ({"by": "gradients", "toop": 1}, "toop"),
-        ({"by": "ranks", "progress": print}, "progress"),
         ({"weights": {}}, "weights"),
         ({"weights": "ntk=1"}, "ntk=1"),
         ({"max_params": 0}, "max_params"),

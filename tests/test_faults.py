@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strange_cells import SOUND, scored
 
+from pymoo_nas._machine import Report
 from pymoo_nas.errors import PymooNasError
 from pymoo_nas.runs import RunFolder, resume
 from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS
@@ -127,8 +128,8 @@ def test_worker_killed_in_the_middle(two_workers: Workers) -> None:
     texts = [f"{8 * n},0,0,0|0,0,0,0|{m},0,0,0" for n in range(1, 6) for m in range(8, 40, 8)]
     expected = scored(problem, texts)
 
-    def kill_one(n_scored: int) -> None:
-        if n_scored == 23:
+    def kill_one(report: Report) -> None:
+        if report.done == 23:
             children = psutil.Process().children(recursive=True)
             victim = next(c for c in children if c.num_threads() > 3 and c.is_running())
             victim.kill()

@@ -141,7 +141,7 @@ def test_steady_ones_first(
         choice, "steadiness", lambda text, *_, **__: Steadiness(0.0 if text in "bde" else 2.0, -0.1)
     )
     seen: list[str] = []
-    found = steady_first(ROWS, None, top=top, progress=lambda text, _: seen.append(text))  # type: ignore[arg-type]
+    found = steady_first(ROWS, None, top=top, progress=lambda r: seen.append(r.found[0]))  # type: ignore[arg-type]
     assert "".join(found["genotype"]) == expected
     assert seen == list("abcde")[:measured]
     assert found.set_index("genotype")["growth"].notna().sum() == measured

@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
+from pymoo_nas._machine import Report
 from pymoo_nas.datasets import Dataset, split_validation
 from pymoo_nas.training import train
 from pymoo_nas.training._evaluation import evaluate
@@ -322,6 +323,21 @@ def test_progress_shows_a_line_per_epoch(capsys: pytest.CaptureFixture[str]) -> 
         line = next(text for text in shown.splitlines() if f"epoch {row.epoch}/2  loss" in text)
         assert f"loss {row.loss:.4f}" in line
         assert f"validation {row.validation_accuracy:6.1%}" in line
+
+
+def test_progress_is_told_after_every_step() -> None:
+    """A function is told the plan, every step of every epoch in order, and a line per epoch."""
+    told: list[Report] = []
+    training = train(small_network(), small_dataset(), epochs=2, batch_size=8, progress=told.append)
+    n_steps = told[0].total
+    assert n_steps is not None
+    assert "batch size 8" in told[0].found
+    assert sorted({report.done for report in told}) == list(range(n_steps + 1))
+    assert [report.done for report in told] == sorted(report.done for report in told)
+    assert {report.work for report in told} == {"epoch 1/2", "epoch 2/2"}
+    lines = [report.found for report in told[1:] if report.found]
+    assert len(lines) == len(training.epochs)
+    assert told[-1].done == n_steps
 
 
 def test_training_is_silent_by_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ import pytest
 from command_line import TINY, Run
 from strange_cells import SOUND, scored
 
+from pymoo_nas._machine import Report
 from pymoo_nas.errors import ScoreError, WorkerError
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.search import EvolutiveNAS, NASProblem, Workers, history_to_frame
@@ -31,11 +32,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::Warning:distributed.*")
 def test_equal_to_one_process(strange_problem: NASProblem, two_workers: Workers) -> None:
     """Two workers return the scores of this process to the bit, in the order asked for."""
     expected = scored(strange_problem, SOUND)
-    seen: list[int] = []
+    seen: list[Report] = []
     other = NASProblem("digits", n_images=16, search_space=strange_problem.search_space)
     other.workers, other.progress = two_workers, seen.append
     assert scored(other, SOUND) == expected
-    assert seen == [1, 2, 3, 4]
+    assert seen == [Report("candidates", n) for n in (1, 2, 3, 4)]
 
 
 def test_two_problems_one_after_the_other(two_workers: Workers) -> None:

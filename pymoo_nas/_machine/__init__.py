@@ -15,10 +15,14 @@ from pymoo_nas._machine._folders import locked, make_folder, unwritable
 from pymoo_nas._machine._memory import free_memory, is_out_of_memory, release_freed_memory
 from pymoo_nas._machine._network_errors import network_errors
 from pymoo_nas._machine._number_checks import not_negative, positive, share, whole
+from pymoo_nas._machine._progress import ConsoleProgress, Progress, Report
 from pymoo_nas._machine._version import VERSION, versions
 
 __all__ = [
     "VERSION",
+    "ConsoleProgress",
+    "Progress",
+    "Report",
     "as_written",
     "atomic_write",
     "exact_convolutions",

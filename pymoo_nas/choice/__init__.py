@@ -10,12 +10,10 @@ from pymoo_nas.choice._methods import (
     refused_options,
 )
 from pymoo_nas.choice._orders import order_front, order_scored, steady_first, try_out
-from pymoo_nas.choice._steadiness import Steadiness
 
 __all__ = [
     "METHODS",
     "OPTIONS_OF",
-    "Steadiness",
     "build_final",
     "choose_cells",
     "default_method",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from pymoo_nas._machine import Progress
 from pymoo_nas.choice._orders import order_front, order_scored, steady_first, try_out
 from pymoo_nas.errors import SearchError
 from pymoo_nas.search import NASProblem
@@ -19,9 +20,6 @@ OPTIONS_OF: Mapping[str, tuple[str, ...]] = {
     "training": ("top", "epochs", "batch_size", "n_cells", "precision", "seed", "device"),
 }
 """Method → the options that it takes; the other methods take none."""
-
-TOLD: Mapping[str, tuple[str, ...]] = {"gradients": ("progress",), "training": ("progress", "plan")}
-"""Method → the functions that it calls meanwhile."""
 
 
 def method_named(
@@ -75,6 +73,7 @@ def order_by(
     *,
     weights: Mapping[str, float] | None = None,
     limits: Mapping[str, float | None] | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """The candidates of a search, the one to choose first.
@@ -86,13 +85,14 @@ def order_by(
         problem: gives search space and images, for "gradients" and "training".
         weights: see `order_front`.
         limits: ``max_params`` and the like, see `order_scored`.
+        progress: takes the reports of "gradients" and "training"; the others take no time.
         **options: of `steady_first` and `try_out`.
 
     Raises:
         SearchError: options that the method would ignore; see also `order_scored`, `order_front`,
             `steady_first` and `try_out`.
     """
-    taken = [*OPTIONS_OF.get(method, ()), *TOLD.get(method, ())]
+    taken = OPTIONS_OF.get(method, ())
     wrong = [name for name in options if name not in taken]
     if wrong:
         expected = f"expected some of {', '.join(taken)}" if taken else "expected no options"
@@ -102,7 +102,7 @@ def order_by(
         return order_front(front(), weights=weights, **within)
     ordered = order_scored(history(), **within)
     if method == "gradients":
-        return steady_first(ordered, problem(), **options)
+        return steady_first(ordered, problem(), progress=progress, **options)
     if method == "training":
-        return try_out(ordered, problem(), **options)
+        return try_out(ordered, problem(), progress=progress, **options)
     return ordered

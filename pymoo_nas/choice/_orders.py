@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import islice
 from numbers import Real
@@ -15,7 +15,7 @@ import pandas as pd
 from pymoo.decomposition.asf import ASF
 from pymoo.mcdm.pseudo_weights import PseudoWeights
 
-from pymoo_nas._machine import resolve_device, seeded, whole
+from pymoo_nas._machine import Progress, Report, resolve_device, seeded, whole
 from pymoo_nas.choice._cells import build_final, keeps_limits
 from pymoo_nas.choice._steadiness import Steadiness, steadiness
 from pymoo_nas.datasets import Dataset
@@ -141,7 +141,7 @@ def steady_first(
     *,
     top: int = 10,
     seed: int = 0,
-    progress: Callable[[str, Steadiness], None] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Those to the front whose final network keeps its gradients as they are.
 
@@ -156,7 +156,7 @@ def steady_first(
         problem: gives search space and probe.
         top: how many steady ones are looked for.
         seed: of the weights.
-        progress: called with each genotype and what was found.
+        progress: takes a `Report` after each architecture.
 
     Returns:
         the rows with columns ``growth`` and ``smoothness`` (NaN where not measured) and ``steady``
@@ -180,7 +180,8 @@ def steady_first(
             break
         found.append(steadiness(genotype, problem, seed=seed))
         if progress is not None:
-            progress(genotype, found[-1])
+            line = f"{genotype}: {found[-1]}"
+            progress(Report("gradients", len(found), len(ordered), found=line))
     rest = [math.nan] * (len(ordered) - len(found))
     measured = ordered.assign(
         **{name: [*(getattr(one, name) for one in found), *rest] for name in STEADINESS}
@@ -204,8 +205,7 @@ def try_out(
     precision: str = "float32",
     seed: int = 0,
     device: str = "cpu",
-    plan: Callable[[str], None] | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Train the first architectures of a list for a short while, the best of them first.
 
@@ -222,8 +222,7 @@ def try_out(
         precision: see `train`.
         seed: of the weights and of the training.
         device: see `resolve_device`.
-        plan: called once with batch size, epochs and images of each training, in words.
-        progress: called with the genotype and its accuracy after each.
+        progress: takes a `Report` after each training, the first one tells the plan of all.
 
     Returns:
         the rows that were tried with a column ``accuracy`` (fraction of the images that judge, best
@@ -250,12 +249,13 @@ def try_out(
         network = build_final(genotype, n_cells, problem=problem, seed=seed)
         with seeded(target, seed):
             trainer = Trainer(network, dataset, settings, target)
-            if plan is not None and not accuracies:
-                plan(trainer.plan())
-            trainer.run(lambda _: None, progress=False)
+            if progress is not None and not accuracies:
+                progress(Report("trainings", 0, len(tried), found=trainer.plan()))
+            trainer.run(lambda _: None)
         accuracies.append(trainer.best_score[0])
         if progress is not None:
-            progress(genotype, accuracies[-1])
+            line = f"{genotype}: {accuracies[-1]:.1%} of the held-out images"
+            progress(Report("trainings", len(accuracies), len(tried), found=line))
     warn_of_tie(accuracies, len(trainer.judging[1]))
     return tried.assign(accuracy=accuracies).sort_values(
         "accuracy", ascending=False, kind="stable", ignore_index=True

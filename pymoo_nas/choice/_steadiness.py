@@ -43,6 +43,10 @@ class Steadiness:
         finite = math.isfinite(self.growth) and math.isfinite(self.smoothness)
         return finite and self.growth < MOST_GROWTH and self.smoothness < MOST_SMOOTHNESS
 
+    def __str__(self) -> str:
+        told = f"growth {self.growth:.2f}, smoothness {self.smoothness:.3f}"
+        return f"{told}, steady" if self.steady else told
+
 
 def steadiness(genotype: Any, problem: NASProblem, *, seed: int = 0) -> Steadiness:
     """The gradients of an architecture's final network (its body), beside those of its scored one.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pymoo_nas._machine import in_shell
-from pymoo_nas.choice import OPTIONS_OF, Steadiness, method_named, refused_options
+from pymoo_nas._machine import ConsoleProgress, in_shell
+from pymoo_nas.choice import OPTIONS_OF, method_named, refused_options
 from pymoo_nas.cli._options import (
     BatchSize,
     Device,
@@ -104,13 +103,11 @@ def choose(
     options = {
         name: values[name] for name in OPTIONS_OF.get(method, ()) if values[name] is not None
     }
-    if method == "gradients":
-        options["progress"] = partial(_tell_gradients, console)
-    if method == "training":
-        options["plan"] = partial(console.print, highlight=False, soft_wrap=True)
-        options["progress"] = partial(_tell_accuracy, console)
     limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
-    ordered = choose_architecture(folder, method, weights=parsed, **limits, **options)
+    with ConsoleProgress(console) as progress:
+        ordered = choose_architecture(
+            folder, method, weights=parsed, progress=progress, **limits, **options
+        )
     _show(console, ordered, method)
     chosen = ordered["genotype"].iloc[0]
     console.print(f"chosen: {chosen}", highlight=False, soft_wrap=True)
@@ -118,21 +115,6 @@ def choose(
     if drawn.exists():
         console.print(f"wrote {drawn}", highlight=False, soft_wrap=True)
     console.print(f"next: pymoo-nas train {in_shell(run)}", highlight=False, soft_wrap=True)
-
-
-def _tell_gradients(console: Console, genotype: str, found: Steadiness) -> None:
-    console.print(
-        f"{genotype}: growth {found.growth:.2f}, smoothness {found.smoothness:.3f}"
-        f"{', steady' if found.steady else ''}",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
-def _tell_accuracy(console: Console, genotype: str, accuracy: float) -> None:
-    console.print(
-        f"{genotype}: {accuracy:.1%} of the held-out images", highlight=False, soft_wrap=True
-    )
 
 
 def parse_weights(texts: list[str]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from pymoo.core.callback import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pymoo_nas._machine import Report
 from pymoo_nas.runs import Search
 
 
@@ -74,16 +75,16 @@ class SearchProgress(Callback):
         if self.tournament is not None:
             self.tournament.progress = None
 
-    def _candidate(self, n_scored: int) -> None:
+    def _candidate(self, report: Report) -> None:
         now = time.perf_counter()
         self.scoring_seconds += now - self.last
         self.last = now
-        self.bar.update(self.task, completed=n_scored, speed=self._speed(n_scored))
+        self.bar.update(self.task, completed=report.done, speed=self._speed(report.done))
         self._stop_if_asked()
 
-    def _step(self, step: int, n_steps: int) -> None:
+    def _step(self, report: Report) -> None:
         self.last = time.perf_counter()
-        self.bar.update(self.task, speed=f"tournament, step {step}/{n_steps}")
+        self.bar.update(self.task, speed=f"{report.work}, step {report.done}/{report.total}")
         self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:

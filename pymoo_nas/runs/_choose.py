@@ -47,8 +47,8 @@ def choose(
         max_flops: largest number of multiply-accumulates per image.
         max_acts: largest number of values that convolutions and poolings return per image.
         **options: of the method: ``top``, ``seed`` and ``progress`` for "gradients" and "training";
-            for "training" also ``epochs``, ``batch_size``, ``n_cells``, ``precision``, ``device``
-            and ``plan``; see `steady_first` and `try_out`.
+            for "training" also ``epochs``, ``batch_size``, ``n_cells``, ``precision`` and
+            ``device``; see `steady_first` and `try_out`.
 
     Returns:
         one row per candidate with the columns of a history, and those that the method adds.

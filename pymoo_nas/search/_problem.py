@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,14 @@ import numpy.typing as npt
 from pymoo.core.problem import Problem
 from torch import nn
 
-from pymoo_nas._machine import positive, release_freed_memory, resolve_device, whole
+from pymoo_nas._machine import (
+    Progress,
+    Report,
+    positive,
+    release_freed_memory,
+    resolve_device,
+    whole,
+)
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import NetworkError, SearchError, WorkerError
 from pymoo_nas.networks import MIN_SIZE, Counts
@@ -89,7 +95,7 @@ class NASProblem(Problem):
 
     Attributes:
         objective_names: labels of the columns of F.
-        progress: called with the number of candidates scored so far after each of them, or None.
+        progress: takes a `Report` after each candidate, or None.
         scorer: builds and scores one genotype.
         workers: scores several candidates elsewhere, such as `Workers`; None scores them here.
 
@@ -155,7 +161,7 @@ class NASProblem(Problem):
         worst_values(judged_by, n_images)  # before anything is scored
         self.workers: Executor | None = None
         self.objective_names = [objective.name for objective in judged_by]
-        self.progress: Callable[[int], None] | None = None
+        self.progress: Progress | None = None
         self.n_scored = 0
         super().__init__(n_var=1, n_obj=len(judged_by), n_ieq_constr=len(self.limits))
         del self.xl, self.xu
@@ -306,7 +312,7 @@ class NASProblem(Problem):
     def _count_one(self) -> None:
         self.n_scored += 1
         if self.progress is not None:
-            self.progress(self.n_scored)
+            self.progress(Report("candidates", self.n_scored))
 
     def _evaluate(
         self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any

@@ -22,6 +22,8 @@ from pymoo.core.population import Population
 from torch import Tensor, nn
 
 from pymoo_nas._machine import (
+    Progress,
+    Report,
     is_out_of_memory,
     not_negative,
     positive,
@@ -69,7 +71,7 @@ class DartsTournament(Callback):
     Attributes:
         data: "tournaments": one dictionary of plain values per tournament: generation, slots
             (texts), alphas (softmax), winners, losses of the weight and alpha steps.
-        progress: called with (step, n_steps) after each step, or None.
+        progress: takes a `Report` after each step, or None.
 
     Raises:
         SearchError: a setting that is not positive (`noise` and `head_start` may be 0) or not
@@ -107,7 +109,7 @@ class DartsTournament(Callback):
         self.head_start = not_negative("tournament: head_start", head_start)
         self.max_size = whole("tournament: max_size", max_size)
         self.data: dict[str, list[dict[str, Any]]] = {"tournaments": []}
-        self.progress: Any = None
+        self.progress: Progress | None = None
 
     def update(self, algorithm: Any) -> None:
         """Hold a tournament where this generation is one for it."""
@@ -251,7 +253,7 @@ class DartsTournament(Callback):
             losses["weight_losses"].append(weight_loss)
             schedule.step()
             if self.progress is not None:
-                self.progress(step + 1, self.n_steps)
+                self.progress(Report("tournament", step + 1, self.n_steps))
         return losses
 
     def _halved(self, drawn: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 from pymoo_nas._machine import (
+    ConsoleProgress,
+    Progress,
     expanded,
     locked,
     resolve_device,
@@ -89,7 +91,7 @@ def train(
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    progress: bool = False,
+    progress: bool | Progress = False,
 ) -> Training:
     """Train a network on a data set's training images and test it on its test images.
 
@@ -141,7 +143,7 @@ def train(
         overwrite: replace the files of an earlier training in `out`.
         resume: continue the training that was interrupted in `out`, after its last whole epoch; it
             ends as it would have without the interruption, to the bit where equal seeds do.
-        progress: show a progress bar and one line per epoch.
+        progress: True shows a bar and one line per epoch; or a function that takes each `Report`.
 
     Raises:
         SearchError: a setting that is out of range.
@@ -181,7 +183,8 @@ def train(
                 started -= restore_state(folder, trainer)
             elif folder is not None:
                 (folder / STATE_FILE).unlink(missing_ok=True)
-            trainer.run(partial(_keep, folder, trainer, started), progress=progress)
+            with _shown(progress) as told:
+                trainer.run(partial(_keep, folder, trainer, started), told)
             training = _tested(trainer, started)
             if folder is not None:
                 _write_results(folder, training, trainer)
@@ -189,6 +192,12 @@ def train(
     warn_of_gap(kept, len(trainer.fitted), len(trainer.judging[1]))
     warn_of_unpredicted(training.confusion, balance=balance)
     return training
+
+
+def _shown(progress: bool | Progress) -> AbstractContextManager[Progress | None]:
+    if callable(progress):
+        return nullcontext(progress)
+    return ConsoleProgress() if progress else nullcontext()
 
 
 def _tested(trainer: Trainer, started: float) -> Training:

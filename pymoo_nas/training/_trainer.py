@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from pymoo_nas._machine import is_out_of_memory, seeded
+from pymoo_nas._machine import Progress, Report, is_out_of_memory, seeded
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import NetworkError, PymooNasError
 from pymoo_nas.kernels import recalibrate
@@ -84,30 +83,32 @@ class Trainer:
         self.best_score = (-math.inf, -math.inf)
         self.best_state: dict[str, Tensor] = {}
 
-    def run(self, done: Callable[[bool], None], *, progress: bool) -> None:
+    def run(self, done: Callable[[bool], None], progress: Progress | None = None) -> None:
         """All epochs that are left.
 
         Args:
             done: called after each with whether it is the best so far.
-            progress: show a progress bar and one line per epoch.
+            progress: called after each step; told the plan, and one line per epoch.
         """
         n_epochs, n_steps = int(self.settings.epochs), len(self.sizes)
-        with _progress_bar(enabled=progress) as bar:
-            if progress:
-                bar.console.print(self.plan(), highlight=False, soft_wrap=True)
-            before = len(self.history)
-            task = bar.add_task("", total=n_epochs * n_steps, completed=before * n_steps, status="")
-            for epoch in range(before + 1, n_epochs + 1):
-                bar.update(task, description=f"epoch {epoch}/{n_epochs}")
-                score = self._run_epoch(epoch, partial(bar.update, task, advance=1))
-                is_best = score > self.best_score
-                if is_best:
-                    self.best_score, self.best_epoch = score, epoch
-                    self.best_state = copy_state(self.network)
-                done(is_best)
-                if progress:
-                    line = _epoch_line(self.history[-1], n_epochs, unequal=self.unequal)
-                    bar.console.print(line, highlight=False, soft_wrap=True)
+        before = len(self.history)
+
+        def tell(epoch: int, step: int, now: str = "", found: str = "") -> None:
+            if progress is not None:
+                n_done = (epoch - 1) * n_steps + step
+                work = f"epoch {epoch}/{n_epochs}"
+                progress(Report(work, n_done, n_epochs * n_steps, now, found))
+
+        tell(before + 1, 0, found=self.plan())
+        for epoch in range(before + 1, n_epochs + 1):
+            score = self._run_epoch(epoch, partial(tell, epoch))
+            is_best = score > self.best_score
+            if is_best:
+                self.best_score, self.best_epoch = score, epoch
+                self.best_state = copy_state(self.network)
+            done(is_best)
+            line = _epoch_line(self.history[-1], n_epochs, unequal=self.unequal)
+            tell(epoch, n_steps, found=line)
 
     def batch_sizes(self) -> list[int]:
         """Images of each batch of an epoch: almost equal numbers that add up to all of them."""
@@ -139,13 +140,13 @@ class Trainer:
             memory_format=self.memory_format,
         )
 
-    def _run_epoch(self, epoch: int, report: Callable[..., None]) -> tuple[float, float]:
+    def _run_epoch(self, epoch: int, report: Callable[[int, str], None]) -> tuple[float, float]:
         """One pass over the training images; the score by which epochs are compared."""
         started = time.perf_counter()
         total_loss = 0.0
         n_correct = n_seen = 0
         self.network.train()
-        for images, labels in self.batches():
+        for step, (images, labels) in enumerate(self.batches(), start=1):
             rate = float(self.schedules[0].get_last_lr()[0])
             loss, correct = self._step(images, labels)
             if not math.isfinite(loss):
@@ -153,7 +154,7 @@ class Trainer:
             total_loss += loss * len(labels)
             n_correct += correct
             n_seen += len(labels)
-            report(status=f"loss {loss:.3f}  accuracy {n_correct / n_seen:.1%}")
+            report(step, f"loss {loss:.3f}  accuracy {n_correct / n_seen:.1%}")
         if not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
             raise self._divergence("weights became infinite or NaN", epoch, rate)
         self.recalibrate()
@@ -303,17 +304,6 @@ def _out_of_memory(images: Tensor) -> NetworkError:
     return NetworkError(
         f"training: memory ran out in a step of {len(images)} images of shape "
         f"{tuple(images.shape[1:])}; {remedy}"
-    )
-
-
-def _progress_bar(*, enabled: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[status]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        transient=True,  # the line of each epoch stays
-        disable=not enabled,
     )
 
 
