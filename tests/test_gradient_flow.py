@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from pymoo_nas.choice import Steadiness, steady_first
 from pymoo_nas.choice import _orders as choice
-from pymoo_nas.choice._steadiness import MOST_GROWTH, steadiness
+from pymoo_nas.choice import steady_first
+from pymoo_nas.choice._steadiness import MOST_GROWTH, Steadiness, steadiness
 from pymoo_nas.errors import SearchError
 from pymoo_nas.scores import gradient_flow
 from pymoo_nas.search import NASProblem
