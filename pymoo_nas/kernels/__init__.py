@@ -1,4 +1,4 @@
-"""One pass over a network → its kernels, by which it is scored."""
+"""Measure the kernels of a network in one pass; the scores are computed from them."""
 
 from pymoo_nas.kernels._calibration import calibrate, preserved, recalibrate, values_preserved
 from pymoo_nas.kernels._checks import check_images, check_network

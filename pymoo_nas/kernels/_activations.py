@@ -1,8 +1,8 @@
-"""Which units of a network are on: the signs of all pre-activations, whoever computes them.
+"""Record which units of a network are on, from the signs of all pre-activations.
 
 A `torch.overrides.TorchFunctionMode` sees every ReLU of a forward pass: modules and functions, in
-place or not, the same module called twice. For activations that only resemble a ReLU (SiLU, GELU,
-Hardswish, …) the unit counts as on where its pre-activation is positive.
+place or not, and both calls of a module that is called twice. Other activations only resemble a
+ReLU (SiLU, GELU, Hardswish, …); their unit counts as on where its pre-activation is positive.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RELU_LIKE: frozenset[Any] = frozenset(
         *(F.gelu, F.silu, F.mish, F.hardswish, Tensor.prelu),
     }
 )
-"""Functions that pass what is positive and hold back what is negative."""
+"""Functions that pass positive values and hold back negative values."""
 
 CLAMPS: frozenset[Any] = frozenset(
     {
@@ -35,19 +35,19 @@ CLAMPS: frozenset[Any] = frozenset(
         *(torch.maximum, torch.max, Tensor.maximum, Tensor.max),
     }
 )
-"""Functions whose second argument is a lower bound: a ReLU where that is 0 (nn.ReLU6 is one).
+"""Functions whose second argument is a lower bound; with bound 0 they are a ReLU (as nn.ReLU6).
 
-Of `torch.max` the second argument may be a dimension, which is no bound.
+The second argument of `torch.max` may also be a dimension, which is no bound.
 """
 
 MAXIMA: frozenset[Any] = frozenset({torch.maximum, torch.max, Tensor.maximum, Tensor.max})
 
 
 class PreActivations(TorchFunctionMode):
-    """Hands the input of every ReLU-like call, before it runs, to a function.
+    """Passes the input of every ReLU-like call to a function, before the call runs.
 
     Args:
-        record: called with the pre-activation (any shape), as it is before the call.
+        record: function that is given the pre-activation (any shape), as it is before the call.
     """
 
     def __init__(self, record: Callable[[Tensor], None]) -> None:
@@ -61,7 +61,7 @@ class PreActivations(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Record, then call."""
+        """Record the pre-activation, then call the function."""
         kwargs = kwargs or {}
         if func in RELU_LIKE or _clamps_at_zero(func, args, kwargs):
             self.record(args[0] if args else kwargs["input"])
@@ -69,7 +69,7 @@ class PreActivations(TorchFunctionMode):
 
 
 def _clamps_at_zero(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a call is max(x, 0) written as a clamp."""
+    """Tell whether a call is max(x, 0) written as a clamp."""
     if func not in CLAMPS:
         return False
     names = ("other",) if func in MAXIMA else ("min", "min_val")
@@ -77,13 +77,13 @@ def _clamps_at_zero(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         args[1] if len(args) > 1 else next((kwargs[name] for name in names if name in kwargs), None)
     )
     if isinstance(low, Tensor):
-        # What depends on the images is no bound, even where it happens to be zero.
+        # A tensor that depends on the images is no bound, even where it happens to be zero.
         return not low.requires_grad and not bool(low.any())
     return func not in MAXIMA and isinstance(low, int | float) and low == 0
 
 
 def depends_on(tensor: Tensor, *leaves: Tensor) -> bool:
-    """Whether autograd would carry a gradient from a tensor back to one of the leaves."""
+    """Tell whether autograd would carry a gradient from a tensor back to one of the leaves."""
     waiting, seen = [tensor.grad_fn], set()
     while waiting:
         node = waiting.pop()

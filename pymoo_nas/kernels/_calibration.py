@@ -1,8 +1,8 @@
-"""Freezing a network so that samples do not influence each other: calibrate, then eval.
+"""Freeze the batch norms of a network, so that samples do not influence each other.
 
-With fresh running statistics, eval mode makes a batch norm the identity, and train mode couples the
-samples. So every batch norm is given the statistics of one batch, as constants. After an epoch of a
-training it is given those over many batches (`recalibrate`).
+Train mode couples the samples. Eval mode with fresh running statistics makes a batch norm the
+identity. So `calibrate` gives every batch norm the statistics of one batch, as constants. After an
+epoch of a training, `recalibrate` gives it the statistics over many batches.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pymoo_nas.errors import ScoreError
 
 @contextmanager
 def preserved(network: nn.Module) -> Iterator[None]:
-    """Give the network back as it was: modes, buffers, which parameters are trained."""
+    """Restore the network at the end: modes, buffers, and which parameters are trained."""
     modes = [(module, module.training) for module in network.modules()]
     buffers = [(module, dict(module._buffers)) for module in network.modules()]
     trained = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
@@ -31,15 +31,15 @@ def preserved(network: nn.Module) -> Iterator[None]:
         for module, training in modes:
             module.training = training
         for module, own in buffers:
-            module._buffers.update(own)  # it may have put others in their place
+            module._buffers.update(own)  # the module may have replaced its buffers
         for parameter, requires_grad in trained:
             parameter.requires_grad_(requires_grad)
 
 
 @contextmanager
 def values_preserved(tensors: Iterable[Tensor]) -> Iterator[None]:
-    """Give tensors back with the values that they had, in place."""
-    # What was expanded cannot be written to, nor has it been.
+    """Restore the values of tensors at the end, in place."""
+    # An expanded tensor cannot be written to, so its values have not changed.
     before = [(tensor, tensor.detach().clone()) for tensor in tensors if not _expanded(tensor)]
     try:
         yield
@@ -50,25 +50,25 @@ def values_preserved(tensors: Iterable[Tensor]) -> Iterator[None]:
 
 
 def _expanded(tensor: Tensor) -> bool:
-    """Whether several elements of a tensor are one number in memory."""
+    """Tell whether several elements of a tensor are one number in memory."""
     strided = zip(tensor.shape, tensor.stride(), strict=True)
     return any(size > 1 and stride == 0 for size, stride in strided)
 
 
 def calibrate(network: nn.Module, images: Tensor) -> Tensor:
-    """Set every batch norm to the statistics of these images, all modules to eval mode.
+    """Set every batch norm to the statistics of these images, and all modules to eval mode.
 
-    One forward pass without gradients.
+    This takes one forward pass without gradients.
 
     Args:
-        network: changed in place, see `preserved`.
+        network: changed in place; `preserved` restores it.
         images: (N, C, H, W).
 
     Returns:
         the output of the pass.
 
     Raises:
-        ScoreError: a batch norm that keeps no statistics, so that it cannot be frozen.
+        ScoreError: a batch norm keeps no statistics, so that it cannot be frozen.
         NetworkError: the network cannot take the images.
     """
     with torch.no_grad(), calibrating(network), network_errors(images):
@@ -80,13 +80,13 @@ def calibrate(network: nn.Module, images: Tensor) -> Tensor:
 def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Give batch norms the statistics over several batches, in place of a moving average.
 
-    Each batch is normalised by its own statistics, as in training; all else is in eval mode. In the
-    end a norm holds mean and biased variance over all images that it was given. Frozen norms, in
-    eval mode or without statistics, stay as they are, and so do all counts of batches.
+    Each batch is normalised by its own statistics, as in training; all other modules are in eval
+    mode. In the end a norm holds the mean and the biased variance over all images that it was
+    given. Frozen norms (in eval mode or without statistics) and all batch counts stay as they are.
 
     Args:
-        network: in the mode that it is trained in; left in eval mode.
-        batches: (b, C, H, W) each. Not looked at where no norm needs them.
+        network: given in the mode in which it is trained, left in eval mode.
+        batches: tensors (b, C, H, W); they are not read where no norm needs them.
     """
     norms = [
         norm
@@ -114,14 +114,14 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 @contextmanager
 def calibrating(network: nn.Module) -> Iterator[None]:
-    """Within: each batch norm takes the statistics of what it is about to normalise.
+    """Let each batch norm take the statistics of its own input, as long as the context lasts.
 
-    They are constants: gradients do not go through them. A batch norm that is called several times
-    takes the average over its calls so far, so that such a network is calibrated in a pass of its
-    own (`calibrate`); every other one can be calibrated in the pass that is differentiated.
+    The statistics are constants: gradients do not go through them. A batch norm that is called
+    several times takes the average over its calls so far. A network with such a norm needs a pass
+    of its own (`calibrate`); other networks are calibrated in the pass that is differentiated.
 
     Raises:
-        ScoreError: a batch norm that keeps no statistics.
+        ScoreError: a batch norm keeps no statistics.
     """
     norms = batch_norms(network)
     for name, norm in norms.items():
@@ -143,7 +143,7 @@ def calibrating(network: nn.Module) -> Iterator[None]:
 
 
 class _Statistics:
-    """Forward pre-hook of one batch norm: the average of the statistics of its calls."""
+    """Forward pre-hook that averages the statistics of one batch norm over its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -158,7 +158,7 @@ class _Statistics:
 
 
 class _Totals:
-    """Forward pre-hook of one batch norm: each call takes its own statistics, and all add up."""
+    """Forward pre-hook that gives each call of a norm its own statistics, and sums them all."""
 
     def __init__(self) -> None:
         self.n_images = 0
@@ -187,18 +187,18 @@ class _Totals:
 
 
 def _moments(args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of every channel of a batch norm's input, each (C,)."""
+    """Compute the mean and the biased variance of every input channel of a norm, each (C,)."""
     x = args[0] if args else kwargs["input"]
     values = x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)
     mean = values.mean((0, 2))
     # Several times faster than torch.var on a CPU, and as stable: the mean is subtracted.
     norms = torch.linalg.vector_norm(values - mean[:, None], dim=2)
-    # Divided first: the square of a sum over a map overflows in half precision.
+    # Division comes first: the square of a sum over a map overflows in half precision.
     return mean, (norms / values.shape[2] ** 0.5).square().mean(0)
 
 
 def _buffers(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """Where a norm that keeps statistics has them."""
+    """Return the buffers in which a norm keeps its mean and its variance."""
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None  # the callers have looked at track_running_stats
     assert variance is not None
@@ -206,7 +206,7 @@ def _buffers(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
 
 
 def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
-    """Every batch norm of the network, by its dotted name."""
+    """Find every batch norm of the network, by its dotted name."""
     return {
         name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)
     }

@@ -1,7 +1,7 @@
-"""What can be scored, and what is refused by name: images, kinds of modules, mixed images.
+"""Refuse images and networks that cannot be scored, and name the cause.
 
-The cheap checks come before any work (`check_images`, `check_network`); `check_coverage` compares
-one pass over a few images with plain autograd.
+`check_images` and `check_network` are cheap and come before any work. `check_coverage` compares one
+pass over a few images with plain autograd; it also refuses layers that mix images.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pymoo_nas.kernels._layer_plan import LayerPlan, Piece
 from pymoo_nas.kernels._recording import ROUNDING, Recording, check_sum, record_pass
 
 REPEATS = 16
-"""Passes over the same images by which a network that draws random numbers is judged: a flip of
+"""Passes over the same images that show whether drawn random numbers change an output; a flip of
 every second batch is missed once in 65,536 times."""
 
 QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torchao.")
-"""Where torch keeps its modules of integer weights."""
+"""Python packages in which torch keeps its modules with integer weights."""
 
 
 def check_images(network: nn.Module, images: Tensor) -> None:
-    """Refuse what cannot be scored, before anything is computed.
+    """Refuse images or a network that cannot be scored, before anything is computed.
 
     Raises:
-        ScoreError: says which property of images or network does not fit, and what to do.
+        ScoreError: a property of images or network does not fit; says which, and what to do.
     """
     if not isinstance(images, Tensor) or images.ndim != 4:
         shape = tuple(getattr(images, "shape", ()))
@@ -70,7 +70,7 @@ def check_network(network: nn.Module) -> None:
     """Refuse kinds of modules whose insides cannot be watched or differentiated.
 
     Raises:
-        ScoreError: names the module, and what to give in its place.
+        ScoreError: a module is of such a kind; names it, and what to give in its place.
     """
     if not isinstance(network, nn.Module):
         raise ScoreError(
@@ -84,7 +84,7 @@ def check_network(network: nn.Module) -> None:
 
 
 def _remedy(module: nn.Module) -> str:
-    """Why a module cannot be scored and what to do; empty where it can be."""
+    """Say why a module cannot be scored and what to do; empty where it can be scored."""
     own, several = vars(module), isinstance(module, nn.DataParallel) and len(module.device_ids) > 1
     reasons = {
         "a scripted or traced module cannot be watched; give the module it was made from": (
@@ -114,13 +114,13 @@ def check_coverage(
 ) -> None:
     """Compare a calibrated network's per-image gradients with plain autograd, layer by layer.
 
-    Nothing is compared where the output or a gradient is not finite: the scores say so.
+    Nothing is compared where the output or a gradient is not finite: the scores report that.
 
     Args:
         network: frozen by `calibrate`; its parameters' ``requires_grad`` are changed.
         plan: the plan to check.
         images: a few images (n, C, H, W).
-        most: parameters that are compared in one pass; None for all of them.
+        most: number of parameters that are compared in one pass; None for all of them.
 
     Raises:
         ScoreError: the network is random, images influence each other, or a parameter's gradients
@@ -143,10 +143,10 @@ def check_coverage(
 def _compare(
     network: nn.Module, plan: LayerPlan, images: Tensor, recording: Recording, piece: Piece | None
 ) -> None:
-    """Compare recorded gradients with those of plain autograd.
+    """Compare recorded gradients with the gradients of plain autograd.
 
     Raises:
-        ScoreError: a parameter whose gradients differ; names it.
+        ScoreError: the gradients of a parameter differ; names it.
     """
     wanted = {key: (0, size) for key, size in plan.sizes.items()} if piece is None else piece
     trained = [
@@ -180,7 +180,7 @@ def _check_apart(network: nn.Module, images: Tensor) -> bool:
         whether output and gradients at the images are finite.
 
     Raises:
-        ScoreError: names the first module of which that is true.
+        ScoreError: images influence each other; names the first module in which they do.
     """
     images = images.detach().requires_grad_(True)
     with torch.enable_grad():
@@ -193,8 +193,8 @@ def _check_apart(network: nn.Module, images: Tensor) -> bool:
         with network_errors(images, "be differentiated on", "use operations out of place"):
             (gradient,) = torch.autograd.grad(first, images, allow_unused=True)
     finite = gradient is None or bool(torch.isfinite(gradient).all())
-    # Other images' gradients are zero to the bit where images are apart, in any precision; but
-    # NaN where an infinite slope is multiplied by zero.
+    # Where images do not mix, the gradients at the other images are exactly zero, in any
+    # precision. They are NaN where an infinite slope is multiplied by zero.
     mixed = gradient is not None and finite and bool(gradient[1:].any())
     with torch.no_grad():
         alone = network(images[:1].clone())
@@ -206,27 +206,28 @@ def _check_apart(network: nn.Module, images: Tensor) -> bool:
 
 @torch.no_grad()
 def _check_repeatable(network: nn.Module, images: Tensor) -> None:
-    """Refuse a network that gives something else for the same images when it is called again.
+    """Refuse a network whose output for the same images changes from call to call.
 
     Args:
         network: in eval mode; called twice, and more often where it draws random numbers.
         images: (n, C, H, W).
 
     Raises:
-        ScoreError: names the first module whose output differs.
+        ScoreError: the output changes; names the first module whose output differs.
     """
     tolerance, before = _tolerance(images), _random_states(images.device)
     output = network(images.clone())
     random_numbers = _random_states(images.device) != before
     if not random_numbers and _agree(output, network(images.clone()), tolerance):
         return
-    # Also of a network whose logits are the same: of mirrored maps the mean is, the ReLUs are not.
+    # Modules are compared even where the logits agree: a mirrored map has the same mean, but the
+    # signs of its ReLUs differ.
     seen = _outputs(network, images)
     others = (_outputs(network, images) for _ in range(REPEATS))
     found = (_first_different(seen, other, tolerance) for other in others)
     name = next((name for name in found if name is not None), None)
     if name is None and random_numbers:
-        return  # drawn in vain
+        return  # the random numbers change no output
     name = name or ""
     title = _title(name, network.get_submodule(name))
     if random_numbers:
@@ -248,7 +249,7 @@ def _refuse_mixing(network: nn.Module, culprit: str) -> NoReturn:
 
 
 def _outputs(network: nn.Module, images: Tensor) -> list[tuple[str, Tensor]]:
-    """Names and outputs of all modules, innermost first, in the order in which they return."""
+    """List names and outputs of all modules in the order in which they return, innermost first."""
     outputs: list[tuple[str, Tensor]] = []
 
     def returned(name: str, output: Any) -> None:
@@ -270,7 +271,7 @@ def _outputs(network: nn.Module, images: Tensor) -> list[tuple[str, Tensor]]:
 def _first_different(
     seen: list[tuple[str, Tensor]], other: list[tuple[str, Tensor]], tolerance: float
 ) -> str | None:
-    """The name of the first module whose outputs differ; None where none do."""
+    """Find the name of the first module whose outputs differ; None where none do."""
     for (name, one), (called, both) in zip(seen, other, strict=False):
         if name != called:  # a module in between was called in one of the passes only
             return name.rpartition(".")[0]
@@ -280,10 +281,10 @@ def _first_different(
 
 
 def _agree(one: Tensor, both: Tensor, tolerance: float) -> bool:
-    """Whether the output for one image, or for all, is the first rows of that for several."""
+    """Tell whether an output, for one image or for all, agrees with the first rows of `both`."""
     if one.shape[1:] != both.shape[1:] or not both.numel() or len(one) > len(both):
         return True
-    # Within a network there may be NaN that a later layer leaves out.
+    # Inside a network there may be NaN that a later layer drops.
     one, both = (
         torch.nan_to_num(x.to(torch.complex128) if x.is_complex() else x.double())
         for x in (one, both)
@@ -297,7 +298,7 @@ def _tolerance(images: Tensor) -> float:
 
 
 def _random_states(device: torch.device) -> tuple[Any, ...]:
-    """The states of all generators that a network may draw from without being given one."""
+    """Read the states of all global generators from which a network may draw."""
     return tuple(_generator_states(device))
 
 

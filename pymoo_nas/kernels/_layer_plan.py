@@ -1,9 +1,9 @@
-"""Who computes the per-sample gradients of which parameter: a layer's rule, or a fallback.
+"""Decide how the per-sample gradients of each parameter are computed: by a rule or a fallback.
 
 A parameter is *ruled* when every module that owns it is of a type in `RULES` and is called with the
-samples in the first dimension. All others go to the nearest module around their owners that is
-called so, whose gradients are then taken by vector-Jacobian products. Nothing is left out: the
-plan counts the parameters that it covers.
+samples in the first dimension. Every other parameter goes to a *fallback*: the nearest module
+around its owners that is called with the samples in the first dimension. Vector-Jacobian products
+of the fallback give its gradients. No parameter is left out: the plan counts all that it covers.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from pymoo_nas.kernels._sample_gradients import (
 )
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-"""Layers whose weight's gradients are larger than the input and output that they are made of."""
+"""Layers whose weight gradients can take more memory than the layer's input and output gradient."""
 
 Piece: TypeAlias = dict[int, tuple[int, int]]
-"""Parameter id → first and last of its elements, as a range, that are recorded in a pass."""
+"""Parameter id → range (start, stop) of its elements that one pass records."""
 
 
 class Need(NamedTuple):
-    """What a weight needs per image while its gradients are multiplied.
+    """Numbers that a weight needs per image while its gradients are multiplied.
 
     Attributes:
-        held: numbers of the layer's input and output.
-        per_output: gradients of one output channel.
-        unfolded: numbers of the input at all positions of the kernel.
-        cheaper_gram: see `has_cheaper_gram`.
+        held: count of numbers in the layer's input and output together.
+        per_output: count of gradients for one output channel.
+        unfolded: count of numbers in the input, unfolded to all positions of the kernel.
+        cheaper_gram: whether products cost less without forming gradients (`has_cheaper_gram`).
     """
 
     held: int
@@ -51,14 +51,14 @@ class Need(NamedTuple):
 
 @dataclass(frozen=True)
 class Steps:
-    """How much is done at a time.
+    """Limits on how much is computed and held at a time.
 
     Attributes:
-        chunk: images of one pass.
+        chunk: images in one pass.
         waiting: numbers per image that wait for the other images at the end of a pass.
         columns: gradients per image that are formed at once.
-        gram_entries: entries of a product of positions that are held at once.
-        unfolded: numbers that a layer's inputs may be unfolded to; None for any.
+        gram_entries: entries that are held at once in a product between positions.
+        unfolded: most numbers to which a layer's inputs may be unfolded; None for any.
         checked: parameters whose gradients are compared with autograd in one pass; None for all.
     """
 
@@ -70,24 +70,24 @@ class Steps:
     checked: int | None = None
 
     def unfolds(self, numbers: int) -> bool:
-        """Whether a layer's inputs may be unfolded to so many numbers."""
+        """Tell whether a layer's inputs may be unfolded to so many numbers."""
         return self.unfolded is None or numbers <= self.unfolded
 
 
 @dataclass
 class LayerPlan:
-    """The plan for one network.
+    """Plan of how the gradients of one network's parameters are computed.
 
     Attributes:
-        ruled: the modules whose own parameters have closed forms.
+        ruled: modules whose own parameters have gradients in closed form.
         fallbacks: module → names of the parameters (its own or of modules within) left to it.
-        repeated: ids of the parameters that more than one call uses: their gradients are summed
+        repeated: ids of the parameters that more than one call uses. Their gradients are summed
             over the calls before they are multiplied.
         sizes: id → number of elements of every trainable parameter.
         shared_norms: whether a batch norm is called more than once.
-        needs: id → what a weight needs whose layer is called once.
-        n_images: N, of the whole batch.
-        n_bytes: estimate of what a forward and backward pass of the whole batch holds, bytes.
+        needs: id of a weight → its `Need`, where its layer is called once.
+        n_images: N, images of the whole batch.
+        n_bytes: estimate of the bytes that forward and backward pass of the whole batch hold.
     """
 
     ruled: list[nn.Module] = field(default_factory=list)
@@ -101,13 +101,14 @@ class LayerPlan:
 
     @property
     def n_parameters(self) -> int:
-        """Trainable parameters covered, each counted once."""
+        """Number of trainable parameters covered, each counted once."""
         return sum(self.sizes.values())
 
     def kept_apart(self, steps: Steps) -> set[int]:
-        """Weights whose layer's input and output gradient wait in place of their gradients.
+        """Find the weights that wait as their layer's input and output gradient, not as gradients.
 
-        They take less memory so, and what they are joined to can be computed in these steps.
+        Input and output gradient take less memory there, and these steps suffice to compute the
+        products from them.
         """
         return {
             key
@@ -123,12 +124,12 @@ class LayerPlan:
     def pieces(
         self, keys: Mapping[int, int], most: int, apart: Collection[int] = ()
     ) -> list[Piece]:
-        """What is recorded in each of several passes.
+        """Divide the parameters among several passes, which record them.
 
         Args:
-            keys: parameter id → numbers per image that wait of it.
-            most: numbers per image that wait at once.
-            apart: ids that are recorded in one pass, even if that is more.
+            keys: parameter id → count of its numbers per image that wait.
+            most: most numbers per image that wait at once.
+            apart: ids of the parameters that are not cut, even where one has more than `most`.
         """
         pieces: list[Piece] = [{}]
         left = most
@@ -154,7 +155,7 @@ class LayerPlan:
 
 @dataclass
 class _Calls:
-    """How one module was called during the planning pass."""
+    """Calls of one module during the planning pass."""
 
     times: int = 0
     batched: bool = True
@@ -163,17 +164,17 @@ class _Calls:
 def plan_layers(
     network: nn.Module, forward: Callable[[], Tensor], n_seen: int, n_images: int
 ) -> LayerPlan:
-    """Watch one forward pass and decide who covers which trainable parameter.
+    """Watch one forward pass and decide how each trainable parameter is covered.
 
     Args:
         network: the network that `forward` calls.
-        forward: runs the network once on a few images and returns its output.
-        n_seen: how many images that are.
-        n_images: N, of the whole batch.
+        forward: function that runs the network once on a few images and returns its output.
+        n_seen: number of these few images.
+        n_images: N, images of the whole batch.
 
     Raises:
         NetworkError: the output is not (N, n_classes).
-        ScoreError: a parameter that nothing can cover, named.
+        ScoreError: no module can cover a parameter; names it.
     """
     calls: dict[nn.Module, _Calls] = defaultdict(_Calls)
     plan = LayerPlan(n_images=n_images)
@@ -184,8 +185,8 @@ def plan_layers(
         first = output[0] if isinstance(output, tuple | list) and output else output
         calls[module].times += 1
         dim = batch_dim(module)
-        # Weights that pass through a module (a parametrization) may have as many rows by chance,
-        # but then they are its own: a module that sees the images is given them.
+        # Weights that a module returns (a parametrization) may have n_seen rows by chance. But
+        # they are the module's own, while images are given to a module as arguments.
         calls[module].batched &= _holds(first, n_seen, dim) and any(
             _holds(value, n_seen, dim) for value in tensors((args, kwargs))
         )
@@ -194,8 +195,8 @@ def plan_layers(
             x = args[0] if args else kwargs["input"]
             needs[module] = _need(module, weight, x, first, n_images)
         if isinstance(first, Tensor) and not any(module.children()):
-            # The output, its gradient, and about as much again that autograd keeps: an upper
-            # bound, as not all of it is there at the same time.
+            # Three: the output, its gradient, and about as much again that autograd keeps. This
+            # is an upper bound, as they do not all exist at the same time.
             plan.n_bytes += 3 * first.numel() * first.element_size() * n_images // n_seen
 
     handles = [
@@ -228,7 +229,7 @@ def plan_layers(
 
 
 def _need(layer: nn.Module, weight: Tensor, x: Tensor, y: Tensor, n_images: int) -> Need:
-    """Of one call of a layer of a type in `WEIGHTED`."""
+    """Compute the need of a weight from one call of its layer, whose type is in `WEIGHTED`."""
     n = max(1, len(x))
     apart = getattr(layer, "groups", 1) == 1
     per_output = weight.numel() // len(weight) if apart else weight.numel()
@@ -241,7 +242,7 @@ def _need(layer: nn.Module, weight: Tensor, x: Tensor, y: Tensor, n_images: int)
 
 
 def batch_dim(module: nn.Module) -> int:
-    """The dimension of a module's input and output in which the samples stand."""
+    """Return the dimension in which a module's input and output hold the samples."""
     return 0 if getattr(module, "batch_first", True) else 1
 
 
@@ -252,7 +253,7 @@ def _holds(value: Any, n: int, dim: int) -> bool:
 def _assign(
     network: nn.Module, calls: dict[nn.Module, _Calls], plan: LayerPlan, hooked: set[nn.Module]
 ) -> None:
-    """Decide who covers which parameter; a layer with hooks of its own may do anything."""
+    """Give each parameter a rule or a fallback; a layer with hooks of its own gets no rule."""
     owners: dict[int, list[tuple[str, str]]] = defaultdict(list)
     modules = dict(network.named_modules())
     for path, module in modules.items():
@@ -287,10 +288,10 @@ def _assign(
 def _nearest_called(
     places: list[tuple[str, str]], modules: dict[str, nn.Module], calls: dict[nn.Module, _Calls]
 ) -> str:
-    """Dotted path of the innermost module around all owners that sees the samples in a batch.
+    """Find the innermost module around all owners that sees the samples in a batch (dotted path).
 
-    Where an owner is called by itself, the module around it is one that certainly sees all of the
-    parameter's uses only if it has a single owner; with several, the one around all is taken.
+    A parameter with a single owner may go to the owner itself. With several owners, only a module
+    around all of them certainly sees every use of the parameter.
     """
     paths = [path.split(".") if path else [] for path, _ in places]
     shared = 0

@@ -1,9 +1,9 @@
-"""One pass over a network → the kernels from which objectives are computed.
+"""Measure the kernels of a network, from which objectives are computed, in one pass.
 
-One forward, in which the batch norms are calibrated, and one backward of the summed logits
-(`measure_kernels`). From each layer's input and output gradient come all per-sample gradients,
-layer by layer (`sample_gradients`), from each ReLU the signs of its pre-activations
-(`activations`), and from the same backward pass the gradients at the images.
+The pass (`measure_kernels`) is one forward, in which the batch norms are calibrated, and one
+backward of the summed logits. Each layer's input and output gradient give its per-sample gradients
+(`sample_gradients`). Each ReLU gives the signs of its pre-activations (`activations`). The same
+backward pass gives the gradients at the images.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from pymoo_nas.kernels._products import Products
 from pymoo_nas.kernels._recording import Recording, join, record_pass
 
 PLANNED = 5
-"""Images of the pass in which the layers are watched: a number that few other dimensions have."""
+"""Images in the planning pass, which watches the layers; few other dimensions have this size."""
 
 CPU_MEMORY = 1 << 30
-"""Bytes that one pass takes on the CPU at most, however many are free: larger pieces are hardly
-faster, and the size of the pieces, and so the rounding, is the same on every machine that has them.
-"""
+"""Most bytes that one pass takes on the CPU, even if more are free: larger pieces are hardly
+faster. Every machine with so much memory then uses pieces of the same size, and rounds alike."""
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """What one pass over N images measured.
+    """Measurements of one pass over N images.
 
     Attributes:
-        ntk: (N, N) float64, G Gᵀ of the gradients of the summed logits for all parameters.
-        balanced: (N, N) float64, the same where every parameter tensor weighs alike: its G Gᵀ is
-            divided by its trace.
+        ntk: (N, N) float64, G Gᵀ; row n of G holds the gradients of image n's summed logits for
+            all parameters.
+        balanced: (N, N) float64, the same, but every parameter tensor weighs alike: its G Gᵀ is
+            divided by the trace of G Gᵀ.
         agreement: (N, N) float64, number of ReLU units on which two images agree.
         input_gradients: (N, D), gradients of the summed logits at the images.
         logits: (N, n_classes).
-        n_parameters: trainable parameters, all of which the kernel covers.
-        n_units: ReLU units per image.
+        n_parameters: number of trainable parameters; the kernel covers them all.
+        n_units: number of ReLU units per image.
     """
 
     ntk: Tensor
@@ -71,20 +71,20 @@ def measure_kernels(
     steps: Steps | None = None,
     check: bool = False,
 ) -> Kernels:
-    """Measure a network on a batch of images; the network is given back as it was.
+    """Measure the kernels of a network on a batch of images, and leave the network as it was.
 
     Args:
         network: (N, C, H, W) → logits (N, n_classes), at its initialisation.
         images: (N, C, H, W) floating point, on the network's device.
-        max_memory: bytes to stay below; None takes half of what is free, on the CPU at most
-            `CPU_MEMORY`. Beyond it the images pass in pieces, with the same result up to rounding.
-            A given limit is kept by measuring what a pass holds, None by an estimate.
-        steps: how much is done at a time, in place of `max_memory`.
+        max_memory: limit in bytes; None stands for half of the free memory, on the CPU at most
+            `CPU_MEMORY`. Where all images need more, they pass in pieces, with the same result up
+            to rounding. With a limit the memory of a pass is measured, with None it is estimated.
+        steps: limits on how much is computed at a time, in place of `max_memory`.
         check: compare with plain autograd on two images that every gradient is covered and that
             images do not influence each other.
 
     Raises:
-        ScoreError: no parameters, images that cannot be scored, a layer that mixes images.
+        ScoreError: there are no parameters, the images cannot be scored, or a layer mixes them.
         MemoryLimitError: `max_memory` is too low for this network and so many images.
         NetworkError: the network cannot take the images, or returns no (N, n_classes).
     """
@@ -111,7 +111,7 @@ def measure_kernels(
 
 
 def _in_steps(network: nn.Module, plan: LayerPlan, images: Tensor, steps: Steps) -> Kernels:
-    """Measure with the given steps, or smaller ones where memory runs out."""
+    """Measure with the given steps, or with smaller steps where memory runs out."""
     largest = 0.0
     while True:
         try:
@@ -136,7 +136,7 @@ def _in_steps(network: nn.Module, plan: LayerPlan, images: Tensor, steps: Steps)
 def _accumulate(
     network: nn.Module, plan: LayerPlan, images: Tensor, steps: Steps, products: Products
 ) -> Kernels:
-    """All images at once, each layer used as its gradient comes; or pieces, joined at the end."""
+    """Measure all images at once, or piece by piece with the products computed at the end."""
     whole = steps.chunk >= len(images)
     together = whole and not plan.shared_norms
     if not together:
@@ -179,13 +179,13 @@ def _accumulate(
 
 
 def _pieces(plan: LayerPlan, most: int, apart: Collection[int] | None) -> list[Piece]:
-    """What each pass records: parameters that do not wait in the first, the others in turn.
+    """Divide the parameters among passes; the first pass records all that do not wait.
 
     Args:
-        plan: how the network is recorded.
-        most: numbers per image that wait at once.
-        apart: weights that wait as their layer's input and output; None where all images pass at
-            once, so that only repeated parameters wait.
+        plan: plan by which the network is recorded.
+        most: most numbers per image that wait at once.
+        apart: weights that wait as their layer's input and output gradient; None where all images
+            pass at once, so that only repeated parameters wait.
     """
     waiting = plan.repeated if apart is None else plan.sizes.keys()
     sizes = {key: size for key, size in plan.sizes.items() if key in waiting}
@@ -196,7 +196,7 @@ def _pieces(plan: LayerPlan, most: int, apart: Collection[int] | None) -> list[P
 
 
 def default_memory(device: torch.device) -> int:
-    """Bytes that one pass may take: half of what is free, on the CPU at most `CPU_MEMORY`."""
+    """Compute the bytes that one pass may take: half of the free, on the CPU up to `CPU_MEMORY`."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) // 2
     return int(min(free_memory() / 2, CPU_MEMORY))

@@ -1,9 +1,10 @@
-"""How much of a scoring is done at a time, so that it stays below a number of bytes.
+"""Choose how much of a scoring is done at a time, so that it stays below a number of bytes.
 
-Scoring all images at once is the fastest. Where that takes too much, the images pass in pieces, and
-what must be multiplied with the other pieces waits: per-sample gradients, or the input and output
-gradient of a layer that they are made of. More passes record less each. What a pass holds is
-measured on one and on two images (`measure_steps`), with every tensor that torch makes.
+Scoring all images at once is the fastest. Where that takes too much memory, the images pass in
+pieces. Numbers that must be multiplied with the other pieces then wait: per-sample gradients, or
+the layer's input and output gradient that give them. With more passes, each pass records less.
+`measured_steps` measures the memory of a pass over one and over two images, with every tensor that
+torch makes.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ OVERHEAD = 40 << 20
 """Bytes that torch's libraries take for themselves when a first network is scored."""
 
 SLACK = 1.2
-"""Memory is taken to be so many times that of the tensors: it is handed out with gaps."""
+"""Assumed ratio of the memory taken to the bytes of the tensors: memory has gaps."""
 
 MATRICES = 8
-"""Matrices of (N, N) float64 that are held at once at most."""
+"""Largest number of matrices (N, N) in float64 that are held at once."""
 
 
 def default_steps(plan: LayerPlan, images: Tensor, budget: int) -> Steps:
-    """For a budget that is meant to be plenty: from the sizes of the layers' outputs alone."""
+    """Estimate the steps for an ample budget, from the sizes of the layers' outputs alone."""
     n, item = len(images), images.element_size()
     chunk = max(1, min(n, n * budget // max(plan.n_bytes, 1)))
-    # Of two images, gradients, the same in one piece, and those of autograd.
+    # For two images: gradients, their copy in one piece, and the gradients by autograd.
     checked = max(1, budget // (8 * item))
     return Steps(
         chunk,
@@ -50,20 +51,20 @@ def default_steps(plan: LayerPlan, images: Tensor, budget: int) -> Steps:
 
 
 def measured_steps(network: nn.Module, plan: LayerPlan, images: Tensor, limit: int) -> Steps:
-    """The largest steps that keep a limit.
+    """Find the largest steps that keep a limit.
 
     Args:
         network: its batch norms and its parameters' ``requires_grad`` are changed.
-        plan: how it is recorded.
+        plan: plan by which the network is recorded.
         images: (N, C, H, W).
-        limit: bytes that scoring takes at most, beside the network and the images.
+        limit: most bytes that scoring may take, beside the network and the images.
 
     Raises:
-        MemoryLimitError: says the smallest limit that can be kept.
+        MemoryLimitError: the limit is too low; says the smallest limit that can be kept.
     """
     n, item = len(images), images.element_size()
     fixed, per_image, calibrating = _measured(network, plan, images)
-    # Of one image, the gradients of the largest parameter are formed, cut and compared.
+    # The gradients of the largest parameter are formed, cut and compared for one image.
     largest = 2 * item * max(plan.sizes.values())
     smallest = SLACK * max(fixed + 2 * largest + 2 * (per_image + largest), calibrating)
     if limit < smallest:
@@ -80,7 +81,7 @@ def measured_steps(network: nn.Module, plan: LayerPlan, images: Tensor, limit: i
     checked = max(1, int(half / 8 // item))
     if n * per_image <= half and formed:
         return replace(whole, checked=checked)
-    # What waits is joined after the passes, with all that they held.
+    # Waiting numbers are joined after the passes; the memory of the passes counts as still held.
     pieces = _steps(half / 2, n, item)
     apart = plan.kept_apart(pieces)
     rows = max((size for key, size in plan.sizes.items() if key not in apart), default=0)
@@ -89,11 +90,11 @@ def measured_steps(network: nn.Module, plan: LayerPlan, images: Tensor, limit: i
 
 
 def _steps(share: float, n: int, item: int) -> Steps:
-    """Steps for all images: what waits takes a share of memory, as do copies and products of it."""
+    """Size the steps for all images: each kind of numbers that is held takes a share of memory."""
     return Steps(
         chunk=n,
         waiting=max(1, int(share // (n * item))),
-        # A block of gradients, the same in another order, and what is made of them.
+        # A block of gradients, its copy in another order, and the result from them.
         columns=max(1, min(COLUMNS, int(share / 3 // (n * item)))),
         # Products of inputs, of gradients, of both, and their sums in float64.
         gram_entries=max(1, min(GRAM_ENTRIES, int(share / 24))),
@@ -102,7 +103,7 @@ def _steps(share: float, n: int, item: int) -> Steps:
 
 
 def _measured(network: nn.Module, plan: LayerPlan, images: Tensor) -> tuple[float, float, float]:
-    """Bytes for N images beside the passes, of one image in a pass, and of calibrating on all."""
+    """Measure bytes: for N images beside passes, for one image in a pass, to calibrate on all."""
     n, item = len(images), images.element_size()
     units = 0
 
@@ -115,27 +116,27 @@ def _measured(network: nn.Module, plan: LayerPlan, images: Tensor) -> tuple[floa
 
         return run
 
-    # Convolutions copy what they take and give into an order of their own.
+    # Convolutions copy their input and output into a memory order of their own.
     copied = item * max((need.held for need in plan.needs.values()), default=0)
     start, slope = _line(*(_peak(partial(calibrate, network, images[:k])) for k in (1, 2)))
     once, per_image = _line(*(_peak(recorded(k)) for k in (1, 2)))
-    # The signs wait, one bit for each; gradients at the images and logits wait, then are joined.
+    # The signs wait, one bit each. Gradients at the images and logits wait, and are then joined.
     waiting = units / 8 + 2 * images[0].numel() * item
     fixed = OVERHEAD + MATRICES * 8 * n**2 + once + n * waiting
     return fixed, per_image + copied, OVERHEAD + start + n * (slope + copied)
 
 
 def _line(one: int, two: int) -> tuple[float, float]:
-    """What is held whatever the number of images, and what for each, from those for 1 and 2."""
+    """Split the bytes for 1 and for 2 images into a constant part and a part per image."""
     slope = max(two - one, one / 8)
     return max(0.0, one - slope), slope
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Watches which memory the tensors that are made within hold at once.
+    """Counts the bytes that the tensors made inside this mode hold at once.
 
     Attributes:
-        peak: bytes, the most so far.
+        peak: largest number of bytes held at once so far.
     """
 
     def __init__(self) -> None:
@@ -146,7 +147,7 @@ class _LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call, and note what is new."""
+        """Call the function, and note its new tensors."""
         del types
         returned = func(*args, **(kwargs or {}))
         for value in tree_leaves(returned):
@@ -161,7 +162,7 @@ class _LiveBytes(TorchDispatchMode):
 
 
 def _peak(run: Callable[[], object]) -> int:
-    """Bytes of the tensors that a function makes and holds at once."""
+    """Measure the most bytes that the tensors of a function hold at once."""
     live = _LiveBytes()
     with live:
         run()

@@ -21,12 +21,13 @@ from pymoo_nas.kernels._sample_gradients import (
 )
 
 NOTHING = 1e-10
-"""Squared gradients that are so small beside the largest parameter's are taken to be rounding."""
+"""Squared gradients of a parameter below this share of the largest parameter's count as rounding
+errors."""
 
 
 @dataclass
 class LayerUse:
-    """A layer's input and output gradient, kept where their products are cheaper than the rows."""
+    """Input and output gradient of a layer, kept where they give products at less cost."""
 
     layer: nn.Module
     a: Tensor
@@ -34,47 +35,47 @@ class LayerUse:
 
     @property
     def unfolded(self) -> int:
-        """Numbers of the inputs at all positions of the kernel."""
+        """Count of numbers in the inputs, unfolded to all positions of the kernel."""
         weight = self.layer.get_parameter("weight")
         return len(self.g) * positions(self.layer, self.g) * (weight.numel() // len(weight))
 
     def has_cheaper_gram(self) -> bool:
-        """See `sample_gradients.has_cheaper_gram`; it holds the whole batch."""
+        """Call `sample_gradients.has_cheaper_gram`; the use must hold the whole batch."""
         return has_cheaper_gram(self.layer, self.g, len(self.g))
 
     def compact(self) -> LayerUse:
-        """The same, without what else is in the memory that it looks at."""
+        """Return the same use, with tensors in memory of their own size."""
         return LayerUse(self.layer, *(_compact(tensor) for tensor in (self.a, self.g)))
 
     def rows(self) -> Tensor:
-        """The weight's per-sample gradients (n, P) after all."""
+        """Form the weight's per-sample gradients (n, P)."""
         return torch.cat(
             list(RULES[type(self.layer)]["weight"](self.layer, self.a, self.g, COLUMNS)), 1
         )
 
 
 def _compact(tensor: Tensor) -> Tensor:
-    """A tensor in memory of its own size."""
+    """Return the tensor in memory of its own size, copied where it is a view of more."""
     return tensor if tensor.untyped_storage().nbytes() <= tensor.nbytes else tensor.clone()
 
 
 class Products:
-    """The sums of products over a whole batch.
+    """Sums of products over a whole batch.
 
     Args:
         n_images: N.
-        device: where they are computed.
-        columns: gradients, or units, per image that are multiplied at once.
+        device: device on which the sums are computed.
+        columns: number of gradients, or units, per image that are multiplied at once.
         gram_entries: see `weight_gram`.
-        largest: the largest trace of a parameter's products, where it is known from before.
+        largest: largest trace of a parameter's products, where an earlier attempt found it.
 
     Attributes:
         ntk: (N, N) float64, Σ over parameters of G Gᵀ.
         balanced: (N, N) float64, Σ over parameters of G Gᵀ divided by its trace. Gradients that are
-            nothing but rounding, such as those of a bias before a normalisation, do not count.
+            only rounding errors do not count (for example, of a bias before a normalisation).
         agreement: (N, N) float64, number of ReLU units on which two images agree.
-        n_units: ReLU units per image so far.
-        largest: the largest trace so far.
+        n_units: number of ReLU units per image so far.
+        largest: largest trace so far.
     """
 
     def __init__(
@@ -96,12 +97,12 @@ class Products:
 
     @property
     def hasty(self) -> bool:
-        """Whether rounding was counted in `balanced`, as larger gradients came only later."""
-        # Beside a gradient that overflowed all others are nothing; to repeat would not help.
+        """Whether `balanced` counts rounding errors, because larger gradients came only later."""
+        # Beside a gradient that overflowed, all others are nothing; repeating would not help.
         return math.isfinite(self.largest) and self._smallest <= NOTHING * self.largest
 
     def add_rows(self, key: int, blocks: Iterable[Tensor]) -> None:
-        """Add products of one parameter's gradients, given as blocks (N, columns)."""
+        """Add the products of one parameter's gradients, given as blocks (N, columns)."""
         gram = self._open.setdefault(key, torch.zeros_like(self.ntk))
         for block in blocks:
             gram += block @ block.T
@@ -111,7 +112,7 @@ class Products:
         self._open[key] = weight_gram(use.layer, use.a, use.g, self.gram_entries).double()
 
     def finish(self, key: int) -> None:
-        """All products of a parameter have been added."""
+        """Close a parameter, whose products have all been added, and add it to the sums."""
         gram = self._open.pop(key)
         self.ntk += gram
         trace = float(gram.trace())
@@ -127,7 +128,7 @@ class Products:
             ones = block.to(torch.float32)
             both_on = (ones @ ones.T).double()
             n_on = both_on.diagonal()
-            # Both on, or not either of them on.
+            # A unit is on for both images, or off for both.
             self.agreement += 2 * both_on + (block.shape[1] - n_on[:, None] - n_on[None, :])
         self.n_units += on.shape[1]
 
@@ -136,7 +137,7 @@ _BITS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Signs(NamedTuple):
-    """Which units are on, eight in a byte.
+    """Signs that say which units are on, eight in a byte.
 
     Attributes:
         packed: (N, ⌈units / 8⌉) uint8.
@@ -157,11 +158,11 @@ class Signs(NamedTuple):
 
     @classmethod
     def cat(cls, parts: Sequence[Signs]) -> Signs:
-        """Those of several images after each other."""
+        """Join the signs of several pieces of a batch, in their order."""
         return cls(torch.cat([part.packed for part in parts]), parts[0].n_units)
 
     def unpack(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """Boolean signs (N, units) of a range of units that begins at a multiple of 8."""
+        """Unpack the boolean signs (N, units) of a range of units; `start` is a multiple of 8."""
         stop = self.n_units if stop is None else min(stop, self.n_units)
         packed = self.packed[:, start // 8 : -(-stop // 8)]
         bits = (packed[..., None] & packed.new_tensor(_BITS)).bool().flatten(1)

@@ -1,4 +1,4 @@
-"""One forward and one backward pass, from which every layer's per-sample gradients are taken."""
+"""Record every layer's per-sample gradients in one forward and one backward pass."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from pymoo_nas.kernels._products import LayerUse, Products, Signs
 from pymoo_nas.kernels._sample_gradients import COLUMNS, RULES, by_vjp, has_cheaper_gram, tensors
 
 ROUNDING = 100
-"""Rounding errors are taken to be at most so many times eps."""
+"""Largest rounding error that is assumed, as a multiple of eps."""
 
 
 @dataclass
 class Recording:
-    """What one pass over a piece of the batch left behind.
+    """Results of one pass over a piece of the batch.
 
     Attributes:
         rows: parameter id → per-sample gradients (n, P) that still wait for their products.
-        uses: parameter id → input and output gradient, waiting likewise.
+        uses: parameter id → its layer's input and output gradient, which wait for their products.
         codes: signs of every ReLU call that wait for their products.
         input_gradients: (n, D).
         logits: (n, n_classes).
@@ -59,20 +59,20 @@ def record_pass(
 
     Args:
         network: its parameters' ``requires_grad`` are changed.
-        plan: who covers which parameter.
+        plan: plan that says how each parameter is covered.
         images: (n, C, H, W).
-        wanted: which elements of which parameters to record; None for all.
-        apart: ids of the weights whose layer's input and output gradient are kept in place of their
-            gradients; None for those whose products are cheaper so.
-        products: where the images are the whole batch, every layer's products are added here at
-            once and nothing of it is kept, but of parameters that are repeated.
+        wanted: elements of parameters to record; None for all.
+        apart: ids of the weights that are kept as their layer's input and output gradient; None
+            for the weights whose products cost less from these.
+        products: sums that take each layer's products at once, where the images are the whole
+            batch; only repeated parameters are then kept. None keeps everything.
         with_codes: whether to record the signs of the pre-activations.
-        calibrated: whether the network is frozen already (`calibrate`); otherwise it is in this
-            pass, and the images must be the whole batch.
+        calibrated: whether the network is frozen already (`calibrate`); otherwise this pass
+            freezes it, and the images must be the whole batch.
 
     Raises:
-        ScoreError: a layer whose input was changed in place after it had been used; one that mixes
-            images; a ReLU on a tensor whose first dimension is not the images'.
+        ScoreError: a layer's input was changed in place after use, a layer mixes images, or a ReLU
+            is called on a tensor whose first dimension does not hold the images.
         NetworkError: the network cannot take the images.
     """
     images = images.detach().requires_grad_(True)
@@ -107,7 +107,7 @@ def record_pass(
 
 @dataclass
 class _Inputs:
-    """The arguments of one call, which must not be changed until they have been used."""
+    """Arguments of one call, which must not change until they have been used."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -115,11 +115,11 @@ class _Inputs:
 
     @classmethod
     def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Inputs:
-        """Note the state of every tensor."""
+        """Note the present version of every tensor."""
         return cls(args, kwargs, [tensor._version for tensor in tensors((args, kwargs))])
 
     def check_unchanged(self, layer: nn.Module) -> None:
-        """Refuse a layer whose input is not any more what it was.
+        """Refuse a layer whose input was changed after its call.
 
         Raises:
             ScoreError: names the layer.
@@ -133,10 +133,10 @@ class _Inputs:
 
 @contextmanager
 def _naming(module: nn.Module) -> Iterator[None]:
-    """Say which module cannot be called with one image at a time.
+    """Name the module that cannot be called with one image at a time.
 
     Raises:
-        ScoreError: whatever the module raised, but running out of memory.
+        ScoreError: the module raised an error, and memory did not run out.
     """
     try:
         yield
@@ -152,7 +152,7 @@ def _naming(module: nn.Module) -> Iterator[None]:
 
 
 class _Recorder:
-    """The hooks of one pass."""
+    """Hooks of one pass, which fill its recording."""
 
     def __init__(
         self,
@@ -168,14 +168,14 @@ class _Recorder:
         self.products = products
         self.images = images
         self.columns = COLUMNS if products is None else products.columns
-        # Added to what does not depend on the images, so that the backward pass gets there too.
+        # Added to outputs that do not depend on the images, so that the backward pass reaches them.
         self.anchor = images.new_zeros(()).requires_grad_(True)
         self.recording = Recording()
         self.fallback_calls: list[tuple[nn.Module, _Inputs, dict[int, Tensor]]] = []
 
     @contextmanager
     def watching(self, with_codes: bool) -> Iterator[None]:
-        """Hooks and modes, always removed."""
+        """Set all hooks and modes, and remove them in any case."""
         hooks = [
             layer.register_forward_hook(self.layer_called, with_kwargs=True)
             for layer in self.plan.ruled
@@ -195,7 +195,7 @@ class _Recorder:
         self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
     ) -> Tensor:
         """Forward hook of a ruled layer."""
-        if not torch.is_grad_enabled():  # the network itself cuts the gradient off here
+        if not torch.is_grad_enabled():  # the network itself stops the gradient here
             return output
         if not output.requires_grad:
             output = output + self.anchor
@@ -221,12 +221,12 @@ class _Recorder:
             found[place] = g.detach()
 
         places = {id(tensor): (place, tensor) for place, tensor in enumerate(tensors(output))}
-        for place, tensor in places.values():  # each once, however often it is returned
+        for place, tensor in places.values():  # each tensor once, however often it is returned
             if tensor.requires_grad:
                 tensor.register_hook(partial(received, place))
 
     def layer_used(self, layer: nn.Module, a: Tensor, g: Tensor) -> None:
-        """Everything about one call of a ruled layer is known."""
+        """Multiply or keep the gradients of one call of a ruled layer."""
         for name, rule in RULES[type(layer)].items():
             parameter = layer._parameters.get(name)
             if parameter is None or not self._is_wanted(parameter):
@@ -247,7 +247,7 @@ class _Recorder:
                 self.products.finish(key)
 
     def _is_kept_apart(self, key: int, name: str, layer: nn.Module, g: Tensor) -> bool:
-        """Whether a parameter's gradients are not formed here."""
+        """Tell whether input and output gradient are kept, so that no gradients are formed."""
         if name != "weight" or key in self.plan.repeated:
             return False
         if self.products is None and self.apart is not None:
@@ -255,14 +255,17 @@ class _Recorder:
         return has_cheaper_gram(layer, g, self.plan.n_images)
 
     def finish_fallbacks(self, summed: dict[int, Tensor | None]) -> None:
-        """After the hooks are gone: vector-Jacobian products, checked against the summed ones.
+        """Compute the fallbacks' vector-Jacobian products, once hooks are gone, and check them.
+
+        Args:
+            summed: parameter id → gradient by autograd, summed over the images.
 
         Raises:
-            ScoreError: a parameter whose per-image gradients do not add up to autograd's.
+            ScoreError: the per-image gradients of a parameter do not add up to autograd's.
         """
         floors: dict[nn.Module, float] = defaultdict(float)
         n = len(self.images)
-        # Inputs have hooks that know this recorder: kept, they would be freed at some time only.
+        # Hooks of the inputs refer to this recorder; if kept, such a cycle is freed late.
         calls, self.fallback_calls = self.fallback_calls, []
         for module, inputs, gradients in calls:
             names = [
@@ -304,10 +307,10 @@ class _Recorder:
         self.recording.rows[key] = rows if earlier is None else earlier + rows
 
     def codes(self, pre_activation: Tensor) -> None:
-        """A ReLU is about to be called.
+        """Record the signs of a pre-activation, before its ReLU is called.
 
         Raises:
-            ScoreError: on something made of the images in which they cannot be told apart.
+            ScoreError: the tensor depends on the images, but they cannot be told apart in it.
         """
         if pre_activation.ndim == 0 or len(pre_activation) != len(self.images):
             if depends_on(pre_activation, self.images):
@@ -321,7 +324,7 @@ class _Recorder:
             and pre_activation.requires_grad
             and not depends_on(pre_activation, self.images, self.anchor)
         ):
-            return  # made of parameters alone, with as many rows as there are images by chance
+            return  # made of parameters alone; it has as many rows as there are images by chance
         on = (pre_activation.detach().reshape(len(self.images), -1)) > 0
         if self.products is not None:
             self.products.add_codes(on)
@@ -335,13 +338,13 @@ def join(
     steps: Steps,
     ended: Collection[int],
 ) -> None:
-    """Add the products of whatever the passes over the pieces of one batch kept, and drop it.
+    """Add the products of the numbers that wait in the pieces of one batch, and drop the numbers.
 
     Args:
-        recordings: of the pieces, in order.
-        products: take them.
-        steps: how much is done at a time.
-        ended: ids of the parameters of which nothing more will come.
+        recordings: recordings of the pieces, in order.
+        products: sums to which the products are added.
+        steps: limits on how much is computed at a time.
+        ended: ids of the parameters that are complete with these recordings.
     """
     for key in list(recordings[0].rows):
         rows = torch.cat([recording.rows.pop(key) for recording in recordings])
@@ -370,19 +373,19 @@ def join(
 
 
 def check_sum(name: str, rows: Tensor, expected: Tensor, floor: float) -> None:
-    """Compare per-image gradients, summed, with what plain autograd says.
+    """Compare the sum of per-image gradients with the gradient by plain autograd.
 
-    Gradients that are not finite pass: the scores say so.
+    Gradients that are not finite pass: the scores report them.
 
     Args:
-        name: of layer or parameter.
-        rows: (n, P).
-        expected: P values.
-        floor: what rounding leaves of a gradient that is zero, such as that of a bias before a
-            normalisation.
+        name: name of the layer or parameter.
+        rows: (n, P), per-image gradients.
+        expected: P values by plain autograd.
+        floor: rounding error of a gradient that is zero (for example, of a bias before a
+            normalisation).
 
     Raises:
-        ScoreError: they differ by more than rounding explains.
+        ScoreError: both differ by more than rounding explains.
     """
     got, expected = rows.sum(0), expected.flatten()
     finite = math.isfinite(floor) and all(bool(torch.isfinite(x).all()) for x in (got, expected))

@@ -1,7 +1,7 @@
-"""Per-sample gradients of one layer, from its input and the gradient of its output.
+"""Compute the per-sample gradients of one layer from its input and the gradient of its output.
 
-With samples that do not influence each other, the gradient of sample n for a layer's parameters is
-a product of that layer's input a_n and output gradient g_n (Goodfellow 2015, Rochette 2019). Layers
+Where samples do not influence each other, the gradient of sample n for a layer's parameters is a
+product of that layer's input a_n and output gradient g_n (Goodfellow 2015, Rochette 2019). Layers
 of the types in `RULES` have a closed form; any other module is differentiated one image at a
 time (`by_vjp`).
 
@@ -24,14 +24,14 @@ Rows: TypeAlias = Iterator[Tensor]
 """Column blocks (N, columns) of a parameter's per-sample gradients (N, P), in a fixed order."""
 
 Rule: TypeAlias = Callable[[Any, Tensor, Tensor, int], Rows]
-"""(layer, input, output gradient, columns) -> blocks of about so many columns at most."""
+"""(layer, input, output gradient, columns) -> blocks of about `columns` columns at most."""
 
 
 def convolution_weight(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> Rows:
-    """Weight of a convolution of one, two or three dimensions, with any stride, dilation, groups.
+    """Compute weight gradients of a 1D, 2D or 3D convolution with any stride, dilation, groups.
 
-    The samples are laid side by side as groups of one convolution, whose weight gradient then holds
-    every sample's own.
+    The samples become the groups of one wide convolution. The weight gradient of that convolution
+    then holds the weight gradient of every sample.
     """
     n = len(a)
     a, padding = _padded(layer, a)
@@ -61,26 +61,26 @@ def convolution_weight(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> 
 
 
 def convolution_bias(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> Rows:
-    """Bias of a convolution or of a normalisation over channels: the sum over positions."""
+    """Compute bias gradients of a convolution or channel normalisation: the sum over positions."""
     del layer, a, columns
     yield g.flatten(2).sum(2) if g.ndim > 2 else g
 
 
 def linear_weight(layer: nn.Linear, a: Tensor, g: Tensor, columns: int) -> Rows:
-    """Weight of a linear layer on (N, …, in_features)."""
+    """Compute weight gradients of a linear layer on (N, …, in_features)."""
     a, g = _tokens(a), _tokens(g)
     for part in torch.split(g, max(1, columns // layer.in_features), dim=2):
         yield torch.einsum("nto,nti->noi", part, a).flatten(1)
 
 
 def linear_bias(layer: nn.Linear, a: Tensor, g: Tensor, columns: int) -> Rows:
-    """Bias of a linear layer: the sum over positions."""
+    """Compute bias gradients of a linear layer: the sum over positions."""
     del layer, a, columns
     yield _tokens(g).sum(1)
 
 
 def batch_norm_weight(layer: nn.BatchNorm2d, a: Tensor, g: Tensor, columns: int) -> Rows:
-    """Scale of a batch norm in eval mode: Σ_t g · (a − mean) / √(var + eps)."""
+    """Compute scale gradients of a batch norm in eval mode: Σ_t g · (a − mean) / √(var + eps)."""
     del columns
     mean, variance = layer.running_mean, layer.running_var
     if mean is None or variance is None:
@@ -93,20 +93,20 @@ def batch_norm_weight(layer: nn.BatchNorm2d, a: Tensor, g: Tensor, columns: int)
 
 
 def layer_norm_weight(layer: nn.LayerNorm, a: Tensor, g: Tensor, columns: int) -> Rows:
-    """Scale of a layer norm."""
+    """Compute scale gradients of a layer norm."""
     del columns
     product = F.layer_norm(a, layer.normalized_shape, eps=layer.eps) * g
     yield _sum_leading(product, len(layer.normalized_shape))
 
 
 def layer_norm_bias(layer: nn.LayerNorm, a: Tensor, g: Tensor, columns: int) -> Rows:
-    """Bias of a layer norm."""
+    """Compute bias gradients of a layer norm."""
     del a, columns
     yield _sum_leading(g, len(layer.normalized_shape))
 
 
 def group_norm_weight(layer: nn.GroupNorm, a: Tensor, g: Tensor, columns: int) -> Rows:
-    """Scale of a group norm."""
+    """Compute scale gradients of a group norm."""
     normalized = F.group_norm(a, layer.num_groups, eps=layer.eps)
     yield from convolution_bias(layer, a, normalized * g, columns)  # type: ignore[arg-type]
 
@@ -136,20 +136,20 @@ GRAM_ENTRIES = 1 << 24
 
 
 def positions(layer: nn.Module, g: Tensor) -> int:
-    """T, the number of positions at which the layer's weight is applied to one sample."""
+    """Count T, the positions at which the layer's weight is applied to one sample."""
     channels = g.shape[-1] if type(layer) is nn.Linear else g.shape[1]
     return g[0].numel() // channels if len(g) else 0
 
 
 def has_cheaper_gram(layer: nn.Module, g: Tensor, n: int) -> bool:
-    """Whether `weight_gram` takes fewer operations than forming the gradients (few positions).
+    """Tell whether `weight_gram` takes fewer operations than forming the gradients (few positions).
 
-    With d inputs and o outputs of the weight: (N T)² (d + o) against N T d o + N² d o.
+    For a weight with d inputs and o outputs, this compares (N T)² (d + o) with N T d o + N² d o.
 
     Args:
         layer: any module.
-        g: gradient of its output, of the whole batch or of a piece.
-        n: N, images of the whole batch, so that all of its pieces are treated alike.
+        g: gradient of its output, for the whole batch or a piece of it.
+        n: N, images of the whole batch, so that all its pieces are treated alike.
     """
     if type(layer) is nn.Linear:
         outputs, inputs = layer.weight.shape
@@ -162,13 +162,16 @@ def has_cheaper_gram(layer: nn.Module, g: Tensor, n: int) -> bool:
 
 
 def weight_gram(layer: nn.Module, a: Tensor, g: Tensor, entries: int = GRAM_ENTRIES) -> Tensor:
-    """G Gᵀ (N, N) of a weight without forming G: Σ_tt' (a_nt·a_mt') (g_nt·g_mt'), float64.
+    """Compute G Gᵀ of a weight without forming G: Σ_tt' (a_nt·a_mt') (g_nt·g_mt').
 
     Args:
         layer: a convolution or a linear layer.
         a: its input, of N samples.
         g: gradient of its output.
-        entries: of the products of positions that are held at once.
+        entries: number of entries held at once in the products between positions.
+
+    Returns:
+        (N, N) float64.
     """
     if isinstance(layer, nn.Conv2d):
         a, padding = _padded(layer, a)
@@ -195,27 +198,27 @@ def by_vjp(
     *,
     batch_dim: int = 0,
 ) -> dict[str, Tensor]:
-    """Per-sample gradients of any module's parameters by vector-Jacobian products.
+    """Compute per-sample gradients of any module's parameters by vector-Jacobian products.
 
     Args:
-        module: called once per sample with a batch of one.
-        names: the parameters wanted, as in ``module.named_parameters()``; each requires a gradient.
+        module: module that is called once per sample, with a batch of one.
+        names: wanted parameters, as in ``module.named_parameters()``; each requires a gradient.
         inputs: positional and keyword arguments of the call; tensors with N samples are split.
-        gradients: place among the tensors that the module returns (`tensors`) → gradient of it.
-        n: N.
-        batch_dim: where N stands in the inputs' shape.
+        gradients: place in the list of returned tensors (see `tensors`) → gradient of that tensor.
+        n: N, number of samples.
+        batch_dim: dimension of the inputs that holds the samples.
 
     Returns:
         parameter name → (N, P).
 
     Raises:
-        ScoreError: an output in which the samples cannot be told apart.
+        ScoreError: the samples cannot be told apart in an output.
     """
     parameters = [module.get_parameter(name) for name in names]
     rows: dict[str, list[Tensor]] = {name: [] for name in names}
     for index in range(n):
         args, kwargs = _one_sample(inputs, index, n, batch_dim)
-        # Plain autograd rather than torch.func: it knows every layer that can be trained at all.
+        # Plain autograd, not torch.func: autograd knows every layer that can be trained at all.
         with torch.enable_grad():
             returned = list(tensors(module(*args, **kwargs)))
         pairs = [(returned[place], g) for place, g in gradients.items()]
@@ -235,10 +238,10 @@ def by_vjp(
 
 
 def _gradient_of_sample(module: nn.Module, g: Tensor, index: int, output: Tensor) -> Tensor:
-    """The part of a gradient that belongs to the output of one sample.
+    """Cut out the part of a gradient that belongs to the output of one sample.
 
-    The samples stand where the output of one is shorter: the last states of an `nn.LSTM` have them
-    in another dimension than its sequence.
+    The dimension that holds the samples is the one in which one sample's output is shorter. The
+    last states of an `nn.LSTM` hold the samples in another dimension than its sequence.
 
     Raises:
         ScoreError: there is no such dimension.
@@ -256,9 +259,9 @@ def _gradient_of_sample(module: nn.Module, g: Tensor, index: int, output: Tensor
 
 
 def _one_sample(value: Any, index: int, n: int, batch_dim: int) -> Any:
-    """A batch of one: every tensor in nested arguments that holds n samples, narrowed and copied.
+    """Make a batch of one: narrow and copy each tensor that holds n samples in nested arguments.
 
-    Copied, because the module may change its input in place.
+    The tensors are copied because the module may change its input in place.
     """
     if isinstance(value, Tensor):
         if value.ndim > batch_dim and value.shape[batch_dim] == n:
@@ -274,7 +277,7 @@ def _one_sample(value: Any, index: int, n: int, batch_dim: int) -> Any:
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested lists, tuples and mappings."""
+    """Yield all tensors in nested lists, tuples and mappings."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -285,18 +288,18 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _tokens(x: Tensor) -> Tensor:
-    """(N, …, C) → (N, T, C)."""
+    """Reshape (N, …, C) → (N, T, C)."""
     return x.reshape(len(x), -1, x.shape[-1])
 
 
 def _sum_leading(x: Tensor, n_trailing: int) -> Tensor:
-    """(N, …, *normalized_shape) → (N, P): summed over all between."""
+    """Sum (N, …, *normalized_shape) → (N, P) over all dimensions in between."""
     kept = x.shape[x.ndim - n_trailing :]
     return x.reshape(len(x), -1, math.prod(kept)).sum(1)
 
 
 def _padded(layer: nn.Conv2d, a: Tensor) -> tuple[Tensor, Any]:
-    """The input with whatever padding the backward operation does not know, and the rest of it."""
+    """Pad the input where the backward operation cannot; return it and the padding still to do."""
     if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
         return a, layer.padding
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
@@ -304,9 +307,10 @@ def _padded(layer: nn.Conv2d, a: Tensor) -> tuple[Tensor, Any]:
 
 
 def _multiple_of_8(x: Tensor) -> Tensor:
-    """Zero channels up to a multiple of 8: grouped CPU kernels are several times slower between.
+    """Append zero channels up to a multiple of 8; grouped CPU kernels are slow in between.
 
-    Fewer than 8 channels (the image's) stay: there the padding costs more than it saves.
+    They run several times faster with the padding. An input of fewer than 8 channels (the image)
+    stays: there the padding costs more than it saves.
     """
     missing = -x.shape[1] % 8
     if missing == 0 or x.shape[1] < 8 or x.device.type != "cpu":
