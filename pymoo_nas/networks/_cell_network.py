@@ -1,6 +1,6 @@
 """The network that is made of cells in sequence.
 
-It takes images (N, C, H, W) of any H and W from `MIN_SIZE` on and returns logits (N, n_classes).
+It takes images (N, C, H, W) with H and W of at least `MIN_SIZE`, and returns logits (N, n_classes).
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from pymoo_nas.networks._maps import check_size, next_stage, out_channels
 
 
 class CellNetwork(nn.Module):
-    """A stem, cells in sequence (Fig. 3), global average pooling, one linear layer.
+    """Network of a stem, cells in sequence (Fig. 3), global average pooling, one linear layer.
 
-    The image is concatenated to the input of each later cell. From cell to cell the map is halved
-    while it is larger than `MIN_SIZE`: features by 2×2 max pooling, within a cell that reduces and
-    behind one that does not; the image by averages.
+    The image is concatenated to the input of each later cell. From cell to cell the maps are halved
+    while they are larger than `MIN_SIZE`. Features are halved by 2×2 max pooling: inside a cell
+    that reduces, and behind a cell that does not. The image is halved by averages.
 
-    With averages of the features instead, the same cells train to a lower accuracy, and both
-    condition number and correlation prefer a cell with a max pooling behind its output, which is
-    worse (studies/archive/reductions.md).
+    If averages halve the features too, the same cells train to a lower accuracy. Condition number
+    and correlation then both prefer a worse cell: a cell with a max pooling behind its output
+    (studies/archive/reductions.md).
 
     Args:
         cells: factories ``in_channels -> cell``, in order; a cell keeps (H, W) or halves it as
             `Cell` does, and has ``out_channels``.
         in_channels: channels of the images.
         n_classes: number of logits.
-        stem: what the first cell sees of the images: keeps (H, W) and has ``out_channels``; None
-            for the images themselves.
+        stem: module between the images and the first cell; it keeps (H, W) and has
+            ``out_channels``. None gives the first cell the images themselves.
 
     Raises:
-        NetworkError: no cell.
+        NetworkError: there is no cell.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class CellNetwork(nn.Module):
         self.classifier = nn.Linear(channels - in_channels, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, in_channels, H, W) → logits (N, n_classes)."""
+        """Map images (N, in_channels, H, W) → logits (N, n_classes)."""
         check_size(images)
         x = self.cells[0](images if self.stem is None else self.stem(images))
         for cell in self.cells[1:]:

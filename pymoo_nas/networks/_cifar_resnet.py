@@ -1,4 +1,4 @@
-"""Residual networks for CIFAR-sized images (He 2016, section 4.2): the hand-designed rivals."""
+"""Residual networks for CIFAR-sized images (He 2016, section 4.2), designed by hand to compare."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ WIDTHS = (16, 32, 64)
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut without parameters, ReLU after the sum.
+    """Residual block: two 3×3 convolutions beside a shortcut without parameters, then a ReLU.
 
-    Where the number of channels grows, the map is halved and the shortcut takes every second pixel,
-    filled with channels of zeros (He 2016, option A).
+    Where the number of channels grows, the map is halved. The shortcut then takes every second
+    pixel, and channels of zeros are appended (He 2016, option A).
     """
 
     def __init__(self, c_in: int, c_out: int) -> None:
@@ -36,7 +36,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, c_in, H, W) → (N, c_out, H, W), or half of H and W where c_out > c_in."""
+        """Map (N, c_in, H, W) → (N, c_out, H, W), or half of H and W where c_out > c_in."""
         branch = self.branch(x)
         if self.added:
             x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.added))
@@ -45,7 +45,7 @@ class BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Sequential):
-    """Stem, three stages of residual blocks, global average pooling, one linear layer.
+    """Network of a stem, three stages of residual blocks, average pooling, one linear layer.
 
     ResNet-20 has 0.27 million parameters on ten classes of RGB images.
 

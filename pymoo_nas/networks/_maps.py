@@ -1,4 +1,4 @@
-"""Feature maps on their way from cell to cell: joined, halved, counted and checked."""
+"""Join, halve, count and check the feature maps that pass from cell to cell."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MIN_SIZE = 4
 
 
 def concatenate(parts: Sequence[Tensor]) -> Tensor:
-    """(N, C_i, H, W) → (N, Σ C_i, H, W); the gradient of each part is dense.
+    """Join maps (N, C_i, H, W) → (N, Σ C_i, H, W); the gradient of each part is a dense copy.
 
-    Torch passes slices of the gradient on. The backward pass of a batch norm on the CPU is much
-    slower in a slice than in a dense copy.
+    Torch would pass slices of the gradient on. On the CPU the backward pass of a batch norm is much
+    slower with a slice than with a dense copy.
     """
     for part in parts:
         if part.requires_grad:
@@ -34,10 +34,10 @@ def _dense(gradient: Tensor) -> Tensor:
 
 
 def out_channels(cell: nn.Module) -> int:
-    """The channels that a cell says it returns.
+    """Read how many channels a cell returns, from its attribute ``out_channels``.
 
     Raises:
-        NetworkError: it has no integer attribute ``out_channels``.
+        NetworkError: the cell has no integer attribute ``out_channels``.
     """
     channels = getattr(cell, "out_channels", None)
     if not isinstance(channels, int):
@@ -48,20 +48,20 @@ def out_channels(cell: nn.Module) -> int:
 
 
 def halve(x: Tensor) -> Tensor:
-    """2×2 average pooling, rounded up, of maps larger than `MIN_SIZE`; others stay as they are."""
+    """Halve maps larger than `MIN_SIZE` by 2×2 average pooling, rounded up; keep other maps."""
     return F.avg_pool2d(x, 2, ceil_mode=True) if min(x.shape[-2:]) > MIN_SIZE else x
 
 
 def halve_features(x: Tensor) -> Tensor:
-    """2×2 max pooling, rounded up, of maps larger than `MIN_SIZE`; others stay as they are."""
+    """Halve maps larger than `MIN_SIZE` by 2×2 max pooling, rounded up; keep other maps."""
     return F.max_pool2d(x, 2, ceil_mode=True) if min(x.shape[-2:]) > MIN_SIZE else x
 
 
 def next_stage(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Features and images for the next cell, both halved once since the last one.
+    """Prepare features and images for the next cell; both are halved once since the last cell.
 
     Args:
-        x: (N, C, H, W), what a cell has made of the images, or half as large where it reduces.
+        x: features that the last cell returned: (N, C, H, W), or half of H and W where it reduces.
         images: (N, C, H, W).
     """
     kept = x.shape[2:] == images.shape[2:]
@@ -69,10 +69,11 @@ def next_stage(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_size(images: Tensor) -> None:
-    """Refuse images that are smaller than the cells' maps.
+    """Refuse images that are smaller than the smallest maps of cells.
 
     Raises:
-        NetworkError: fewer than `MIN_SIZE` pixels in height or width, or not four dimensions.
+        NetworkError: there are fewer than `MIN_SIZE` pixels in height or width, or the images have
+            not four dimensions.
     """
     if images.ndim != 4 or min(images.shape[-2:]) < MIN_SIZE:
         raise NetworkError(

@@ -1,8 +1,8 @@
-"""Multiply-accumulates of the torch operations that torch's own counter takes to be free.
+"""Count multiply-accumulates of torch operations that torch's own counter takes to be free.
 
-`FlopCounterMode` knows convolutions, matrix products and the attention of CUDA. The rules here are
-of its kind: from the shapes of an operation's arguments and output to twice the number of
-multiply-accumulates. What masks leave out of an attention is counted, as torch does.
+`FlopCounterMode` knows convolutions, matrix products and the attention of CUDA. The rules here have
+the form of its rules: the shapes of an operation's arguments and output give twice the number of
+multiply-accumulates. Products that a mask leaves out of an attention are counted, as torch does.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 def attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    """(…, T, D), (…, S, D), (…, S, E): T · S · (D + E) for each head of the query.
+    """Count (…, T, D), (…, S, D), (…, S, E) as T · S · (D + E) for each head of the query.
 
-    Keys and values that several heads share are multiplied for each of them.
+    Keys and values that several heads share are counted once per head.
     """
     return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
 def recurrent_layer(x: Shape, w_ih: Shape, w_hh: Shape, *_: Any, **__: Any) -> int:
-    """One direction of one recurrent layer: both of its weights, at every step."""
+    """Count one direction of one recurrent layer: both of its weights, at every step."""
     return 2 * math.prod(x[:-1]) * (math.prod(w_ih) + math.prod(w_hh))
 
 
 def recurrent_network(x: Shape, weights: list[Shape], *_: Any, **__: Any) -> int:
-    """All layers of a recurrent network: every matrix, at every step."""
+    """Count all layers of a recurrent network: every matrix, at every step."""
     sizes = [math.prod(weight) for weight in weights if len(weight) == 2]
     return 2 * math.prod(x[:-1]) * sum(sizes)
 
 
 def trilinear(*arguments: Any, **_: Any) -> int:
-    """Of `nn.Bilinear`, N · O · I · (J + 1): first the weight by one input, then by the other.
+    """Count `nn.Bilinear` as N · O · I · (J + 1): the weight by one input, then by the other.
 
-    The arguments are three shapes, the dimensions of size 1 that each is given, and those summed.
+    The arguments are three shapes, the dimensions of size 1 to insert into each, and the summed
+    dimensions.
     """
     shapes, expansions, sums = arguments[:3], arguments[3:6], arguments[6]
     full: list[Shape] = []
@@ -57,49 +58,49 @@ def trilinear(*arguments: Any, **_: Any) -> int:
 
 
 def matrix_vector(matrix: Shape, vector: Shape, **_: Any) -> int:
-    """(m, k) · (k,): m · k."""
+    """Count (m, k) · (k,) as m · k."""
     del vector
     return 2 * math.prod(matrix)
 
 
 def added_matrix_vector(added: Shape, matrix: Shape, vector: Shape, **_: Any) -> int:
-    """As `matrix_vector`."""
+    """Count as `matrix_vector` does."""
     del added
     return matrix_vector(matrix, vector)
 
 
 def dot(first: Shape, second: Shape, **_: Any) -> int:
-    """(k,) · (k,): k."""
+    """Count (k,) · (k,) as k."""
     del second
     return 2 * math.prod(first)
 
 
 def added_outer(added: Shape, first: Shape, second: Shape, **_: Any) -> int:
-    """(m,) by (n,): m · n."""
+    """Count (m,) by (n,) as m · n."""
     del added
     return 2 * math.prod(first) * math.prod(second)
 
 
 def added_batch_of_products(added: Shape, first: Shape, second: Shape, **_: Any) -> int:
-    """(b, m, k) · (b, k, n): b · m · k · n."""
+    """Count (b, m, k) · (b, k, n) as b · m · k · n."""
     del added
     return 2 * math.prod(first) * second[-1]
 
 
 def convolution_of_steps(x: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
-    """`torch.conv_tbc`, weight (k, I, O): k · I for each number that it returns."""
+    """Count `torch.conv_tbc` with weight (k, I, O) as k · I for each number that it returns."""
     del x
     return 2 * math.prod(out_shape) * math.prod(weight[:-1])
 
 
 def deformable_convolution(x: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
-    """Weight (O, I, h, w): I · h · w for each number that it returns."""
+    """Count a weight (O, I, h, w) as I · h · w for each number that the operation returns."""
     del x
     return 2 * math.prod(out_shape) * math.prod(weight[1:])
 
 
 def distances(first: Shape, second: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
-    """`torch.cdist` of vectors of k numbers: k for each distance."""
+    """Count `torch.cdist` of vectors with k numbers as k for each distance."""
     del second
     return 2 * math.prod(out_shape) * first[-1]
 
@@ -125,4 +126,4 @@ COSTS: Mapping[Any, CostRule] = {
     torch.ops.torchvision.deform_conv2d: deformable_convolution,
     ATEN._cdist_forward: distances,
 }
-"""Operation → rule, of those that torch's counter lacks or refuses."""
+"""Operation → rule, for operations that torch's counter lacks or refuses."""

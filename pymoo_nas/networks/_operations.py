@@ -27,7 +27,7 @@ Operation: TypeAlias = Callable[[int, int], nn.Module]
 def conv_bn_relu(
     c_in: int, c_out: int, kernel: int, *, depthwise: bool = False, relu: bool = True
 ) -> list[nn.Module]:
-    """Convolution that keeps (H, W), batch norm, and a ReLU if wanted."""
+    """Make a convolution that keeps (H, W), a batch norm, and a ReLU if wanted."""
     convolution = nn.Conv2d(
         c_in, c_out, kernel, padding=kernel // 2, groups=c_in if depthwise else 1, bias=False
     )
@@ -55,7 +55,7 @@ class SeparableConvolution(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut, ReLU after the sum (He 2016).
+    """Residual block: two 3×3 convolutions beside a shortcut, ReLU after the sum (He 2016).
 
     The shortcut is the identity where c_in = c_out, else a 1×1 convolution with batch norm.
     """
@@ -69,7 +69,7 @@ class ResidualBlock(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, c_in, H, W) → (N, c_out, H, W)."""
+        """Map (N, c_in, H, W) → (N, c_out, H, W)."""
         summed: Tensor = self.branch(x) + self.shortcut(x)
         return self.relu(summed)  # type: ignore[no-any-return]
 
@@ -84,9 +84,9 @@ class SkipConnection(nn.Sequential):
 class Pooling(nn.Sequential):
     """3×3 pooling of stride 1, with a 1×1 convolution and batch norm where c_in ≠ c_out.
 
-    Pooling takes place where there are fewer channels: before the convolution that adds channels,
-    after the one that removes some. A concatenation has many channels, and pooling all of them
-    would take much of the time of scoring a large cell.
+    Pooling takes place where there are fewer channels: before a convolution that adds channels,
+    or after a convolution that removes channels. A concatenation has many channels; pooling them
+    all would take much of the time in which a large cell is scored.
     """
 
     def __init__(self, c_in: int, c_out: int, pooling: nn.Module) -> None:
@@ -98,7 +98,7 @@ class MaxPooling(nn.MaxPool2d):
     """Max pooling in the memory layout for which torch has the faster CPU kernel."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
-        """(N, C, H, W) → pooled, in the layout of the input."""
+        """Pool (N, C, H, W), in the memory layout of the input."""
         turn = input.device.type == "cpu" and input.is_contiguous()
         x = input.contiguous(memory_format=torch.channels_last) if turn else input
         pooled: Tensor = super().forward(x)
@@ -106,17 +106,17 @@ class MaxPooling(nn.MaxPool2d):
 
 
 class AveragePooling(nn.AvgPool2d):
-    """3×3 average pooling of stride 1; where a gradient is wanted on the CPU, by a convolution.
+    """3×3 average pooling of stride 1; with a gradient on the CPU, a convolution computes it.
 
-    The sum over each pixel's surroundings is a depthwise convolution with ones, for which oneDNN
-    has faster kernels than torch has for average pooling (see studies/speed.py).
+    The sum around each pixel is a depthwise convolution with ones. oneDNN has faster kernels for
+    this convolution than torch has for average pooling (see studies/speed.py).
     """
 
     def __init__(self, *, count_include_pad: bool = True) -> None:
         super().__init__(3, stride=1, padding=1, count_include_pad=count_include_pad)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
-        """(N, C, H, W) → means, in the layout of the input."""
+        """Average (N, C, H, W), in the memory layout of the input."""
         trained = torch.is_grad_enabled() and input.requires_grad
         if not (trained and input.device.type == "cpu" and torch.backends.mkldnn.is_available()):
             return super().forward(input)
@@ -144,37 +144,37 @@ class Gate(nn.Module):
         self.linear = nn.Linear(c_in, c_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, c_in, H, W) → (N, c_out, H, W)."""
+        """Map (N, c_in, H, W) → (N, c_out, H, W)."""
         gate = torch.sigmoid(self.linear(x.mean((2, 3))))
         gated: Tensor = self.local(x) * gate[:, :, None, None]
         return gated
 
 
-# Named functions rather than lambdas: search spaces travel to worker processes by pickle.
+# Named functions, not lambdas: pickle carries search spaces to worker processes.
 
 
 def separable3x3(c_in: int, c_out: int) -> nn.Module:
-    """Separable convolution 3×3."""
+    """Make a 3×3 separable convolution."""
     return SeparableConvolution(c_in, c_out, 3)
 
 
 def separable5x5(c_in: int, c_out: int) -> nn.Module:
-    """Separable convolution 5×5."""
+    """Make a 5×5 separable convolution."""
     return SeparableConvolution(c_in, c_out, 5)
 
 
 def separable7x7(c_in: int, c_out: int) -> nn.Module:
-    """Separable convolution 7×7."""
+    """Make a 7×7 separable convolution."""
     return SeparableConvolution(c_in, c_out, 7)
 
 
 def average_pooling(c_in: int, c_out: int) -> nn.Module:
-    """Average pooling 3×3."""
+    """Make a 3×3 average pooling."""
     return Pooling(c_in, c_out, AveragePooling())
 
 
 def max_pooling(c_in: int, c_out: int) -> nn.Module:
-    """Max pooling 3×3."""
+    """Make a 3×3 max pooling."""
     return Pooling(c_in, c_out, MaxPooling(3, stride=1, padding=1))
 
 
@@ -191,27 +191,27 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "gate": Gate,
     }
 )
-"""Every operation that the package brings, by name. Read-only: extend it by making a new table."""
+"""Every operation of the package, by name. It is read-only: to extend it, make a new table."""
 
 PAPER_OPERATIONS = ("conv3x3", "residual3x3", "max_pool3x3", "avg_pool3x3")
 """The space of Fig. 1: {CNN, ResidualBlock, maxPooling, avgPooling}."""
 
 
 SEPARATORS = ".,:;|"
-"""Characters that no name holds: module names and the texts of a history are split at them."""
+"""Characters that no name may hold: module names and the texts of a history are split at them."""
 
 
 def operation_table(
     operations: Mapping[str, Operation] | Iterable[str] | None = None,
 ) -> dict[str, Operation]:
-    """An ordered table of operations from names, or from a table of one's own.
+    """Make an ordered table of operations from names, or from a table of the user's.
 
     Args:
-        operations: names out of `OPERATIONS`; or name → factory; None for `PAPER_OPERATIONS`.
+        operations: names from `OPERATIONS`; or name → factory; None for `PAPER_OPERATIONS`.
 
     Raises:
-        OperationError: an unknown or unusable name, a name given twice, no operation, or no
-            callable.
+        OperationError: a name is unknown, unusable or given twice, there is no operation, or a
+            factory is not callable.
     """
     if operations is None:
         operations = PAPER_OPERATIONS
@@ -244,7 +244,7 @@ def build_operation(name: str, factory: Operation, c_in: int, c_out: int) -> nn.
     """Call a factory and check that a module came back.
 
     Raises:
-        OperationError: the factory raised, or returned something else.
+        OperationError: the factory raised, or returned no module.
     """
     try:
         module = factory(c_in, c_out)
@@ -258,7 +258,7 @@ def build_operation(name: str, factory: Operation, c_in: int, c_out: int) -> nn.
 
 
 _FACTORY_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError)
-"""What a factory raises when it cannot make these channel counts."""
+"""Errors that a factory raises when it cannot make these channel counts."""
 
 
 def _known(name: str) -> Operation:

@@ -1,4 +1,4 @@
-"""How large a network is: trainable parameters, multiply-accumulates, acts."""
+"""Measure the size of a network: trainable parameters, multiply-accumulates, acts."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MAP_MAKERS = (
 
 
 class Counts(NamedTuple):
-    """The size of a network, in three measures; 0 where it was not counted.
+    """Size of a network in three measures; 0 where a measure was not counted.
 
     Attributes:
-        params: trainable parameters.
-        flops: multiply-accumulates of one image.
-        acts: numbers that convolutions and poolings return for one image.
+        params: number of trainable parameters.
+        flops: number of multiply-accumulates for one image.
+        acts: count of numbers that convolutions and poolings return for one image.
     """
 
     params: int = 0
@@ -38,19 +38,19 @@ class Counts(NamedTuple):
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Trainable parameters; one that is used twice counts once."""
+    """Count the trainable parameters; a parameter that is used twice counts once."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
 def count_flops(network: nn.Module, images: Tensor) -> int:
-    """Multiply-accumulates of one image's forward pass: convolutions and products of matrices.
+    """Count multiply-accumulates of one image's forward pass: convolutions and matrix products.
 
-    Torch's counter, with rules for what it lacks (see `operation_costs`), counts a multiplication
-    and an addition as two; this is half of its number. Pooling, normalisation, activation, Fourier
-    transforms and products element by element are free. Masked attention counts as if unmasked.
+    Torch's counter, with added rules (see `operation_costs`), counts a multiplication and an
+    addition as two; this function returns half of its count. Pooling, normalisation, activation,
+    Fourier transforms and elementwise products are free. Masked attention counts as if unmasked.
 
     Args:
-        network: put into eval mode for the count; every module's mode is given back.
+        network: put into eval mode for the count; then every module's mode is restored.
         images: (N, C, H, W), on the network's device; only the first is used.
 
     Raises:
@@ -60,10 +60,10 @@ def count_flops(network: nn.Module, images: Tensor) -> int:
 
 
 def count_acts(network: nn.Module, images: Tensor) -> int:
-    """Numbers that the convolutions and poolings return for one image (acts; Radosavovic 2020).
+    """Count the numbers that convolutions and poolings return for one image.
 
-    The time of a training step follows them closer than multiply-accumulates, for which poolings
-    cost nothing (see studies/speed.py).
+    They are called acts (Radosavovic 2020). The time of a training step follows acts more closely
+    than multiply-accumulates, which leave poolings out (see studies/speed.py).
 
     Args:
         network: as in `count_flops`.
@@ -81,16 +81,16 @@ COUNTERS: Mapping[str, Callable[[nn.Module, Tensor], int]] = {
     "flops": count_flops,
     "acts": count_acts,
 }
-"""Field of `Counts` → what counts it."""
+"""Field of `Counts` → function that counts it."""
 
 
 def count_all(network: nn.Module, images: Tensor) -> Counts:
-    """All three; the arguments are those of `count_flops`."""
+    """Count all three measures; the arguments are those of `count_flops`."""
     return Counts(**{name: count(network, images) for name, count in COUNTERS.items()})
 
 
 def _n_returned(*shapes: Any, out_shape: Any, **others: Any) -> int:
-    """A rule for torch's counter: elements of the first tensor that an operation returns."""
+    """Count the elements of the first tensor that an operation returns: a rule for torch."""
     del shapes, others
     return math.prod(out_shape if isinstance(out_shape, torch.Size) else out_shape[0])
 
@@ -98,13 +98,13 @@ def _n_returned(*shapes: Any, out_shape: Any, **others: Any) -> int:
 def _counted(
     network: nn.Module, images: Tensor, rules: Mapping[Any, Callable[..., int]] | None = None
 ) -> dict[Any, int]:
-    """Torch's count for one image, by operation; `rules` add to torch's or replace them."""
+    """Let torch count by operation, for one image; `rules` add to torch's rules or replace them."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     counter = FlopCounterMode(display=False, custom_mapping={**COSTS, **(rules or {})})
     try:
         with torch.no_grad(), as_written(), counter, network_errors(images):
-            network(images[:1].clone())  # it may change its input in place
+            network(images[:1].clone())  # the network may change its input in place
     finally:
         for module, training in modes:
             module.training = training

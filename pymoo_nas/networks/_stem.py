@@ -1,4 +1,4 @@
-"""The stem of a network of cells: image patches in a basis in which they are not correlated."""
+"""The stem of a network of cells: it transforms image patches so that they are not correlated."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PATCH = 2
 
 
 class PatchStem(nn.Module):
-    """Each pixel's 2×2 patch in the basis of the cosine transform, whitened, split by sign.
+    """Stem that cosine-transforms each pixel's 2×2 patch, whitens it and splits it by sign.
 
-    Neighbouring pixels and the channels of a colour image are strongly correlated; the cosine
-    transform nearly removes that from natural images (Ahmed 1974), a batch norm without parameters
-    gives every coefficient the same variance, and the positive and the negative part become two
-    channels (Shang 2016). The first convolution then learns as fast in fine structure as in mean
-    brightness, as with a stem whitened by the training images (Jordan 2024), but the stem depends
-    on no image, and has nothing to train.
+    Neighbouring pixels and the channels of a colour image are strongly correlated. The cosine
+    transform nearly removes these correlations from natural images (Ahmed 1974). A batch norm
+    without parameters gives every coefficient the same variance. The positive and the negative part
+    become two channels (Shang 2016). The first convolution then learns fine structure as fast as
+    mean brightness. A stem whitened by the training images does the same (Jordan 2024); this stem
+    depends on no image, and has nothing to train.
 
     Args:
         in_channels: channels of the images.
@@ -40,14 +40,14 @@ class PatchStem(nn.Module):
         self.out_channels = 2 * n_coefficients
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, in_channels, H, W) → (N, out_channels, H, W), at least 0; beyond the image is 0."""
+        """Map (N, in_channels, H, W) → (N, out_channels, H, W), at least 0; pad images with 0."""
         before = (PATCH - 1, 0)
         whitened = self.norm(F.conv2d(F.pad(images, before + before), self.basis))
         return F.relu(torch.cat([whitened, -whitened], dim=1))
 
 
 def _cosines(n: int) -> Tensor:
-    """The orthonormal cosine transform of n numbers, one basis vector per row."""
+    """Compute the orthonormal cosine transform of n numbers, one basis vector per row."""
     rows, columns = torch.arange(n)[:, None], torch.arange(n)[None]
     basis = torch.cos(math.pi / n * (columns + 0.5) * rows)
     lengths: Tensor = basis.norm(dim=1, keepdim=True)

@@ -19,22 +19,22 @@ T = TypeVar("T")
 class TournamentNetwork(nn.Module):
     """The network of Fig. 2: at every depth the contenders of one slot compete in parallel.
 
-    The output of a slot is the concatenation of softmax(alpha)_j · cell_j(x) + noise. On its way to
-    the next slot a 1×1 convolution with batch norm brings it back to the mean width of the
-    contenders: so a cell competes at about the input width that it has in the final network, and a
-    tournament costs about size times such a network rather than size². Images and halving between
-    depths are as in `CellNetwork`.
+    The output of a slot is the concatenation of softmax(alpha)_j · cell_j(x) + noise. Before the
+    next slot, a 1×1 convolution with batch norm reduces this output to the mean width of the
+    contenders. So a cell competes at about the input width that it has in the final network. With
+    k contenders per slot, a tournament costs about k times as much as such a network, not k² times.
+    Images and halving between depths are as in `CellNetwork`.
 
     Args:
-        slots: the contenders of every depth.
-        build_cell: ``(contender, in_channels) -> cell``; a cell has ``out_channels``, and all of
-            a slot keep (H, W) or all halve it as `Cell` does.
+        slots: contenders of every depth.
+        build_cell: ``(contender, in_channels) -> cell``; a cell has ``out_channels``. The cells of
+            a slot all keep (H, W), or all halve it as `Cell` does.
         in_channels: channels of the images.
         n_classes: number of logits.
         noise: standard deviation of the Gaussian noise, in training mode only (torch's generator).
 
     Attributes:
-        alphas: one parameter (number of contenders,) per slot, zero in the beginning.
+        alphas: one parameter (number of contenders,) per slot, zero at the start.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class TournamentNetwork(nn.Module):
         self.classifier = nn.Linear(width, n_classes)
 
     def weights(self) -> list[nn.Parameter]:
-        """All parameters but the alphas."""
+        """List all parameters except the alphas."""
         alphas = {id(alpha) for alpha in self.alphas}
         return [parameter for parameter in self.parameters() if id(parameter) not in alphas]
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, in_channels, H, W) → logits (N, n_classes)."""
+        """Map images (N, in_channels, H, W) → logits (N, n_classes)."""
         check_size(images)
         x = self._slot(0, images)
         for depth in range(1, len(self.slots)):
