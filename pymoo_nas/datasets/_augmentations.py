@@ -1,4 +1,4 @@
-"""The names of the augmentations that a data set may ask for."""
+"""Names of the augmentations that a data set may ask for."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 AUGMENTATIONS = ("none", "shift", "flip")
-"""Images as they are; crops shifted at random; or such crops, half of them mirrored as well."""
+"""Unchanged images; randomly shifted crops; or randomly shifted crops, half of them mirrored."""
 
 
 def augmentation_named(given: Any) -> Any:
-    """The word of `AUGMENTATIONS` for a truth value: "flip" or "none"; all else as it is.
+    """Turn True into "flip" and False into "none"; return any other value as it is.
 
     >>> augmentation_named(True), augmentation_named(False), augmentation_named("shift")
     ('flip', 'none', 'shift')

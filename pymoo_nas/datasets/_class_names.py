@@ -1,4 +1,4 @@
-"""Names of classes, and labels in step with them."""
+"""Give every class a name, and number the labels accordingly."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pymoo_nas.errors import DatasetError
 
 
 def class_name(label: int, class_names: Sequence[str] | None) -> str:
-    """A class as messages name it."""
+    """Return the name of a class for messages."""
     return repr(class_names[label]) if class_names is not None else str(label)
 
 
 def name_classes(
     labels: dict[str, NDArray[np.int64]], class_names: Sequence[Any] | None, name: str
 ) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
-    """Number the classes 0..n_classes-1; without names those that occur, named by their numbers.
+    """Number the classes 0..n_classes-1; without names, the labels that occur become the names.
 
     Args:
         labels: part → (n,).
-        class_names: label → name, from which blanks at either end are taken.
-        name: of the data set, for messages.
+        class_names: label → name; blanks at either end are removed.
+        name: name of the data set, for messages.
 
     Raises:
-        DatasetError: labels that have no name or do not occur in training, only one class, or names
-            that cannot be told apart.
+        DatasetError: labels have no name or do not occur in training, there is only one class, or
+            names cannot be told apart.
     """
     classes = np.unique(labels["train"]) if class_names is None else np.arange(len(class_names))
     names = tuple(str(c).strip() for c in (classes if class_names is None else class_names))
@@ -54,10 +54,10 @@ def name_classes(
 
 
 def _require_distinct(names: Sequence[str], name: str) -> None:
-    """Refuse names that a reader cannot tell apart; upper and lower case differ.
+    """Refuse names that a reader cannot tell apart; upper and lower case are different.
 
     Raises:
-        DatasetError: an empty name, or two that look alike.
+        DatasetError: a name is empty, or two names look alike.
     """
     first: dict[str, int] = {}
     for label, given in enumerate(names):
@@ -76,7 +76,7 @@ def _require_distinct(names: Sequence[str], name: str) -> None:
 
 
 def _as_seen(name: str) -> str:
-    """A name without what nobody sees: kinds of blanks, zero widths, ways to compose a letter."""
+    """Remove invisible differences from a name: kinds of blanks, zero widths, composed letters."""
     visible = (c for c in unicodedata.normalize("NFC", name) if unicodedata.category(c) != "Cf")
     return " ".join("".join(visible).split())
 

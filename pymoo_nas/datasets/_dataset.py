@@ -1,7 +1,7 @@
-"""Data sets: a name, a path or arrays → images and labels, checked.
+"""Load data sets: a name, a path or arrays → checked images and labels.
 
-Each source only finds its images and labels; one function, `build_dataset`, checks them, pixels
-too, gives all of them the same form, resizes and splits.
+Each source only finds its images and labels. One function, `build_dataset`, checks them (pixels
+too), brings them into one form, resizes and splits them.
 
 >>> digits = load_dataset("digits")
 >>> digits.n_classes, digits.in_channels, digits.image_size
@@ -35,40 +35,40 @@ from pymoo_nas.datasets._splits import split_validation
 from pymoo_nas.errors import DatasetError
 
 TEST_FRACTION = 0.2
-"""The share of each class that is held out where a source has no test part."""
+"""Share of each class that is held out for the test where a source has no test part."""
 
 HELD_OUT = "a fifth of each class, held out"
-"""Where test images are from that way, in words."""
+"""Origin of held-out test images, in words."""
 
 SPLIT_SEED = 0
-"""Seed of that split: the same images are held out in every run, whatever the run's own seed."""
+"""Seed of the held-out split: every run holds out the same images, whatever the run's own seed."""
 
 FOLDER_IMAGE_SIZE = (32, 32)
-"""What an image folder, whose files may all differ, is resized to where no size is given."""
+"""(H, W) to which the images of a folder are resized by default, since files may all differ."""
 
 MAX_IMAGE_SIZE = 4096
-"""Largest height and width that images are resized to."""
+"""Largest height and width to which images are resized."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images of two or more classes, for training and for testing, as `load_dataset` checks them.
+    """Images of two or more classes, for training and for testing, checked by `load_dataset`.
 
     Validation images, where there are some, choose the epoch whose weights a training keeps.
 
     Attributes:
-        name: for people and file names.
+        name: name of the data set, for people and for file names.
         train_images: (n, H, W, C), uint8, or float32 on any scale.
         train_labels: (n,) int64 in 0..n_classes-1; every class occurs.
         test_images: (m, H, W, C), of the same type.
-        test_labels: (m,) int64; not every class need occur.
+        test_labels: (m,) int64; some classes may be absent.
         class_names: label → name.
-        augment: what keeps the label: "flip" for shifted crops and horizontal flips, "shift" for
-            the crops alone, "none" (as for digits) for neither. True and False are taken as "flip"
-            and "none".
-        val_images: (v, H, W, C), of the same type; None where the source has no such part.
-        val_labels: (v,) int64; None likewise.
-        reading: where the parts are from and how the images were read, see `describe_data`.
+        augment: changes that keep the label: "flip" for shifted crops and horizontal flips, "shift"
+            for the crops alone, "none" (as for digits) for neither. True and False are taken as
+            "flip" and "none".
+        val_images: (v, H, W, C), of the same type; None where the source has no validation part.
+        val_labels: (v,) int64; None where `val_images` is None.
+        reading: origin of the parts, and how the images were read; see `describe_data`.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Dataset:
 
     @property
     def in_channels(self) -> int:
-        """C: 1 for grey, 3 for RGB."""
+        """Number of channels C: 1 for grey, 3 for RGB."""
         return int(self.train_images.shape[3])
 
     @property
@@ -108,14 +108,14 @@ class Dataset:
 
     @property
     def grey_range(self) -> GreyRange | None:
-        """The levels of 16-bit grey files that became 0 and 255; None where there were none."""
+        """Levels of 16-bit grey files that became 0 and 255; None without such files."""
         return self.reading.grey_range
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """Plain values that are equal for equal images and labels: counts, and a checksum.
+        """Counts and a checksum, as plain values that are equal for equal images and labels.
 
-        Of the training and the test part, which a search and a test depend on.
+        They cover the training and the test part, on which a search and a test depend.
         """
         return {
             "training_images": len(self.train_labels),
@@ -127,7 +127,7 @@ class Dataset:
 
     @cached_property
     def val_fingerprint(self) -> dict[str, Any] | None:
-        """As `fingerprint`, of the validation part alone; None where there is none."""
+        """The same as `fingerprint` for the validation part alone; None where there is none."""
         if self.val_images is None or self.val_labels is None:
             return None
         return {
@@ -137,22 +137,22 @@ class Dataset:
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:
-        """(C,): mean of the training pixels; 0..255 counts as 0..1, floats as they are."""
+        """(C,): mean of the training pixels; uint8 0..255 counts as 0..1, floats as they are."""
         return _mean_power(self.train_images, 1, np.zeros(self.in_channels))
 
     @cached_property
     def std(self) -> NDArray[np.float64]:
         """(C,): standard deviation on the scale of `mean`; 1 for a constant channel."""
-        # Two passes: the mean square less the squared mean would cancel on narrow ranges.
+        # Two passes: the mean square minus the squared mean would lose digits on narrow ranges.
         std = np.sqrt(_mean_power(self.train_images, 2, self.mean))
         # A spread below float32's resolution is rounding, which division would blow up.
         return np.where(std <= np.finfo(np.float32).eps * np.abs(self.mean), 1.0, std)
 
     def normalized(self, images: NDArray[Any]) -> Tensor:
-        """(n, H, W, C) → float32 (n, C, H, W), (x - mean) / std of the training images.
+        """Map (n, H, W, C) → float32 (n, C, H, W): (x - mean) / std, both of the training images.
 
         Raises:
-            DatasetError: the images are not of this data set's type and number of channels.
+            DatasetError: the images have another type or number of channels than this data set.
         """
         expected = self.train_images.dtype
         if images.ndim != 4 or images.shape[3] != self.in_channels or images.dtype != expected:
@@ -179,7 +179,7 @@ ARRAYS = {
 """Number of arrays that `load_dataset` takes → their order."""
 
 DATASET_NAMES = ("digits", *TORCHVISION)
-"""What `load_dataset` knows by name."""
+"""Names of the data sets that `load_dataset` knows."""
 
 
 def load_dataset(
@@ -193,14 +193,14 @@ def load_dataset(
 ) -> Dataset:
     """Load a data set and check it.
 
-    Labels are integers (n,) or (n, 1), or one-hot (n, k). Where no class names come with them, the
-    labels that occur are numbered 0, 1, … and their old numbers become the names. Without a test
-    part a fifth of each class is held out, the same images each time.
+    Labels are integers (n,) or (n, 1), or one-hot (n, k). Without class names, the labels that
+    occur are numbered 0, 1, … and their old numbers become the names. Without a test part, a fifth
+    of each class is held out, the same images each time.
 
     Args:
         source: one of
 
-            - a name of `DATASET_NAMES`, in any case; a name goes before a path;
+            - a name of `DATASET_NAMES`, in upper or lower case; a name goes before a path;
             - a path, as it stands or under `root`: an image folder or an ``.npz`` file, see
               `image_files.read_image_folder` and `image_files.read_npz`;
             - ``(images, labels)``, ``(train_images, train_labels, test_images, test_labels)`` or
@@ -210,9 +210,9 @@ def load_dataset(
             - a `Dataset`, which is returned as it is, unless `image_size` changes it.
         image_size: pixels, one number or (H, W), to which the images are resized; None keeps their
             size (32 for an image folder).
-        channels: "first" or "last": where the channels of given arrays and of an ``.npz`` file are;
-            None takes the usual place, see `source`, and refuses a shape that tells against it.
-        root: where torchvision's data sets are looked for, and kept when downloaded.
+        channels: "first" or "last", the place of the channels in given arrays and ``.npz`` files;
+            None takes the usual place (see `source`), and refuses a shape that contradicts it.
+        root: folder in which torchvision's data sets are looked for, and kept when downloaded.
         download: whether to download a data set of torchvision that is absent.
         augment: see `Dataset`; None for "none" with digits, mnist and svhn, and "flip" with others.
             Text and signs, which must not be mirrored, need "shift".
@@ -221,11 +221,11 @@ def load_dataset(
         The data set.
 
     Raises:
-        DatasetError: what was given, what was expected, and what to do.
+        DatasetError: the source does not fit; says what was given and expected, and what to do.
 
     Warns:
-        UserWarning: files of an image folder are skipped, or folders beside it not used, see
-            `image_folders.read_image_folder`; parts on different scales.
+        UserWarning: files of an image folder are skipped, folders beside it are not used (see
+            `image_folders.read_image_folder`), or parts are on different scales.
     """
     size = height_and_width(image_size)
     if isinstance(source, Dataset) and size in (None, source.image_size):
@@ -238,7 +238,7 @@ def load_dataset(
 def _find(
     source: Any, size: tuple[int, int] | None, root: Path, download: bool
 ) -> tuple[str, Splits, bool | str]:
-    """The name, the images and labels, and `Dataset.augment`."""
+    """Find the name, the images and labels, and `Dataset.augment` of a source."""
     if isinstance(source, Dataset):
         splits = Splits(
             source.train_images,
@@ -288,10 +288,10 @@ def build_dataset(
 ) -> Dataset:
     """Check images and labels and bring them into the form that `Dataset` describes.
 
-    The one way into a `Dataset` for every source; the arguments are those of `load_dataset`.
+    Every source becomes a `Dataset` in this way. The arguments are those of `load_dataset`.
 
     Raises:
-        DatasetError: they do not fit the form or each other.
+        DatasetError: images and labels do not fit the form or each other.
     """
     if channels is not None and splits.channels is not None:
         raise DatasetError(
@@ -342,16 +342,16 @@ def build_dataset(
 
 
 def _sizes(images: Mapping[str, NDArray[Any]]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The smallest and the largest (H, W) of several parts."""
+    """Find the smallest and the largest (H, W) of several parts."""
     sizes = sorted((array.shape[1:3] for array in images.values()), key=lambda s: (s[0] * s[1], s))
     return sizes[0], sizes[-1]
 
 
 def height_and_width(image_size: Any) -> tuple[int, int] | None:
-    """(H, W) of one number of pixels, or of two; None for None.
+    """Return (H, W) for one number of pixels, or for two; None for None.
 
     Raises:
-        DatasetError: something else.
+        DatasetError: the size is something else.
     """
     if image_size is None:
         return None
@@ -368,7 +368,7 @@ def height_and_width(image_size: Any) -> tuple[int, int] | None:
 def _existing_path(source: str | Path, root: Path) -> Path:
     path = Path(source).expanduser()
     for candidate in (path, root / path):
-        # os.path, unlike pathlib, takes a name that is too long for one that does not exist.
+        # For os.path, a name that is too long does not exist; pathlib raises.
         if str(source) and os.path.exists(candidate):
             return candidate
     close = difflib.get_close_matches(str(source).lower(), DATASET_NAMES)
@@ -390,7 +390,7 @@ def _checksum(*arrays: NDArray[Any]) -> str:
 def _mean_power(
     images: NDArray[Any], power: int, origin: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(C,): mean of (x - origin)^power, piece by piece: never a float64 copy of all images."""
+    """Average (x - origin)^power to (C,), piece by piece: no float64 copy of all images is made."""
     n_channels = images.shape[3]
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     step = max(1, 2**22 // images[0].size)

@@ -1,4 +1,4 @@
-"""Draws of images, as many of each class as there can be."""
+"""Draw images so that the classes are as equal in number as possible."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pymoo_nas.errors import DatasetError
 def balanced_indices(
     images: NDArray[Any], labels: NDArray[np.int64], n: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Indices, in random order, of distinct images, as many of each class as of any other.
+    """Draw indices of distinct images, the same number from each class, in random order.
 
-    Each of k classes gives n // k, some, drawn at random, one more. A class that has fewer gives
-    all it has, and the others give more in turn. Images that are equal byte for byte count as one,
-    whatever their labels; only those that come up are compared.
+    Each of k classes gives n // k images. Some classes, drawn at random, give one more. A class
+    with fewer images gives all it has, and the other classes give more in turn. Images that are
+    equal byte for byte count as one, whatever their labels; only images that come up are compared.
 
     Args:
         images: (m, H, W, C).
-        labels: (m,), of which k differ.
-        n: how many; all distinct images where there are fewer.
+        labels: (m,), with k different labels.
+        n: number of images to draw; where there are fewer distinct images, all are drawn.
         rng: the only source of randomness.
 
     Returns:
@@ -50,7 +50,7 @@ def balanced_indices(
     for label in classes * (n // len(classes)):
         draw(label)
     more = True
-    while more:  # one round at least, which gives the remainder
+    while more:  # at least one round, which gives the remainder
         before = len(drawn)
         for label in rng.permutation(classes).tolist():
             if len(drawn) < n:

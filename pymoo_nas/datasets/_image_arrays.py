@@ -1,4 +1,4 @@
-"""Arrays in their many forms → images (n, H, W, C) and labels (n,) in one."""
+"""Bring arrays of many forms into one form: images (n, H, W, C) and labels (n,)."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from torch.nn import functional as F
 from pymoo_nas.errors import DatasetError
 
 SMALL = 4
-"""Channels that images usually have at most: grey, RGB, and one more."""
+"""Largest number of channels that images usually have: RGB, and one more."""
 
 SCALES_APART = 50
-"""Largest ratio of the highest values of two parts that passes for one scale: 255 to 1 does not."""
+"""Largest ratio of two parts' highest values on one scale; 255 to 1 means two scales."""
 
 
 def channels_last(
     images: Any, where: str, *, channels: str | None = None, n_channels: int | None = None
 ) -> NDArray[Any]:
-    """(n, H, W, C), from numpy's or torch's usual order.
+    """Bring images into the order (n, H, W, C), from numpy's or torch's usual order.
 
     Args:
         images: (n, H, W), or with channels: last in numpy arrays and lists, first in torch tensors.
-        where: what they are, for messages.
-        channels: "first" or "last", which holds whatever the array is.
-        n_channels: how many there must be; an axis of so many, where it usually is, is believed.
+        where: name of the images, for messages.
+        channels: "first" or "last", the place of the channels whatever the array is; or None.
+        n_channels: number of channels that is expected; an axis of this length in the usual place
+            is believed.
 
     Raises:
-        DatasetError: another shape, or one that tells against the usual order.
+        DatasetError: the shape is another, or contradicts the usual order.
     """
     array = as_numbers(images, where)
     if channels not in (None, *ORDERS):
@@ -58,14 +59,15 @@ def channels_last(
 
 
 ORDERS = {"first": 1, "last": 3}
-"""Where the channels are → their axis."""
+"""Place of the channels → their axis."""
 
 
 def _is_doubtful(shape: tuple[int, ...], usual: str) -> bool:
-    """Whether three axes do not bear out the usual place of the channels.
+    """Tell whether three axes contradict the usual place of the channels.
 
-    Two equal axes beside another one are the height and the width of square images. Otherwise the
-    channels are the fewer; torch's order is so common that it takes a clear case against it.
+    Two equal axes beside a different one are the height and the width of square images. Otherwise
+    the channels are the shorter axis. Torch's order is so common that only a clear case counts
+    against it.
     """
     first, middle, last = shape
     if usual == "last":
@@ -77,7 +79,7 @@ def _is_doubtful(shape: tuple[int, ...], usual: str) -> bool:
 
 
 def as_numbers(values: Any, where: str) -> NDArray[Any]:
-    """A numpy or torch array, or lists, as an array of numbers; else a DatasetError."""
+    """Turn a numpy or torch array, or lists, into an array of numbers; or raise DatasetError."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         # numpy has no bfloat16.
@@ -94,7 +96,7 @@ def as_numbers(values: Any, where: str) -> NDArray[Any]:
 
 
 def same_type(images: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
-    """Integers → uint8 where all lie in 0..255, else float32 as they are; floats → float32."""
+    """Convert integers to uint8 if all lie in 0..255, else to float32; and floats to float32."""
     integer = {part: array.dtype.kind in "ui" for part, array in images.items()}
     if len(set(integer.values())) > 1:
         other = next(part for part in images if integer[part] != integer["train"])
@@ -117,7 +119,7 @@ def same_type(images: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[A
 
 
 def warn_of_scales(images: dict[str, NDArray[Any]], name: str) -> None:
-    """Say where one part is on another scale than the training images, such as 0..1 and 0..255."""
+    """Warn of parts on another scale than the training images, for example 0..1 and 0..255."""
     highest = {
         part: max(abs(float(array.max())), abs(float(array.min())))
         for part, array in images.items()
@@ -133,7 +135,7 @@ def warn_of_scales(images: dict[str, NDArray[Any]], name: str) -> None:
 
 
 def integer_labels(labels: Any, n_images: int, where: str) -> NDArray[np.int64]:
-    """(n,), from integers (n,) or (n, 1), or one-hot (n, k)."""
+    """Bring labels into the form (n,), from integers (n,) or (n, 1), or one-hot (n, k)."""
     array = as_numbers(labels, where)
     problem = ""
     if array.ndim == 2 and array.shape[1] == 1:
@@ -157,10 +159,10 @@ def integer_labels(labels: Any, n_images: int, where: str) -> NDArray[np.int64]:
 
 
 def normalize(images: NDArray[Any], mean: NDArray[Any], std: NDArray[Any]) -> Tensor:
-    """(n, H, W, C) → float32 (n, C, H, W), (x - mean) / std by channel.
+    """Map (n, H, W, C) → float32 (n, C, H, W): (x - mean) / std for each channel.
 
     Args:
-        images: uint8, of which 0..255 counts as 0..1, or float32 as they are.
+        images: uint8, where 0..255 counts as 0..1, or float32, which counts as it is.
         mean: (C,).
         std: (C,), not zero.
     """
@@ -176,9 +178,9 @@ def normalize(images: NDArray[Any], mean: NDArray[Any], std: NDArray[Any]) -> Te
 
 
 def resize(images: NDArray[Any], size: tuple[int, int], chunk: int = 1024) -> NDArray[Any]:
-    """Uint8 or float32 (n, H, W, C) → (n, *size, C) of the same type, bilinear with antialiasing.
+    """Resize uint8 or float32 (n, H, W, C) → (n, *size, C), bilinear with antialiasing.
 
-    `chunk` images at a time, which bounds the memory.
+    The type stays the same. `chunk` images are resized at a time, which bounds the memory.
     """
     if images.shape[1:3] == size:
         return images

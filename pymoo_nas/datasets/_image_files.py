@@ -1,6 +1,6 @@
-"""``.npz`` files and torchvision's data sets → images and labels as found there.
+"""Read ``.npz`` files and torchvision's data sets: images and labels as they are found there.
 
-`pymoo_nas.datasets._dataset` checks them and brings them into one form.
+`pymoo_nas.datasets._dataset` checks images and labels and brings them into one form.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ TORCHVISION = {
     "mnist": _Torchvision(datasets.MNIST, "MNIST/raw", False),
     "svhn": _Torchvision(datasets.SVHN, "*_32x32.mat", False),
 }
-"""Name → where torchvision has it."""
+"""Name → class and place of the data set in torchvision."""
 
 
 class Reading(NamedTuple):
-    """How the images of a data set were found and read.
+    """Account of how the images of a data set were found and read.
 
     Attributes:
-        train: where the training images are from, in words; empty where that is not known.
-        test: likewise of the test images.
-        val: likewise of the validation images.
-        sizes: the smallest and the largest (H, W), in pixels, before they were resized.
-        grey_range: levels of 16-bit grey files that became 0 and 255; None where there were none.
+        train: origin of the training images, in words; empty where it is not known.
+        test: origin of the test images, likewise.
+        val: origin of the validation images, likewise.
+        sizes: smallest and largest (H, W), in pixels, before images were resized.
+        grey_range: levels of 16-bit grey files that became 0 and 255; None without such files.
     """
 
     train: str = ""
@@ -60,7 +60,7 @@ PUBLISHED = Reading("the published part", "the published part")
 class Splits(NamedTuple):
     """Images, labels and names (label → name) as they were found; None where there are none.
 
-    `channels` is "last" where the source knows that they are, else None.
+    `channels` is "last" where the source knows that the channels are last, else None.
     """
 
     train_images: Any
@@ -77,9 +77,9 @@ class Splits(NamedTuple):
 def read_npz(path: Path) -> Splits:
     """Read an ``.npz`` file with MedMNIST's key names (Yang 2023).
 
-    ``train_images`` and ``train_labels``, and optionally ``test_images`` with ``test_labels``,
-    ``val_images`` with ``val_labels``, and ``class_names``. Further keys are left alone. Nothing is
-    unpickled.
+    The keys are ``train_images`` and ``train_labels``, and optionally ``test_images`` with
+    ``test_labels``, ``val_images`` with ``val_labels``, and ``class_names``. Other keys are
+    ignored. Nothing is unpickled.
 
     Raises:
         DatasetError: the file is damaged, holds Python objects, or lacks a key.
@@ -126,7 +126,7 @@ def read_npz(path: Path) -> Splits:
 
 
 def _unpacked_size(path: Path) -> int:
-    """Bytes of the arrays that `read_npz` reads, as the archive states them."""
+    """Sum the bytes of the arrays that `read_npz` reads, as the archive states them."""
     read = ("train_", "test_", "val_", "class_names")
     with zipfile.ZipFile(path) as archive:
         return sum(m.file_size for m in archive.infolist() if m.filename.startswith(read))
@@ -143,7 +143,7 @@ def read_torchvision(name: str, root: Path, download: bool) -> Splits:
     """Read a data set of `TORCHVISION` from `root`, where torchvision itself would look for it.
 
     Raises:
-        DatasetError: it is absent or damaged, or cannot be downloaded.
+        DatasetError: the data set is absent or damaged, or cannot be downloaded.
     """
     loader, place, _ = TORCHVISION[name]
     svhn = name == "svhn"

@@ -1,4 +1,4 @@
-"""Folders of image files → images and labels as found there, and a word on what was left out."""
+"""Read images and labels as found in folders of image files; warn of files that are left out."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PART_WORDS = {
     "val": ("val", "valid", "validation", "validate", "vali", "dev", "devel", "development"),
     "test": ("test", "testing", "tests", "tst", "eval", "evaluation", "holdout", "heldout"),
 }
-"""Part → names of its folder, the usual first; in any case, with hyphens, blanks, underscores, and
-endings such as in ``test_set`` and ``TrainImages``."""
+"""Part → names of its folder, the usual name first. Upper case, hyphens, blanks, underscores and
+endings are allowed, as in ``test_set`` and ``TrainImages``."""
 
 PART_ENDING = re.compile(r"(sets?|data|images?|imgs?)$")
 
@@ -36,14 +36,14 @@ UNREAD = (
     ".arw .avif .cr2 .dcm .dng .eps .exr .hdr .heic .heif .ico .jxl .mat .nef .nii .npy .npz .pdf "
     ".psd .raw .svg"
 )
-"""Endings of images that are not read, which are worth a word where they lie among others."""
+"""Endings of image formats that are not read; a warning names such files among other images."""
 
 N_NAMED = 5
-"""How many files or folders a message names."""
+"""Number of files or folders that a message names."""
 
 
 class _ImageFile(NamedTuple):
-    """A file of an image folder, its part (a key of `_parts`) and its class's index."""
+    """A file of an image folder, its part (a key of `_parts`) and the index of its class."""
 
     path: Path
     part: str
@@ -56,20 +56,20 @@ def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
     The second layout is taken where a training folder holds folders; the parts may have any of the
     names of `PART_WORDS`. Without a test part, the validation part takes its place.
 
-    Images are uint8, grey where every file is grey, else RGB: a transparent image loses its alpha
-    channel, a photograph is turned as its EXIF entry says, 16 bits per channel become 8. For grey
-    files of 16 bits one factor, from their highest level, holds for all (see `read_image_set`).
+    Images are uint8, grey where every file is grey, else RGB. A transparent image loses its alpha
+    channel, a photograph is turned as its EXIF entry says, and 16 bits per channel become 8. All
+    16-bit grey files are scaled by one factor, from their highest level (see `read_image_set`).
     Hidden files, files without an image's ending and folders inside a class are left out.
 
     Args:
         folder: an existing folder.
-        size: (H, W) that each image is resized to, whatever its proportions (bilinear).
+        size: (H, W) to which each image is resized, whatever its proportions (bilinear).
 
     Warns:
-        UserWarning: files that cannot be read, or that are links to somewhere outside `folder`,
-            with their count and the first names; they are skipped. Folders with images that are
-            not used, further frames, broken metadata, grey levels that were scaled. Or test images
-            without classes.
+        UserWarning: files cannot be read, or are links to a place outside `folder`; they are
+            skipped, and the warning has their count and the first names. Folders with images are
+            not used, files have further frames or broken metadata, or grey levels were scaled. Or
+            test images have no classes.
 
     Raises:
         DatasetError: there are no class folders, or a class has no readable image.
@@ -111,10 +111,10 @@ def refuse_among_classes(target: Path, folder: Path) -> None:
 
     Args:
         target: a folder that is to be made, or exists.
-        folder: of images, see `read_image_folder`.
+        folder: folder of images, see `read_image_folder`.
 
     Raises:
-        DatasetError: the images could not be read again, as `target` would be a class of them.
+        DatasetError: `target` would become a class, so that the images could not be read again.
     """
     place = Path(os.path.realpath(target))
     for part in _parts(folder).values():
@@ -126,10 +126,10 @@ def refuse_among_classes(target: Path, folder: Path) -> None:
 
 
 def find_images(path: Path) -> list[Path]:
-    """A file itself, or the image files in a folder and below, sorted, without hidden ones.
+    """List a file itself, or the image files in a folder and below, sorted, without hidden files.
 
     Raises:
-        DatasetError: nothing there, or a folder without image files.
+        DatasetError: the path does not exist, or the folder holds no image files.
     """
     path = expanded(path)
     if not os.path.exists(path):
@@ -158,7 +158,7 @@ def _is_image(path: Path) -> bool:
 
 def _visible(folder: Path) -> list[Path]:
     try:
-        # __MACOSX is what macOS adds to its archives.
+        # macOS adds the folder __MACOSX to its archives.
         return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__MACOSX")))
     except OSError as error:
         raise DatasetError(f"image folder {folder}: cannot be listed ({error})") from error
@@ -169,7 +169,7 @@ def _class_folders(folder: Path) -> list[Path]:
 
 
 def _part_of(name: str) -> tuple[str, int] | None:
-    """The part that a folder's name tells of, and how usual the name is (0 first)."""
+    """Find the part that a folder's name stands for, and the rank of the name (0: the usual)."""
     plain = re.sub(r"[\W_]", "", name).casefold()
     for part, words in PART_WORDS.items():
         for word in (plain, PART_ENDING.sub("", plain)):
@@ -179,10 +179,10 @@ def _part_of(name: str) -> tuple[str, int] | None:
 
 
 def _parts(folder: Path) -> dict[str, Path]:
-    """Part → its folder: the training images, and others where they have a folder of their own.
+    """Find the folder of each part: training images, and other parts with a folder of their own.
 
     Raises:
-        DatasetError: folders called as parts are, without class folders in them.
+        DatasetError: folders have the names of parts, but hold no class folders.
     """
     found: dict[str, list[tuple[int, bool, Path]]] = {part: [] for part in PART_WORDS}
     siblings = _class_folders(folder)
@@ -208,7 +208,7 @@ def _parts(folder: Path) -> dict[str, Path]:
 
 
 def _left_out(folder: Path, parts: Mapping[str, Path]) -> Iterator[str]:
-    """What holds images that are not read, in words."""
+    """Describe the files and folders with images that are not read."""
     if parts["train"] != folder:
         used = {path.resolve() for path in parts.values()}
         for path in _class_folders(folder):
@@ -233,7 +233,7 @@ def _left_out(folder: Path, parts: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _unused(path: Path, parts: Mapping[str, Path]) -> str:
-    """Why a folder beside the training images is not used."""
+    """Say why a folder beside the training images is not used."""
     named = _part_of(path.name)
     if named and not _class_folders(path):
         instead = "; some of the training images are held out for the test instead"
@@ -263,12 +263,12 @@ def _image_files(parts: Mapping[str, Path], names: Sequence[str]) -> Iterator[_I
 
 
 def _named(folder: Path, why: Mapping[Path, str], what: str) -> str:
-    """A message that names the first of some files; empty where there is none.
+    """Make a message that names the first of some files; empty where there are no files.
 
     Args:
-        folder: that they are in.
+        folder: folder that holds the files.
         why: path → reason.
-        what: with a place for their number.
+        what: text of the message, with a place for the number of files.
     """
     if not why:
         return ""
@@ -278,7 +278,7 @@ def _named(folder: Path, why: Mapping[Path, str], what: str) -> str:
 
 
 def _scaled(folder: Path, read: FilesRead) -> str:
-    """A word on 16-bit grey levels where they are not simply divided by 257."""
+    """Describe how 16-bit grey levels are scaled, where they are not simply divided by 257."""
     if read.grey_range in (None, FULL_RANGE):
         return ""
     low, high = read.grey_range
@@ -293,7 +293,7 @@ def _require_bright(folder: Path, read: FilesRead) -> None:
     """Refuse 16-bit colour files that all leave the upper half of their range empty.
 
     Raises:
-        DatasetError: names them.
+        DatasetError: all such files do so; names them.
     """
     why = {path: f"up to {level} of 255" for path, level in read.deep.items()}
     if why and max(read.deep.values()) < HALF:
@@ -305,7 +305,7 @@ def _require_bright(folder: Path, read: FilesRead) -> None:
 
 
 def _require_images(part: Path, labels: Sequence[int], names: Sequence[str], skipped: str) -> None:
-    """Every class needs an image; a class that the test part leaves out altogether does not."""
+    """Refuse a class folder without an image; the test part may lack a class folder altogether."""
     for path in _class_folders(part):
         if names.index(path.name) not in labels:
             below = next(_files_below(path), None)
@@ -323,7 +323,7 @@ def _require_images(part: Path, labels: Sequence[int], names: Sequence[str], ski
 
 
 def _reading(folder: Path, parts: Mapping[str, Path], read: FilesRead) -> Reading:
-    """Where the images are from and how they were read."""
+    """Describe the origin of the images, and how they were read."""
     places = {
         part: "class folders" if path == folder else f"{path.name}/" for part, path in parts.items()
     }

@@ -1,4 +1,4 @@
-"""Image files of many modes and depths → pixels of 8 bits, upright, in one size."""
+"""Read image files of many modes and depths into pixels of 8 bits, upright, in one size."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 EXTENSIONS = ".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp"
 """Endings, in lower case, of the files in a class folder that count as images."""
 
-# Without these PIL would go by content and hand, for instance, an EPS file that is named .png to an
-# external program.
+# Without this list PIL would judge a file by its content. It would, for instance, hand an EPS file
+# that is named .png to an external program.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 
 ANIMATED = ("GIF", "PNG", "TIFF", "WEBP")
-"""Formats whose further frames or pages are images of their own (those of a JPEG are previews)."""
+"""Formats in which further frames or pages are images of their own (in a JPEG, previews)."""
 
-# What the readers raise on damaged, cut off, oversized or forged files.
+# Errors that the readers raise on damaged, cut off, oversized or forged files.
 UNREADABLE = (
     ArithmeticError,
     AssertionError,
@@ -48,31 +48,31 @@ UNREADABLE = (
 )
 
 MODES = {1: "L", 3: "RGB"}
-"""Channels → PIL's name for them, of 8 bits each."""
+"""Number of channels → PIL's name for the mode with 8 bits per channel."""
 
 GreyRange: TypeAlias = tuple[int, int]
-"""The levels of 16-bit grey files that become 0 and 255."""
+"""Levels of 16-bit grey files that become 0 and 255."""
 
 FULL_RANGE: GreyRange = (0, 65535)
 
 HALF = 128
-"""The middle of 8 bits."""
+"""Middle of the 256 levels of 8 bits."""
 
 METADATA = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
-"""Where PIL keeps what is not pixels, and may stumble over it."""
+"""Keys under which PIL keeps metadata, on which it may fail."""
 
 
 class FilesRead(NamedTuple):
-    """What came of reading image files.
+    """Results of reading image files.
 
     Attributes:
-        images: path → (H, W) or (H, W, 3) of each readable file.
-        skipped: path → why it could not be read.
-        notes: path → what was left out or changed of a file that was read.
-        sizes: path → (H, W) that each readable file had, upright, before it was resized.
-        grey_range: of all 16-bit grey files; None where there is none.
-        deep: path → highest level, of 255, of a colour file of 16 bits per channel, of which only
-            the upper 8 bits can be read; below `HALF` little may be left of it.
+        images: path → pixels (H, W) or (H, W, 3) of each readable file.
+        skipped: path → why the file could not be read.
+        notes: path → note on parts of a readable file that were left out or changed.
+        sizes: path → (H, W) of each readable file, upright, before it was resized.
+        grey_range: range of all 16-bit grey files; None where there are no such files.
+        deep: path → highest level, of 255, of a colour file with 16 bits per channel. Only the
+            upper 8 bits can be read; a level below `HALF` means that little may be left.
     """
 
     images: dict[Path, NDArray[np.uint8]]
@@ -84,11 +84,11 @@ class FilesRead(NamedTuple):
 
 
 def read_image_set(paths: Sequence[Path], size: tuple[int, int], *, within: Path) -> FilesRead:
-    """`read_images` of files that belong together: one grey range, their own, for all of them.
+    """Read image files that belong together, with one grey range that is found from all of them.
 
     Args:
         paths: image files.
-        size: (H, W) that each is resized to.
+        size: (H, W) to which each image is resized.
         within: folder that links must not leave.
     """
     return read_images(paths, size, within=within, grey_range=_common_range(paths, within))
@@ -102,16 +102,16 @@ def read_images(
     channels: int | None = None,
     within: Path | None = None,
 ) -> FilesRead:
-    """The pixels of each readable file, and for each other file why it was skipped.
+    """Read the pixels of each readable file, and note why each other file was skipped.
 
     Args:
         paths: image files.
-        size: (H, W) that each is resized to.
-        grey_range: levels of 16-bit grey files that become 0 and 255; what lies outside is
-            clipped. None takes those that use more than half of the 16 bits, as `FULL_RANGE`.
-        channels: 1 for (H, W), 3 for (H, W, 3); None for (H, W) where an image is grey, else the
-            other.
-        within: folder that links must not leave; None lets them.
+        size: (H, W) to which each image is resized.
+        grey_range: levels of 16-bit grey files that become 0 and 255; levels outside are clipped.
+            None accepts only files that use more than half of the 16 bits, with `FULL_RANGE`.
+        channels: 1 for (H, W), 3 for (H, W, 3); None for (H, W) where an image is grey, else
+            (H, W, 3).
+        within: folder that links must not leave; None allows all links.
     """
     read = FilesRead({}, {}, {}, {}, grey_range, {})
     for path in paths:
@@ -143,9 +143,9 @@ class Pixels(NamedTuple):
 
     Attributes:
         pixels: (H, W) or (H, W, 3).
-        size: (H, W) that it had, upright, before it was resized.
-        notes: what was left out or changed.
-        deep: highest level of a colour image of 16 bits per channel, see `FilesRead`; else None.
+        size: (H, W) of the image, upright, before it was resized.
+        notes: notes on parts that were left out or changed.
+        deep: highest level of a colour image with 16 bits per channel, see `FilesRead`; else None.
     """
 
     pixels: NDArray[np.uint8]
@@ -161,7 +161,7 @@ def as_pixels(
     grey_range: GreyRange | None,
     channels: int | None = None,
 ) -> Pixels:
-    """The pixels of an image of PIL, which is loaded and loses its metadata.
+    """Read the pixels of a PIL image; this loads the image and removes its metadata.
 
     The arguments are those of `read_images`. Pixels that cannot be read raise one of `UNREADABLE`.
     """
@@ -184,10 +184,10 @@ def as_pixels(
 
 @contextmanager
 def _opened(path: Path, within: Path | None) -> Iterator[Image.Image]:
-    """The file, its header read.
+    """Open a file and read its header; damaged files raise one of `UNREADABLE`.
 
     Raises:
-        ValueError: no regular file, or a link that leaves the folder; the others of `UNREADABLE`.
+        ValueError: the path is no regular file, or a link that leaves the folder.
     """
     real = Path(os.path.realpath(path))
     if within is not None and not real.is_relative_to(os.path.realpath(within)):
@@ -200,7 +200,7 @@ def _opened(path: Path, within: Path | None) -> Iterator[Image.Image]:
 
 
 def _upright(opened: Image.Image) -> tuple[Image.Image, str]:
-    """A copy as a person sees it; as it is stored, with a note, where its metadata are broken.
+    """Copy an image upright; where its metadata are broken, copy it as stored, with a note.
 
     Pixels that cannot be read raise one of `UNREADABLE`.
     """
@@ -210,7 +210,7 @@ def _upright(opened: Image.Image) -> tuple[Image.Image, str]:
     try:
         if "exif" in opened.info:
             Image.Exif().load(opened.info["exif"])  # PIL's own reading of a JPEG hides a failure
-        # A TIFF turns itself while it loads, and would stumble then.
+        # A TIFF turns itself while it loads, and would fail then.
         opened.getexif()
     except UNREADABLE as error:
         note = f"its EXIF or XMP cannot be read ({error}), so that it is not turned"
@@ -221,7 +221,7 @@ def _upright(opened: Image.Image) -> tuple[Image.Image, str]:
 
 
 def _further_frames(opened: Image.Image) -> str:
-    """A note where a file holds more than the image that was taken; counting moves `opened`."""
+    """Note that a file holds more than the image that is taken; counting moves `opened`."""
     if opened.format not in ANIMATED:
         return ""
     try:
@@ -232,19 +232,19 @@ def _further_frames(opened: Image.Image) -> str:
 
 
 def _is_deep_colour(opened: Image.Image) -> bool:
-    """Whether a file has 16 bits per channel of which PIL reads the upper 8."""
+    """Tell whether a file has 16 bits per channel, of which PIL reads the upper 8."""
     return not opened.mode.startswith("I") and any(
         ";16" in str(tile[3]) for tile in getattr(opened, "tile", ())
     )
 
 
 def _extrema(image: Image.Image) -> list[tuple[int, int]]:
-    """Lowest and highest value of each band."""
+    """Find the lowest and the highest value of each band."""
     return [band.getextrema() for band in image.split()]  # type: ignore[misc]
 
 
 def _is_only_alpha(image: Image.Image) -> bool:
-    """Whether nothing but the transparency tells one pixel from another."""
+    """Tell whether pixels differ in nothing but their transparency."""
     if image.mode not in ("LA", "RGBA"):
         return False
     *colours, (low, high) = _extrema(image)
@@ -252,10 +252,10 @@ def _is_only_alpha(image: Image.Image) -> bool:
 
 
 def _levels(image: Image.Image) -> NDArray[np.int64]:
-    """(H, W): the values of an image of 16 bits, or of 32 that 16 can hold.
+    """Read the values (H, W) of a 16-bit image, or of a 32-bit image if they fit into 16 bits.
 
     Raises:
-        ValueError: other values.
+        ValueError: the values do not fit into 16 bits.
     """
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > FULL_RANGE[1]:
@@ -264,7 +264,7 @@ def _levels(image: Image.Image) -> NDArray[np.int64]:
 
 
 def _from_16_bits(image: Image.Image, grey_range: GreyRange | None) -> tuple[Image.Image, str]:
-    """Grey of 16 bits → grey of 8, and a note where values were clipped.
+    """Convert 16-bit grey → 8-bit grey, and note where values were clipped.
 
     Raises:
         ValueError: the values are on another scale than `grey_range`.
@@ -290,14 +290,14 @@ def _from_16_bits(image: Image.Image, grey_range: GreyRange | None) -> tuple[Ima
 
 
 def _common_range(paths: Sequence[Path], within: Path) -> GreyRange | None:
-    """The grey range of all 16-bit grey files; None where there is none.
+    """Find the grey range of all 16-bit grey files; None where there are no such files.
 
     Levels up to 255 stay as they are. Files that use more than half of the 16 bits keep the whole
     range, whatever their own maximum. A range far from 0 is cut off below as well.
     """
     extremes = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the files are read once more, with all that is to be said
+        warnings.simplefilter("ignore")  # the files are read again later, with all warnings
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for path in paths:
             try:
@@ -318,13 +318,13 @@ def _common_range(paths: Sequence[Path], within: Path) -> GreyRange | None:
 
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:
-    """Any mode of PIL of 8 bits per channel → ``L`` or ``RGB``."""
+    """Convert any PIL mode with 8 bits per channel → ``L`` or ``RGB``."""
     if image.mode == "F":
         raise ValueError("floating-point pixels; convert them to 8 or 16 bits, or give arrays")
     if image.mode in ("1", "L", "LA", "La"):
         return image.convert("L")
     if image.mode in ("P", "PA"):
-        # By way of RGBA, since PIL warns where a palette with transparency goes straight to RGB.
+        # By way of RGBA: PIL warns where a palette with transparency is converted to RGB directly.
         rgb = image.convert("RGBA").convert("RGB")
         red, green, blue = rgb.split()
         return red if red == green == blue else rgb

@@ -1,4 +1,4 @@
-"""Splits of labelled images, with the same share of every class."""
+"""Split labelled images, with the same share of every class."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pymoo_nas.errors import DatasetError
 def split_validation(
     labels: NDArray[np.int64], fraction: float, seed: int, class_names: Sequence[str] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices for training and for validation, ascending, with the same share of every class.
+    """Draw ascending indices for training and for validation, with the same share of every class.
 
     Args:
         labels: (n,).
         fraction: share of each class for validation, between 0 and 1; rounded, but at least one
-            image of each class on either side.
-        seed: the same seed gives the same division.
+            image of each class is on either side.
+        seed: seed of the draw; the same seed gives the same split.
         class_names: label → name, for messages.
 
     Raises:
-        DatasetError: a class has one image only, or the fraction does not fit.
+        DatasetError: a class has only one image, or the fraction does not fit.
     """
     if not (0 < fraction < 1 and len(labels)):
         raise DatasetError(
