@@ -1,4 +1,4 @@
-"""Search spaces: which architectures there are, and which networks they spell."""
+"""Search spaces, their architectures, and the networks that architectures spell."""
 
 from pymoo_nas.spaces._architecture import (
     Architecture,

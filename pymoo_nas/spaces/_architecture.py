@@ -1,7 +1,7 @@
-"""What a network is built from: genotypes of a search space, or the name of a model.
+"""Build networks from genotypes of a search space, or from the name of a model.
 
-An `Architecture` builds every network that is made of it. It describes itself in plain values, from
-which it is made again: ``training.json`` keeps them beside the weights.
+An `Architecture` builds every network that is made of it. It describes itself in plain values, and
+these values make it again: ``training.json`` keeps them beside the weights.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from pymoo_nas.spaces._by_name import SPACES, space_description, space_from_sett
 from pymoo_nas.spaces._models import build_model
 
 ROLES = ("scored", "counted", "trained", "body", "slot")
-"""What a network is built for: to be scored untrained; to be counted, for sizes and limits; to be
-trained; to see what comes of gradients in its cells when they are trained, without a stem; and for
-the slot of a tournament, which takes one cell."""
+"""Purposes of a network: it is scored untrained; or counted, for sizes and limits; or trained; or
+the gradients in the cells of the network to train are measured ("body", without a stem); or it is
+one cell for the slot of a tournament."""
 
 _ATTRIBUTE = "pymoo_nas_origin"
 
 
 class Images(Protocol):
-    """What a network is built for; a `Dataset` is one."""
+    """Images that a network is built for; a `Dataset` has them."""
 
     @property
     def in_channels(self) -> int:
-        """Channels of the images, or of the maps that a slot takes."""
+        """Number of channels of the images, or of the maps that a slot takes."""
 
     @property
     def n_classes(self) -> int:
@@ -46,10 +46,10 @@ class Architecture:
     """Cells of a search space in sequence, or a model by its name.
 
     Attributes:
-        space: of the genotypes; None for a model.
-        genotypes: of the cells, in order; of a space without cells one.
-        model: the name, or the text of the genotype, by which it was asked for; "" where it was
-            not.
+        space: search space of the genotypes; None for a model.
+        genotypes: genotypes of the cells, in order; a single one for a space without cells.
+        model: name, or text of the genotype, by which the architecture was asked for; "" where
+            no text was given.
     """
 
     space: SearchSpace[Any] | None
@@ -58,15 +58,15 @@ class Architecture:
 
     @classmethod
     def of(cls, space: SearchSpace[Any], genotype: Any) -> Architecture:
-        """One genotype at every stage."""
+        """Make the architecture with one genotype at every stage."""
         return cls(space, (genotype,) * space.n_cells)
 
     @classmethod
     def of_cells(cls, space: SearchSpace[Any], genotypes: Sequence[Any]) -> Architecture:
-        """These cells, in this order.
+        """Make the architecture of these cells, in this order.
 
         Raises:
-            SearchError: none, or a number that the networks of the space cannot have.
+            SearchError: there are no cells, or more or fewer than networks of the space can have.
         """
         if not genotypes:
             raise SearchError("no genotypes given; expected at least one")
@@ -75,16 +75,16 @@ class Architecture:
 
     @classmethod
     def read(cls, text: str, space: SearchSpace[Any] | None = None) -> Architecture:
-        """An architecture by its name.
+        """Make an architecture from its name.
 
         Args:
             text: a genotype (``5000|0001|0800``), a NAS-Bench-201 cell (``|nor_conv_3x3~0|+|…``),
                 or any other name, see `build_model`.
-            space: of the genotypes. Of a user's own, it reads every text; None takes that of the
-                package's spaces which the text looks like.
+            space: search space of the genotypes. A user's own space reads every text. None takes
+                the package's space that the text looks like.
 
         Raises:
-            GenotypeError: a malformed genotype.
+            GenotypeError: the genotype is malformed.
         """
         if space is not None and type(space) not in SPACES.values():
             return replace(cls.of(space, space.parse(text)), model=text)
@@ -96,12 +96,12 @@ class Architecture:
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Architecture:
-        """An architecture from what `describe` returned.
+        """Make an architecture from the values that `describe` returned.
 
         Raises:
-            SearchError: a search space that cannot be made again, see `space_from_settings`.
-            GenotypeError: texts that are no genotypes of it.
-            KeyError: something is missing.
+            SearchError: the search space cannot be made again, see `space_from_settings`.
+            GenotypeError: a text is no genotype of the space.
+            KeyError: a value is missing.
         """
         settings = description["search_space"]
         space = None if settings is None else space_from_settings(settings)
@@ -112,10 +112,10 @@ class Architecture:
         return cls(space, tuple(map(space.parse, description["genotypes"])))
 
     def describe(self) -> dict[str, Any] | None:
-        """Plain JSON values: "model" or "genotypes" (texts), and "search_space".
+        """Return plain JSON values: "model" or "genotypes" (texts), and "search_space".
 
-        None where the space, or an operation of it, is of a user's own and has no name by which it
-        can be imported.
+        The result is None where the space, or an operation of the space, is a user's own and has
+        no name by which it can be imported.
         """
         if self.space is None:
             return {"model": self.model, "search_space": None}
@@ -129,27 +129,27 @@ class Architecture:
 
     @property
     def title(self) -> str:
-        """In words, for people."""
+        """Title of the architecture, in words for people."""
         if self.model or self.space is None:
             return self.model
         return cells_in_words([self.space.format(genotype) for genotype in self.genotypes])
 
     def build(self, role: str, images: Images, *, seed: int | None = 0) -> nn.Module:
-        """Build a network, untrained. One that is to be trained carries its description.
+        """Build an untrained network; a network to train carries its description.
 
         Args:
-            role: one of `ROLES`; a model is the same in all but "slot".
-            images: gives channels and classes.
-            seed: of the initial weights; None draws them from torch's generator as it stands.
+            role: one of `ROLES`; a model is the same in all roles but "slot", which it lacks.
+            images: images that give the numbers of channels and classes.
+            seed: seed of the initial weights; None takes torch's generator in its present state.
 
         Returns:
-            (N, C, H, W) → logits (N, n_classes), or (N, C', H', W') of a slot; on the CPU.
+            (N, C, H, W) → logits (N, n_classes), or → (N, C', H', W') for a slot; on the CPU.
 
         Raises:
-            SearchError: another role, or one that the search space has no network for.
-            NetworkError: an unknown name, images that the network cannot take, or a cell whose
-                output is not connected.
-            OperationError: an operation that cannot be built.
+            SearchError: the role is unknown, or the search space has no network for it.
+            NetworkError: the name is unknown, the network cannot take the images, or the output of
+                a cell is not connected.
+            OperationError: an operation cannot be built.
         """
         if role not in ROLES:
             raise SearchError(f"role {role!r}; expected one of {', '.join(ROLES)}")
@@ -180,7 +180,7 @@ class Architecture:
 
 
 def description_of(network: nn.Module) -> dict[str, Any] | None:
-    """What `Architecture.describe` said of a network to train; None of a user's own network.
+    """Return a network's description by `Architecture.describe`; None for a user's own network.
 
     The network carries plain values, so that copies and pickles of it need no search space.
     """
@@ -189,7 +189,7 @@ def description_of(network: nn.Module) -> dict[str, Any] | None:
 
 
 def title_of(description: Mapping[str, Any] | None) -> str:
-    """What an `Architecture` was described by, in words for people; makes no search space.
+    """Put the description of an `Architecture` into words for people; no search space is made.
 
     >>> title_of({"genotypes": ["8", "8", "8"]}), title_of({"model": "resnet20"}), title_of(None)
     ('8 × 3', 'resnet20', "a network of the user's own")
@@ -202,7 +202,7 @@ def title_of(description: Mapping[str, Any] | None) -> str:
 
 
 def cells_in_words(texts: Sequence[str]) -> str:
-    """Genotypes in the order of their cells; one that stands at every stage is written once.
+    """Write genotypes in the order of their cells; if all are the same, write the genotype once.
 
     >>> cells_in_words(["8", "8"]), cells_in_words(["8", "4"])
     ('8 × 2', '8 → 4')
@@ -211,5 +211,5 @@ def cells_in_words(texts: Sequence[str]) -> str:
 
 
 def design_of(network: nn.Module) -> str:
-    """A checksum of a network's layers and their settings, also of those without weights."""
+    """Compute a checksum of a network's layers and settings; layers without weights count too."""
     return hashlib.sha256(repr(network).encode()).hexdigest()

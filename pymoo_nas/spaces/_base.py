@@ -1,7 +1,7 @@
-"""The interface of a search space: what the problem, the operators and the tournament use.
+"""The interface of a search space, which the problem, the operators and the tournament use.
 
-Whatever a space returns as a genotype is valid (its output is connected to its input, it lies
-within the limits) and canonical (equal networks are equal genotypes).
+Every genotype that a space makes is valid (its output is connected to its input, it lies within the
+limits) and canonical (equal networks have equal genotypes).
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ G = TypeVar("G", bound=Hashable)
 class SearchSpace(ABC, Generic[G]):
     """A set of genotypes (immutable, hashable, of type G) with their variation and their networks.
 
-    A space of a user's own has `parse`, `format`, `sample`, `crossover`, `mutate` and `build`.
-    Everything else is optional. A space whose networks are made of cells has `build_final` too,
-    which takes several genotypes, and `build_cell`, which a tournament needs; without
-    `build_final`, `n_cells` is 1 and no other number of cells is taken.
+    A user's own space has `parse`, `format`, `sample`, `crossover`, `mutate` and `build`.
+    Everything else is optional. A space whose networks are made of cells also has `build_final`,
+    which takes several genotypes, and `build_cell`, which a tournament needs. Without
+    `build_final`, `n_cells` is 1 and no other number of cells is accepted.
 
-    A run folder names the class (``module:Class``) where it can be imported, and its `settings`.
+    A run folder keeps the name of the class (``module:Class``), if it can be imported, and the
+    `settings` of the space.
 
     Attributes:
-        operation_names: the candidate operations, in the order of the genotype.
+        operation_names: candidate operations, in the order of the genotype.
         mutation_kinds: kind of mutation → its share before anything has been learned.
-        placing_kinds: the kinds that put the operation they are given somewhere.
-        n_cells: cells in sequence of the network that is scored, and of the final one.
-        any_n_cells: whether the final network may have more or fewer.
+        placing_kinds: kinds of mutation that put a given operation somewhere.
+        n_cells: number of cells in sequence in the scored network, and in the final network.
+        any_n_cells: whether the final network may have more or fewer cells.
         limits_final: whether a search counts and limits the final network. Where this is false, it
             counts the scored network; a final network of several cells is then not checked again.
     """
@@ -53,55 +54,57 @@ class SearchSpace(ABC, Generic[G]):
 
     @classmethod
     def looks_like(cls, text: str) -> bool:
-        """Whether a text is meant as a genotype of this space, well-formed or not.
+        """Tell whether a text is meant as a genotype of this space, well-formed or not.
 
-        Only the spaces that the package brings are asked, where a model may be named instead.
+        Only the package's own spaces are asked, for a text that may also be the name of a model.
         """
         del text
         return False
 
     @abstractmethod
     def parse(self, text: str) -> G:
-        """Read a genotype, as written: neither repaired nor made canonical.
+        """Read a genotype as it is written; it is neither repaired nor made canonical.
 
         Raises:
-            GenotypeError: with the text, the position and what was expected.
+            GenotypeError: the text is malformed; gives text, position and what was expected.
         """
 
     @abstractmethod
     def format(self, genotype: G) -> str:
-        """The text of a genotype: ``parse(format(g)) == g``."""
+        """Write a genotype as text: ``parse(format(g)) == g``."""
 
     def canonical(self, genotype: G) -> G:
-        """The one genotype that stands for all that spell the same network; itself by default."""
+        """Return the genotype that stands for all genotypes of one network; by default itself."""
         return genotype
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> G:
-        """A random genotype, valid and canonical."""
+        """Draw a random genotype, valid and canonical."""
 
     @abstractmethod
     def crossover(self, a: G, b: G, rng: np.random.Generator) -> G:
-        """A child: each character at random from either parent; valid and canonical."""
+        """Make a child that takes each of its parts from a random parent; valid and canonical."""
 
     @abstractmethod
     def mutate(self, genotype: G, kind: str, operation: str, rng: np.random.Generator) -> G:
-        """A changed genotype, valid and canonical; the same one where `kind` cannot be applied.
+        """Change a genotype; the child is valid and canonical.
+
+        Where `kind` cannot be applied, the child is the same genotype.
 
         Args:
             genotype: the parent, which is not changed.
             kind: one of `mutation_kinds`.
             operation: one of `operation_names`, for the kinds that put an operation somewhere; ""
-                where there are none.
+                where the space has no operations.
             rng: the only source of randomness.
         """
 
     def check_mutation(self, kind: str, operation: str) -> None:
-        """Refuse what `mutate` cannot do.
+        """Refuse a mutation that `mutate` cannot do.
 
         Raises:
-            SearchError: a kind that this space does not know.
-            OperationError: an operation that this space does not know.
+            SearchError: this space does not know the kind.
+            OperationError: this space does not know the operation.
         """
         if kind not in self.mutation_kinds:
             raise SearchError(
@@ -115,15 +118,15 @@ class SearchSpace(ABC, Generic[G]):
 
     @abstractmethod
     def build(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
-        """The network to score: (N, in_channels, H, W) → logits (N, n_classes)."""
+        """Build the network to score: (N, in_channels, H, W) → logits (N, n_classes)."""
 
     def build_final(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:
-        """The network to train: these cells in sequence (Fig. 3).
+        """Build the network to train: these cells in sequence (Fig. 3).
 
-        By default that of `build`, which has no cells.
+        By default this is the network of `build`, which has no cells.
 
         Raises:
-            SearchError: by default, another number of genotypes than one.
+            SearchError: by default, there is not exactly one genotype.
         """
         if len(genotypes) != 1:
             raise SearchError(_no_cells(self, len(genotypes)))
@@ -134,7 +137,7 @@ class SearchSpace(ABC, Generic[G]):
         return self.build_final(genotypes, in_channels, n_classes)
 
     def build_cell(self, genotype: G, in_channels: int) -> nn.Module:
-        """One cell for a slot of `TournamentNetwork`, with an attribute ``out_channels``.
+        """Build one cell for a slot of `TournamentNetwork`, with an attribute ``out_channels``.
 
         Raises:
             SearchError: by default, since a space need not have cells.
@@ -146,7 +149,7 @@ class SearchSpace(ABC, Generic[G]):
         """Refuse a number of cells that the final network cannot have.
 
         Raises:
-            SearchError: another number than `n_cells` where that is the only one.
+            SearchError: the number is not `n_cells`, and the space allows no other.
         """
         if n_cells == self.n_cells or self.any_n_cells:
             return
@@ -167,9 +170,9 @@ class SearchSpace(ABC, Generic[G]):
             raise SearchError(_no_slots(self))
 
     def settings(self) -> dict[str, Any]:
-        """Arguments of the constructor that make this space again, as plain JSON values.
+        """Return the arguments of the constructor that make this space again, as JSON values.
 
-        By default all attributes of the instance but those with a leading underscore.
+        By default these are all attributes of the instance without a leading underscore.
         """
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 

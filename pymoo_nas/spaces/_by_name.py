@@ -1,8 +1,8 @@
-"""The search spaces by name, and from the plain values that run folders keep of them.
+"""Find search spaces by name, and make them from the plain values that run folders keep.
 
-A space that the package brings goes by its name in `SPACES`, one of a user's own by the name of its
-class, ``module:Class``; so does an operation of a user's own. **A run folder, or a folder of a
-training, so names code that is imported when it is used: use only folders that you trust.**
+The name of a package's space is its key in `SPACES`. The name of a user's own space is that of its
+class, ``module:Class``, and likewise for a user's own operation. **So the folder of a run or of a
+training names code that is imported when the folder is used: use only folders that you trust.**
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ SPACES: Mapping[str, type[SearchSpace[Any]]] = {"cell": CellSpace, "nasbench201"
 
 
 def space_class(name: object) -> type[SearchSpace[Any]]:
-    """The class of a search space.
+    """Find the class of a search space.
 
     Args:
-        name: in `SPACES`, or ``module:Class`` of a user's own, whose module is imported.
+        name: a name in `SPACES`, or ``module:Class`` of a user's own, whose module is imported.
 
     Raises:
-        SearchError: an unknown name, a module that cannot be imported, or another object in it.
+        SearchError: the name is unknown, the module cannot be imported, or the object in it is no
+            search space.
     """
     if isinstance(name, str) and ":" in name:
         found = imported(name)
@@ -46,7 +47,7 @@ def space_class(name: object) -> type[SearchSpace[Any]]:
 
 
 def space_of_text(text: str) -> type[SearchSpace[Any]] | None:
-    """The space in `SPACES` of which a text is meant as a genotype; None where it is of none.
+    """Find the space in `SPACES` for which a text is meant as a genotype; None where none is.
 
     >>> space_of_text("5000|0001|0800").__name__, space_of_text("resnet18")
     ('CellSpace', None)
@@ -55,11 +56,11 @@ def space_of_text(text: str) -> type[SearchSpace[Any]] | None:
 
 
 def space_settings(space: SearchSpace[Any]) -> dict[str, Any]:
-    """Plain values from which `space_from_settings` makes the same space.
+    """Return plain values from which `space_from_settings` makes the same space.
 
-    None stands in place of a class, or of an operation, that has no name to be imported by (it is
-    of a script, a notebook or a function), or of a class that its own settings do not make again.
-    `space_from_settings` then refuses them.
+    None stands in place of a class or an operation that cannot be imported by a name (because a
+    script, a notebook or a function defines it). None also stands in place of a class that its own
+    settings do not make again. `space_from_settings` then refuses the values.
     """
     settings = {name: value for name, value in space.settings().items() if name != "space"}
     if isinstance(space, CellSpace) and "operations" in settings:
@@ -76,7 +77,7 @@ def space_settings(space: SearchSpace[Any]) -> dict[str, Any]:
 
 
 def space_description(space: SearchSpace[Any]) -> dict[str, Any] | None:
-    """As `space_settings`; None where anything of the space has no name."""
+    """Return `space_settings`, or None where a part of the space has no name."""
     settings = space_settings(space)
     operations = settings.get("operations")
     named = not isinstance(operations, Mapping) or None not in operations.values()
@@ -84,12 +85,12 @@ def space_description(space: SearchSpace[Any]) -> dict[str, Any] | None:
 
 
 def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
-    """A search space from what `space_settings` returned; imports what is of a user's own.
+    """Make a search space from the values of `space_settings`; import a user's own parts.
 
     Raises:
-        SearchError: an unknown space, one that cannot be imported, or settings that it does not
-            take or gives otherwise.
-        OperationError: an operation that the package does not bring and that cannot be imported.
+        SearchError: the space is unknown or cannot be imported, or it does not take the settings
+            or has other settings afterwards.
+        OperationError: an operation is not the package's, and cannot be imported.
     """
     arguments = dict(settings)
     name = arguments.pop("space", "")
@@ -101,7 +102,7 @@ def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
         )
     kind = space_class(name)
     if kind is CellSpace:
-        # Runs from before there was a choice.
+        # The settings of earlier runs, which do not name these two.
         arguments = {"reduction": "between", "stem": False, **arguments}
     try:
         space = _made(kind, arguments)
@@ -116,10 +117,10 @@ def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
 
 
 def cell_operations(settings: object) -> list[str] | None:
-    """The names of the operations where genotypes are the paper's cells, else None.
+    """List the names of the operations where genotypes are the paper's cells; else None.
 
     Args:
-        settings: see `space_settings`.
+        settings: values of `space_settings`.
     """
     described = settings if isinstance(settings, Mapping) else {}
     try:
@@ -131,10 +132,10 @@ def cell_operations(settings: object) -> list[str] | None:
 
 
 def scores_what_is_trained(settings: object) -> bool:
-    """Whether networks to train are about those that are scored; true where nothing tells.
+    """Tell whether the network to train is nearly the scored network; true where it is unknown.
 
     Args:
-        settings: see `space_settings`.
+        settings: values of `space_settings`.
     """
     described = settings if isinstance(settings, Mapping) else {}
     try:
@@ -144,7 +145,7 @@ def scores_what_is_trained(settings: object) -> bool:
 
 
 def import_name(thing: Any) -> str | None:
-    """The name, ``module:name``, by which `imported` finds a class or a function; or None."""
+    """Find the name ``module:name`` by which `imported` finds a class or a function; or None."""
     module, name = (getattr(thing, field, None) for field in ("__module__", "__qualname__"))
     if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
         return None
@@ -156,10 +157,10 @@ def import_name(thing: Any) -> str | None:
 
 
 def imported(name: str) -> Any:
-    """What a name ``module:name`` stands for; imports the module.
+    """Import the object that a name ``module:name`` stands for.
 
     Raises:
-        SearchError: no such module, one that fails, or nothing of that name in it.
+        SearchError: there is no such module, the module fails, or it has no object of that name.
     """
     module, _, inner = name.partition(":")
     try:
@@ -180,7 +181,7 @@ def _made(kind: type[SearchSpace[Any]], settings: Mapping[str, Any]) -> SearchSp
 
 
 def _operation_names(space: CellSpace) -> list[str] | dict[str, str | None]:
-    """The names of brought operations; with others among them name → where it is imported from."""
+    """List the names of the package's operations; with a user's own, name → place of import."""
     brought = {name: OPERATIONS.get(name) is own for name, own in space.operations.items()}
     if all(brought.values()):
         return list(brought)
@@ -201,7 +202,7 @@ def _operation(name: str, where: object) -> Any:
 
 
 def _check_same(name: str, given: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-    """Refuse a class that makes another space of its settings than they were kept of."""
+    """Refuse a class that makes a space whose settings differ from the kept settings."""
     others = [key for key, value in given.items() if kept.get(key) != value]
     if others:
         raise SearchError(

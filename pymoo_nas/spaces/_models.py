@@ -12,27 +12,28 @@ from pymoo_nas.networks import BLOCKS, CifarResNet
 
 
 class GreyToColour(nn.Module):
-    """Grey images repeated for a network that takes three channels."""
+    """Repeats grey images for a network that takes three channels."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) → (N, 3, H, W)."""
+        """Map (N, 1, H, W) → (N, 3, H, W)."""
         return images.expand(-1, 3, -1, -1)
 
 
 def build_model(name: str, in_channels: int, n_classes: int) -> nn.Module:
-    """Build a network from its name, its weights from torch's generator as it stands.
+    """Build a network from its name, with weights from torch's generator in its present state.
 
     Args:
         name: ``resnet20``, ``resnet32`` or ``resnet56`` for CIFAR (He 2016), or a torchvision
             classifier (``resnet18``).
-        in_channels: of the images. torchvision's networks take 3: grey images are repeated.
+        in_channels: channels of the images. torchvision's networks take 3: grey images are
+            repeated.
         n_classes: number of logits.
 
     Returns:
         (N, C, H, W) → logits (N, n_classes).
 
     Raises:
-        NetworkError: an unknown name, or images whose channels a torchvision network cannot take.
+        NetworkError: the name is unknown, or a torchvision network cannot take so many channels.
     """
     if name in BLOCKS:
         return CifarResNet(BLOCKS[name], in_channels, n_classes)

@@ -1,4 +1,4 @@
-"""Known accuracies of genotypes, joined by their canonical form."""
+"""Join known accuracies to genotypes by the canonical form."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ GENOTYPE = "genotype"
 def join_truth(frame: pd.DataFrame, table: pd.DataFrame, space: SearchSpace[Any]) -> pd.DataFrame:
     """Add known values, such as accuracies after training, to the genotypes of a frame.
 
-    A row of the frame gets the mean over all rows of the table whose genotypes have the same
-    canonical form as its own, so that two spellings of one cell meet; NaN where there is none.
+    A row of the frame gets the mean over all rows of the table with the same canonical form, so
+    that two spellings of one cell meet. Where the table has no such row, the values are NaN.
 
     Args:
         frame: a history, a front, or any other table with a column ``genotype`` of texts.
-        table: a column ``genotype`` of texts, every other column of numbers.
-        space: reads the texts and knows their canonical form.
+        table: a table with a column ``genotype`` of texts; all its other columns hold numbers.
+        space: search space that reads the texts and knows their canonical form.
 
     Returns:
-        The rows of the frame, their order and index kept, with the columns of the table behind its
-        own.
+        The rows of the frame, in their order and with their index; the columns of the table follow
+        the frame's own columns.
 
     Raises:
-        DatasetError: a column ``genotype`` that is missing, a column that both have, or a column of
-            the table that holds something that is no number.
-        GenotypeError: a text that spells no genotype.
+        DatasetError: a column ``genotype`` is missing, both tables have a column of the same name,
+            or a column of the table holds values that are not numbers.
+        GenotypeError: a text spells no genotype.
 
     >>> from pymoo_nas import CellSpace
     >>> front = pd.DataFrame({"genotype": ["8,0,0,0", "0,8,0,0"]})
@@ -42,7 +42,7 @@ def join_truth(frame: pd.DataFrame, table: pd.DataFrame, space: SearchSpace[Any]
     """
     columns = _value_columns(frame, table)
     classes = [space.canonical(space.parse(text)) for text in table[GENOTYPE]]
-    # Genotypes are numbered, as pandas takes those that are tuples for several keys.
+    # Genotypes are numbered, because pandas takes a genotype that is a tuple for several keys.
     numbers = {genotype: number for number, genotype in enumerate(dict.fromkeys(classes))}
     means = table[columns].groupby([numbers[genotype] for genotype in classes]).mean()
     wanted = [numbers.get(space.canonical(space.parse(text)), -1) for text in frame[GENOTYPE]]
@@ -51,7 +51,7 @@ def join_truth(frame: pd.DataFrame, table: pd.DataFrame, space: SearchSpace[Any]
 
 
 def _value_columns(frame: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    """The columns of a table that can be joined to a frame."""
+    """List the columns of a table that can be joined to a frame."""
     for name, given in (("frame", frame), ("table", table)):
         if GENOTYPE not in given.columns:
             raise DatasetError(

@@ -18,7 +18,7 @@ from pymoo_nas.spaces.cell._genotype import Genotype
 
 
 class Cell(nn.Module):
-    """The cell of Fig. 1: every node is the concatenation of all that flows into it.
+    """The cell of Fig. 1: every node concatenates the outputs of the operations that lead to it.
 
     Args:
         genotype: channel counts, one per block and operation; nodes that cannot reach the output
@@ -26,8 +26,9 @@ class Cell(nn.Module):
         operations: name → factory, in the order of the genotype's counts.
         in_channels: channels of the input (node 0).
         width: factor of all channel counts.
-        reduces: halve the map, by 2×2 max pooling behind each operation that takes the input, while
-            it is larger than `MIN_SIZE`: a reduction cell (Liu 2018) with its operations unchanged.
+        reduces: whether to halve the map while it is larger than `MIN_SIZE`, by 2×2 max pooling
+            behind each operation that takes the input. The cell is then a reduction cell (Liu
+            2018) with unchanged operations.
 
     Attributes:
         out_channels: channels of the last node.
@@ -83,7 +84,7 @@ class Cell(nn.Module):
         self.out_channels = channels[live[-1]]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) → (N, out_channels, H, W), or half of both where it reduces."""
+        """Map (N, in_channels, H, W) → (N, out_channels, H, W); half of H and W if it reduces."""
         nodes = {0: x}
         for target, flows in self.inputs.items():
             parts = [self._flow(source, key, nodes[source]) for source, key in flows]
@@ -95,7 +96,7 @@ class Cell(nn.Module):
         return f"reduces={self.reduces}"
 
     def _flow(self, source: int, key: str, x: Tensor) -> Tensor:
-        """One operation's output, of the shape that the genotype promises, halved if need be."""
+        """Compute one operation's output, check its shape, and halve it where the cell reduces."""
         y: Tensor = self.operations[key](x)
         expected = (len(x), self.counts[key], *x.shape[2:])
         if tuple(y.shape) != expected:

@@ -1,12 +1,12 @@
 """The genotype of a cell (Fig. 1 of the paper): channel counts, written as text.
 
-A cell has nodes ``1..n`` over its input (node 0) and one *block* for every pair of nodes, in the
-order 0→1 | 0→2, 1→2 | 0→3, 1→3, 2→3 | … A block holds one channel count per candidate operation,
-in the order of the search space; 0 means that the operation is not used.
+A cell has its input (node 0), further nodes ``1..n``, and one *block* for every pair of nodes, in
+the order 0→1 | 0→2, 1→2 | 0→3, 1→3, 2→3 | … A block holds one channel count per candidate
+operation, in the order of the search space; 0 means that the operation is not used.
 
 Text form: blocks separated by ``|``. When every count is a digit, a block is written compactly
-(``5000|0001|0800``); otherwise all blocks are written with commas (``16,0,0,0|0,0,0,1|0,8,0,0``),
-a block of one single operation with a trailing one (``16,``). Both are read, also mixed.
+(``5000|0001|0800``); otherwise all blocks are written with commas (``16,0,0,0|0,0,0,1|0,8,0,0``).
+A block of only one operation then ends with a comma (``16,``). Both forms are read, also mixed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_CHANNELS = 4096
 """Largest channel count that any genotype may hold; a search space usually allows far fewer."""
 
 MAX_NODES = 8
-"""Largest number of nodes: the canonical form compares all orders of the intermediate ones."""
+"""Largest number of nodes: the canonical form compares all orders of the intermediate nodes."""
 
 Block = tuple[int, ...]
 
@@ -32,7 +32,7 @@ NO_NUMBER = (
     "crossover=GenotypeCrossover(), mutation=GenotypeMutation(), "
     "eliminate_duplicates=GenotypeDuplicates()"
 )
-"""What to say when pymoo's defaults compute with a genotype."""
+"""Error message for pymoo's default operators, which compute with numbers."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,10 +76,11 @@ class Genotype:
 
         Args:
             text: compact digits or comma-separated counts, blocks separated by ``|``.
-            n_operations: how many counts each block must have; None takes the first block's.
+            n_operations: number of counts that each block must have; None takes the number in the
+                first block.
 
         Raises:
-            GenotypeError: with the text, the position and what was expected there.
+            GenotypeError: the text is malformed; gives text, position and what was expected.
         """
         if not isinstance(text, str):
             raise GenotypeError(f"genotype: expected text such as 5000|0001|0800, got {text!r}")
@@ -107,7 +108,7 @@ class Genotype:
         return "|".join(",".join(map(str, block)) + comma for block in self.blocks)
 
     def __float__(self) -> float:
-        """What of pymoo's computes with numbers asks for it.
+        """Refuse to be a number; pymoo's default operators ask for it.
 
         Raises:
             GenotypeError: always.
@@ -116,12 +117,12 @@ class Genotype:
 
     @property
     def n_nodes(self) -> int:
-        """Nodes over the input; the last one is the output."""
+        """Number of nodes without the input; the last node is the output."""
         return n_nodes_of(len(self.blocks))
 
     @property
     def n_operations(self) -> int:
-        """Channel counts per block."""
+        """Number of channel counts per block."""
         return len(self.blocks[0])
 
     @property
@@ -130,18 +131,18 @@ class Genotype:
         return sum(map(sum, self.blocks))
 
     def block(self, source: int, target: int) -> Block:
-        """The block from one node to a later one."""
+        """Return the block from one node to a later node."""
         return self.blocks[block_index(source, target)]
 
     def items(self) -> Iterator[tuple[int, int, Block]]:
-        """(source, target, block) in the order of the text."""
+        """Yield (source, target, block) in the order of the text."""
         for (source, target), block in zip(edges(self.n_nodes), self.blocks, strict=True):
             yield source, target, block
 
     def live_nodes(self) -> list[int]:
-        """The nodes that lie on a path from the input to the output, ascending.
+        """List the nodes that lie on a path from the input to the output, ascending.
 
-        Empty when no path connects the two.
+        The list is empty when no path connects input and output.
         """
         used = [(source, target) for source, target, block in self.items() if any(block)]
         forward = {0}
@@ -156,15 +157,15 @@ class Genotype:
 
     @property
     def is_connected(self) -> bool:
-        """Whether anything reaches the output from the input."""
+        """Whether a path leads from the input to the output."""
         return bool(self.live_nodes())
 
     def canonical(self) -> Genotype:
-        """The one genotype that stands for all that spell the same network.
+        """Return the genotype that stands for all genotypes of the same network.
 
-        Nodes that lie on no path from the input to the output are dropped, and the others are
-        numbered so that the tuple of blocks is the smallest of all topological orders. Of a
-        genotype whose output is not connected one block of zeros remains.
+        Nodes that lie on no path from the input to the output are dropped. The other nodes are
+        numbered in the topological order that gives the smallest tuple of blocks. A genotype whose
+        output is not connected becomes one block of zeros.
 
         >>> str(Genotype.parse("0000|0003|0800").canonical())
         '0003'
@@ -186,7 +187,7 @@ class Genotype:
         )
 
     def _renumbered(self, order: Sequence[int]) -> Genotype:
-        """The same cell with node `order[i]` called i; unused directions hold zeros."""
+        """Give node `order[i]` the number i in the same cell; unused directions hold zeros."""
         nothing = (0,) * self.n_operations
         return Genotype(
             tuple(
@@ -201,9 +202,9 @@ class Genotype:
 def repair(genotype: Genotype, fallback_operation: int = 0, channels: int = 1) -> Genotype:
     """Make a genotype valid: canonical, with its output connected to its input.
 
-    Where nothing reaches the output, the last node that the input still reaches is joined to the
-    output by `channels` channels of the operation at `fallback_operation`. The result is canonical;
-    a connected genotype is only brought into canonical form.
+    Where no path reaches the output, the last node that the input reaches is joined to the output
+    by `channels` channels of the operation at `fallback_operation`. The result is canonical; a
+    connected genotype is only brought into canonical form.
 
     >>> str(repair(Genotype.parse("0500|0000|0000"), fallback_operation=2, channels=3))
     '0500|0000|0030'
@@ -222,7 +223,7 @@ def repair(genotype: Genotype, fallback_operation: int = 0, channels: int = 1) -
 
 
 def edges(n_nodes: int) -> list[tuple[int, int]]:
-    """(source, target) of every block of a cell, in the order of the text.
+    """List (source, target) of every block of a cell, in the order of the text.
 
     >>> edges(2)
     [(0, 1), (0, 2), (1, 2)]
@@ -231,12 +232,12 @@ def edges(n_nodes: int) -> list[tuple[int, int]]:
 
 
 def block_index(source: int, target: int) -> int:
-    """Position of the block from one node to a later one."""
+    """Find the position of the block from one node to a later node."""
     return target * (target - 1) // 2 + source
 
 
 def n_nodes_of(n_blocks: int) -> int:
-    """How many nodes so many blocks make, rounded down."""
+    """Count the nodes of a cell with so many blocks, rounded down."""
     return (math.isqrt(8 * n_blocks + 1) - 1) // 2
 
 
@@ -258,7 +259,7 @@ def _parse_block(text: str, start: int, part: str) -> Block:
             raise _error_at(text, position, "a channel count", repr(number))
         if len(number) > 1 and number[0] == "0":
             raise _error_at(text, position, "a channel count without leading zeros", number[:20])
-        # The length is looked at first: Python refuses to convert thousands of digits.
+        # The length is checked first: Python refuses to convert thousands of digits.
         if len(number) > len(str(MAX_CHANNELS)) or int(number) > MAX_CHANNELS:
             raise _error_at(text, position, f"at most {MAX_CHANNELS} channels", number[:20])
         counts.append(int(number))

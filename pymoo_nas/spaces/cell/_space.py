@@ -1,4 +1,4 @@
-"""The paper's search space: what cells there are, how they vary, what network each one spells."""
+"""The paper's search space: its cells, their variation, and the network that each cell spells."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from pymoo_nas.spaces.cell._genotype import (
 _Blocks: TypeAlias = list[list[int]]
 
 REDUCTIONS = ("inside", "between")
-"""Where cells halve the map. Inside, all but the first operations see a quarter of the pixels, so
-that a training takes two thirds of the time (studies/stages.py)."""
+"""Places where the map is halved: inside or between cells. Inside, all but the first operations see
+a quarter of the pixels, so that a training takes two thirds of the time (studies/stages.py)."""
 
 
 class CellSpace(SearchSpace[Genotype]):
@@ -38,24 +38,24 @@ class CellSpace(SearchSpace[Genotype]):
         operations: names or a table name → factory, see `operation_table`.
         max_nodes: largest number of nodes of a cell.
         max_channels: largest channel count of one operation in one block.
-        channel_step: sampled and added channel counts are one or two times it. Kernels are fastest
-            on multiples of 8 (see studies/speed.py); 1 is the paper's. At most max_channels
-            is used.
-        n_cells: cells of the network that is scored, and of the final one.
+        channel_step: sampled and added channel counts are one or two times this step. Kernels are
+            fastest on multiples of 8 (see studies/speed.py); the paper's value is 1. At most
+            max_channels is used.
+        n_cells: number of cells in the scored network, and in the final network.
         widening: factor of the channel counts from the first cell to the second, where the map is
-            halved, and from the second to the third; further cells stay as wide. 1 is the paper's.
-            With 2 all stages cost about the same time, and a network with as many parameters about
-            a third of it (see studies/speed.py).
+            halved, and from the second to the third; later cells stay as wide. The paper's value
+            is 1. With 2 all stages cost about the same time, and a network with as many parameters
+            costs about a third of the time (see studies/speed.py).
         sample_nodes: largest number of nodes of a sampled cell; at most max_nodes is used.
         sample_operations: largest number of operations of a sampled block.
-        reduction: where the map is halved: "inside" the cell, behind what takes its input, or
-            "between" two cells (see `REDUCTIONS`).
-        stem: put a `PatchStem` before the first cell of the network to train (studies/stages.py).
-            The paper has none.
+        reduction: place where the map is halved: "inside" the cell, behind the operations that
+            take its input, or "between" two cells (see `REDUCTIONS`).
+        stem: whether to put a `PatchStem` before the first cell of the network to train
+            (studies/stages.py). The paper has no stem.
 
     Raises:
-        OperationError: no, unknown or unusable operations.
-        SearchError: limits out of range.
+        OperationError: there are no operations, or they are unknown or unusable.
+        SearchError: a limit is out of range.
     """
 
     mutation_kinds: Mapping[str, float] = {
@@ -108,7 +108,7 @@ class CellSpace(SearchSpace[Genotype]):
 
     @classmethod
     def looks_like(cls, text: str) -> bool:
-        """Whether a text holds a separator of counts or blocks, or starts with a digit.
+        """Tell whether a text holds a separator of counts or blocks, or starts with a digit.
 
         >>> CellSpace.looks_like("0804"), CellSpace.looks_like("resnet18")
         (True, False)
@@ -119,7 +119,7 @@ class CellSpace(SearchSpace[Genotype]):
         """Read a genotype of this space; see `Genotype.parse`.
 
         Raises:
-            GenotypeError: malformed, or over the space's limits.
+            GenotypeError: the text is malformed, or the cell is over the space's limits.
         """
         genotype = Genotype.parse(text, n_operations=len(self.operations))
         largest = max(map(max, genotype.blocks))
@@ -136,15 +136,15 @@ class CellSpace(SearchSpace[Genotype]):
         return genotype
 
     def format(self, genotype: Genotype) -> str:
-        """Text of a genotype."""
+        """Write a genotype as text."""
         return str(genotype)
 
     def canonical(self, genotype: Genotype) -> Genotype:
-        """See `Genotype.canonical`."""
+        """Return the canonical form, see `Genotype.canonical`."""
         return genotype.canonical()
 
     def sample(self, rng: np.random.Generator) -> Genotype:
-        """A small random cell: noise over the whole space would start far from the good ones."""
+        """Draw a small random cell: cells from the whole space would start far from good cells."""
         n_nodes = int(rng.integers(1, self.sample_nodes + 1))
         blocks = []
         for _ in edges(n_nodes):
@@ -155,9 +155,9 @@ class CellSpace(SearchSpace[Genotype]):
         return self._valid(Genotype(tuple(blocks)), int(rng.integers(len(self.operations))))
 
     def crossover(self, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
-        """Each count at random from either parent's, the number of nodes from either parent.
+        """Take each count from a random parent, and the number of nodes from a random parent.
 
-        Where the parent with fewer nodes has no block, the other's count is taken.
+        Where the parent with fewer nodes has no block, the other parent's counts are taken.
         """
         longer, shorter = sorted((a, b), key=lambda parent: -len(parent.blocks))
         n_blocks = len((longer, shorter)[rng.integers(2)].blocks)
@@ -172,11 +172,11 @@ class CellSpace(SearchSpace[Genotype]):
     def mutate(
         self, genotype: Genotype, kind: str, operation: str, rng: np.random.Generator
     ) -> Genotype:
-        """One step: see `mutation_kinds`; "grow" and "add_node" put `operation` somewhere.
+        """Make one step, see `mutation_kinds`; "grow" and "add_node" put `operation` somewhere.
 
         Raises:
-            SearchError: a kind that this space does not know.
-            OperationError: an operation that this space does not know.
+            SearchError: this space does not know the kind.
+            OperationError: this space does not know the operation.
         """
         self.check_mutation(kind, operation)
         index = self.operation_names.index(operation)
@@ -186,10 +186,10 @@ class CellSpace(SearchSpace[Genotype]):
         return self._valid(Genotype(tuple(map(tuple, changed))), index)
 
     def build(self, genotype: Genotype, in_channels: int, n_classes: int) -> nn.Module:
-        """The `CellNetwork` that has this cell at every stage, without a stem.
+        """Build the `CellNetwork` that has this cell at every stage, without a stem.
 
-        The gradients at the images tell a cell that blurs from one that does not, for `correlation`
-        and for `steadiness`; behind a stem that whitens they are rough whatever the cell is.
+        For `correlation` and `steadiness`, the gradients at the images tell a cell that blurs from
+        a cell that does not. Behind a stem that whitens, they are rough for every cell.
 
         Raises:
             NetworkError: the output is not connected to the input.
@@ -198,24 +198,24 @@ class CellSpace(SearchSpace[Genotype]):
         return self.build_body([genotype] * self.n_cells, in_channels, n_classes)
 
     def build_cell(self, genotype: Genotype, in_channels: int) -> Cell:
-        """The cell alone."""
+        """Build the cell alone."""
         return self._cell(genotype, in_channels)
 
     def build_final(
         self, genotypes: Sequence[Genotype], in_channels: int, n_classes: int
     ) -> nn.Module:
-        """The `CellNetwork` of these cells, in this order, wider from stage to stage."""
+        """Build the `CellNetwork` of these cells, in this order, wider from stage to stage."""
         stem = PatchStem(in_channels) if self.stem else None
         return CellNetwork(self._stages(genotypes), in_channels, n_classes, stem=stem)
 
     def build_body(
         self, genotypes: Sequence[Genotype], in_channels: int, n_classes: int
     ) -> nn.Module:
-        """As `build_final`, but that the first cell sees the images themselves."""
+        """Build the network of `build_final`, but let the first cell see the images themselves."""
         return CellNetwork(self._stages(genotypes), in_channels, n_classes)
 
     def settings(self) -> dict[str, Any]:
-        """Plain values for `config.json`; operations by name."""
+        """Return plain values for `config.json`, with operations by name."""
         return {
             "space": "cell",
             "operations": list(self.operation_names),
@@ -244,7 +244,7 @@ class CellSpace(SearchSpace[Genotype]):
         return repair(genotype, fallback_operation, channels=self.channel_step)
 
     def _random_step(self, rng: np.random.Generator, room: int | None = None) -> int:
-        """A small channel count: one or two steps, as many as fit into `room` (max_channels)."""
+        """Draw a small channel count: one or two steps, as many as fit `room` (max_channels)."""
         room = self.max_channels if room is None else room
         return min(int(rng.integers(1, 3)), room // self.channel_step) * self.channel_step
 
@@ -255,7 +255,7 @@ class CellSpace(SearchSpace[Genotype]):
         return blocks
 
     def _shrink(self, blocks: _Blocks, _: int, rng: np.random.Generator) -> _Blocks:
-        """Take channels from one used operation, or take it out altogether."""
+        """Take channels from one used operation, or remove the operation altogether."""
         used = [(b, o) for b, block in enumerate(blocks) for o, count in enumerate(block) if count]
         block, operation = used[rng.integers(len(used))] if used else (0, 0)
         left = blocks[block][operation] - self._random_step(rng)
@@ -270,7 +270,7 @@ class CellSpace(SearchSpace[Genotype]):
         return blocks
 
     def _add_node(self, blocks: _Blocks, index: int, rng: np.random.Generator) -> _Blocks:
-        """Put a node before the output, between it and a random earlier one."""
+        """Insert a node before the output, between the output and a random earlier node."""
         n_nodes = n_nodes_of(len(blocks))
         if n_nodes >= self.max_nodes:
             return blocks
@@ -284,7 +284,7 @@ class CellSpace(SearchSpace[Genotype]):
         return [*blocks[:inner], *into_new, *blocks[inner:], from_new]
 
     def _remove_node(self, blocks: _Blocks, _: int, rng: np.random.Generator) -> _Blocks:
-        """Take one intermediate node out, with all its blocks."""
+        """Remove one intermediate node with all its blocks."""
         n_nodes = n_nodes_of(len(blocks))
         if n_nodes == 1:
             return blocks

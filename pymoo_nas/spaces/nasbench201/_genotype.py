@@ -1,7 +1,7 @@
 """Genotypes of NAS-Bench-201: text, live operations, isomorphic cells (Dong 2020).
 
 A cell has nodes 0 (its input) to 3 (its output) and one of five operations on every edge, so there
-are 5⁶ = 15,625 cells; a node is the *sum* of all that flows into it.
+are 5⁶ = 15,625 cells. A node is the *sum* of the outputs of all operations that lead to it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pymoo_nas.errors import GenotypeError
 from pymoo_nas.spaces.cell._genotype import NO_NUMBER, Genotype, block_index, edges
 
 N_NODES = 3
-"""Nodes over the input; the last one is the output."""
+"""Number of nodes without the input; the last node is the output."""
 
 EDGES = tuple(edges(N_NODES))
 """(source, target) in the order of the text: 0→1 | 0→2, 1→2 | 0→3, 1→3, 2→3."""
@@ -24,7 +24,7 @@ EDGES = tuple(edges(N_NODES))
 NONE = "none"
 SKIP = "skip_connect"
 OPERATION_NAMES = (NONE, SKIP, "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-"""In the published order."""
+"""Names of the five operations, in the published order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class NASBench201Genotype:
         operations: six of `OPERATION_NAMES`, in the order of `EDGES`.
 
     Raises:
-        GenotypeError: another number of operations, or an unknown one.
+        GenotypeError: the number of operations is not six, or an operation is unknown.
 
     >>> text = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|"
     >>> NASBench201Genotype.parse(text).operations[2]
@@ -59,10 +59,11 @@ class NASBench201Genotype:
 
     @classmethod
     def parse(cls, text: str) -> NASBench201Genotype:
-        """Read ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``, and nothing that differs from it.
+        """Read ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``, and no other form.
 
         Raises:
-            GenotypeError: with the text, the position (from 1) and what was expected there.
+            GenotypeError: the text has another form; gives text, position (from 1) and what was
+                expected.
         """
         if not isinstance(text, str):
             raise GenotypeError(
@@ -90,16 +91,16 @@ class NASBench201Genotype:
         )
 
     def flows(self, target: int) -> Iterator[tuple[int, str]]:
-        """(source, operation) of every edge into a node, in the order of the text."""
+        """Yield (source, operation) of every edge into a node, in the order of the text."""
         first = block_index(0, target)
         return enumerate(self.operations[first : first + target])
 
     def live_edges(self) -> tuple[int, ...]:
-        """Indices into `EDGES` of the operations on a path from the input to the output."""
+        """List the indices into `EDGES` of operations on a path from the input to the output."""
         return _live_edges(tuple(name != NONE for name in self.operations))
 
     def __float__(self) -> float:
-        """See `Genotype`.
+        """Refuse to be a number, see `Genotype`.
 
         Raises:
             GenotypeError: always.
@@ -112,23 +113,23 @@ class NASBench201Genotype:
         return bool(self.live_edges())
 
     def isomorphism_key(self) -> str:
-        """The sum that the output spells; equal for cells that Dong 2020 calls isomorphic.
+        """Write the output's sum as text; cells that Dong 2020 calls isomorphic have the same text.
 
-        Written as in the published ``Structure.to_unique_str(consider_zero=True)``: the input is
-        ``0``, an operation on a node ``(node)@operation``, a skip connection the node itself,
-        ``none`` (and any operation on a node that is literally ``#``) is ``#``; the terms of a
-        node are sorted and joined. This gives 6,466 keys for the 15,625 cells, but it is not
-        equality of functions:
+        The text is that of the published ``Structure.to_unique_str(consider_zero=True)``: the input
+        is ``0``; an operation on a node is ``(node)@operation``; a skip connection is the node
+        itself; ``none``, and any operation on a node that is literally ``#``, is ``#``. The terms
+        of a node are sorted and joined. This gives 6,466 keys for the 15,625 cells. But equal keys
+        and equal functions are not the same:
 
-        * It joins cells that differ. A node used twice reads like two nodes of equal design, so
-          conv(x) + conv(x) with one convolution and with two are the same. 430 classes hold such
-          cells; within any class the function is the same if all convolutions of a kind share
-          their weights (and are without bias, so that they make nothing of nothing).
-        * It keeps equal cells apart: every ``#`` counts as a term, so a node 2 that nothing
-          reaches, ``#+#``, is not ``#``; terms are not sorted again after a skip connection has
-          joined two sums; the pooling of a sum is not the sum of poolings. Compared without these,
-          but with shared weights told apart, there are 5,260 cells, and 5,044 when it is used
-          that pooling is linear.
+        * Different cells may have the same key. A node that is used twice reads like two nodes of
+          equal design, so conv(x) + conv(x) reads the same with one convolution and with two. 430
+          classes hold such cells. Within any class the function is the same if all convolutions of
+          a kind share their weights (and have no bias, so that zeros stay zeros).
+        * Equal cells may have different keys. Every ``#`` counts as a term, so a node 2 that
+          nothing reaches, ``#+#``, is not ``#``. Terms are not sorted again after a skip connection
+          has joined two sums. The pooling of a sum is not the sum of poolings. Compared without
+          these effects, but with shared weights told apart, there are 5,260 cells, and 5,044 if
+          pooling counts as linear.
         """
         sums = ["0"]
         for target in range(1, N_NODES + 1):
@@ -137,13 +138,12 @@ class NASBench201Genotype:
         return sums[-1]
 
     def canonical(self) -> NASBench201Genotype:
-        """The smallest cell of the same `isomorphism_key`.
+        """Return the smallest cell with the same `isomorphism_key`.
 
-        Cells are ordered by (1) how many operations lie on no path from the input to the output,
-        fewest first; (2) the convolution weights on such paths, *most* first; (3) the tuple of
-        positions of the operations in `OPERATION_NAMES`. So what is superfluous goes first, and of
-        one convolution used twice and two convolutions the two are kept, as two can be whatever
-        one can be.
+        Cells are ordered by (1) the number of operations on no path from the input to the output,
+        fewest first; (2) the convolution weights on such paths, *most* first; (3) the positions of
+        the operations in `OPERATION_NAMES`. So superfluous operations are dropped. Two convolutions
+        are preferred to one convolution that is used twice, because two can do whatever one can.
 
         >>> text = "|nor_conv_1x1~0|+|none~0|skip_connect~1|+|none~0|skip_connect~1|skip_connect~2|"
         >>> print(NASBench201Genotype.parse(text).canonical())
@@ -154,7 +154,7 @@ class NASBench201Genotype:
 
 @cache
 def connected_representatives() -> tuple[NASBench201Genotype, ...]:
-    """The 6,461 canonical genotypes that are connected."""
+    """List the 6,461 canonical genotypes that are connected."""
     return tuple(genotype for genotype in _representatives().values() if genotype.is_connected)
 
 
@@ -163,7 +163,7 @@ _KERNEL_SIZES = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
 
 
 def _expect(text: str, position: int, token: str) -> int:
-    """The position after `token`, which must come next."""
+    """Return the position after `token`, which must come next."""
     for char in token:
         if text[position : position + 1] != char:
             raise _error_at(text, position, repr(char), text[position : position + 1])
@@ -179,7 +179,7 @@ def _error_at(text: str, position: int, expected: str, got: str) -> GenotypeErro
 
 
 def _term(name: str, source: str) -> str:
-    """What an edge adds to the sum of its target; see `isomorphism_key`."""
+    """Write the term that an edge adds to the sum of its target; see `isomorphism_key`."""
     if name == NONE or source == "#":
         return "#"
     return source if name == SKIP else f"({source})@{name}"
@@ -187,7 +187,7 @@ def _term(name: str, source: str) -> str:
 
 @cache
 def _live_edges(used: tuple[bool, ...]) -> tuple[int, ...]:
-    """The used edges on a path from the input to the output, for one of 64 patterns of use."""
+    """List the used edges on a path from input to output, for one of 64 patterns of use."""
     nodes = Genotype(tuple((int(one),) for one in used)).live_nodes()
     return tuple(
         index
@@ -197,7 +197,7 @@ def _live_edges(used: tuple[bool, ...]) -> tuple[int, ...]:
 
 
 def _rank(genotype: NASBench201Genotype) -> tuple[int, int, tuple[int, ...]]:
-    """The order of `NASBench201Genotype.canonical`."""
+    """Return the sort key of `NASBench201Genotype.canonical`."""
     live = genotype.live_edges()
     dead = sum(name != NONE for name in genotype.operations) - len(live)
     weights = sum(_KERNEL_SIZES.get(genotype.operations[index], 0) for index in live)
@@ -206,7 +206,7 @@ def _rank(genotype: NASBench201Genotype) -> tuple[int, int, tuple[int, ...]]:
 
 @cache
 def _representatives() -> dict[str, NASBench201Genotype]:
-    """Isomorphism key → canonical genotype, for all 15,625; made once, on first use."""
+    """Map isomorphism key → canonical genotype, for all 15,625 cells; once, on first use."""
     every = map(NASBench201Genotype, product(OPERATION_NAMES, repeat=len(EDGES)))
     representatives: dict[str, NASBench201Genotype] = {}
     for genotype in sorted(every, key=_rank):

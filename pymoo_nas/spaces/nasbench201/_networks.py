@@ -17,18 +17,18 @@ from pymoo_nas.networks import AveragePooling, check_size, conv_bn_relu
 from pymoo_nas.spaces.nasbench201._genotype import N_NODES, NONE, SKIP, NASBench201Genotype
 
 N_STAGES = 3
-"""Stages of the network; the map is halved and the width doubled between two of them."""
+"""Number of stages; between two stages the map is halved and the width doubled."""
 
 
 class NASBench201Cell(nn.Module):
     """The cell that a genotype spells; every operation keeps channels and (H, W).
 
-    Operations that cannot reach the output are built and run too, as in the published networks,
-    whose parameters and FLOPs count them; only 177 canonical genotypes have any. ``none`` is no
-    module at all.
+    Operations that cannot reach the output are built and run too. The published networks do the
+    same, and count them in parameters and FLOPs. Only 177 canonical genotypes have such operations.
+    ``none`` is no module at all.
 
     Attributes:
-        out_channels: as many as the input has.
+        out_channels: channels of the output, as many as the input has.
     """
 
     def __init__(self, genotype: NASBench201Genotype, channels: int) -> None:
@@ -45,7 +45,7 @@ class NASBench201Cell(nn.Module):
         self.out_channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W); zeros where nothing reaches the output."""
+        """Map (N, C, H, W) → (N, C, H, W); zeros where no operation reaches the output."""
         nodes = [x]
         for flows in self.inputs.values():
             parts = [self.operations[key](nodes[source]) for source, key in flows]
@@ -70,13 +70,13 @@ class ReductionBlock(nn.Module):
             relu_conv_bn(channels, 2 * channels, kernel=3, stride=2),
             relu_conv_bn(2 * channels, 2 * channels, kernel=3),
         )
-        # Rounding up makes shortcut and branch agree on odd sizes; even ones are as published.
+        # Rounding up makes shortcut and branch agree on odd sizes; even sizes are as published.
         self.shortcut = nn.Sequential(
             nn.AvgPool2d(2, ceil_mode=True), nn.Conv2d(channels, 2 * channels, 1, bias=False)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sum of branch and shortcut, without a ReLU: the next operation begins with one."""
+        """Add branch and shortcut, without a ReLU: the next operation begins with a ReLU."""
         summed: Tensor = self.branch(x) + self.shortcut(x)
         return summed
 
@@ -85,15 +85,16 @@ class NASBench201Network(nn.Module):
     """The published skeleton around cells: images (N, C, H, W) → logits (N, n_classes).
 
     Args:
-        genotypes: stage i is made of genotypes[i modulo their number]; those after the third are
-            not used.
+        genotypes: stage i is made of genotypes[i modulo their number]; genotypes after the third
+            are not used.
         in_channels: channels of the images.
         n_classes: number of logits.
         width: channels of the first stage, doubled twice.
         cells_per_stage: cells of each of the three stages.
 
     Raises:
-        NetworkError: no genotype, or no channels or classes; in `forward`, images smaller than 4×4.
+        NetworkError: there is no genotype, or there are no channels or classes; in `forward`, the
+            images are smaller than 4×4.
     """
 
     def __init__(
@@ -122,14 +123,14 @@ class NASBench201Network(nn.Module):
         self.classifier = nn.Linear(width, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, in_channels, H, W) → logits (N, n_classes)."""
+        """Map images (N, in_channels, H, W) → logits (N, n_classes)."""
         check_size(images)
         logits: Tensor = self.classifier(self.body(images).mean((2, 3)))
         return logits
 
 
 def relu_conv_bn(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """ReLU, k×k convolution without bias, batch norm: the order of Dong 2020."""
+    """Make a ReLU, a k×k convolution without bias, and a batch norm: the order of Dong 2020."""
     convolution = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(c_out))
 
@@ -142,4 +143,4 @@ FACTORIES: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType(
         "avg_pool_3x3": lambda _: AveragePooling(count_include_pad=False),
     }
 )
-"""Operation → factory of its module for so many channels; ``none`` has none."""
+"""Operation → factory of its module for so many channels; ``none`` has no factory."""

@@ -1,6 +1,6 @@
 """NAS-Bench-201 as a search space (Dong 2020, https://arxiv.org/abs/2001.00326).
 
-Its variation of genotypes, and the networks that it builds of them.
+The space varies genotypes, and builds networks from them.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from pymoo_nas.spaces.nasbench201._networks import (
 
 
 class NASBench201Space(SearchSpace[NASBench201Genotype]):
-    """All cells of NAS-Bench-201; see `NASBench201Genotype` for what counts as a duplicate.
+    """All cells of NAS-Bench-201; see `NASBench201Genotype.canonical` for duplicates.
 
     Args:
-        width: channels of the first stage of the network that is scored.
-        cells_per_stage: its cells per stage; one takes less time than the five that are trained.
-        final_width: channels of the first stage of the final network; 16 is the published one.
-        final_cells_per_stage: its cells per stage; 5 is the published number.
+        width: channels of the first stage of the scored network.
+        cells_per_stage: cells per stage of the scored network; one cell takes less time than the
+            five of the final network.
+        final_width: channels of the first stage of the final network; 16 is the published number.
+        final_cells_per_stage: cells per stage of the final network; 5 is the published number.
 
     Raises:
-        SearchError: a setting that is no positive integer.
+        SearchError: a setting is not a positive integer.
     """
 
     any_n_cells = False
@@ -65,7 +66,7 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
 
     @classmethod
     def looks_like(cls, text: str) -> bool:
-        """Whether a text holds the sign that stands between an operation and its source.
+        """Tell whether a text holds the sign that stands between an operation and its source.
 
         >>> NASBench201Space.looks_like("|nor_conv_3x3~0|+|"), NASBench201Space.looks_like("0804")
         (True, False)
@@ -73,26 +74,26 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
         return "~" in text
 
     def parse(self, text: str) -> NASBench201Genotype:
-        """See `NASBench201Genotype.parse`."""
+        """Read a genotype, see `NASBench201Genotype.parse`."""
         return NASBench201Genotype.parse(text)
 
     def format(self, genotype: NASBench201Genotype) -> str:
-        """The text as the published tables write it."""
+        """Write a genotype as the published tables do."""
         return str(genotype)
 
     def canonical(self, genotype: NASBench201Genotype) -> NASBench201Genotype:
-        """See `NASBench201Genotype.canonical`."""
+        """Return the canonical form, see `NASBench201Genotype.canonical`."""
         return genotype.canonical()
 
     def sample(self, rng: np.random.Generator) -> NASBench201Genotype:
-        """One of the 6,461 connected canonical genotypes, each equally probable."""
+        """Draw one of the 6,461 connected canonical genotypes, each equally probable."""
         genotypes = connected_representatives()
         return genotypes[rng.integers(len(genotypes))]
 
     def crossover(
         self, a: NASBench201Genotype, b: NASBench201Genotype, rng: np.random.Generator
     ) -> NASBench201Genotype:
-        """The operation of each edge at random from either parent's.
+        """Take the operation of each edge from a random parent.
 
         An unconnected child takes more from one parent, edge by edge in random order, until it is
         connected.
@@ -116,13 +117,14 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
         operation: str,
         rng: np.random.Generator,
     ) -> NASBench201Genotype:
-        """The first, in random order, of all changes of a kind that leave a different, valid cell.
+        """Make a random change of a kind that leaves a different, valid cell.
 
-        "change" puts `operation` on one edge, "swap" exchanges the operations of two edges.
+        "change" puts `operation` on one edge, "swap" exchanges the operations of two edges. Where
+        no change leaves such a cell, the parent is returned.
 
         Raises:
-            SearchError: a kind that this space does not know.
-            OperationError: an operation that this space does not know.
+            SearchError: this space does not know the kind.
+            OperationError: this space does not know the operation.
         """
         self.check_mutation(kind, operation)
         parent = _connected(genotype, rng)
@@ -136,7 +138,7 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
     def build(
         self, genotype: NASBench201Genotype, in_channels: int, n_classes: int
     ) -> NASBench201Network:
-        """The network to score, of `width` and `cells_per_stage`."""
+        """Build the network to score, with `width` and `cells_per_stage`."""
         return NASBench201Network(
             [genotype],
             in_channels,
@@ -148,7 +150,7 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
     def build_cell(
         self, genotype: NASBench201Genotype, in_channels: int
     ) -> NASBench201Cell | ProjectedCell:
-        """One cell of `width` channels, behind a projection where the input has another number."""
+        """Build one cell of `width` channels, behind a projection if the input has others."""
         in_channels = whole("NAS-Bench-201: in_channels", in_channels, error=NetworkError)
         cell = NASBench201Cell(genotype, self.width)
         return cell if in_channels == self.width else ProjectedCell(in_channels, cell)
@@ -156,9 +158,10 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
     def build_final(
         self, genotypes: Sequence[NASBench201Genotype], in_channels: int, n_classes: int
     ) -> NASBench201Network:
-        """The network to train, of `final_width` and `final_cells_per_stage`.
+        """Build the network to train, with `final_width` and `final_cells_per_stage`.
 
-        One genotype makes every cell; of several, stage i takes genotypes[i modulo their number].
+        A single genotype makes every cell. With several, stage i takes genotypes[i modulo their
+        number].
         """
         return NASBench201Network(
             genotypes,
@@ -169,12 +172,12 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
         )
 
     def settings(self) -> dict[str, Any]:
-        """The arguments of the constructor, and the name of the space."""
+        """Return the arguments of the constructor, and the name of the space."""
         return {"space": "nasbench201", **vars(self)}
 
 
 def _connected(genotype: NASBench201Genotype, rng: np.random.Generator) -> NASBench201Genotype:
-    """The canonical form; a cell that is not connected first gets a random operation on 0→3."""
+    """Return the canonical form; an unconnected cell first gets a random operation on 0→3."""
     if not genotype.is_connected:
         operations = list(genotype.operations)
         operations[block_index(0, N_NODES)] = OPERATION_NAMES[rng.integers(1, len(OPERATION_NAMES))]
@@ -183,7 +186,7 @@ def _connected(genotype: NASBench201Genotype, rng: np.random.Generator) -> NASBe
 
 
 def _changes(genotype: NASBench201Genotype, operation: str) -> list[tuple[str, ...]]:
-    """The operations with each one that differs from `operation` replaced by it."""
+    """List all cells in which `operation` replaces one different operation."""
     names = genotype.operations
     return [
         (*names[:index], operation, *names[index + 1 :])
@@ -193,7 +196,7 @@ def _changes(genotype: NASBench201Genotype, operation: str) -> list[tuple[str, .
 
 
 def _swaps(genotype: NASBench201Genotype) -> list[tuple[str, ...]]:
-    """The operations with each two that differ exchanged."""
+    """List all cells in which two different operations are exchanged."""
     swapped = []
     for first, second in combinations(range(len(EDGES)), 2):
         names = list(genotype.operations)
