@@ -1,4 +1,4 @@
-"""The picture of a cell: Fig. 1 of the paper."""
+"""Draw a cell as in Fig. 1 of the paper."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _DEAD, _DEAD_TEXT = "#C8C8C8", "#8A8A8A"
 
 @matplotlib.rc_context(STYLE)
 def plot_cell(genotype: Genotype, operation_names: Sequence[str]) -> Figure:
-    """Fig. 1's drawing: nodes from the input (left) to the output, an arrow per used operation.
+    """Draw a cell as in Fig. 1: nodes from input (left) to output, an arrow per used operation.
 
-    Arrows carry the operation and its channels. The genotype is drawn as given, light grey where
-    it lies on no path from the input to the output.
+    Arrows carry the operation and its channels. The genotype is drawn as given; parts on no path
+    from the input to the output are light grey.
 
     Raises:
-        GenotypeError: not a `Genotype`.
-        OperationError: the number of names is not that of a block's channel counts.
+        GenotypeError: the genotype is not a `Genotype`.
+        OperationError: a block has another number of channel counts than there are names.
     """
     if not isinstance(genotype, Genotype):
         raise GenotypeError(f"plot: expected a Genotype, got {genotype!r}; use Genotype.parse")
@@ -47,7 +47,7 @@ def plot_cell(genotype: Genotype, operation_names: Sequence[str]) -> Figure:
 
 @dataclass
 class _Arrow:
-    """One used operation; heights are in inches over the line on which the nodes lie."""
+    """Arrow of one used operation; heights are in inches above the line of the nodes."""
 
     source: int
     target: int
@@ -63,7 +63,7 @@ class _CellDrawing:
     """Lays out a cell in inches, then draws it.
 
     The horizontal part of each arrow has a lane of its own, and labels stand where no arrow rises
-    or falls. Neighbours are joined by the lanes in the middle; longer arrows arch around these.
+    or falls. The lanes in the middle join neighbours; longer arrows arch around these lanes.
     """
 
     pitch, port, box, margin = 0.2, 0.085, 0.62, 0.3  # lanes, arrow ends, box width, border
@@ -87,13 +87,13 @@ class _CellDrawing:
             for arrows in ends:
                 for row, arrow in enumerate(sorted(arrows, key=lambda a: a.lane)):
                     setattr(arrow, name, (row - (len(arrows) - 1) / 2) * self.port)
-        # The higher the arrows rise, the more room they get to do so.
+        # Arrows that rise higher get more room.
         self.fan = min(1.1, 0.45 + 0.12 * max((abs(a.lane) for a in self.arrows), default=0))
         step = self.box + 2 * self.fan + _widest(a.label for a in self.arrows) + 0.2
         self.x = [self.margin + self.box / 2 + step * node for node in self.nodes]
 
     def _assign_lanes(self) -> None:
-        """Stack the blocks, shortest first, each on the side where less is in its way."""
+        """Stack the blocks, shortest first, each on the side with fewer obstacles."""
         # taken[side][gap]: how far from the middle the lanes between two neighbours reach.
         taken = {side: [0.0] * self.genotype.n_nodes for side in (+1, -1)}
         for source, target in sorted(edges(self.genotype.n_nodes), key=lambda e: e[1] - e[0]):
@@ -108,12 +108,12 @@ class _CellDrawing:
                 side = min(floors, key=floors.__getitem__)
                 bottom = floors[side] + 0.05
                 taken[side][source:target] = [bottom + height] * (target - source)
-            # The first operation of the space is the upper one on both sides.
+            # The first operation of the space is uppermost on both sides.
             for row, arrow in enumerate(arrows if side < 0 else reversed(arrows)):
                 arrow.lane = side * (bottom + (row + 0.5) * self.pitch)
 
     def draw(self) -> Figure:
-        """The figure, as large as the cell needs."""
+        """Draw the figure, as large as the cell needs."""
         used = sorted({arrow.operation for arrow in self.arrows if arrow.live})
         entries = {f" {self.names[i]}": Line2D([], [], **self._line(i)) for i in used}
         if not all(arrow.live for arrow in self.arrows):
@@ -156,7 +156,7 @@ class _CellDrawing:
         line = self._line(arrow.operation) if arrow.live else {"color": _DEAD, "linewidth": 1.2}
         head: Look = {"arrowstyle": "-|>", "mutation_scale": 7, "zorder": 1 + arrow.live}
         axes.add_patch(FancyArrowPatch(path=curve, gid="operation", **head, **line))
-        gap = (arrow.source + arrow.target - 1) // 2  # the middle one of those it runs through
+        gap = (arrow.source + arrow.target - 1) // 2  # the middle gap of the arrow
         text: Look = {
             "color": "k" if arrow.live else _DEAD_TEXT,
             "fontsize": 8,
@@ -181,7 +181,7 @@ class _CellDrawing:
 
 
 def _widest(labels: Iterable[str]) -> float:
-    """Inches that the widest of these takes in 8 points; 0.5 where there is none."""
+    """Measure the widest label in inches, at 8 points; 0.5 where there are no labels."""
     plain = (label.strip().replace("$", "S") or "x" for label in labels)  # a pair of $ is a formula
     paths = (TextPath((0, 0), label, size=8, usetex=False) for label in plain)
     return max((float(path.get_extents().width) / 72 for path in paths), default=0.5)

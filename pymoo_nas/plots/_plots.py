@@ -1,10 +1,10 @@
 """Pictures of a search: Figs. 4, 5 and 6 of the paper, and the Pareto front.
 
 Every function returns a `matplotlib.figure.Figure` that pyplot does not know: nothing is shown, no
-backend is chosen, nothing stays in memory. `save_figure` writes it to a file.
+backend is chosen, nothing stays in memory. `save_figure` writes the figure to a file.
 
-Candidates with a degenerate reason, a violated constraint or a score that is not finite are no part
-of any best, front or axis range: the values that stand for "degenerate" would flatten the rest.
+Candidates with a degenerate reason, a violated constraint or a score that is not finite do not
+count for any best score, front or axis range: the values for "degenerate" would flatten all others.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _Mask = NDArray[np.bool_]
 
 @matplotlib.rc_context(STYLE)
 def plot_evolution(history: pd.DataFrame, tournaments: Collection[int] = ()) -> Figure:
-    """Fig. 5: best score of each generation (dots) and best so far (thick line), lower is better.
+    """Draw Fig. 5: best score of each generation (dots), best so far (line); lower is better.
 
     Args:
         history: one row per scored candidate, with its objectives (see `objectives_in`) and the
             columns generation, degenerate and feasible; or the result of a search.
-        tournaments: generations that ended in a tournament; light bands mark them. (An alpha in
-            the history does not tell: parents of earlier generations compete too.)
+        tournaments: generations that ended in a tournament; light bands mark them. (The column
+            alpha does not tell which: parents of earlier generations compete too.)
 
     Raises:
         SearchError: a column is missing, or holds no numbers where it should.
@@ -57,7 +57,7 @@ def plot_evolution(history: pd.DataFrame, tournaments: Collection[int] = ()) -> 
     best = np.full((len(generations), len(names)), np.nan)
     for row, number in enumerate(generations):
         best[row] = np.fmin.reduce(scores[usable & (generation == number)], initial=np.nan)
-    so_far = np.fmin.accumulate(best)  # fmin passes over generations without a candidate
+    so_far = np.fmin.accumulate(best)  # fmin skips generations without a candidate
 
     figure = Figure(figsize=(2 + 3 * len(names), 3.6), layout="constrained")
     for column, axes in enumerate(figure.subplots(1, len(names), squeeze=False).flat):
@@ -81,20 +81,19 @@ def plot_evolution(history: pd.DataFrame, tournaments: Collection[int] = ()) -> 
 
 @matplotlib.rc_context(STYLE)
 def plot_offspring(history: pd.DataFrame) -> Figure:
-    """Fig. 6: the three best offspring of each generation on their way to the origin.
+    """Draw Fig. 6: the three best offspring of each generation on their way to the origin.
 
-    Best is the smallest sum of dense ranks in all objectives within the generation (Chen 2021);
-    the axes are the first three.
-    Axes are scaled to [0, 1] between the 2nd and 98th percentile of the points drawn; what lies
-    beyond is drawn on the border.
+    The best offspring have the smallest sum of dense ranks in all objectives within the generation
+    (Chen 2021). The axes are the first three objectives. They are scaled to [0, 1] between the 2nd
+    and 98th percentile of the points drawn; points beyond are drawn on the border.
 
     Args:
         history: one row per scored candidate, with three or more objectives (see `objectives_in`)
             and the columns generation, degenerate and feasible; or the result of a search.
 
     Raises:
-        SearchError: a column is missing, or holds no numbers where it should; fewer than three
-            objectives.
+        SearchError: a column is missing, or holds no numbers where it should; or there are fewer
+            than three objectives.
     """
     history = read_table(history)
     names, scores, usable = _read(history, "generation", "degenerate", "feasible", least=3)
@@ -125,19 +124,19 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None) -> Figure:
-    """The non-dominated candidates, a panel for each pair of objectives, coloured by parameters.
+    """Draw non-dominated candidates, a panel for each pair of objectives, coloured by parameters.
 
-    A frame with a column survived is a history: all that it scored is drawn in grey behind. Axes
-    end at the 98th percentile of that or at the worst of the front, but never further from the
-    quartiles than `_FENCE` times their distance: one outlier would squeeze all others into a strip.
-    Members of the front beyond the axes are drawn on the border, as triangles; the title counts
-    all that lies beyond.
+    A frame with a column survived is a history: all its other candidates are drawn in grey behind.
+    Axes end at the 98th percentile of all candidates or at the worst of the front. But they never
+    end further from the quartiles than `_FENCE` times the distance of the quartiles: one outlier
+    would squeeze all others into a strip. Members of the front beyond the axes are drawn on the
+    border, as triangles; the title counts all candidates beyond.
 
     Args:
         history_or_front: rows with two or more objectives (see `objectives_in`) and the column
-            params; degenerate and feasible are heeded where they exist; or the result of a search.
-        kept: the front that the search ended with; ringed. Tournaments may have dropped some of the
-            non-dominated for others.
+            params; degenerate and feasible are used where they exist; or the result of a search.
+        kept: front with which the search ended; its members are ringed. Tournaments may have
+            dropped some non-dominated candidates for others.
 
     Raises:
         SearchError: a column is missing, or holds no numbers where it should.
@@ -194,16 +193,16 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
 
 @matplotlib.rc_context(STYLE)
 def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
-    """Fig. 4: the scores of groups of networks, such as random, hand-made and popular ones.
+    """Draw Fig. 4: the scores of groups of networks (random, hand-made, popular, for example).
 
-    Axes are scaled to [0, 1] between the 2nd and 98th percentile of all rows. Networks worse than
-    that in any score are cut off, and the legend says how many; better ones are drawn at 0.
+    Axes are scaled to [0, 1] between the 2nd and 98th percentile of all rows. Networks above this
+    range in any score are cut off, and the legend says how many; scores below it are drawn at 0.
 
     Args:
         frame: one row per network, with three or more objectives, of which the first three are
-            drawn (see `objectives_in`), and the column of the group; degenerate is heeded where it
-            exists, and a column name labels groups of up to 12.
-        group_column: the column that holds each row's group.
+            drawn (see `objectives_in`), and the column of the group. The column degenerate is used
+            where it exists; a column name labels the networks of groups of up to 12.
+        group_column: name of the column that holds each row's group.
 
     Raises:
         SearchError: a column is missing, or holds no numbers where it should.
@@ -222,7 +221,7 @@ def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
         inside = shown & (groups == group)
         points, total = _scaled(scores[inside], limits), int((groups == group).sum())
         cut = f", {total - len(points)} cut off" if len(points) < total else ""
-        # A first space, for matplotlib leaves labels with a first underscore out of legends.
+        # The label starts with a space: matplotlib hides labels that start with an underscore.
         look = {"color": COLOURS[index % 7], "marker": "o^sDPXv"[index % 7], "depthshade": False}
         look |= {"edgecolors": "white", "linewidths": 0.4, "zorder": 3 + index, "s": 34}
         axes.scatter(*points.T, label=f" {group} ({total}{cut})", **look)
@@ -240,7 +239,7 @@ def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
 def _read(
     frame: pd.DataFrame, *columns: str, least: int = 1, group: str = ""
 ) -> tuple[list[str], _Floats, _Mask]:
-    """Objectives, their values (n, m), and which rows may be called best: sound, feasible (n,).
+    """Read objectives, their values (n, m), and which rows (n,) are sound and feasible.
 
     Raises:
         SearchError: a column is missing, or there are fewer objectives than `least`.
@@ -283,7 +282,7 @@ def _generations(history: pd.DataFrame) -> _Floats:
 
 
 def _robust_limits(points: _Floats) -> _Floats:
-    """(2, m): the 2nd and 98th percentile of each column; the extremes of up to 51 points."""
+    """Find the 2nd and 98th percentile of each column, (2, m); extremes of up to 51 points."""
     if len(points) == 0:
         return np.array([[0.0] * points.shape[1], [1.0] * points.shape[1]])
     low = np.percentile(points, 2, axis=0, method="lower")
@@ -291,7 +290,7 @@ def _robust_limits(points: _Floats) -> _Floats:
 
 
 def _panels(n: int) -> tuple[Figure, Any]:
-    """A figure with so many panels, three in a row; the last of a row may be empty."""
+    """Make a figure with so many panels, three in a row; the last row may have empty places."""
     n_columns = min(3, n)
     n_rows = math.ceil(n / n_columns)
     size = (1.3 + 3.4 * n_columns, 0.5 + 3.7 * n_rows)
@@ -303,14 +302,14 @@ def _panels(n: int) -> tuple[Figure, Any]:
 
 
 def _front_limits(others: _Floats, front: _Floats) -> tuple[_Floats, _Floats]:
-    """Ends of the axes, (m,) each, beyond which outliers lie: see `plot_front`."""
+    """Find the ends of the axes, (m,) each, beyond which outliers lie: see `plot_front`."""
     together = np.vstack([others, front])
     if len(together) == 0:
         return np.zeros(together.shape[1]), np.ones(together.shape[1])
     high = np.maximum(_robust_limits(together)[1], front.max(axis=0, initial=-np.inf))
     low = together.min(axis=0)
     first, third = np.percentile(together, [25, 75], axis=0)
-    # Where half of the values are equal, their distance is no measure of the others.
+    # Where half of the values are equal, the quartiles say nothing about the other values.
     reach = np.where(third > first, _FENCE * (third - first), np.inf)
     low, high = np.maximum(low, first - reach), np.minimum(high, third + reach)
     margin = np.where(high > low, 0.06 * (high - low), 0.5)
@@ -318,19 +317,19 @@ def _front_limits(others: _Floats, front: _Floats) -> tuple[_Floats, _Floats]:
 
 
 def _within(points: _Floats, low: _Floats, high: _Floats) -> _Mask:
-    """Which of the points (n, m) lie between the ends (m,) of all axes."""
+    """Tell which of the points (n, m) lie between the ends (m,) of all axes."""
     return np.asarray(((points >= low) & (points <= high)).all(axis=1))
 
 
 def _scaled(points: _Floats, limits: _Floats) -> _Floats:
-    """Points in [0, 1] between the limits, clipped; 0.5 on an axis without extent."""
+    """Scale points to [0, 1] between the limits, clipped; 0.5 on an axis without extent."""
     low, high = limits
     extent = np.where(high > low, high - low, 1.0)
     return np.where(high > low, np.clip((points - low) / extent, 0, 1), 0.5)
 
 
 def _norm(values: _Floats, log: bool = False) -> Normalize:
-    """From the least to the largest of the finite values."""
+    """Make a colour scale from the smallest to the largest finite value."""
     values = values[np.isfinite(values)]
     low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
     if low == high:
@@ -339,7 +338,7 @@ def _norm(values: _Floats, log: bool = False) -> Normalize:
 
 
 def _scaled_axes(figure: Figure, names: Sequence[str], limits: _Floats) -> Any:
-    """3-D axes from 0 to 1 with the origin as a black sphere; labels say what 0 and 1 are."""
+    """Make 3-D axes from 0 to 1, the origin as a black sphere; labels say what 0 and 1 are."""
     axes: Any = figure.add_axes((0.13, 0.03, 0.7, 0.92), projection="3d")
     axes.set_box_aspect((1, 1, 1), zoom=0.95)
     axes.view_init(elev=20, azim=-60)
@@ -347,7 +346,7 @@ def _scaled_axes(figure: Figure, names: Sequence[str], limits: _Floats) -> Any:
         values = f"0 = {low:.4g}, 1 = {high:.4g}" if low < high else f"all {low:.4g}"
         axes.set(**{f"{name}label": f"{label}\n{values}", f"{name}lim": (0, 1)})
         getattr(axes, f"{name}axis").labelpad = 8
-    axes.set_yticks((0.2, 0.4, 0.6, 0.8, 1.0))  # its 0 would touch the 1 of x
+    axes.set_yticks((0.2, 0.4, 0.6, 0.8, 1.0))  # the 0 of y would touch the 1 of x
     axes.scatter([0], [0], [0], color="k", s=130, depthshade=False, label="origin (best)")
     return axes
 

@@ -1,4 +1,4 @@
-"""How pictures look, and how they are written to files."""
+"""Set the look of pictures, and write pictures to files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pymoo_nas._machine import atomic_write
 from pymoo_nas.errors import RunError
 
 FORMATS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
-"""The file formats that `save_figure` writes, by suffix."""
+"""File formats that `save_figure` writes, by suffix."""
 
-# Okabe 2008: told apart with every kind of colour vision. Yellow is left out, invisible on white.
+# Okabe 2008: distinct with every kind of colour vision. Yellow, invisible on white, is left out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
-"""The colours of lines and points, in the order of their use."""
+"""Colours of lines and points, in the order of their use."""
 
 STYLE: dict[Any, Any] = {
     "axes.labelsize": 9.0,
@@ -38,7 +38,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure at 150 dots per inch; the suffix decides the format.
 
     Raises:
-        RunError: there is no such folder, or it cannot be written; a suffix not in `FORMATS`.
+        RunError: there is no such folder, it cannot be written, or the suffix is not in `FORMATS`.
     """
     path = Path(path)
     suffix = path.suffix.lower().removeprefix(".")
@@ -55,6 +55,6 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def plain_legend(legend: Legend) -> None:
-    """Take a $ in a name of the user's for a $, not for the start of a formula."""
+    """Show a $ in a user's name as a $, not as the start of a formula."""
     for text in legend.get_texts():
         text.set_parse_math(False)
