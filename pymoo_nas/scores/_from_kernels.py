@@ -1,7 +1,7 @@
-"""Kernels → objectives: mathematics only, no hooks, data sets or pymoo.
+"""Compute objectives from kernels: mathematics only, no hooks, data sets or pymoo.
 
-All three are minimised. Whatever goes wrong gives the finite value that no proper network can reach
-(`worst_ntk` and the like) and a reason; it never gives an exception, NaN, or a value that wins.
+All three are minimised. A failure gives a reason and a finite value that no proper network can
+reach (`worst_ntk` and the like). It never gives an exception, NaN, or a value that wins.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 
 RIDGE = 1e-6
-"""Added to the eigenvalues of the gradient correlation, after clamping at zero."""
+"""Number added to the eigenvalues of the gradient correlation, after clamping at zero."""
 
 EPS = float(np.finfo(np.float64).eps)
 
 
 class Judgement(NamedTuple):
-    """One score and, where it is degenerate, why."""
+    """One score, with a reason where it is degenerate."""
 
     value: float
     reason: str = ""
 
 
 def worst_ntk(n_images: int) -> float:
-    """Above `ntk_score` of every kernel of N images: κ ≤ 1/(N·eps)."""
+    """Return a value above `ntk_score` of every kernel of N images: κ ≤ 1/(N·eps)."""
     del n_images
     return math.log10(1 / EPS)
 
 
 def worst_activation(n_images: int) -> float:
-    """Above `activation_score` of N images: eigenvalues are at least N·eps·λ_max, λ_max ≥ 1."""
+    """Return a value above `activation_score` of N images: λ ≥ N·eps·λ_max and λ_max ≥ 1."""
     return n_images * math.log(1 / EPS)
 
 
 def worst_correlation(n_images: int) -> float:
-    """Above `correlation_score` of N images: every eigenvalue is at least `RIDGE`."""
+    """Return a value above `correlation_score` of N images: each eigenvalue is ≥ `RIDGE`."""
     return n_images * math.log(1 / RIDGE)
 
 
 def ntk_score(ntk: Matrix) -> Judgement:
-    """log10 of the condition number of the neural tangent kernel (Chen 2021, TE-NAS).
+    """Compute log10 of the neural tangent kernel's condition number (Chen 2021, TE-NAS).
 
     Args:
         ntk: (N, N), G Gᵀ of the per-image gradients of the summed logits.
@@ -70,7 +70,7 @@ def ntk_score(ntk: Matrix) -> Judgement:
 
 
 def activation_score(agreement: Matrix) -> Judgement:
-    """−log det of the agreement kernel of the ReLU codes (Mellor 2021, NASWOT).
+    """Compute −log det of the agreement kernel of the ReLU codes (Mellor 2021, NASWOT).
 
     Args:
         agreement: (N, N), number of units on which two images are both on or both off.
@@ -95,7 +95,7 @@ def activation_score(agreement: Matrix) -> Judgement:
 
 
 def correlation_score(gradients: Matrix, distances: Matrix) -> Judgement:
-    """−log det of the weighted correlation of the gradients at the images (the paper's third).
+    """Compute −log det of the weighted correlation of image gradients (the paper's third).
 
     The correlation of images i ≠ j is multiplied by 1 − s_ij/2 with
     s_ij = exp(−‖x_i − x_j‖² / median), so that different images weigh more.
@@ -129,13 +129,13 @@ def correlation_score(gradients: Matrix, distances: Matrix) -> Judgement:
 
 
 def similarity(distances: Matrix) -> Matrix:
-    """s_ij = exp(−‖x_i − x_j‖² / median over i < j), (N, N)."""
+    """Compute s_ij = exp(−‖x_i − x_j‖² / median over i < j), (N, N)."""
     median = float(np.median(distances[np.triu_indices(len(distances), k=1)]))
     return np.exp(-distances / (median if median > 0 else 1.0))
 
 
 def squared_distances(images: Matrix) -> Matrix:
-    """‖x_i − x_j‖² of flattened images (N, D), never negative, zero on the diagonal."""
+    """Compute ‖x_i − x_j‖² of flattened images (N, D), never negative, zero on the diagonal."""
     squares = np.einsum("nd,nd->n", images, images)
     distances: Matrix = np.maximum(squares[:, None] + squares[None, :] - 2 * images @ images.T, 0)
     np.fill_diagonal(distances, 0.0)

@@ -1,8 +1,8 @@
-"""How gradients come back through a network to its images: how far they grow, how smooth they are.
+"""Measure the gradients that a network sends back to its images: their size and smoothness.
 
 A plain stack of layers multiplies the gradient with every layer, and a stack of poolings blurs it
-(Yang 2019, Balduzzi 2017). A scored network of few cells hides both; the network to train, of the
-same cells many times over, does not.
+(Yang 2019, Balduzzi 2017). A scored network of few cells hides both effects. The network to train
+repeats the same cells many times, and shows both.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pymoo_nas.kernels import calibrate, check_images, preserved
 
 @dataclass(frozen=True)
 class GradientFlow:
-    """The gradients of the summed logits at the images.
+    """Size and smoothness of the gradients of the summed logits at the images.
 
     Attributes:
-        size: log10 of the norm, mean over the images.
+        size: log10 of the gradient's norm, mean over the images.
         smoothness: correlation of the gradient at neighbouring pixels, mean over rows and columns;
             near 0 without poolings. NaN where the gradient is the same at every pixel.
     """
@@ -31,14 +31,14 @@ class GradientFlow:
 
 
 def gradient_flow(network: nn.Module, images: Tensor) -> GradientFlow:
-    """Measure a network, its batch norms set to the statistics of the images; it is given back.
+    """Measure a network with batch norms set to the images' statistics; leave it as it was.
 
     Args:
         network: (N, C, H, W) → logits (N, n_classes).
         images: (N, C, H, W) floating point, normalised, on the network's device.
 
     Raises:
-        ScoreError: images that cannot be scored.
+        ScoreError: the images cannot be scored.
         NetworkError: the network cannot take the images.
     """
     check_images(network, images)

@@ -1,4 +1,4 @@
-"""New initial weights for a network that is there already."""
+"""Draw new initial weights for an existing network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pymoo_nas._machine import seeded
 
 
 def reinitialize(network: nn.Module, seed: int) -> None:
-    """Draw new weights in place: every module's ``reset_parameters``, from a seed.
+    """Draw new weights in place, from a seed, by every module's ``reset_parameters``.
 
-    Weights that are computed from parameters (parametrized, pruned, or normalised by a hook) are
-    drawn as those of the plain layer, and the parameters set to what they are computed from.
-    Parameters of modules without that method keep their values.
+    Some weights are computed from parameters (parametrized, pruned, or normalised by a hook). They
+    are drawn as in the plain layer, and the parameters are set so that they give these weights.
+    Parameters of modules without ``reset_parameters`` keep their values.
     """
-    # Without parameters there is nothing to draw; that it cannot be scored is said later.
+    # Without parameters there is nothing to draw; scoring refuses such a network later.
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with seeded(device, seed), torch.no_grad():
         for module in network.modules():
@@ -27,7 +27,7 @@ def reinitialize(network: nn.Module, seed: int) -> None:
 
 
 def _reset(module: nn.Module) -> None:
-    # Attention, alone among torch's layers, has it with an underscore.
+    # Of torch's layers, only attention has this method with an underscore.
     reset = getattr(module, "reset_parameters", None)
     reset = reset or getattr(module, "_reset_parameters", None)
     if callable(reset):
@@ -35,7 +35,7 @@ def _reset(module: nn.Module) -> None:
 
 
 def _reset_parametrized(module: nn.Module) -> None:
-    """Draw what the parametrizations return, and assign it: they know their way back."""
+    """Draw the weights that parametrizations return, and assign them: torch inverts the steps."""
     names = [
         name
         for name, steps in module.parametrizations.items()  # type: ignore[union-attr,operator]
@@ -49,7 +49,7 @@ def _reset_parametrized(module: nn.Module) -> None:
 
 
 def _reset_hooked(module: nn.Module) -> None:
-    """Draw, and where a computed weight was drawn, bring it to what it is computed from."""
+    """Draw the weights; set the parameters of a computed weight so that they give it."""
     computed = {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
     versions = {name: value._version for name, value in computed.items()}
     _reset(module)

@@ -1,4 +1,4 @@
-"""Objectives: what the candidates of a search are judged by, each declared once.
+"""Objectives, by which the candidates of a search are judged; each is declared once.
 
 All objectives are minimised. The three of the paper are the default, in their order.
 """
@@ -37,14 +37,14 @@ from pymoo_nas.scores._from_kernels import (
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A network at one initialisation, and what one pass over the probe has measured of it.
+    """A network at one initialisation, and the measurements of one pass over the probe.
 
     Attributes:
-        network: (N, C, H, W) → logits (N, n_classes); it has to be left as it is.
+        network: (N, C, H, W) → logits (N, n_classes); an objective must not change it.
         images: the probe, (N, C, H, W).
         kernels: see `measure_kernels`.
         distances: (N, N), squared distances of the images.
-        count: counts the network.
+        count: function that counts the size of the network.
     """
 
     network: nn.Module
@@ -55,7 +55,7 @@ class Measured:
 
     @cached_property
     def counts(self) -> Counts:
-        """The size of the network, counted when an objective asks for it."""
+        """Size of the network, counted when an objective asks for it."""
         return self.count()
 
     @cached_property
@@ -65,14 +65,14 @@ class Measured:
 
 
 RESERVED = ("objectives", "spread", "values")
-"""Attributes of `Scores`, which no objective may be called."""
+"""Attributes of `Scores`, whose names no objective may have."""
 
 ATTRIBUTE = "objectives"
-"""Of a table's ``attrs``: the names of its objectives."""
+"""Key in a table's ``attrs`` that holds the names of its objectives."""
 
 
 def numbers(tensor: Tensor) -> Matrix:
-    """A tensor of any device as numpy's float64."""
+    """Convert a tensor on any device to numpy's float64."""
     array: Matrix = tensor.double().cpu().numpy()
     return array
 
@@ -82,16 +82,16 @@ class Objective:
     """One quantity that a search minimises.
 
     Attributes:
-        name: of the column in tables; a Python identifier.
-        label: what it measures, for the axes of pictures.
-        worst: number of images of the probe → the finite value of a degenerate candidate, which no
-            proper network reaches.
-        compute: the value of a network at one initialisation; with a reason (`Judgement`) where the
-            network is degenerate. Workers in other processes need a function of a module.
-        unit: of the value; empty for a number without unit.
+        name: name of the column in tables; a Python identifier.
+        label: short description of the quantity, for the axes of pictures.
+        worst: function: number of images of the probe → finite value of a degenerate candidate,
+            which no proper network reaches.
+        compute: function: network at one initialisation → its value, with a reason (`Judgement`)
+            where it is degenerate. Workers in other processes need a function of a module.
+        unit: unit of the value; empty for a number without unit.
 
     Raises:
-        SearchError: a name that is no identifier or that means something else, or no functions.
+        SearchError: the name is no identifier or means something else, or a function is missing.
     """
 
     name: str
@@ -120,14 +120,14 @@ class Objective:
 
     @property
     def title(self) -> str:
-        """Name, label and unit for an axis."""
+        """Name, label and unit, for the axis of a picture."""
         return f"{self.name}: {self.label}" + (f" [{self.unit}]" if self.unit else "")
 
     def judge(self, measured: Measured) -> Judgement:
-        """What `compute` returns; the worst value and a reason where that is NaN or infinite.
+        """Return the value of `compute`; the worst value and a reason if it is NaN or infinite.
 
         Raises:
-            ScoreError: `compute` fails, or returns something else than a number.
+            ScoreError: `compute` fails, or does not return a number.
         """
         try:
             found = self.compute(measured)
@@ -156,7 +156,7 @@ def _balanced_ntk(measured: Measured) -> Judgement:
 
 
 def _of_kernel(measured: Measured, kernel: Tensor) -> Judgement:
-    """The score of a tangent kernel; too few parameters are the cause of a singular one."""
+    """Score a tangent kernel; too few parameters are the reason why a kernel is singular."""
     judgement = ntk_score(numbers(kernel))
     if measured.kernels.n_parameters < len(measured.images):
         return judgement._replace(reason="fewer parameters than images")
@@ -172,7 +172,7 @@ def _correlation(measured: Measured) -> Judgement:
 
 
 NTK = Objective("ntk", "log10 condition number", worst_ntk, _ntk)
-"""The condition number of the neural tangent kernel (Chen 2021, TE-NAS)."""
+"""Condition number of the neural tangent kernel (Chen 2021, TE-NAS)."""
 
 OBJECTIVES = {
     objective.name: objective
@@ -192,14 +192,14 @@ PAPER_OBJECTIVES = ("ntk", "activation", "correlation")
 
 
 def read_objectives(given: Any) -> tuple[Objective, ...]:
-    """The objectives of a search, in their order in F.
+    """Read the objectives of a search, in their order in F.
 
     Args:
         given: names of `OBJECTIVES`, and objectives of the user's own; or a text of names,
             separated by commas or spaces.
 
     Raises:
-        SearchError: an unknown name, none, or one that stands twice.
+        SearchError: a name is unknown, there is no name, or a name stands twice.
 
     >>> [objective.name for objective in read_objectives("balanced_ntk,activation")]
     ['balanced_ntk', 'activation']
@@ -221,10 +221,10 @@ def read_objectives(given: Any) -> tuple[Objective, ...]:
 
 
 def worst_values(objectives: Iterable[Objective], n_images: int) -> tuple[float, ...]:
-    """The value of each objective that stands for a degenerate network of N images.
+    """Return the value of each objective that stands for a degenerate network of N images.
 
     Raises:
-        SearchError: one that is not finite.
+        SearchError: a value is not finite.
     """
     values = {objective.name: float(objective.worst(n_images)) for objective in objectives}
     for name, value in values.items():
@@ -234,16 +234,16 @@ def worst_values(objectives: Iterable[Objective], n_images: int) -> tuple[float,
 
 
 def title_of_objective(name: str) -> str:
-    """The label of an axis; of an objective that the package does not bring, its name."""
+    """Return the label of an axis; for an objective that is not the package's, its name."""
     return OBJECTIVES[name].title if name in OBJECTIVES else name
 
 
 def objectives_in(table: pd.DataFrame) -> list[str]:
-    """The objectives of a table, in order.
+    """List the objectives of a table, in order.
 
-    A table that this package made or read knows them (`pandas.DataFrame.attrs`). Of another one
-    they are the columns of numbers between genotype and size that mean nothing else, or those that
-    the package brings.
+    A table that this package made or read knows its objectives (`pandas.DataFrame.attrs`). In any
+    other table they are the columns of numbers between genotype and size that mean nothing else.
+    If there are no such columns, they are all columns with names of the package's objectives.
     """
     known = [name for name in table.attrs.get(ATTRIBUTE, ()) if name in table]
     if known:
@@ -257,7 +257,7 @@ def objectives_in(table: pd.DataFrame) -> list[str]:
 
 
 def between_genotype_and_size(names: list[str]) -> list[str]:
-    """The columns where objectives stand, without those that mean something else."""
+    """List the columns where objectives stand, without columns that mean something else."""
     columns = list(COLUMNS)
     behind = columns[columns.index(OBJECTIVES_BEHIND) + 1 :]
     if OBJECTIVES_BEHIND not in names:
@@ -268,9 +268,9 @@ def between_genotype_and_size(names: list[str]) -> list[str]:
 
 
 def is_sound(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which rows have finite objectives and no reason why they are degenerate, (n,).
+    """Tell which rows (n,) have finite objectives and no reason why they are degenerate.
 
-    No reason is an empty text, or NaN as CSV files give it back.
+    An empty text means that there is no reason, and so does NaN, as CSV files give it back.
     """
     values = table[objectives_in(table)].to_numpy(float)
     sound = np.asarray(np.isfinite(values).all(axis=1))

@@ -1,4 +1,4 @@
-"""Scoring a network: the probe batch, repeats over initialisations, and what went wrong.
+"""Score a network: draw the probe batch, repeat over initialisations, say what went wrong.
 
 `score` takes any `torch.nn.Module`; the search uses `score_builds`, which builds each repeat anew.
 """
@@ -40,12 +40,12 @@ from pymoo_nas.scores._objectives import (
 )
 
 NO_MEMORY = "does not fit in memory"
-"""Why a network that is too large for this machine is degenerate."""
+"""Reason why a network that is too large for this machine is degenerate."""
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A fixed batch of normalised images that every candidate of a search is scored on.
+    """A fixed batch of normalised images on which every candidate of a search is scored.
 
     Attributes:
         images: (N, C, H, W) floating point.
@@ -60,7 +60,7 @@ class Probe:
 
     @cached_property
     def reason(self) -> str:
-        """Why scores on this batch are degenerate; empty where they are not."""
+        """Reason why scores on this batch are degenerate; empty where they are not."""
         distinct = len(torch.unique(self.images.detach().flatten(1).cpu(), dim=0))
         return "duplicate images in the probe" if distinct < len(self.images) else ""
 
@@ -68,21 +68,21 @@ class Probe:
 def draw_probe(
     dataset: Dataset, n_images: int = 64, seed: int = 0, device: str | torch.device = "cpu"
 ) -> Probe:
-    """A class-balanced batch of distinct training images, normalised with the set's own moments.
+    """Draw a class-balanced batch of distinct training images, normalised by the set's moments.
 
-    A class that has too few gives all it has, and the others give more.
+    A class with too few images gives all it has, and the other classes give more.
 
     Args:
-        dataset: the images are drawn from its training part.
-        n_images: N; fewer where there are not so many distinct images.
-        seed: of the draw; the same seed gives the same batch.
-        device: where the images are put.
+        dataset: data set whose training part gives the images.
+        n_images: N; the batch is smaller where there are fewer distinct images.
+        seed: seed of the draw; the same seed gives the same batch.
+        device: device to which the images are moved.
 
     Raises:
-        DatasetError: fewer than two distinct images, or `n_images` below 1.
+        DatasetError: there are fewer than two distinct images, or `n_images` is below 1.
 
     Warns:
-        UserWarning: fewer images than asked for, or classes that gave fewer than the others.
+        UserWarning: there are fewer images than asked for, or some classes gave fewer than others.
     """
     rng = np.random.default_rng(seed)
     indices = balanced_indices(dataset.train_images, dataset.train_labels, n_images, rng)
@@ -98,11 +98,11 @@ def draw_probe(
 
 
 N_NAMED = 5
-"""How many classes a message names."""
+"""Number of classes that a message names."""
 
 
 def _scarcity(dataset: Dataset, indices: NDArray[np.int64], n_images: int) -> str:
-    """What a draw lacks, in words; empty where it lacks nothing."""
+    """Say which images a draw lacks, in words; empty where it lacks none."""
     if len(indices) < n_images:
         return (
             f"{n_images} images asked for (--images, n_images); the candidates are scored on "
@@ -132,16 +132,16 @@ def _scarcity(dataset: Dataset, indices: NDArray[np.int64], n_images: int) -> st
 class Scores:
     """The objectives of one network, all minimised, and its size.
 
-    Every objective is an attribute of its name too: ``scores.ntk``.
+    Every objective is also an attribute with its name: ``scores.ntk``.
 
     Attributes:
         objectives: name → value, mean over the initialisations.
         spread: name → standard deviation over the initialisations (0 for one).
-        params: trainable parameters.
-        flops: multiply-accumulates of one image.
+        params: number of trainable parameters.
+        flops: number of multiply-accumulates for one image.
         acts: see `Counts`.
         seconds: wall time of scoring.
-        degenerate: why the scores are worthless; empty where they are not.
+        degenerate: reason why the scores are worthless; empty where they are not.
     """
 
     objectives: Mapping[str, float]
@@ -153,8 +153,8 @@ class Scores:
     degenerate: str = ""
 
     def __getattr__(self, name: str) -> float:
-        """The objective of that name."""
-        # While a copy is being filled there are no objectives yet.
+        """Return the objective of that name."""
+        # While a copy is being filled, there are no objectives yet.
         objectives = vars(self).get("objectives", {})
         if name not in objectives:
             raise AttributeError(
@@ -164,7 +164,7 @@ class Scores:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The objectives, in their order in F."""
+        """Values of the objectives, in their order in F."""
         return tuple(self.objectives.values())
 
 
@@ -181,21 +181,21 @@ def score(
     """Judge a network without training it.
 
     Args:
-        network: (N, C, H, W) → logits (N, n_classes); given back as it was.
+        network: (N, C, H, W) → logits (N, n_classes); it is left as it was.
         images: (N, C, H, W), floating point, normalised, distinct, on the network's device.
-        n_inits: 1 scores the network with the weights it has; more draw new ones that often, by
-            every module's ``reset_parameters``, and average.
-        seed: of the new weights.
+        n_inits: 1 scores the network with the weights it has. A larger number draws new weights so
+            many times, by every module's ``reset_parameters``, and averages the scores.
+        seed: seed of the new weights.
         objectives: names of `OBJECTIVES` and objectives of your own; default the paper's three.
-        max_memory: bytes to stay below; None takes half of what is free,
-            on the CPU at most 1 GiB.
-        check: verify against plain autograd that every parameter is covered and that no layer mixes
-            images; costs a pass over two images.
+        max_memory: limit in bytes; None stands for half of the free memory, on the CPU at most
+            1 GiB.
+        check: whether to verify against plain autograd that every parameter is covered and that no
+            layer mixes images; this takes a pass over two images.
 
     Raises:
-        ScoreError: nothing to score, images that do not fit, or a layer that mixes images.
+        ScoreError: there is nothing to score, images do not fit, or a layer mixes images.
         NetworkError: the network cannot take the images.
-        SearchError: unknown objectives.
+        SearchError: an objective is unknown.
     """
     judged_by = read_objectives(objectives)
     if n_inits < 1:
@@ -227,10 +227,10 @@ def score_builds(
     """Average the scores of several initialisations of one network.
 
     Args:
-        builds: each returns the network at one initialisation.
+        builds: functions, each of which returns the network at one initialisation.
         probe: the images.
-        objectives: what is computed; None for the paper's three.
-        counts: the size of the network where it is known already.
+        objectives: objectives to compute; None for the paper's three.
+        counts: size of the network, where it is known already.
         max_memory: see `score`.
         check: see `score`; only the first initialisation is checked.
 
@@ -279,7 +279,7 @@ def _judge(
     measure: Callable[[nn.Module, Tensor], Kernels],
     count: Callable[[], Counts],
 ) -> tuple[tuple[float, ...], str]:
-    """The objectives of a network as it is, and a reason where one is degenerate."""
+    """Compute the objectives of a network as it is, and a reason where one is degenerate."""
     worst = worst_values(objectives, len(probe.images))
     try:
         kernels = measure(network, probe.images)
@@ -291,9 +291,9 @@ def _judge(
         return worst, "NaN or overflow in the output"
     measured = Measured(network, probe.images, kernels, probe.distances, count)
     if not measured.gradients.any():
-        # What its activations and weights look like before the gap must not win.
+        # The network must not win by its activations and weights before the gap.
         return worst, "output not connected to the input"
     judgements = [objective.judge(measured) for objective in objectives]
-    # From the last to the first: of the paper's, the causes come before a singular tangent kernel.
+    # The last objective goes first: of the paper's, causes then precede a singular tangent kernel.
     reasons = [judgement.reason for judgement in reversed(judgements)]
     return tuple(judgement.value for judgement in judgements), next(filter(None, reasons), "")
