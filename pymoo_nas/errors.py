@@ -1,4 +1,4 @@
-"""The exceptions of pymoo_nas, one family.
+"""Exceptions of pymoo_nas, in one family.
 
     PymooNasError
     ├── GenotypeError      a text or a tuple that spells no cell
@@ -18,7 +18,7 @@ code that knows nothing of this package can catch them too.
 
 
 class PymooNasError(ValueError):
-    """Anything that a user can mend; the command line prints it and exits with 2."""
+    """An error that a user can mend; the command line prints it and exits with 2."""
 
 
 class GenotypeError(PymooNasError):

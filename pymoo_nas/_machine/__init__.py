@@ -1,4 +1,4 @@
-"""The machine: devices, memory, files and folders, and errors in plain words."""
+"""Tools for the machine: devices, memory, files, folders, and errors in plain words."""
 
 from pymoo_nas._machine._devices import exact_convolutions, resolve_device, seeded, threads_set
 from pymoo_nas._machine._execution import as_written, uncompiled

@@ -1,4 +1,4 @@
-"""Where to compute: names of devices → `torch.device`, and their global random numbers."""
+"""Find a device by its name, and control its rounding and its global random numbers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pymoo_nas.errors import DeviceError
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """The device of a name.
+    """Find a device by its name.
 
     Args:
         name: ``cpu``; ``cuda`` (the current CUDA device) or ``cuda:0``, ``cuda:1``, …; or ``auto``,
-            which is CUDA where there is one and the CPU otherwise.
+            which is CUDA where the machine has it, and the CPU otherwise.
 
     Raises:
-        DeviceError: another name, or a device that this machine does not have.
+        DeviceError: the name is unknown, or this machine does not have the device.
 
     >>> resolve_device("cpu")
     device(type='cpu')
@@ -45,10 +45,10 @@ def resolve_device(name: str | torch.device) -> torch.device:
 
 @contextmanager
 def exact_convolutions(device: torch.device) -> Iterator[None]:
-    """On CUDA no TF32 within: by default cuDNN rounds what it convolves to ten bits of mantissa.
+    """Switch TF32 off on CUDA for a while: cuDNN would round inputs to ten bits of mantissa.
 
     Args:
-        device: where it computes; nothing happens on others than CUDA.
+        device: device that computes; nothing happens on devices other than CUDA.
     """
     if device.type != "cuda":
         yield
@@ -59,7 +59,7 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
     try:
         before = settings.allow_tf32
     except RuntimeError:
-        # Torch does not tell where a user has set the newer switch, of convolutions alone.
+        # Torch raises where a user has set the newer switch, which is for convolutions alone.
         settings, switch, exact = settings.conv, "fp32_precision", "ieee"
         before = settings.fp32_precision
     setattr(settings, switch, exact)
@@ -71,17 +71,17 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed torch's global generators for a while, then put them back as they were.
+    """Seed torch's global generators for a while, then restore their state.
 
-    For what takes no generator of its own, such as dropout.
+    Operations such as dropout take no generator of their own and need this.
 
     Args:
-        device: where it computes; the CPU's generator is always included.
+        device: device that computes; the CPU's generator is always seeded too.
         seed: from 0 to 2^63 - 1.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
-        # Not torch.manual_seed: that would seed every CUDA device, also those not put back.
+        # Not torch.manual_seed: it would also seed CUDA devices that are not restored.
         torch.default_generator.manual_seed(seed)
         for cuda in devices:
             with torch.cuda.device(cuda):

@@ -1,4 +1,4 @@
-"""How torch runs a network while it is watched: operation by operation, as it is written."""
+"""Let torch run a watched network operation by operation, as the network is written."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 @contextmanager
 def as_written() -> Iterator[None]:
-    """Within: nothing is compiled, and no layer is run as one fused operation.
+    """Run networks without compilation and without fused layers, as long as the context lasts.
 
-    A compiled module is called as the module that it was made from. Attention in eval mode, and
-    with it a whole `nn.TransformerEncoderLayer`, could run as a single operation, which shows
-    neither its products nor its ReLU.
+    A compiled module runs as the module that it was made from. In eval mode torch could run
+    attention, and even a whole `nn.TransformerEncoderLayer`, as a single operation. Such an
+    operation shows neither its products nor its ReLU.
     """
     attention = torch.backends.mha
     before = attention.get_fastpath_enabled()
@@ -30,12 +30,12 @@ def as_written() -> Iterator[None]:
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """Within, modules that `torch.compile` compiled run as they were written: they see hooks."""
+    """Run modules compiled by `torch.compile` as they were written, so that hooks are called."""
     if "torch._dynamo" not in sys.modules:  # nothing is compiled; importing it takes seconds
         yield
         return
     with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
-        # Torch's counter has global hooks, of which a compiled module warns; none fires twice
-        # where nothing is compiled.
+        # A compiled module warns of the global hooks of torch's counter. But no hook is called
+        # twice where nothing is compiled.
         warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)
         yield

@@ -1,4 +1,4 @@
-"""Tables and JSON in files, written so that a reader never finds half of one."""
+"""Write tables and JSON to files, so that a reader never finds half a file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file under a temporary name in the same folder, then rename it.
 
     The block writes the temporary file and closes it. When the block ends, the bytes are forced to
-    the disk and the file takes its name, in place of an older one. When the block raises, also on
-    an interrupt, the temporary file is removed and what was there before stays as it was.
+    the disk and the file takes its name, in place of an older file. When the block raises, also on
+    an interrupt, the temporary file is removed and an older file stays as it was.
 
     Args:
-        path: the file to make; its folder must exist.
+        path: file to write; its folder must exist.
 
     Yields:
         The temporary path. It keeps the suffix, from which some writers infer the format.
@@ -53,15 +53,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path with the home folder for ``~``, which shells leave alone in ``--out=~/run``."""
+    """Replace ``~`` in a path by the home folder; shells leave it alone in ``--out=~/run``."""
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # of a user that there is not
+    except RuntimeError:  # the path names a user that does not exist
         return Path(path)
 
 
 def in_unicode(name: str | Path) -> str:
-    r"""A name in a file system as text that can be written: a byte that is no UTF-8 as ``\xe9``.
+    r"""Turn a file's name into text that can be written; a non-UTF-8 byte becomes ``\xe9``.
 
     >>> in_unicode("caf\udce9/1.png")
     'caf\\xe9/1.png'
@@ -70,7 +70,7 @@ def in_unicode(name: str | Path) -> str:
 
 
 def in_shell(path: str | Path) -> str:
-    """A path as one word of a command line that a user may copy.
+    """Quote a path as one word of a command line that a user may copy.
 
     >>> in_shell("my runs/digits"), in_shell("-x"), in_shell("runs/digits")
     ("'my runs/digits'", './-x', 'runs/digits')
@@ -82,7 +82,7 @@ def in_shell(path: str | Path) -> str:
 def write_csv(path: Path, table: pd.DataFrame, *, index: bool = False) -> None:
     """Write a table; floats are written so that they read back to the bit."""
     with atomic_write(path) as temporary:
-        # Of a relative path pandas would take a tilde for the home folder.
+        # In a relative path pandas would read a tilde as the home folder.
         table.to_csv(temporary.absolute(), index=index)
 
 
@@ -90,24 +90,24 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write plain values as indented JSON.
 
     Raises:
-        ValueError: a float that JSON cannot hold (NaN or infinity).
+        ValueError: JSON cannot hold a float (NaN or infinity).
     """
     text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False)
     with atomic_write(path) as temporary:
-        # A path may hold bytes that are no UTF-8; such an escape is JSON's own, and read back.
+        # A path may hold bytes that are not UTF-8. They are escaped as in JSON, and read back.
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_object(path: Path, absent: str, again: str) -> dict[str, Any]:
-    """Read what `write_json` wrote of a mapping.
+    """Read a mapping that `write_json` wrote.
 
     Args:
-        path: the file.
-        absent: the message where there is none.
-        again: what to do about a damaged one.
+        path: file to read.
+        absent: message where there is no such file.
+        again: advice for a damaged file, for the message.
 
     Raises:
-        RunError: no such file, or no JSON object.
+        RunError: there is no such file, or it holds no JSON object.
     """
     if not os.path.isfile(path):
         raise RunError(absent)

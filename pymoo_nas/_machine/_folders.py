@@ -1,4 +1,4 @@
-"""Folders that are made, and kept for one process at a time."""
+"""Make folders, and keep a folder for one process at a time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LOCK = ".lock"
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, where there is none.
+    """Make a folder and the folders above it, where they are missing.
 
     Raises:
-        RunError: it cannot be made.
+        RunError: the folder cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -27,10 +27,10 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from working on a folder; the system frees it if this one dies.
+    """Lock a folder against other processes; the system unlocks it if this process dies.
 
     Raises:
-        RunError: another process works on it, or it cannot be made.
+        RunError: another process works on the folder, or the folder cannot be made or written to.
     """
     make_folder(path)
     lock = FileLock(path / LOCK, timeout=0)
@@ -49,7 +49,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def unwritable(path: Path, error: OSError) -> RunError:
-    """The error of a folder that cannot be written to."""
+    """Make the error for a folder that cannot be written to."""
     return RunError(
         f"folder {path} cannot be written to ({error}); make room, get the rights, or copy it to "
         "where you have them"

@@ -1,4 +1,4 @@
-"""Memory: how much is free, giving freed memory back to the system, and whether it ran out."""
+"""Measure free memory, give freed memory back to the system, and tell whether it ran out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def free_memory() -> float:
-    """Bytes of memory that processes can still take; infinity where the system does not tell."""
+    """Count the bytes that processes can still take; infinity where the system does not tell."""
     table = Path("/proc/meminfo")
     if not table.is_file():
         return math.inf
@@ -21,10 +21,10 @@ def free_memory() -> float:
 
 
 def release_freed_memory() -> None:
-    """Hand back to the system what Python and torch have freed and the C library keeps.
+    """Give the system back the memory that Python and torch have freed but the C library keeps.
 
-    glibc keeps the pages of freed tensors for later; after a generation of candidates of all sizes
-    that is half a gigabyte of holes. Elsewhere than on glibc nothing happens.
+    glibc keeps the pages of freed tensors for later. After a generation of candidates of all sizes
+    they are half a gigabyte of holes. Without glibc nothing happens.
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -33,7 +33,7 @@ def release_freed_memory() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; on the CPU torch has no type of its own for it."""
+    """Tell whether an error says that memory ran out; torch has no type for this on the CPU."""
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError)

@@ -1,4 +1,4 @@
-"""What a network raises, as an error that names the images it could not take."""
+"""Turn an error that a network raises into an error that names the images."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def network_errors(
     """Say which images a network could not take, instead of a bare error from inside it.
 
     Args:
-        images: the images.
-        failed: what the network could not do with them.
-        remedy: what to do.
+        images: images that the network was given.
+        failed: verb for the message: the action that the network could not do with the images.
+        remedy: advice for the message.
 
     Raises:
-        NetworkError: whatever the network raised, but running out of memory.
+        NetworkError: the network raised an error, and memory did not run out.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Checks of the numbers that a user sets; numpy's numbers are taken and become Python's."""
+"""Check the numbers that a user sets; numpy's numbers are accepted and become Python's."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def whole(
     *,
     error: type[PymooNasError] = SearchError,
 ) -> int:
-    """A whole number from `least` to `most`.
+    """Check a whole number from `least` to `most`.
 
     Args:
-        name: of the setting, for the message.
-        value: given by the user.
-        least: the smallest that is allowed.
-        most: the largest; None for no limit.
-        error: what to raise.
+        name: name of the setting, for the message.
+        value: value given by the user.
+        least: smallest number that is allowed.
+        most: largest number that is allowed; None for no limit.
+        error: type of the error.
 
     Raises:
-        PymooNasError: another number, a bool, or no number; of the type `error`.
+        PymooNasError: the value is another number, a bool, or no number; the type is `error`.
     """
     number = isinstance(value, Integral) and not isinstance(value, bool)
     if not number or value < least or (most is not None and value > most):
@@ -37,10 +37,10 @@ def whole(
 
 
 def share(name: str, value: Any) -> float:
-    """A probability.
+    """Check a probability.
 
     Raises:
-        SearchError: not a number from 0 to 1.
+        SearchError: the value is not a number from 0 to 1.
     """
     if not _is_real(value) or not 0 <= value <= 1:
         raise SearchError(f"{name}={value!r}; expected a number from 0 to 1")
@@ -48,10 +48,10 @@ def share(name: str, value: Any) -> float:
 
 
 def positive(name: str, value: Any, *, error: type[PymooNasError] = SearchError) -> float:
-    """A finite number over 0.
+    """Check a finite number over 0.
 
     Raises:
-        PymooNasError: another number, or no number; of the type `error`.
+        PymooNasError: the value is another number, or no number; the type is `error`.
     """
     if not _is_real(value) or not 0 < value < math.inf:
         raise error(f"{name}={value!r}; expected a positive number")
@@ -59,10 +59,10 @@ def positive(name: str, value: Any, *, error: type[PymooNasError] = SearchError)
 
 
 def not_negative(name: str, value: Any) -> float:
-    """A finite number of 0 or more.
+    """Check a finite number of 0 or more.
 
     Raises:
-        SearchError: another number, or no number.
+        SearchError: the value is another number, or no number.
     """
     if not _is_real(value) or not 0 <= value < math.inf:
         raise SearchError(f"{name}={value!r}; expected 0 or more")

@@ -1,4 +1,4 @@
-"""The version of the package, and those of what a result depends on."""
+"""Version of this package, and versions of the packages that a result depends on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ VERSION = "0.1.0"
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
+    """List the versions of Python and of the packages that a result depends on."""
     packages = ("pymoo-nas", "pymoo", "torchvision", "numpy", "pandas")
-    # What torch says of itself names its build too.
+    # Torch's own version text names its build too.
     found = {"python": platform.python_version(), "torch": str(torch.__version__)}
     for package in packages:
         try:
