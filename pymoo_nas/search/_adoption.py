@@ -1,4 +1,4 @@
-"""An algorithm of pymoo's that works on genotypes: its duplicate elimination and its operators."""
+"""Prepare an algorithm of pymoo for genotypes: its duplicate elimination and its operators."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from pymoo_nas.search._tournament import tournaments_in
 from pymoo_nas.spaces import SearchSpace
 
 UNFIT = ("pymoo.operators.crossover", "pymoo.operators.mutation")
-"""Where pymoo's crossovers and mutations are; all compute with numbers but `FIT`."""
+"""Modules of pymoo's crossovers and mutations. All operators except `FIT` compute with numbers."""
 
 FIT = frozenset(
     {"NoCrossover", "NoMutation", "UniformCrossover", "UX", "HalfUniformCrossover", "HUX"}
 )
-"""Those that only exchange variables."""
+"""Operators of pymoo that only exchange variables."""
 
 
 def adopt(algorithm: Any, search_space: Any) -> None:
-    """Let an algorithm's run have a `GenotypeDuplicates` of its own, and check its operators.
+    """Give the run of an algorithm its own `GenotypeDuplicates`, and check its operators.
 
-    It takes the place of pymoo's default, which compares numbers, in the archive too; other
-    eliminations stay. Does nothing when it has been done for the run.
+    The new elimination replaces pymoo's default, which compares numbers, in the archive too. Other
+    eliminations stay. A second call for the same run changes nothing.
 
     Args:
-        algorithm: of pymoo's, set up.
-        search_space: of its problem.
+        algorithm: an algorithm of pymoo, set up.
+        search_space: the search space of its problem.
 
     Raises:
-        SearchError: pymoo's crossover or mutation of numbers, a class in place of an operator, or a
-            tournament in a search space without cells.
+        SearchError: a crossover or mutation of pymoo that computes with numbers, a class in place
+            of an operator, or a tournament in a search space without cells.
     """
-    # The generator of random numbers is made for every run, and copied with the algorithm.
+    # Every run has a random generator of its own, which is copied with the algorithm.
     run = getattr(algorithm, "random_state", None)
     mating = getattr(algorithm, "mating", None)
     if run is None:
@@ -61,7 +61,7 @@ def adopt(algorithm: Any, search_space: Any) -> None:
 
 
 def _is_unfit(elimination: Any) -> bool:
-    """Whether this is pymoo's default; its subclasses compare by functions of the user's."""
+    """Whether this is pymoo's default elimination; its subclasses compare by a user's function."""
     return type(elimination) is DefaultDuplicateElimination
 
 

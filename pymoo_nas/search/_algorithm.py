@@ -36,26 +36,28 @@ from pymoo_nas.search._tournament import (
 class EvolutiveNAS(GeneticAlgorithm):
     """A (μ+λ) genetic algorithm over genotypes (Reolon 2021).
 
-    The first generation samples as many candidates as there are offspring. A tournament given here
-    as `callback` is kept when ``minimize`` gets another callback: both are called.
+    The first generation samples `n_offsprings` candidates, or `pop_size` where that is more. A
+    tournament given here as `callback` is kept when ``minimize`` gets another callback: both are
+    called.
 
     Args:
         pop_size: μ, survivors per generation.
         n_offsprings: λ, candidates scored per generation.
         sampling: default `GenotypeSampling`; or the genotypes to start from, in any form that
             `read_genotypes` takes.
-        selection: of parents; default pymoo's ``RandomSelection``.
+        selection: selection of parents; default pymoo's ``RandomSelection``.
         crossover: default `GenotypeCrossover`.
         mutation: default `GenotypeMutation`, with probabilities learned in ``data["mutation"]``.
         survival: default `RankSumSurvival`.
         eliminate_duplicates: default `GenotypeDuplicates`.
         callback: for example a `DartsTournament`.
         output: columns printed with ``verbose=True``; default `NASOutput`.
-        **kwargs: whatever pymoo's ``GeneticAlgorithm`` takes.
+        **kwargs: further arguments of pymoo's ``GeneticAlgorithm``.
 
     Attributes:
-        generation: parents and offspring of the generation, as they were before survival.
-        scored: every individual scored in this run, in order; a view of them in pymoo's history.
+        generation: parents and offspring of the current generation, before survival.
+        scored: every individual scored in this run, in order; entries of pymoo's history hold a
+            view of this list.
 
     Raises:
         SearchError: pop_size or n_offsprings is no integer of at least 1; no genotypes to start
@@ -125,17 +127,17 @@ class EvolutiveNAS(GeneticAlgorithm):
             check_callback(given)
             replaces = tournaments_in(self.callback) and not tournaments_in(given)
             kwargs["callback"] = CallbackChain(self.callback, given) if replaces else given
-        # Their number only: pymoo copies the algorithm for its history, but not the callback.
+        # Only the number is kept: pymoo copies the algorithm for its history, not the callback.
         self._n_tournaments = len(tournaments_in(kwargs.get("callback", self.callback)))
         super().setup(problem, **kwargs)
         adopt(self, space_of(problem))
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EvolutiveNAS:
-        """Pymoo copies the algorithm for every entry of its history, which it takes off before.
+        """Copy the algorithm, as pymoo does for every entry of its history.
 
-        An entry shares the individuals scored so far, so that a history grows with the generations
-        and not with their square.
+        Pymoo removes the history before it copies. All entries share one list of the scored
+        individuals, so that a history grows with the number of generations, not with its square.
         """
         other = object.__new__(type(self))
         memo[id(self)] = other
@@ -177,7 +179,7 @@ class EvolutiveNAS(GeneticAlgorithm):
         self._learn()
 
     def _learn(self) -> None:
-        """Once a generation: which mutations gave children that survived it and its tournament."""
+        """Learn which mutations gave children that survived the generation and its tournament."""
         shares = MutationShares.of(self, self.problem.search_space)
         children = self.off if self.off is not None else []
         shares.learn((child.get("mutation"), child.get("survived")) for child in children)
@@ -190,7 +192,7 @@ class EvolutiveNAS(GeneticAlgorithm):
 
 
 class _Head(Sequence[Any]):
-    """The first so many of a list that only grows, without a copy."""
+    """The first `length` items of a list that only grows, without a copy."""
 
     def __init__(self, items: Sequence[Any], length: int) -> None:
         self._items = items

@@ -1,4 +1,4 @@
-"""Building and scoring one candidate: all that another process needs to judge a genotype."""
+"""Build and score one candidate: everything that another process needs to judge a genotype."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from pymoo_nas.spaces import Architecture, SearchSpace
 
 
 class Executor(Protocol):
-    """Scores several candidates elsewhere; `Workers` is one."""
+    """An executor scores several candidates elsewhere; `Workers` is one."""
 
     def score(
         self, scorer: CandidateScorer, texts: Sequence[str], n_checked: int
     ) -> Iterable[tuple[int, Scores]]:
-        """The place of each genotype among the texts and its scores, in any order.
+        """Return the place of each genotype among the texts and its scores, in any order.
 
         Args:
             scorer: builds and scores one genotype; it can be pickled.
-            texts: of the genotypes.
-            n_checked: so many of the first are compared with plain autograd.
+            texts: texts of the genotypes.
+            n_checked: number of genotypes, from the first, that are checked with plain autograd.
         """
 
 
 @dataclass(frozen=True)
 class CandidateScorer:
-    """Scores genotypes on one probe, whatever they spell.
+    """A scorer judges any genotype of a search space on one probe.
 
     Attributes:
-        search_space: of the genotypes.
+        search_space: the search space of the genotypes.
         probe: the images; the networks are built on their device.
-        n_classes: logits of a network.
-        n_inits: initialisations that the scores are averaged over, R.
-        seed: of the first initialisation; the same for every candidate.
-        limits: of the network whose size the space counts.
+        n_classes: number of classes, which is the number of logits of a network.
+        n_inits: number of initialisations over which scores are averaged, R.
+        seed: seed of the first initialisation; the same for every candidate.
+        limits: limits on the network whose size the search space counts.
         max_memory: see `score`.
-        objectives: what is computed, in their order in F.
+        objectives: the objectives that are computed, in their order in F.
     """
 
     search_space: SearchSpace[Any]
@@ -70,26 +70,26 @@ class CandidateScorer:
         return self.probe.images.shape[1]
 
     def on(self, device: torch.device) -> CandidateScorer:
-        """The same on another device."""
+        """Return the same scorer for another device."""
         return replace(self, probe=Probe(self.probe.images.to(device)))
 
     def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
-        """The network that is scored for a genotype, on the probe's device.
+        """Build the network that is scored for a genotype, on the probe's device.
 
         Args:
-            genotype: of the search space.
-            seed: of the initialisation; None takes the first that scoring takes.
+            genotype: a genotype of the search space.
+            seed: seed of the initialisation; None takes the first seed of scoring.
         """
         return self._built("scored", genotype, seed)
 
     def score(self, genotype: Any, *, check: bool = False) -> Scores:
-        """Score one genotype, never raising for what the genotype spells.
+        """Score one genotype; a network that cannot be scored gets the worst scores and a reason.
 
-        A genotype over a limit, not connected, or that cannot be built or does not fit in
-        `max_memory` gets the worst scores and the reason.
+        Such a network is over a limit, is not connected, cannot be built, or does not fit into
+        `max_memory`.
 
         Args:
-            genotype: of the search space.
+            genotype: a genotype of the search space.
             check: compare with plain autograd, see `pymoo_nas.score`.
 
         Raises:
@@ -108,7 +108,7 @@ class CandidateScorer:
         return replace(scores, seconds=time.perf_counter() - start)
 
     def not_scored(self, reason: str, counts: Counts | None = None) -> Scores:
-        """The worst scores, and why."""
+        """Return the worst scores, with the reason for them."""
         names = [objective.name for objective in self.objectives]
         return Scores(
             objectives=dict(zip(names, self.worst, strict=True)),
@@ -120,7 +120,7 @@ class CandidateScorer:
     def _score(self, genotype: Any, check: bool) -> Scores:
         params = self._parameters(genotype)
         if params > self.limits.get("params", params):
-            # Nothing more than the count was built: a huge candidate costs no memory.
+            # The count took no memory, so that a huge candidate costs none.
             return self.not_scored("over the limit: not scored", Counts(params))
         counted = self._built("counted", genotype)
         check_network(counted)
@@ -137,7 +137,7 @@ class CandidateScorer:
         )
 
     def _parameters(self, genotype: Any) -> int:
-        """Trainable parameters, counted without memory for them; 0 where there is no limit."""
+        """Count trainable parameters without memory for them; 0 where there is no limit."""
         if "params" not in self.limits:
             return 0
         with torch.device("meta"):

@@ -1,8 +1,8 @@
-"""Candidates scored in other processes: on this machine or on a cluster, by Dask.
+"""Score candidates in other processes, on this machine or on a cluster, with Dask.
 
-Scheduling, restarts and transport are Dask's (https://distributed.dask.org). Every worker gets the
-probe once, as a plugin; a task is the text of one genotype. A candidate whose worker dies is tried
-again by another; when that dies too, the candidate counts as failed and the search goes on.
+Dask schedules, restarts and transports (https://distributed.dask.org). Every worker gets the probe
+once, as a plugin; a task is the text of one genotype. When a worker dies, another worker tries its
+candidate again. When that worker dies too, the candidate counts as failed and the search goes on.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pymoo_nas.scores import Scores
 from pymoo_nas.search._candidates import CandidateScorer
 
 MAX_DEATHS = 2
-"""So many processes started here may die before Dask gives a candidate back."""
+"""Number of deaths of processes started here after which Dask gives a candidate back."""
 
 CONNECT_SECONDS = 30
-"""Seconds that a scheduler has to answer; its first worker has as many to connect."""
+"""Seconds to wait for the answer of a scheduler, and as many for its first worker."""
 
 LOCAL: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": MAX_DEATHS - 1,
@@ -36,9 +36,9 @@ LOCAL: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.preload": ["pymoo_nas.search._dask_workers"],
-    # Feature maps come and go by the hundred. By default (Dask's, and glibc's in threads that are
-    # not the main one) each goes back to the system at once, and fetching its pages again takes as
-    # long as all the arithmetic (studies/speed.py).
+    # Hundreds of feature maps are made and freed. By default (of Dask, and of glibc outside the
+    # main thread) the memory of each goes back to the system at once. Fetching its pages again
+    # takes as long as all the arithmetic (studies/speed.py).
     "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,
@@ -46,29 +46,29 @@ LOCAL: dict[str, Any] = {
 """Dask's settings for the processes that are started here."""
 
 PATIENT: dict[str, Any] = {"distributed.deploy.lost-worker-timeout": "1000 days"}
-"""Dask's setting while workers run. By default Dask waits 15 s for a lost process, and gives up for
-good a process that is starting at that moment; here a new process starts after every death."""
+"""Dask's setting while workers run. By default Dask waits 15 s for a lost process, and abandons for
+good a process that is starting then. With this setting a new process starts after every death."""
 
 
 class Workers:
     """Processes that score candidates; used as a context.
 
-    Scores are those of one process with as many threads, to the bit on equal machines, whatever the
-    number of workers: everything random in them comes from the seed of the problem.
+    The number of workers does not change the scores. On equal machines, one process with as many
+    threads gives the same scores to the bit: the seed of the problem decides everything random.
 
     Args:
         n: processes to start on this machine; with CUDA one per device is enough.
-        address: of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``, instead; pymoo-nas
-            must be installed where its workers run.
-        threads: torch's threads for one candidate; None shares the threads of this process among
+        address: in place of `n`, the address of a running Dask scheduler, such as
+            ``tcp://10.0.0.1:8786``; pymoo-nas must be installed where its workers run.
+        threads: torch's threads for one candidate; None divides the threads of this process among
             the processes that are started here, and takes 1 on a cluster.
-        seconds: a candidate that takes longer has failed; None for no limit.
-        memory: bytes that a process started here may take before it is ended; None shares what the
-            machine has.
+        seconds: longest time for one candidate, which then has failed; None for no limit.
+        memory: bytes that a process started here may take before it is ended; None divides the
+            memory of the machine among the processes.
 
     Raises:
-        WorkerError: Dask is not installed; neither or both of `n` and `address`; on entering the
-            context, no scheduler there, or one without workers.
+        WorkerError: Dask is not installed; neither or both of `n` and `address` are given; on
+            entering the context, no scheduler answers, or the scheduler has no workers.
     """
 
     def __init__(
@@ -105,14 +105,14 @@ class Workers:
         self._disconnect()
 
     def _disconnect(self) -> None:
-        """Nothing is open."""
+        """Forget the connection, so that nothing counts as open."""
         self._client: Any = None
         self._open = ExitStack()
         self._held: CandidateScorer | None = None
         self._plugin = ""
 
     def __getstate__(self) -> dict[str, Any]:
-        """The settings; the connection stays here, and a copy has to be entered anew."""
+        """Return the settings without the connection; a copy has to be entered anew."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -174,8 +174,8 @@ class Workers:
 
         Args:
             scorer: see `CandidateScorer`; it travels once to each worker.
-            texts: of genotypes of its search space.
-            n_checked: how many of them, the first ones, are checked with plain autograd.
+            texts: texts of genotypes of its search space.
+            n_checked: number of genotypes, from the first, that are checked with plain autograd.
 
         Yields:
             the place in `texts`, and the scores.
@@ -202,7 +202,7 @@ class Workers:
                     yield places[future], future.result()
                 except KilledWorker:
                     died.append(places[future])
-            # Dask blames all that waited for the worker that died: the culprit dies alone again.
+            # Dask blames every candidate that waited for a dead worker. Now each is tried alone.
             for place in died:
                 future = self._submit(texts[place], check=place < n_checked)
                 places[future] = place
@@ -235,7 +235,7 @@ class Workers:
         return scores
 
     def _send(self, scorer: CandidateScorer) -> None:
-        """Let all workers have the scorer, also those that start later."""
+        """Send the scorer to all workers, also to workers that start later."""
         if self._held is scorer:
             return
         if self._plugin:
@@ -244,7 +244,7 @@ class Workers:
         self._client.register_plugin(_plugin_of(scorer), name=self._plugin)
 
     def _close(self) -> None:
-        """Close all that is open, whatever fails on the way."""
+        """Close everything that is open, even if a part of that fails."""
         with self._open:
             if self._plugin and self.address is not None and self._client.status == "running":
                 # A cluster that goes on must not keep the probe.
@@ -260,16 +260,16 @@ def scoring_processes(
     threads: int | None = None,
     seconds: float | None = None,
 ) -> AbstractContextManager[Workers | None]:
-    """Open the workers that are asked for, with as many threads in this process as they have.
+    """Open the workers that are asked for; this process gets as many threads as one worker.
 
     Args:
         n: see `Workers`.
-        address: see `Workers`; neither of the two lets this process score, and yields None.
+        address: see `Workers`; without `n` and `address` this process scores, and None is yielded.
         threads: see `Workers`; without workers, None takes torch's number.
         seconds: see `Workers`.
 
     Raises:
-        WorkerError: a limit of time without workers, or see `Workers`.
+        WorkerError: a time limit without workers; see also `Workers`.
     """
     if n is not None or address is not None:
         workers = Workers(n, address=address, threads=threads, seconds=seconds)
@@ -289,7 +289,7 @@ def _opened(workers: AbstractContextManager[Any], threads: int | None) -> Iterat
 
 
 def dask_setup(worker: Any) -> None:
-    """Called by Dask in every process started here: Ctrl-C is for the search to handle."""
+    """Ignore Ctrl-C, which the search handles; Dask calls this in every process started here."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -298,7 +298,7 @@ def _plugin_of(scorer: CandidateScorer) -> Any:
     from distributed import WorkerPlugin  # noqa: PLC0415
 
     class ScorerPlugin(WorkerPlugin):
-        """Carries the scorer to a worker, its images on the CPU, and there to its device."""
+        """Carries the scorer to a worker with images on the CPU, and there to its device."""
 
         def __init__(self) -> None:
             self.device = scorer.probe.images.device
@@ -318,13 +318,13 @@ def _plugin_of(scorer: CandidateScorer) -> Any:
 
 
 def _score(plugin: str, text: str, *, check: bool, threads: int, seconds: float | None) -> Scores:
-    """In a worker: score one genotype, or let the worker die when it takes too long."""
+    """Score one genotype in a worker; the worker dies when that takes too long."""
     from distributed import get_worker  # noqa: PLC0415
 
     held: Any = get_worker().plugins[plugin]
     scorer: CandidateScorer = held.scorer
-    # One at a time: weights are drawn from torch's global generator, and a time limit ends the
-    # process.
+    # One candidate at a time: weights are drawn from torch's global generator, and a time limit
+    # ends the process.
     with held.lock:
         torch.set_num_threads(threads)
         # A thread cannot be stopped from outside, a process can; Dask starts another one.

@@ -14,33 +14,34 @@ from pymoo_nas.search._given import parsed
 
 
 class GenotypeDuplicates(DuplicateElimination):
-    """Drops children that spell a network which is in the population or was ever scored.
+    """Drops a child whose network is in the population already, or was scored before.
 
-    The search space decides by `SearchSpace.canonical` what is equal. The memory belongs to one run
-    of one algorithm: `EvolutiveNAS`, and the operators of this package in any other algorithm, let
-    each run work on a copy (see `of_run`), so that one object serves many. Without them the memory
-    starts anew with every first population. Individuals that have been evaluated cost nothing more:
-    of them only equal ones are dropped, so that an archive keeps its front.
+    The search space decides by `SearchSpace.canonical` which genotypes are equal. The memory
+    belongs to one run of one algorithm. `EvolutiveNAS` gives each run a copy (see `of_run`), and so
+    do the operators of this package in any other algorithm; one object can then serve many runs.
+    Without them the memory starts anew with every first population. Evaluated individuals cost
+    nothing more. They are compared with the given populations, but not with the memory, so that an
+    archive keeps its front.
 
     Attributes:
-        search_space: decides what is equal; None leaves it to the genotypes' own ``canonical``.
+        search_space: decides which genotypes are equal; None takes their own ``canonical``.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.search_space: Any = None
         self._memory = Memory()
-        self._first = 0  # so many of the memory were there before any run
+        self._first = 0  # number of entries of the memory from before any run
         self._passed: list[Individual] = []
         self._run: Any = None
         self._has_mated = False
 
     def of_run(self, run: Any, search_space: Any) -> GenotypeDuplicates:
-        """A copy for one run, which knows only what this was told by `remember`.
+        """Make a copy for one run, which knows only the individuals given to `remember`.
 
         Args:
             run: an object that belongs to the run alone and is copied with its algorithm.
-            search_space: of its genotypes.
+            search_space: the search space of the run.
         """
         own = copy.copy(self)
         own.search_space = search_space
@@ -54,7 +55,7 @@ class GenotypeDuplicates(DuplicateElimination):
         return self._run is run
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GenotypeDuplicates:
-        """Pymoo copies the algorithm for every entry of its history: the memory is shared."""
+        """Copy without the memory, which all copies in pymoo's history share."""
         memo[id(self)] = other = copy.copy(self)
         other._memory = self._memory.head(len(self._memory))
         other._passed = copy.deepcopy(self._passed, memo)
@@ -62,7 +63,7 @@ class GenotypeDuplicates(DuplicateElimination):
         return other
 
     def do(self, pop: Any, *args: Any, return_indices: bool = False, to_itself: bool = True) -> Any:
-        """Those of `pop` that are new, in their order."""
+        """Return the new individuals of `pop`, in their order."""
         self._begin_anew(pop, *args)
         self._remember()
         taken = {self.key(individual) for other in args for individual in other}
@@ -82,17 +83,17 @@ class GenotypeDuplicates(DuplicateElimination):
         return result
 
     def remember(self, individuals: Iterable[Individual]) -> None:
-        """Count these, scored earlier, as known: in this run, or before any in all that follow."""
+        """Count scored individuals as known in this run, or, outside a run, in all later runs."""
         for individual in individuals:
             self._memory.add(self.key(individual))
         if self._run is None:
             self._first = len(self._memory)
 
     def key(self, individual: Individual) -> Any:
-        """What two individuals have in common when they spell the same network.
+        """The key of an individual; individuals that spell the same network have equal keys.
 
-        Without a search space, genotypes that know no canonical form (texts, tuples) stand for
-        themselves.
+        Without a search space, a genotype without a canonical form (a text, a tuple) is its own
+        key.
         """
         genotype = individual.X[0]
         if self.search_space is not None:
@@ -101,7 +102,7 @@ class GenotypeDuplicates(DuplicateElimination):
         return genotype if canonical is None else canonical()
 
     def _begin_anew(self, pop: Any, *others: Any) -> None:
-        """Without a run: what is asked for no other population, after children, is a new run's."""
+        """Start the memory anew where no run is known and a first population follows children."""
         evaluated = all(individual.evaluated for individual in pop)
         if self._run is None and self._has_mated and not others and not evaluated:
             self._memory, self._passed = self._memory.head(self._first), []
@@ -109,9 +110,9 @@ class GenotypeDuplicates(DuplicateElimination):
         self._has_mated |= bool(others)
 
     def _remember(self) -> None:
-        """Of those that passed, the evaluated ones are known now; the others may come again.
+        """Count passed individuals as known once they are evaluated; until then they may return.
 
-        They are kept: pymoo's mating asks several times before its children are evaluated.
+        The others are kept: pymoo's mating asks several times before its children are evaluated.
         """
         waiting = []
         for individual in self._passed:
@@ -123,7 +124,7 @@ class GenotypeDuplicates(DuplicateElimination):
 
 
 class Memory:
-    """A set that only grows, in an order; its heads share it until something is added to them."""
+    """An ordered set that only grows; its heads share its keys until a key is added to them."""
 
     def __init__(self) -> None:
         self._places: dict[Any, int] = {}
@@ -136,17 +137,17 @@ class Memory:
         return self._places.get(key, self._length) < self._length
 
     def add(self, key: Any) -> None:
-        """Put a key in, if it is not there."""
+        """Add a key, if it is not there."""
         if key in self:
             return
         if len(self._places) > self._length:
-            # Another copy has gone on.
+            # Another copy has added keys.
             self._places = {k: place for k, place in self._places.items() if place < self._length}
         self._places[key] = self._length
         self._length += 1
 
     def head(self, length: int) -> Memory:
-        """The first so many keys, in the order in which they came."""
+        """The first `length` keys, in the order in which they were added."""
         other = Memory()
         other._places, other._length = self._places, length
         return other

@@ -1,4 +1,4 @@
-"""What a search says of itself: a line per generation, and why it ended without a result."""
+"""Messages of a search: a line per generation, and the reason for an end without a result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NothingFoundWarning(UserWarning):
 
 
 def nothing_found(algorithm: Any) -> str:
-    """Why a search ends without any architecture worth having; empty where it has one.
+    """Tell why a search ends without any usable architecture; empty where it has one.
 
     Args:
         algorithm: an `EvolutiveNAS`, on any problem with a search space.
@@ -51,7 +51,7 @@ def _limits(problem: Any) -> dict[str, float]:
 
 
 def _what_binds(problem: Any) -> str:
-    """How to call the constraints of a problem."""
+    """The name of a problem's constraints in a message."""
     limits = _limits(problem)
     names = ["limits"] if limits else []
     names += ["constraints"] if problem.n_constr > len(limits) else []
@@ -59,20 +59,20 @@ def _what_binds(problem: Any) -> str:
 
 
 def _raise_limits(problem: Any) -> str:
-    """What to do where the constraints are too tight."""
+    """The remedy for constraints that are too tight."""
     if _limits(problem):
         return "raise the limits (max_params, max_flops, max_acts)"
     return "loosen the constraints" if problem.n_constr else "set other limits"
 
 
 def _closest(problem: Any, infeasible: Any) -> str:
-    """Which of the infeasible candidates is least so, and by how much."""
+    """Describe the infeasible candidate that comes closest to the constraints."""
     closest = min(infeasible, key=lambda individual: float(individual.CV[0]))
     limits = _limits(problem)
     counts = {name: closest.get(name) for name in limits}
     over = {name: n for name, n in counts.items() if n is not None and n > limits[name]}
     found = [f"{int(n):,} {name} (limit {limits[name]:,})" for name, n in over.items()]
-    # A limit is a constraint too: its excess as a share of it.
+    # Every limit is a constraint too, whose value is the excess as a share of the limit.
     known = [(n - limits[name]) / limits[name] for name, n in over.items()]
     found += [
         f"G[{index}] = {value:.3g} (limit 0)"
@@ -99,7 +99,7 @@ class NASOutput(Output):
         self.best: list[Column] = []
 
     def initialize(self, algorithm: Any) -> None:
-        """One column per objective of the problem."""
+        """Add one column per objective of the problem."""
         self.best = [Column(name) for name in objective_names(algorithm.problem)]
         self.columns += self.best
 

@@ -22,10 +22,10 @@ EXPECTED = (
 
 
 def read_genotype(space: Any, given: Any) -> Any:
-    """The one genotype that was given, in whatever form.
+    """Read one genotype, in any form in which a user may give it.
 
     Args:
-        space: the search space that it is of.
+        space: the search space of the genotype.
         given: a genotype; its text; a pymoo individual; an array, list or population of one of
             these, such as ``result.X[0]``; or a row of `front_to_frame`.
 
@@ -54,19 +54,19 @@ def read_genotype(space: Any, given: Any) -> Any:
 
 
 def read_genotypes(space: Any, given: Any) -> list[Any]:
-    """All genotypes that were given, in their order; see `read_genotype` for one.
+    """Read one genotype or several, in their order; see `read_genotype` for the forms of one.
 
     Args:
-        space: the search space that they are of.
-        given: one; or several as an array, list, population, column or table of candidates; or
-            pymoo's ``Result`` or an algorithm, of which the front is taken.
+        space: the search space of the genotypes.
+        given: one genotype; several as an array, list, population, column or table of candidates;
+            or pymoo's ``Result`` or an algorithm, whose front is taken.
 
     Raises:
         GenotypeError: see `read_genotype`.
         SearchError: None, which pymoo returns for a front without a feasible candidate.
     """
     if isinstance(given, tuple):
-        # Genotypes of a user's space may be tuples; else it holds several.
+        # Genotypes of a user's space may be tuples; any other tuple holds several genotypes.
         try:
             return [read_genotype(space, given)]
         except GenotypeError:
@@ -75,7 +75,7 @@ def read_genotypes(space: Any, given: Any) -> list[Any]:
 
 
 def items_of(given: Any) -> list[Any]:
-    """The items, not read yet, of what `read_genotypes` takes."""
+    """List the items that `read_genotypes` has to read."""
     if hasattr(given, "opt"):
         given = given.opt
     if given is None:
@@ -95,10 +95,10 @@ def items_of(given: Any) -> list[Any]:
 
 
 def holds_one(given: Any) -> bool:
-    """Whether this is one genotype, in whatever form, and no collection of them.
+    """Whether this is one genotype, in any form, and not a collection of genotypes.
 
-    An array of one dimension and one element is ``result.X[0]``; a list or a column of one is a
-    collection.
+    An array of shape (1,), such as ``result.X[0]``, is one genotype. A list or a column with one
+    element is a collection.
     """
     if isinstance(given, np.ndarray) and not isinstance(given, Population):
         return given.ndim == 0 or given.shape == (1,)
@@ -108,10 +108,12 @@ def holds_one(given: Any) -> bool:
 
 
 def unwrapped(given: Any) -> Any:
-    """What an individual, a row or a collection of one holds: a genotype, a text, or anything.
+    """Take the genotype or text out of an individual, a row or a collection of one item.
+
+    Anything else is returned as it is.
 
     Raises:
-        GenotypeError: a collection of none or several.
+        GenotypeError: a collection of no item or of several.
     """
     while True:
         if isinstance(given, Individual):
@@ -128,7 +130,7 @@ def unwrapped(given: Any) -> Any:
 
 
 def parsed(space: Any, genotype: Any) -> Any:
-    """An individual's genotype, which is a text where a user sampled texts."""
+    """Parse the genotype of an individual where it is a text, as a user's sampling may give it."""
     return space.parse(str(genotype)) if isinstance(genotype, str) else genotype
 
 
@@ -145,7 +147,7 @@ def space_of(problem: Any) -> Any:
     """The search space of a problem.
 
     Raises:
-        SearchError: it has none.
+        SearchError: the problem has none.
     """
     try:
         return problem.search_space

@@ -14,10 +14,10 @@ class Limits(Mapping[str, int]):
     """Fields of `Counts` → largest number; a count without an entry has no limit.
 
     Args:
-        **most: the largest number of each; 2e5 is taken for an integer, None for no limit.
+        **most: largest number of each count; 2e5 is read as an integer, None as no limit.
 
     Raises:
-        SearchError: a count that there is not, or a limit that is no number of at least 1.
+        SearchError: an unknown count, or a limit that is no number of at least 1.
     """
 
     def __init__(self, **most: float | None) -> None:
@@ -44,7 +44,7 @@ class Limits(Mapping[str, int]):
         return f"Limits({self})"
 
     def __str__(self) -> str:
-        """As the arguments of a problem are written.
+        """The limits, written as arguments of a problem.
 
         >>> str(Limits(params=2e5, acts=None))
         'max_params=200000'
@@ -52,10 +52,10 @@ class Limits(Mapping[str, int]):
         return ", ".join(f"max_{name}={limit}" for name, limit in self.items())
 
     def excess(self, counts: Mapping[str, Any]) -> dict[str, Any]:
-        """How far each limit is exceeded, as a share of it; 0 or less where it is kept.
+        """The excess over each limit, as a share of the limit; 0 or less where it is kept.
 
         Args:
-            counts: name → number, or a column of numbers; all names with a limit.
+            counts: name → number, or column of numbers, for every name with a limit.
 
         >>> Limits(params=200, flops=1000).excess({"params": 300, "flops": 900})
         {'params': 0.5, 'flops': -0.1}

@@ -28,12 +28,13 @@ Objects = npt.NDArray[Any]
 
 
 class GenotypeSampling(Sampling):
-    """Random genotypes of the problem's search space, different as far as the space has them.
+    """Samples different genotypes at random from the problem's search space.
+
+    A small search space may give fewer than are asked for.
 
     Args:
-        genotypes: to start from these instead, in any form that `read_genotypes` takes; of a
-            population, those that have been evaluated are not evaluated again. However many there
-            are, they are all taken.
+        genotypes: genotypes to start from instead, in any form that `read_genotypes` takes; all of
+            them are taken. Evaluated individuals of a population are not evaluated again.
 
     Raises:
         SearchError: no genotypes are given.
@@ -54,10 +55,10 @@ class GenotypeSampling(Sampling):
         algorithm: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """A population: random, or the genotypes that were given.
+        """Make a population of random genotypes, or of the genotypes that were given.
 
         Raises:
-            GenotypeError: what was given is no genotype of the search space.
+            GenotypeError: something given is no genotype of the search space.
             SearchError: the algorithm has operators that do not know genotypes.
         """
         space = space_of(problem)
@@ -78,7 +79,7 @@ class GenotypeSampling(Sampling):
         del args, kwargs
         space = problem.search_space
         different: dict[Any, Any] = {}
-        # A small space may hold fewer; twenty draws for each then give up.
+        # A small space may hold fewer genotypes: give up after twenty draws for each.
         for _ in range(20 * n_samples):
             if len(different) == n_samples:
                 break
@@ -88,10 +89,10 @@ class GenotypeSampling(Sampling):
 
 
 def _started(problem: Any, item: Any) -> Individual:
-    """An individual of what was given; one that this problem would score so keeps its scores."""
+    """Make an individual of a given item; it keeps scores of the same objectives."""
     judged = isinstance(item, Individual) and _same_objectives(problem, item)
     individual = item.copy() if judged else Individual()
-    # What was noted in the run that it comes from is no part of this one.
+    # Notes of an earlier run are no part of this run.
     for name in ("mutation", "survived", "alpha"):
         individual.data.pop(name, None)
     individual.X = as_column([read_genotype(problem.search_space, item)])[0]
@@ -99,14 +100,14 @@ def _started(problem: Any, item: Any) -> Individual:
 
 
 def _same_objectives(problem: Any, individual: Individual) -> bool:
-    """Whether an individual was judged by the objectives of a problem, as far as it tells."""
+    """Whether an individual was judged by the problem's objectives; true where nothing tells."""
     scores = individual.get("scores")
     names = getattr(problem, "objective_names", None)
     return scores is None or names is None or list(scores) == list(names)
 
 
 class GenotypeCrossover(Crossover):
-    """Every character of the child at random from either parent; the length is inherited too.
+    """Takes each character of a child at random from one of two parents, and the length too.
 
     Args:
         prob: share of children that are crossed; the others are copies of one parent.
@@ -136,7 +137,7 @@ class MutationStep(NamedTuple):
 
     Attributes:
         kind: one of the space's ``mutation_kinds``.
-        operation: the operation that it put somewhere; empty for kinds that put none.
+        operation: the operation that was placed; empty for kinds that place none.
     """
 
     kind: str
@@ -144,7 +145,7 @@ class MutationStep(NamedTuple):
 
 
 class MutationSteps(tuple[MutationStep, ...]):
-    """The changes that made a child, in order; their text stands in tables.
+    """The changes that made a child, in order; tables hold their text.
 
     >>> str(MutationSteps([MutationStep("grow", "conv3x3"), MutationStep("swap")]))
     'grow:conv3x3;swap'
@@ -157,15 +158,15 @@ class MutationSteps(tuple[MutationStep, ...]):
 
 
 class GenotypeMutation(Mutation):
-    """One step of a kind, with an operation, both drawn by probabilities that are learned.
+    """Mutates in steps; the kind and the operation of a step are drawn by learned probabilities.
 
     The individual keeps its `MutationSteps` as ``mutation``. The probabilities are read from
-    ``algorithm.data["mutation"]``, see `MutationShares`; an algorithm without them takes those that
-    the search space starts with.
+    ``algorithm.data["mutation"]``, see `MutationShares`. An algorithm without this entry takes the
+    first probabilities of the search space.
 
     Args:
         prob: probability that a child is mutated.
-        max_steps: 1 + a geometric number (p = 1/2) of steps are taken, at most so many.
+        max_steps: largest number of steps; the number is 1 + a geometric number (p = 1/2).
 
     Raises:
         SearchError: prob is no number from 0 to 1, max_steps no integer of at least 1.
@@ -185,7 +186,7 @@ class GenotypeMutation(Mutation):
         algorithm: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Mutate children and note on each how."""
+        """Mutate children, and note on each child its steps."""
         del args, kwargs
         if not inplace:
             pop = copy.deepcopy(pop)
@@ -217,21 +218,21 @@ class GenotypeMutation(Mutation):
 
 
 class MutationShares:
-    """What has been learned of mutation: a global evolution strategy.
+    """Learned probabilities of mutations: a global evolution strategy.
 
     Kinds and operations whose children survive are tried more often. A share of all trials stays
-    exploration, spread as in the beginning; it shrinks over the generations.
+    exploration, with the first probabilities. This share shrinks over the generations.
 
     Args:
         space: gives the kinds with their first shares, and the operations, if it has any.
         data: plain JSON values as `as_data` returns them; None to start.
 
     Raises:
-        SearchError: the space has no kinds of mutation, or shares that are no shares.
+        SearchError: a share is no number of at least 0, or no kind has a share over 0.
     """
 
     DECAY = 0.9
-    """Weight of the past in every generation's count of trials and survivors."""
+    """Factor on the earlier counts of trials and survivors, per generation."""
 
     EXPLORATION = (0.5, 0.1, 0.93)
     """First and last exploration share, and its factor per generation."""
@@ -271,7 +272,7 @@ class MutationShares:
     def shares(self, group: str) -> dict[str, float]:
         """Probability of each name of "kinds" or "operations"; they sum to 1."""
         first = self.first[group]
-        # Laplace's rule: the untried counts as if half of its children survived.
+        # Laplace's rule: an untried name counts as if half of its children had survived.
         merit = {
             name: first[name] * (survived + 1) / (tried + 2)
             for name, (tried, survived) in self.counts[group].items()
@@ -284,7 +285,7 @@ class MutationShares:
         }
 
     def draw(self, rng: np.random.Generator) -> tuple[str, str]:
-        """A kind and an operation; "" where the space has no operations."""
+        """Draw a kind and an operation; "" where the space has no operations."""
         kinds, operations = self.shares("kinds"), self.shares("operations")
         kind = rng.choice(list(kinds), p=list(kinds.values()))
         if not operations:
@@ -293,13 +294,13 @@ class MutationShares:
         return str(kind), str(operation)
 
     def learn(self, children: Iterable[tuple[Any, bool]]) -> None:
-        """Count one generation.
+        """Learn from the children of one generation.
 
-        Nothing is learned from kinds and operations that the space does not know, nor from other
-        notes, such as a mutation of a user's own may leave.
+        Kinds and operations that the space does not know are ignored. Other notes, which a user's
+        own mutation may leave on a child, are ignored too.
 
         Args:
-            children: (``mutation`` of the individual, whether it survived).
+            children: pairs of ``mutation`` of an individual and whether it survived.
         """
         for group in self.counts.values():
             for count in group.values():
@@ -321,10 +322,10 @@ def operators(genotypes: Any = None) -> dict[str, Any]:
     The operators take the search space from the problem.
 
     Args:
-        genotypes: to start from, see `GenotypeSampling`; None samples random ones.
+        genotypes: genotypes to start from, see `GenotypeSampling`; None samples at random.
 
     Raises:
-        SearchError: no genotypes, but a search space.
+        SearchError: a search space is given in place of genotypes.
 
     >>> from pymoo.algorithms.moo.nsga2 import NSGA2
     >>> algorithm = NSGA2(pop_size=20, **operators())

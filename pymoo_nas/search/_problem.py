@@ -47,57 +47,58 @@ from pymoo_nas.search._limits import Limits
 from pymoo_nas.spaces import CellSpace, SearchSpace
 
 CHECKED = 10
-"""Candidates of a run that are compared with plain autograd before their scores are believed: a
-user's operation that mixes images, or whose gradients cannot be followed, is refused by name."""
+"""Number of the first candidates of a run whose scores are checked with plain autograd. The check
+refuses by name a user's operation that mixes images, or whose gradients cannot be followed."""
 
 RELEASE_EVERY = 8
-"""Candidates between two releases of freed memory: 30 large ones left a gigabyte of holes."""
+"""Candidates between two releases of freed memory; 30 large candidates left a gigabyte of holes."""
 
 _ONE_AT_A_TIME = threading.RLock()
-"""Weights are drawn from torch's global generator, which the threads of a runner share."""
+"""Lock for scoring: the threads of a runner share torch's global generator, which draws weights."""
 
 
 class NoBoundsError(SearchError, AttributeError):
-    """An algorithm of numbers was asked to search genotypes."""
+    """An algorithm for numbers was asked to search genotypes."""
 
 
 class NASProblem(Problem):
     """Training-free objectives of a genotype, all minimised; by default the paper's three.
 
     A candidate that breaks a limit is not scored: it gets the worst scores and, in G, the excess
-    as a share of the limit. A degenerate one (see ``degenerate`` on the individual) gets the worst
-    value in every objective, so that nothing worthless can win in one of them.
+    as a share of the limit. A degenerate candidate (see ``degenerate`` on the individual) gets the
+    worst value in every objective, so that it cannot win in any of them.
 
-    A genotype may be given in any form that `read_genotype` takes, its text among them. A copy,
-    deep or not, is a problem of its own that shares data set, probe, scorer and workers: pymoo's
-    wrappers, such as ``ConstraintsAsObjective``, change the copy that they make and not yours.
+    A genotype may be given in any form that `read_genotype` takes, for example as text. A copy,
+    shallow or deep, is a problem of its own that shares data set, probe, scorer and workers.
+    Pymoo's wrappers, such as ``ConstraintsAsObjective``, therefore change their copy only.
 
     Args:
-        dataset: name, path, arrays or `Dataset`: whatever `load_dataset` takes.
+        dataset: name, path, arrays or `Dataset`, as `load_dataset` takes them.
         search_space: default `CellSpace`.
-        n_images: images of the probe, N.
-        n_inits: initialisations that the scores are averaged over, R.
+        n_images: number of images of the probe, N.
+        n_inits: number of initialisations over which scores are averaged, R.
         objectives: names of `OBJECTIVES` and objectives of your own, in their order in F; see
             `read_objectives`.
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
-        max_acts: largest number of values that convolutions and poolings return per image. Together
-            the two bound the time of a training, see `count_acts`.
-        image_size: images are resized to it.
-        augment: of the networks that are trained later, see `load_dataset`; scores are taken of
-            images as they are.
-        device: "cpu", "cuda", "cuda:0", "auto".
-        seed: of the probe and of the initialisations; the same for every candidate.
+        max_acts: largest number of values that convolutions and poolings return per image;
+            `max_flops` and `max_acts` together bound the time of a training, see `count_acts`.
+        image_size: size in pixels to which images are resized.
+        augment: augmentation for networks that are trained later, see `load_dataset`; scoring
+            takes the images without it.
+        device: "cpu", "cuda", "cuda:0" or "auto".
+        seed: seed of the probe and of the initialisations; the same for every candidate.
         data_dir: folder in which torchvision's data sets are looked for.
         download: whether to fetch an absent torchvision data set.
-        max_memory: bytes that scoring stays below; None takes half of what is free,
-            on the CPU at most 1 GiB.
+        max_memory: most memory for scoring, in bytes; None takes half of the free memory, on the
+            CPU at most 1 GiB.
 
     Attributes:
         objective_names: labels of the columns of F.
         progress: takes a `Report` after each candidate, or None.
         scorer: builds and scores one genotype.
-        workers: scores several candidates elsewhere, such as `Workers`; None scores them here.
+        workers: an `Executor`, such as `Workers`, which scores several candidates elsewhere; None
+            scores them here.
 
     Raises:
         DatasetError: absent or unfit data. SearchError: numbers that are not positive.
@@ -167,7 +168,7 @@ class NASProblem(Problem):
         del self.xl, self.xu
 
     def __getattr__(self, name: str) -> Any:
-        """Say of the bounds, for which pymoo's operators of numbers ask, why there are none."""
+        """Tell why there are no bounds, where pymoo's operators for numbers ask for bounds."""
         if name in ("xl", "xu"):
             raise NoBoundsError(
                 f"{name}: genotypes have no bounds, only numbers do; take an algorithm with "
@@ -176,12 +177,12 @@ class NASProblem(Problem):
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def has_bounds(self) -> bool:
-        """False; one of pymoo's wrappers may set some."""
+        """Whether there are bounds: false, unless one of pymoo's wrappers has set some."""
         return hasattr(self, "xl") and super().has_bounds()
 
     def __copy__(self) -> NASProblem:
         other = object.__new__(type(self))
-        # Its own lists and dictionaries (names, pymoo's cache), but the same images and scorer.
+        # Lists and dictionaries (names, pymoo's cache) are copied, images and scorer are shared.
         other.__dict__.update(
             {
                 name: copy.copy(value) if isinstance(value, list | dict) else value
@@ -191,7 +192,7 @@ class NASProblem(Problem):
         return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NASProblem:
-        """As a plain copy: pymoo copies the algorithm and its problem for every history entry."""
+        """Make a shallow copy: pymoo copies the problem for every entry of its history."""
         memo[id(self)] = other = copy.copy(self)
         return other
 
@@ -207,7 +208,7 @@ class NASProblem(Problem):
 
     @property
     def n_inits(self) -> int:
-        """Initialisations that the scores are averaged over."""
+        """Number of initialisations over which scores are averaged."""
         return self.scorer.n_inits
 
     @property
@@ -217,13 +218,13 @@ class NASProblem(Problem):
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What candidates are judged by, in their order in F."""
+        """The objectives that judge candidates, in their order in F."""
         return self.scorer.objectives
 
     def scoring_settings(self) -> dict[str, Any]:
-        """What scores depend on besides images and search space, as plain values by argument.
+        """The settings that decide scores, besides images and search space: argument → plain value.
 
-        Objectives are their names; those of a user's own cannot be made again from them.
+        Objectives are given by name; a user's own objective cannot be made again from its name.
         """
         return {
             "objectives": [objective.name for objective in self.objectives],
@@ -234,25 +235,25 @@ class NASProblem(Problem):
         }
 
     def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
-        """The network that is scored for a genotype; see `CandidateScorer.build`.
+        """Build the network that is scored for a genotype; see `CandidateScorer.build`.
 
         Args:
-            genotype: in any form that `read_genotype` takes.
-            seed: of the initialisation; None takes the first that scoring takes.
+            genotype: a genotype in any form that `read_genotype` takes.
+            seed: seed of the initialisation; None takes the first seed of scoring.
 
         Raises:
-            GenotypeError: something else.
+            GenotypeError: something that is no genotype.
         """
         return self.scorer.build(read_genotype(self.search_space, genotype), seed)
 
     def score_genotype(self, genotype: Any) -> Scores:
-        """See `CandidateScorer.score`; the first few of a problem are checked with autograd.
+        """Score one genotype, see `CandidateScorer.score`; the first few are checked with autograd.
 
         Args:
-            genotype: in any form that `read_genotype` takes.
+            genotype: a genotype in any form that `read_genotype` takes.
 
         Raises:
-            GenotypeError: something else.
+            GenotypeError: something that is no genotype.
         """
         read = read_genotype(self.search_space, genotype)
         with _ONE_AT_A_TIME:
@@ -263,13 +264,13 @@ class NASProblem(Problem):
         return scores
 
     def score_genotypes(self, genotypes: Any) -> list[Scores]:
-        """The scores of several genotypes, by the workers where there are any.
+        """Score several genotypes, with the workers where there are any.
 
         Args:
-            genotypes: in any form that `read_genotypes` takes.
+            genotypes: genotypes in any form that `read_genotypes` takes.
 
         Raises:
-            GenotypeError: something else; then nothing has been scored.
+            GenotypeError: something that is no genotype; then nothing has been scored.
             WorkerError: the workers lose a candidate.
         """
         read = read_genotypes(self.search_space, genotypes)
@@ -290,11 +291,11 @@ class NASProblem(Problem):
         return [rows[index] for index in range(len(read))]
 
     def evaluate(self, X: Any, *args: Any, **kwargs: Any) -> Any:
-        """Objectives and constraints, as pymoo's ``Problem.evaluate`` returns them.
+        """Compute objectives and constraints, as pymoo's ``Problem.evaluate`` returns them.
 
         Args:
-            X: (n, 1) of genotypes, or whatever `read_genotypes` takes; one genotype, such as
-                ``result.X[0]`` or a text, gives rows without their first dimension.
+            X: genotypes (n, 1), or any form that `read_genotypes` takes; for one genotype, such as
+                ``result.X[0]`` or a text, the results have no first dimension.
             *args: see pymoo.
             **kwargs: see pymoo.
 
@@ -317,9 +318,9 @@ class NASProblem(Problem):
     def _evaluate(
         self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
-        """Score a batch: X (n, 1) of genotypes, or of their texts, → F (n, m), G (n, limits).
+        """Score a batch: genotypes or their texts X (n, 1) → F (n, m), G (n, limits).
 
-        Of an elementwise problem, as pymoo's runners need it: X (1,) → F (m,), G (limits,).
+        An elementwise problem, which pymoo's runners need, has X (1,) → F (m,), G (limits,).
         """
         del args, kwargs
         rows = self.score_genotypes(x)

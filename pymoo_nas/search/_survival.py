@@ -1,4 +1,4 @@
-"""Survival of the paper: feasible first, non-dominated, TE-NAS's rank sum, then the next fronts."""
+"""Survival of the paper: feasible individuals first, front by front, by TE-NAS's rank sum."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def rank_sum(scores: Matrix) -> Indices:
-    """Sum over the objectives of the dense ranks (Chen 2021, TE-NAS), smaller is better.
+    """Add the dense ranks of all objectives (Chen 2021, TE-NAS); smaller is better.
 
     Args:
         scores: (n, m), minimised. Equal scores share a rank.
@@ -39,9 +39,9 @@ def rank_sum(scores: Matrix) -> Indices:
 
 
 def survival_order(scores: Matrix) -> list[Indices]:
-    """Fronts, best first; within each, ascending rank sum, ties by position.
+    """Sort into fronts, best first, and each front by ascending rank sum, ties by position.
 
-    The ranks of a front are taken within it, as it is the front that has to be reduced.
+    Ranks are taken within one front, because survival has to reduce one front.
 
     Args:
         scores: (n, m), minimised, without NaN.
@@ -53,20 +53,20 @@ def survival_order(scores: Matrix) -> list[Indices]:
 
 
 def _sorted(front: Any) -> Indices:
-    """The sorting's order within a front depends on its method; positions do not."""
+    """Sort a front by position: pymoo's order within a front depends on the sorting method."""
     return np.sort(np.asarray(front, dtype=np.int64))
 
 
 class RankSumSurvival(Survival):
-    """Keep the best: feasible before infeasible, front by front, by rank sum within the last.
+    """Keeps the best: feasible individuals first, front by front, the last front by rank sum.
 
-    Every individual gets ``rank`` (its front, from 0). Minus its rank sum stands under pymoo's name
-    `BEFORE_EQUALS`, so that pymoo's selections prefer the smaller sum. Infeasible individuals
-    follow by ascending constraint violation. There is always a survivor.
+    Every individual gets ``rank`` (its front, from 0). Its attribute `BEFORE_EQUALS` holds minus
+    the rank sum, so that pymoo's selections prefer the smaller sum. Infeasible individuals follow
+    by ascending constraint violation. There is always a survivor.
 
     Args:
-        max_age: generations after which a parent dies, whatever its scores; None lets it live. It
-            stays where otherwise nobody would be left that is feasible and not degenerate.
+        max_age: generations after which a parent dies, whatever its scores; None lets it live.
+            Parents stay where no younger individual is feasible and not degenerate.
 
     Raises:
         SearchError: max_age is no integer of at least 1.
@@ -86,7 +86,7 @@ class RankSumSurvival(Survival):
         algorithm: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """The survivors in order, best first."""
+        """Return the survivors, best first."""
         del problem, args, random_state, kwargs
         order = order_population(self._young(pop, algorithm))
         return order[: len(pop) if n_survive is None else n_survive]
@@ -104,7 +104,7 @@ class RankSumSurvival(Survival):
 
 
 def order_population(pop: Any) -> Any:
-    """A population in survival order, with ``rank`` and `BEFORE_EQUALS` set.
+    """Sort a population in survival order, and set ``rank`` and `BEFORE_EQUALS`.
 
     Args:
         pop: evaluated individuals.

@@ -27,15 +27,15 @@ from pymoo_nas.search._survival import order_population
 
 
 def front_to_frame(result: Any, problem: Any = None) -> pd.DataFrame:
-    """The front of a search, best rank sum first: one row per architecture.
+    """Make a table of the front of a search, best rank sum first: one row per architecture.
 
-    The objectives of a problem that is no `NASProblem` have its ``objective_names``, or f1, f2, …;
-    what it does not record has no column. One of pymoo's wrappers around a `NASProblem` may have
-    other objectives: then those come last.
+    A problem that is no `NASProblem` names its objectives by ``objective_names``, else they are f1,
+    f2, …; values that it does not record have no column. One of pymoo's wrappers around a
+    `NASProblem` may have other objectives, which come last.
 
     Args:
-        result: pymoo's ``Result``, or an algorithm; or a population, of which the front is taken.
-            Without any candidate that keeps the limits the frame is empty.
+        result: pymoo's ``Result``, an algorithm, or a population, whose front is taken. The table
+            is empty where no candidate keeps the limits.
         problem: needed with a population only.
 
     Raises:
@@ -59,11 +59,11 @@ def front_to_frame(result: Any, problem: Any = None) -> pd.DataFrame:
 
 
 def history_to_frame(result: Any) -> pd.DataFrame:
-    """Every candidate that a search scored, in the order of scoring.
+    """Make a table of every candidate that a search scored, in the order of scoring.
 
     Args:
-        result: pymoo's ``Result``, the algorithm, or the list ``result.history``: of an
-            `EvolutiveNAS` run, or of another algorithm's with ``save_history=True``.
+        result: pymoo's ``Result``, the algorithm, or the list ``result.history``, of a run of
+            `EvolutiveNAS`, or of another algorithm with ``save_history=True``.
 
     Raises:
         SearchError: something else, or another algorithm whose history is not kept or not whole.
@@ -91,11 +91,11 @@ def history_to_frame(result: Any) -> pd.DataFrame:
 
 
 def read_table(given: Any) -> pd.DataFrame:
-    """A history or a front, or those of a search.
+    """Return the given table, or the history or the front of the given search.
 
     Args:
-        given: a frame, which is returned; or pymoo's result, an algorithm or its history: the
-            history where one was kept, else the front.
+        given: a table, which is returned; or pymoo's result, an algorithm or its history, which
+            give the history where it was kept, else the front.
 
     Raises:
         SearchError: something else.
@@ -138,16 +138,16 @@ def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def read_frame(path: str | Path) -> pd.DataFrame:
-    """Read what `write_frame` wrote: equal to the bit, genotypes as text.
+    """Read a table that `write_frame` wrote: equal to the bit, genotypes as text.
 
     Raises:
-        RunError: no such file, not a table, or one without the columns.
+        RunError: no such file, no table, or a table without the columns of a front or history.
     """
     path = Path(path)
     if not path.is_file():
         raise RunError(f"{path}: no such file; expected what pymoo-nas search writes")
     try:
-        # Of a path pandas would take a tilde for the home folder, which absolute ones have not.
+        # Pandas reads a leading tilde as the home folder; an absolute path has none.
         header = pd.read_csv(path.absolute(), nrows=0, keep_default_na=False)
         objectives = objectives_in(header)
         # Genotypes such as 0804 would be taken for numbers, the word "nan" for a missing value.
@@ -170,13 +170,13 @@ def read_frame(path: str | Path) -> pd.DataFrame:
 
 
 def _frame(rows: list[dict[str, Any]], problem: Any, *, survivors: bool = False) -> pd.DataFrame:
-    """A table with the columns of `Candidate`, and those that the rows have besides."""
+    """Make a table with the columns of `Candidate`, and with the further columns of the rows."""
     names = between_genotype_and_size(list(rows[0])) if rows else objective_names(problem)
     kinds = column_types(names, survivors=survivors)
     for name in ("params", "flops", "acts", "seconds"):
         present = [row[name] is not None for row in rows]
         if not all(present):
-            # What no candidate has is left out, what some lack cannot be whole numbers.
+            # A column without any value is left out; a column with gaps cannot hold integers.
             kinds[name] = "float64"
             if not any(present):
                 del kinds[name]
@@ -188,7 +188,7 @@ def _frame(rows: list[dict[str, Any]], problem: Any, *, survivors: bool = False)
 
 
 def _generation(entry: Any) -> list[dict[str, Any]]:
-    """The rows of one entry of a history: what it scored, and whether that survived."""
+    """The rows of one entry of a history: its scored candidates, and whether each survived."""
     survivors = {id(individual) for individual in entry.pop}
     scored = [] if entry.off is None else entry.off
     return [
@@ -198,7 +198,7 @@ def _generation(entry: Any) -> list[dict[str, Any]]:
 
 
 def _row(individual: Any, problem: Any) -> dict[str, Any]:
-    """The row of a candidate; other objectives of one of pymoo's wrappers come last."""
+    """The row of a candidate; the objectives of a wrapper of pymoo come last where they differ."""
     space = problem.search_space
     names = objective_names(problem)
     values = dict(zip(names, map(float, individual.F), strict=True))

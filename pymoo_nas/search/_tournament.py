@@ -1,8 +1,8 @@
 """The DARTS tournament among cells (Fig. 2): every third generation it chooses the population.
 
-The scores have a bias of their own. So now and then the best candidates of a generation are put
-into one network, several in parallel at every depth, with a weight alpha each; the network is
-trained for a short while, and at each depth the candidate with the largest alpha survives.
+The scores have a bias. So now and then the best candidates of a generation are put into one
+network: several in parallel at every depth, each with a weight alpha. The network is trained for a
+short time. At each depth, the candidate with the largest alpha survives.
 """
 
 from __future__ import annotations
@@ -40,33 +40,34 @@ from pymoo_nas.spaces import Architecture
 
 
 class DartsTournament(Callback):
-    """Choose the population by differentiable competition in place of the scores.
+    """A tournament chooses the population by differentiable competition in place of the scores.
 
-    Contenders are the best pop_size × size of the generation by the algorithm's survival, feasible
-    and not degenerate, dealt at random to the slots without repeats. Weights are trained on one
-    half of the drawn images and alphas on the other, in alternation (Liu 2018, first order), by
-    cross-entropy. The winners become ``algorithm.pop``; optimum, history and later results follow.
+    The contenders are the best pop_size × size candidates of the generation by the algorithm's
+    survival; all are feasible and not degenerate. They are dealt to the slots at random, each to
+    one slot. Weights are trained on one half of the drawn images and alphas on the other, in
+    alternation (Liu 2018, first order), by cross-entropy. The winners become ``algorithm.pop``;
+    optimum, history and later results follow.
 
-    A short training among contenders says little about which of them trains well, the scores say
-    much (studies/cells.py). So an alpha does not start at zero but where the scores put
-    it: at minus `head_start` times the contender's sum of ranks, standardised over all contenders.
-    The training then overturns close decisions, not clear ones.
+    A short training of the contenders says little about which of them trains well; the scores say
+    much (studies/cells.py). So an alpha does not start at zero, but at a value from the scores:
+    minus `head_start` times the contender's sum of ranks, standardised over all contenders. The
+    training can then change close decisions, but not clear ones.
 
-    Works alone, in `CallbackChain` and in pymoo's ``CallbackCollection``.
+    A tournament works alone, in `CallbackChain` and in pymoo's ``CallbackCollection``.
 
     Args:
-        every: a tournament takes place in every generation that this divides.
+        every: a tournament is held in every generation whose number is a multiple of this.
         size: contenders per slot.
-        n_steps: pairs of steps, one on the alphas and one on the weights.
+        n_steps: number of pairs of steps, one on the alphas and one on the weights.
         batch_size: images per step.
         n_images: training images drawn, split into two halves.
-        learning_rate: of the weights: SGD with momentum 0.9, cosine to zero.
-        alpha_learning_rate: of the alphas: Adam.
+        learning_rate: rate of the weights, by SGD with momentum 0.9 and a cosine to zero.
+        alpha_learning_rate: rate of the alphas, by Adam.
         noise: standard deviation of the noise added to every slot's output while training.
-        head_start: of an alpha per standard deviation of the sum of ranks; 0 as in the paper, which
+        head_start: lead of an alpha per standard deviation of the sum of ranks; 0, as in the paper,
             leaves the choice to the training alone.
-        max_size: images with a longer side, in pixels, are halved for the tournament: on CIFAR-10
-            four times the steps in the same time.
+        max_size: longest side of an image in pixels; larger images are halved for the tournament,
+            which on CIFAR-10 allows four times the steps in the same time.
 
     Attributes:
         data: "tournaments": one dictionary of plain values per tournament: generation, slots
@@ -75,11 +76,11 @@ class DartsTournament(Callback):
 
     Raises:
         SearchError: a setting that is not positive (`noise` and `head_start` may be 0) or not
-            finite, a number of things that is no integer, or fewer than two images.
+            finite, a count that is no integer, or fewer than two images.
 
     Warns:
-        UserWarning: a tournament could not be held (a cell takes no input of the width that it
-            meets there, memory ran out), so that the scores' choice stays; or its training diverged
+        UserWarning: a tournament could not be held (a cell does not accept the width of its input,
+            or memory ran out), so that the choice of the scores stays; or its training diverged,
             and the alphas until then decided.
     """
 
@@ -112,12 +113,12 @@ class DartsTournament(Callback):
         self.progress: Progress | None = None
 
     def update(self, algorithm: Any) -> None:
-        """Hold a tournament where this generation is one for it."""
+        """Hold a tournament if this generation has one."""
         if algorithm.n_iter % self.every == 0:
             self.hold(algorithm)
 
     def hold(self, algorithm: Any) -> None:
-        """Hold a tournament now, and let its winners be the population."""
+        """Hold a tournament now; its winners become the population."""
         contenders = self._contenders(algorithm)
         if len(contenders) < 2:
             return
@@ -129,7 +130,7 @@ class DartsTournament(Callback):
         except (NetworkError, OperationError, MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
-            # The run goes on with what the scores have chosen.
+            # The run goes on with the choice of the scores.
             warnings.warn(
                 f"no tournament in generation {algorithm.n_iter}: {error}; "
                 "the population is the scores' choice",
@@ -183,7 +184,7 @@ class DartsTournament(Callback):
         """Train the tournament network.
 
         Args:
-            slots: the contenders of every depth, their scores in F where there is a head start.
+            slots: the contenders of every depth, with their scores in F if there is a head start.
             problem: gives search space, images and device: a `NASProblem`, or one wrapped by pymoo.
             seed: of weights, images and noise.
 
@@ -191,7 +192,7 @@ class DartsTournament(Callback):
             the softmax of every slot's alphas; the losses of the alpha and the weight steps.
 
         Raises:
-            NetworkError: a cell that takes no input of the width that it meets there.
+            NetworkError: a cell does not accept the width of its input.
             SearchError: a problem without images.
         """
         if not hasattr(problem, "dataset"):
@@ -257,7 +258,7 @@ class DartsTournament(Callback):
         return losses
 
     def _halved(self, drawn: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """The next batch, its images small enough for a tournament."""
+        """The next batch, with images small enough for a tournament."""
         images, labels = next(drawn)
         while max(images.shape[2:]) > self.max_size and min(images.shape[2:]) > MIN_SIZE:
             images = halve(images)
@@ -265,20 +266,20 @@ class DartsTournament(Callback):
 
 
 class _Maps(NamedTuple):
-    """What the cell of a slot takes."""
+    """Input channels and number of classes for the cell of a slot."""
 
     in_channels: int
     n_classes: int
 
 
 class CallbackChain(Callback):
-    """Several callbacks, each called in full, in this order.
+    """A chain of callbacks, each called in full, in this order.
 
-    pymoo's ``CallbackCollection`` calls only ``update`` of its members and so silences those that
-    override ``notify``.
+    pymoo's ``CallbackCollection`` calls only ``update`` of its members, so that a member's own
+    ``notify`` is never called.
 
     Args:
-        *callbacks: pymoo's, or functions of the algorithm.
+        *callbacks: callbacks of pymoo, or functions of the algorithm.
 
     Raises:
         SearchError: something that cannot be called with an algorithm.
@@ -291,13 +292,13 @@ class CallbackChain(Callback):
         self.callbacks = callbacks
 
     def notify(self, algorithm: Any) -> None:
-        """Call them."""
+        """Call all callbacks."""
         for callback in self.callbacks:
             callback(algorithm)
 
 
 def check_callback(callback: Any) -> None:
-    """Refuse what pymoo cannot call after a generation.
+    """Refuse a callback that pymoo cannot call after a generation.
 
     Raises:
         SearchError: a class, a list, or anything else that cannot be called.
@@ -312,7 +313,7 @@ def check_callback(callback: Any) -> None:
 
 
 def tournaments_in(callback: Any) -> list[DartsTournament]:
-    """The tournaments that a callback is or holds."""
+    """List the tournaments in a callback, which may be a tournament or hold some."""
     if isinstance(callback, DartsTournament):
         return [callback]
     return [t for inner in getattr(callback, "callbacks", ()) for t in tournaments_in(inner)]
@@ -321,14 +322,14 @@ def tournaments_in(callback: Any) -> list[DartsTournament]:
 def deal(
     contenders: list[Individual], n_slots: int, rng: np.random.Generator
 ) -> list[list[Individual]]:
-    """Shuffle contenders into slots of sizes that differ by one at most; each is in one slot."""
+    """Deal shuffled contenders, each to one slot; the sizes of slots differ by at most one."""
     order = rng.permutation(len(contenders))
     n_slots = min(n_slots, len(contenders))
     return [[contenders[i] for i in order[slot::n_slots]] for slot in range(n_slots)]
 
 
 def standings(slots: list[list[Individual]]) -> list[list[float]]:
-    """Per slot, how far each contender is ahead by the scores: minus its standardised rank sum."""
+    """The lead of each contender by the scores, per slot: minus its standardised rank sum."""
     F = np.array([individual.F for slot in slots for individual in slot])
     ranks = rank_sum(F).astype(float)
     spread = ranks.std()
@@ -337,12 +338,12 @@ def standings(slots: list[list[Individual]]) -> list[list[float]]:
 
 
 def merge_distinct(*populations: Any) -> Any:
-    """All individuals of several populations, each once."""
+    """Merge several populations; each individual occurs once."""
     return Population(list({id(ind): ind for pop in populations for ind in pop}.values()))
 
 
 def crown(algorithm: Any, winners: list[Individual]) -> None:
-    """Make the winners the population, with optimum and the history's last entry to match."""
+    """Make the winners the population; update the optimum and the last entry of the history."""
     algorithm.pop = algorithm.survival.do(
         algorithm.problem,
         Population(winners),
@@ -373,7 +374,7 @@ def batches(
 def _step(
     network: TournamentNetwork, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]
 ) -> float:
-    """The loss; NaN, and no step taken, where it or its gradients are not finite."""
+    """Take a step and return the loss; NaN, without a step, if loss or gradients are not finite."""
     images, labels = batch
     loss = F.cross_entropy(network(images), labels)
     # An operation of a user's own may hold parameters that are frozen or not used.
