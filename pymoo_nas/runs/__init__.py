@@ -1,4 +1,4 @@
-"""Run folders: what a search leaves behind, how it is continued, and what is trained from it."""
+"""Run folders: the files of a search, its continuation, and the networks trained from it."""
 
 from pymoo_nas.runs._choose import choose, default_of_run
 from pymoo_nas.runs._config import PLACES, RunConfig, SearchSettings

@@ -1,6 +1,6 @@
 """Checkpoints: all the state of a search after a generation, as plain JSON with a checksum.
 
-Two are kept, the last and the one before, so that a damaged file costs one generation.
+The last two checkpoints are kept, so that a damaged file costs one generation.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from pymoo_nas.scores import NOTED, SCORED
 from pymoo_nas.search import GenotypeDuplicates, as_column, tournaments_in
 
 FORMAT = 2
-"""Raised when a checkpoint of an older version cannot be continued any more."""
+"""Version of the format; it is raised when older checkpoints cannot be continued any more."""
 
 CHECKPOINT = "checkpoint.json"
 PREVIOUS = "checkpoint.previous.json"
 
 
 def write_checkpoint(folder: Path, algorithm: Any) -> None:
-    """Keep the state of a search between two generations; the last one becomes the previous.
+    """Write the state of a search between two generations; the last state becomes the previous.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
         algorithm: an `EvolutiveNAS`.
     """
     path = folder / CHECKPOINT
@@ -45,10 +45,10 @@ def write_checkpoint(folder: Path, algorithm: Any) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint.
+    """Read the state in a checkpoint.
 
     Raises:
-        RunError: no such file, a truncated or edited one, or one of another format.
+        RunError: no such file, a truncated or edited file, or a file of another format.
     """
     if not path.is_file():
         raise RunError(f"{path}: no such file; the run cannot be continued, search again")
@@ -68,14 +68,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def last_good(folder: Path) -> dict[str, Any]:
-    """The state to continue from.
+    """Read the state to continue from.
 
     Raises:
-        RunError: names the damaged file and, where the one before is intact, how to continue.
+        RunError: the last checkpoint is damaged; the message names it and, where the previous
+            checkpoint is intact, says how to continue.
     """
     path, previous = folder / CHECKPOINT, folder / PREVIOUS
     if not path.exists() and previous.exists():
-        # Killed between the two renames: nothing is damaged.
+        # The search was killed between the two renames: nothing is damaged.
         return read_checkpoint(previous)
     try:
         return read_checkpoint(path)
@@ -91,7 +92,7 @@ def last_good(folder: Path) -> dict[str, Any]:
 
 
 def state_of(algorithm: Any) -> dict[str, Any]:
-    """Plain values from which `restore` makes the same algorithm again."""
+    """The state of an algorithm as plain values, from which `restore` makes it again."""
     place = {id(individual): index for index, individual in enumerate(algorithm.scored)}
     form = algorithm.problem.search_space.format
     return {
@@ -109,11 +110,11 @@ def state_of(algorithm: Any) -> dict[str, Any]:
 
 
 def restore(algorithm: Any, state: Mapping[str, Any]) -> None:
-    """Put a search back where it was, in place.
+    """Put a search back into a state, in place.
 
     Args:
         algorithm: an `EvolutiveNAS` after `setup`, with the settings of the run.
-        state: what `state_of` returned.
+        state: the state, as `state_of` returned it.
 
     Raises:
         RunError: the state does not fit the algorithm and its problem.
@@ -141,7 +142,7 @@ def restore(algorithm: Any, state: Mapping[str, Any]) -> None:
 
 
 def _count_generations(algorithm: Any) -> None:
-    """Let the termination know what is done already."""
+    """Tell the termination how many generations are done already."""
     algorithm.n_iter -= 1
     algorithm.termination.update(algorithm)
     algorithm.n_iter += 1
@@ -153,7 +154,7 @@ def _row(individual: Any, form: Any) -> dict[str, Any]:
         noted["mutation"] = str(noted["mutation"])
     scores = individual.get("scores")
     if scores is not None and [*scores.values()] != individual.F.tolist():
-        noted["scores"] = scores  # one of pymoo's wrappers has made another F of them
+        noted["scores"] = scores  # one of pymoo's wrappers has made another F of these scores
     return {
         "genotype": form(individual.X[0]),
         "F": individual.F.tolist(),
@@ -176,7 +177,7 @@ def _individual(row: Mapping[str, Any], parse: Any) -> Individual:
 
 
 def _plain(value: Any) -> Any:
-    """Python's scalars for those of numpy."""
+    """Turn a scalar of numpy into Python's."""
     return value.item() if isinstance(value, np.generic) else value
 
 

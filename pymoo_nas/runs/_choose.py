@@ -1,4 +1,4 @@
-"""Choosing one architecture of a search, in Python or for the command line."""
+"""Choose one architecture of a search, in Python or for the command line."""
 
 from __future__ import annotations
 
@@ -29,32 +29,33 @@ def choose(
     max_acts: float | None = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """The candidates of a search, the architecture to choose first.
+    """Sort the candidates of a search; the architecture to choose comes first.
 
     "ranks" takes the candidate whose worst rank among the objectives and size is best, see
-    `order_scored`; "knee" and "weights" choose from the front, see `order_front`; "gradients" takes
-    the most expressive of those whose gradients are steady, see `steady_first`; "training" trains
-    the first of them for a short while, see `try_out`.
+    `order_scored`. "knee" and "weights" choose from the front, see `order_front`. The other two
+    methods start from the order of "ranks". "gradients" takes the most expressive candidate with
+    steady gradients, see `steady_first`. "training" trains the first candidates for a short time,
+    see `try_out`.
 
     Args:
         result_or_run: pymoo's result or an algorithm; or the path of a run folder, or a
             `RunFolder`: there the choice is kept, and `train` takes it.
         by: one of "ranks", "knee", "weights", "gradients" and "training". None takes "weights"
-            where there are any; else "gradients" for a space that trains other networks than it
-            scores, such as NAS-Bench-201, and "ranks" for others.
+            where weights are given; else "gradients" for a search space that trains other networks
+            than it scores, such as NAS-Bench-201, and "ranks" for other search spaces.
         weights: objective → importance, for "weights".
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
         max_acts: largest number of values that convolutions and poolings return per image.
-        **options: of the method: ``top``, ``seed`` and ``progress`` for "gradients" and "training";
-            for "training" also ``epochs``, ``batch_size``, ``n_cells``, ``precision`` and
-            ``device``; see `steady_first` and `try_out`.
+        **options: options of the method: ``top``, ``seed`` and ``progress`` for "gradients" and
+            "training"; for "training" also ``epochs``, ``batch_size``, ``n_cells``, ``precision``
+            and ``device``; see `steady_first` and `try_out`.
 
     Returns:
-        one row per candidate with the columns of a history, and those that the method adds.
+        one row per candidate, with the columns of a history and the columns that the method adds.
 
     Raises:
-        SearchError: nothing that keeps the limits, an unknown method, or options of another one.
+        SearchError: no candidate keeps the limits, an unknown method, or options of another method.
         RunError: no run in the folder.
     """
     limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
@@ -88,7 +89,7 @@ def choose(
 
 
 def default_of_run(config: RunConfig) -> str:
-    """The method by which an architecture of a run is chosen, see `default_method`."""
+    """The default method for choosing an architecture of a run, see `default_method`."""
     alike = scores_what_is_trained(config.get("search_space"))
     return default_method(limits_final=alike, objectives=config.objective_names())
 
@@ -96,7 +97,7 @@ def default_of_run(config: RunConfig) -> str:
 def _of_run(
     folder: RunFolder, by: str | None, weights: Mapping[str, float] | None, given: dict[str, Any]
 ) -> pd.DataFrame:
-    """As `choose`, of a run folder, in which the choice is kept and the chosen cell is drawn."""
+    """Choose as `choose` does from a run folder; keep the choice and draw the chosen cell there."""
     config = folder.config()
     method = method_named(by, weights, partial(default_of_run, config))
     # Nothing is scored: objectives of a user's own are not needed.

@@ -19,21 +19,21 @@ from pymoo_nas.spaces import space_from_settings, space_settings
 CONFIG = "config.json"
 
 PLACES = ("dataset", "data_dir")
-"""What may change when a run is continued: the place of its images."""
+"""Settings that may change when a run is continued: the place of its images."""
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What decides the course of a search, besides its problem.
+    """The settings that decide the course of a search, besides its problem.
 
     Attributes:
-        generations: how many.
+        generations: number of generations.
         population: survivors per generation.
         offspring: candidates scored per generation.
         max_age: generations after which a parent dies; None lets it live.
         tournament_every: generations between tournaments; 0 for none.
         tournament_size: contenders per slot.
-        seed: of the operators and the tournaments.
+        seed: seed of the operators and the tournaments.
 
     Raises:
         SearchError: a setting that is no integer, or too small.
@@ -48,7 +48,7 @@ class SearchSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check, and keep Python's numbers, which `config.json` can hold."""
+        """Check the settings, and turn numbers into Python's, which `config.json` can hold."""
         least = {"tournament_every": 0, "seed": 0}
         for name, value in vars(self).copy().items():
             if name != "max_age" or value is not None:
@@ -59,8 +59,8 @@ class RunConfig(dict[str, Any]):
     """The settings and the state of a run, as the last generation left them.
 
     Args:
-        folder: of the run.
-        values: content of its ``config.json``, of this version or an earlier one.
+        folder: the run folder.
+        values: content of its ``config.json``, in the form of this version or an earlier version.
     """
 
     def __init__(self, folder: Path, values: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ class RunConfig(dict[str, Any]):
         self.path = folder / CONFIG
 
     def threads(self) -> int | None:
-        """Torch's threads in the search; None where that is not known.
+        """The number of torch's threads in the search; None where it is not known.
 
         Raises:
             RunError: a damaged value.
@@ -97,7 +97,7 @@ class RunConfig(dict[str, Any]):
             raise self._damaged(error) from error
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of the problem that config.json holds; a copy.
+        """A copy of the arguments of the problem, as config.json holds them.
 
         Raises:
             RunError: damaged settings.
@@ -111,7 +111,7 @@ class RunConfig(dict[str, Any]):
         return RunError(f"{self.folder}: damaged configuration ({error}); search again")
 
     def problem(self, **changes: Any) -> NASProblem:
-        """The problem of the search.
+        """Build the problem of the search.
 
         Args:
             **changes: keyword arguments of `NASProblem` to replace, such as ``device``.
@@ -159,7 +159,7 @@ class RunConfig(dict[str, Any]):
             asked: option → value.
 
         Raises:
-            SearchError: names the options that differ.
+            SearchError: options differ; the message names them.
         """
         kept = space_settings(space_from_settings(self.get("search_space", {})))
         for part in ("problem", "algorithm"):

@@ -1,6 +1,7 @@
-"""Run folders of earlier versions: what they hold, as this version writes it.
+"""Bring the content of run folders of earlier versions into the form of this version.
 
-``balanced_ntk`` was a setting then, which put the values of that objective into the column ``ntk``.
+In earlier versions ``balanced_ntk`` was a setting. It put the values of the objective of that name
+into the column ``ntk``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ BALANCED = "balanced_ntk"
 
 
 def config_of_today(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration, with the names of the objectives in place of the setting."""
+    """Put the names of the objectives into a configuration, in place of the setting."""
     problem = config.get("problem")
     if not isinstance(problem, dict) or BALANCED not in problem:
         return config
@@ -28,11 +29,11 @@ def config_of_today(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def table_of_today(table: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
-    """A front or history, with each objective in the column of its name.
+    """Put each objective of a front or history into the column of its name.
 
     Args:
-        table: of a run.
-        objectives: of that run.
+        table: the front or history of a run.
+        objectives: names of the objectives of that run.
     """
     if BALANCED not in objectives or BALANCED in table or "ntk" not in table:
         return table

@@ -1,4 +1,4 @@
-"""The final network of a run: which cells it is made of, and the images to train it on."""
+"""The final network of a run: its cells, and the images to train it on."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ from pymoo_nas.spaces import cells_in_words
 def final_of(
     run: Path, cells: int | None, seed: int, **places: Any
 ) -> tuple[nn.Module, Dataset, str]:
-    """The final network of a run folder, the images to train it on, and what it is, in words.
+    """Build the final network of a run; return it, the images to train it on, and its title.
 
     Args:
-        run: the folder.
-        cells: in sequence; None for as many as were meant.
-        seed: of the initial weights.
-        **places: arguments of `NASProblem` that tell of the images, to train on others.
+        run: the run folder.
+        cells: number of cells in sequence; None takes the number that the choice was made for, or
+            else as many as were scored.
+        seed: seed of the initial weights.
+        **places: arguments of `NASProblem` that give other images to train on.
 
     Raises:
         RunError: no run there, or no architecture that can be judged.
-        SearchError: so many cells cannot be had, or break the run's limits.
+        SearchError: the search space does not take so many cells, or they break the run's limits.
 
     Warns:
-        UserWarning: other images than those of the search, unasked; or a choice that is older than
-            the search.
+        UserWarning: the images are not those of the search any more, or the search has gone on
+            since the choice.
     """
     folder = RunFolder(run)
     others = {"dataset", "image_size"} & set(places)
-    if others:  # the limits are those of the network for the run's own images
+    if others:  # the limits hold for networks on the run's own images
         places |= dict.fromkeys(("max_params", "max_flops", "max_acts"))
     # Nothing is scored.
     config = folder.config()
@@ -59,7 +60,7 @@ def final_of(
 def _cells_of(
     folder: RunFolder, problem: NASProblem, cells: int | None, done: int | None
 ) -> tuple[list[Any], str]:
-    """The genotypes of the final network, one per cell, and where they are from, in words."""
+    """The genotypes of the final network, one per cell, and their source in words."""
     space, choice = problem.search_space, folder.choice()
     if choice is None:
         front = folder.front()

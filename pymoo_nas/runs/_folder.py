@@ -1,9 +1,10 @@
-"""Run folders: what a search leaves behind, as plain files.
+"""Run folders: the results and the state of a search, as plain files.
 
-``config.json`` (settings, versions, state), ``front.csv``, ``history.csv``, ``tournaments.json``,
-``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; ``checkpoint.json``, from which
-the search is continued, and ``checkpoint.previous.json``, the one before; after a choice,
-``choice.json``; after training, ``final/``, and for each further network ``final-2/`` and so on.
+A folder holds ``config.json`` (settings, versions, state), ``front.csv``, ``history.csv``,
+``tournaments.json``, ``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``;
+``checkpoint.json``, from which the search is continued, and the checkpoint before it,
+``checkpoint.previous.json``; after a choice, ``choice.json``; after training, ``final/``, and for
+each further network ``final-2/`` and so on.
 """
 
 from __future__ import annotations
@@ -65,13 +66,13 @@ FINAL = "final"
 
 
 class Choice(NamedTuple):
-    """Which architectures of a run are to be trained.
+    """The architectures of a run that are to be trained.
 
     Attributes:
         genotypes: texts, in the order of the stages; repeated in turn.
         by: the method, one of `METHODS`.
-        n_cells: of the network that was meant; None for as many as were scored.
-        generations: that the search had done; None where that is not known.
+        n_cells: number of cells that the choice is made for; None for as many as were scored.
+        generations: number of generations that the search had done; None where it is not known.
     """
 
     genotypes: list[str]
@@ -81,21 +82,21 @@ class Choice(NamedTuple):
 
 
 class RunFolder:
-    """One folder, one search.
+    """The folder of one search.
 
     Args:
-        path: the folder.
+        path: path of the folder.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = expanded(path)
 
     def create(self, *, overwrite: bool = False) -> None:
-        """Make the folder, or refuse one that holds a run.
+        """Make the folder, or refuse a folder that holds a run.
 
         Raises:
-            RunError: it holds a run and `overwrite` is not set, or the training of one in any case;
-                or it cannot be made.
+            RunError: the folder holds a run, and `overwrite` is not set; it holds a training of a
+                run, even if `overwrite` is set; or it cannot be made.
         """
         if not overwrite:
             self.check_free()
@@ -106,7 +107,7 @@ class RunFolder:
                 "remove it, or choose another --out"
             )
         make_folder(self.path)
-        # Pictures too: those of another run must not stand beside this one's tables.
+        # Pictures too: old pictures must not stand beside the tables of the new run.
         for name in (*TABLES, PREVIOUS, CHOICE, *PICTURES):
             (self.path / name).unlink(missing_ok=True)
 
@@ -114,7 +115,7 @@ class RunFolder:
         """Refuse a folder that holds a run.
 
         Raises:
-            RunError: names what was found.
+            RunError: the folder holds a run; the message names the files that were found.
         """
         found = [name for name in TABLES if (self.path / name).exists()]
         if found:
@@ -124,10 +125,10 @@ class RunFolder:
             )
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other processes from working on the folder; the system frees it if this one dies.
+        """Lock the folder against other processes; the system frees it if this process dies.
 
         Raises:
-            RunError: another process works on it, or it cannot be made.
+            RunError: another process works on the folder, or it cannot be made.
         """
         return locked(self.path)
 
@@ -142,7 +143,7 @@ class RunFolder:
         self.save_tables(algorithm, config)
 
     def save_tables(self, algorithm: Any, config: Mapping[str, Any]) -> None:
-        """As `save`, without a checkpoint: for one that is there already."""
+        """Write the same files as `save` without the checkpoint, which is there already."""
         write_frame(history_to_frame(algorithm), self.path / HISTORY)
         write_frame(front_to_frame(algorithm), self.path / FRONT)
         held = [row for t in tournaments_in(algorithm.callback) for row in t.data["tournaments"]]
@@ -170,7 +171,7 @@ class RunFolder:
         """
         self._check_run()  # before a lock is put into a folder that holds no run
         with self.locked():
-            # Under the lock: another process may have been about to change the run.
+            # Read under the lock: before it another process may have changed the run.
             yield self.config()
 
     def _check_run(self) -> None:
@@ -221,7 +222,7 @@ class RunFolder:
             raise RunError(f"{path}: damaged ({error}); remove it, or search again") from error
 
     def choose(self, choice: Choice, **how: Any) -> None:
-        """Keep a choice of architectures, with plain values that tell how it was made.
+        """Write a choice of architectures, with plain values that tell how it was made.
 
         Raises:
             RunError: the folder cannot be written to.
@@ -232,7 +233,7 @@ class RunFolder:
             raise unwritable(self.path, error) from error
 
     def choice(self) -> Choice | None:
-        """What `choose` kept; None where nothing has been chosen.
+        """Read the choice that `choose` wrote; None where nothing has been chosen.
 
         Raises:
             RunError: a damaged file.
@@ -271,13 +272,13 @@ class RunFolder:
             raise RunError(f"{self.path / CHOICE}: {error}; choose again, or remove it") from error
 
     def trained(self) -> Path | None:
-        """The folder of the final network that was trained; of the chosen one after a choice.
+        """The folder of the trained final network; after a choice, of the chosen network.
 
         Returns:
             the folder; None where nothing was trained.
 
         Raises:
-            RunError: another network than the chosen one was trained; names both.
+            RunError: not the chosen network was trained, but another; the message names both.
         """
         finished = {folder: network_of(folder) for folder in self._trainings()}
         if not finished:
@@ -285,7 +286,7 @@ class RunFolder:
         choice = self.choice()
         if choice is None:
             return list(finished)[-1]
-        # Of a network of a user's own nothing tells what it is made of.
+        # Nothing tells the cells of a user's own network.
         fitting = [f for f, network in finished.items() if _is_of(network, choice.genotypes)]
         if not fitting:
             names = ", ".join(f"{title_of(network)} in {f}" for f, network in finished.items())
@@ -297,16 +298,16 @@ class RunFolder:
         return fitting[-1]
 
     def place_of(self, design: str, *, resume: bool = False) -> Path:
-        """Where the training of a final network belongs: ``final``, or ``final-2`` and so on.
+        """The folder for the training of a final network: ``final``, or ``final-2`` and so on.
 
         Args:
-            design: of the network, see `design_of`.
-            resume: a training is to be continued.
+            design: design of the network, see `design_of`.
+            resume: whether a training is to be continued.
 
         Returns:
             the folder that holds a training of this network, finished or interrupted; else the
-            first one without any, or where `resume` is set the first one of all, which tells why
-            nothing can be continued.
+            first folder without any training. Where `resume` is set and no folder holds this
+            network, the first folder of all: its error tells why nothing can be continued.
         """
         taken = {folder: design_in(folder) for folder in self._places()}
         mine = [folder for folder, found in taken.items() if found == design]
@@ -315,10 +316,10 @@ class RunFolder:
         return first
 
     def _places(self) -> list[Path]:
-        """``final``, ``final-2``, …: all that exist, and one more."""
+        """``final``, ``final-2``, …: all folders that exist, and the next one."""
         names = (FINAL if number == 1 else f"{FINAL}-{number}" for number in count(1))
         folders: list[Path] = []
-        # os.path, unlike pathlib, takes a name that is too long for one that does not exist.
+        # For a name that is too long, os.path says that it does not exist; pathlib raises.
         while not folders or os.path.exists(folders[-1]):
             folders.append(self.path / next(names))
         return folders
@@ -333,14 +334,14 @@ class RunFolder:
     def draw(self, *names: str) -> list[Path]:
         """(Re)draw pictures from the tables.
 
-        ``cell.png`` shows the cell that was chosen, before a choice the best of the front.
+        ``cell.png`` shows the chosen cell; before a choice, it shows the best cell of the front.
 
         Args:
-            *names: of `PICTURES`; all without any.
+            *names: names from `PICTURES`; without any name, all are drawn.
 
         Returns:
-            the files written: ``cell.png`` not in spaces whose genotypes are no such cells,
-            ``front.png`` of two objectives or more, ``offspring.png`` of three or more.
+            the files written. ``cell.png`` is left out in spaces whose genotypes are no such cells,
+            ``front.png`` needs two objectives or more, ``offspring.png`` three or more.
         """
         config = self.config()
         history, front = self.history(), self.front()

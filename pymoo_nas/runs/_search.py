@@ -34,15 +34,15 @@ class Search:
     """One search in one folder.
 
     Args:
-        folder: where its state is kept.
-        problem: what is searched.
-        settings: how.
-        config: plain values for ``config.json``: "problem", the arguments of `NASProblem` that
-            the problem does not tell by itself, such as the data set's name or path.
+        folder: the folder that keeps the state of the search.
+        problem: the problem that is searched.
+        settings: the settings of the search.
+        config: plain values for ``config.json``: "problem" holds the arguments of `NASProblem` that
+            the problem itself does not tell, such as the data set's name or path.
 
     Attributes:
-        algorithm: the `EvolutiveNAS`; set up, and where it was left if the search is continued.
-        tournament: or None.
+        algorithm: the `EvolutiveNAS`, set up; in a continued search, with its last state.
+        tournament: the `DartsTournament`, or None.
     """
 
     def __init__(
@@ -89,20 +89,21 @@ class Search:
         places: Mapping[str, Any] | None = None,
         download: bool = False,
     ) -> Search:
-        """A search as its run folder holds it.
+        """Restore a search from its run folder.
 
         Args:
-            folder: of the run, whether it was cut off or had finished.
-            generations: in all; None keeps what the run was started with.
+            folder: the folder of the run, which was interrupted or had finished.
+            generations: total number; None keeps the number that the run was started with.
             problem: needed where the run had objectives of a user's own, or a search space or
                 operations that cannot be imported by name.
-            config: of the run, where it has been read; None reads it.
-            places: of the run's images where they have moved: ``dataset`` and ``data_dir``.
+            config: configuration of the run, where it has been read; None reads it.
+            places: new places of the run's images, where they have moved: ``dataset`` and
+                ``data_dir``.
             download: fetch a data set that is not there.
 
         Raises:
-            RunError: no such run, damaged files, other images, objectives or settings of scoring
-                than the run's, or fewer generations than are done.
+            RunError: no such run, damaged files, fewer generations than are done, or images,
+                objectives or settings of scoring that differ from the run's.
         """
         config = config if config is not None else folder.config()
         settings = config.settings()
@@ -129,11 +130,11 @@ class Search:
         return search
 
     def run(self, callback: Callback | None = None, *, seconds: float = math.inf) -> Result:
-        """Generation by generation, each kept when it is done.
+        """Run generation by generation; each generation is kept when it is done.
 
         Args:
-            callback: called after each, after the tournament.
-            seconds: no further generation begins when so many have passed; the run can be resumed.
+            callback: called after each generation and its tournament.
+            seconds: time after which no further generation begins; the run can be resumed.
 
         Returns:
             pymoo's result.
@@ -152,7 +153,7 @@ class Search:
                 # A search that stops in its first generation can be resumed too.
                 self.folder.save_config(algorithm, self.config)
             elif not algorithm.has_next():
-                # Killed between the last checkpoint and the tables that belong to it.
+                # The search was killed between the last checkpoint and its tables.
                 self.folder.save_tables(algorithm, self.config)
             started = time.perf_counter()
             while algorithm.has_next():
@@ -164,7 +165,7 @@ class Search:
                     break
         except KeyboardInterrupt:
             if unsaved:
-                # In the middle of saving: the tables would disagree on how many there are.
+                # Saving was interrupted: the files would disagree on the number of generations.
                 self.folder.save(algorithm, self.config)
             raise
         except OSError as error:
@@ -182,21 +183,20 @@ class Search:
 
     @property
     def generations_done(self) -> int:
-        """Whole generations so far."""
+        """Number of whole generations so far."""
         return max(0, (self.algorithm.n_iter or 1) - 1)
 
 
 def resume(
     path: str | Path, generations: int | None = None, *, problem: NASProblem | None = None
 ) -> Result:
-    """Continue a search that was cut off, or one that had finished with more generations.
+    """Continue an interrupted search, or a finished search with more generations.
 
-    The front, the history and the figures are those that the search would have had without the
-    interruption, to the bit.
+    The interruption changes no bit of the front, the history and the figures.
 
     Args:
         path: run folder of ``pymoo-nas search``.
-        generations: in all; None keeps what the run was started with.
+        generations: total number; None keeps the number that the run was started with.
         problem: needed where the run had a search space or operations of a user's own that
             cannot be imported by name.
 
@@ -218,7 +218,7 @@ def resume(
 
 
 def _has_begun(folder: RunFolder, config: RunConfig) -> bool:
-    """Whether a generation was kept, or should have been."""
+    """Whether a generation was kept, or should have been kept."""
     kept = any((folder.path / name).exists() for name in (CHECKPOINT, PREVIOUS))
     return kept or config.get("generations_done", 1) != 0
 

@@ -1,4 +1,4 @@
-"""Loading the network that was trained, from the folder of its training or of the run it is of."""
+"""Load a trained network, from the folder of its training or from its run folder."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pymoo_nas.training import DESCRIPTION, TrainedNetwork, load_training
 def load_trained(
     folder: str | Path, *, network: nn.Module | None = None, device: str | torch.device = "cpu"
 ) -> TrainedNetwork:
-    """The network that a training left, with its weights.
+    """Load the network of a finished training, with its weights.
 
     Args:
-        folder: of the training, or of a run whose final network was trained.
-        network: of the same design, where it was one of a user's own, or made of operations of a
-            user's own; takes the weights in place. None builds it again.
+        folder: folder of the training, or of a run whose final network was trained.
+        network: a network of the same design, which takes the weights in place; needed where the
+            network or its operations were a user's own. None builds the network again.
         device: see `resolve_device`.
 
     Raises:
         RunError: no finished training there, damaged files, weights that do not fit, a network that
-            only its user can build; or a run whose final network is not the one that was chosen.
+            only its user can build; or a run whose chosen network was not trained.
         DeviceError: an unknown or absent device.
     """
     target = resolve_device(device)
