@@ -1,4 +1,4 @@
-"""From a front to one network."""
+"""Choose one architecture of a search, and build its network."""
 
 from pymoo_nas.choice._cells import build_final, choose_cells, keeps_limits
 from pymoo_nas.choice._methods import (

@@ -1,4 +1,4 @@
-"""The final network (Fig. 3): which surviving cells it is made of, and its construction."""
+"""The final network (Fig. 3): the choice of surviving cells, and its construction."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pymoo_nas.search import NASProblem, front_to_frame, read_genotypes
 from pymoo_nas.spaces import Architecture
 
 MAX_CANDIDATES = 6
-"""How many of the front's best are considered for the final network."""
+"""Number of the front's best cells that are considered for the final network."""
 
 MAX_CHOICES = 10_000
-"""How many choices of cells are tried at most."""
+"""Largest number of choices of cells that are tried."""
 
 
 def build_final(
@@ -32,22 +32,23 @@ def build_final(
 ) -> nn.Module:
     """Build the network to train: cells of the front in sequence.
 
-    From a result, the `n_cells` best by rank sum are taken that together keep the problem's limits
-    (see `choose_cells`); given genotypes are taken as they are, repeated in turn up to `n_cells`.
+    From a result, the `n_cells` best cells by rank sum are taken whose network keeps the problem's
+    limits (see `choose_cells`). Given genotypes are taken as they are, repeated in turn up to
+    `n_cells`.
 
     Args:
         result_or_genotypes: pymoo's ``Result``, or an algorithm; or genotypes in order, or one, in
             any form that `read_genotypes` takes: texts, ``result.X``, ``result.opt``.
-        n_cells: cells in sequence; None for as many as the search space scores.
+        n_cells: number of cells in sequence; None for as many as the search space scores.
         problem: gives search space, channels and classes; needed with genotypes only.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
 
     Returns:
         (N, C, H, W) → logits (N, n_classes), on the CPU.
 
     Raises:
-        SearchError: an empty front, no genotype, n_cells below 1 or another number than the search
-            space has always, or genotypes without a problem.
+        SearchError: an empty front, no genotype, n_cells below 1 or a number that the search space
+            does not allow, or genotypes without a problem.
         GenotypeError: something that is no genotype.
     """
     if n_cells is not None:
@@ -75,16 +76,16 @@ def build_final(
 
 
 def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) -> list[Any]:
-    """The best cells that fit together: the first choice whose network keeps the limits.
+    """Choose cells for a network: the first choice, from the best on, that keeps the limits.
 
-    Choices are tried by the sum of the cells' positions in the front, so the n best come first.
-    Each cell by itself makes a network that was scored within the limits, so for as many cells as
-    were scored there is always one. A front with fewer cells repeats its best.
+    Choices are tried in the order of the summed positions of their cells in the front, so the n
+    best cells come first. A network of one repeated cell was scored within the limits. So for as
+    many cells as were scored, some choice fits. A front with fewer cells repeats its best cells.
 
     Args:
-        genotypes: of the front, best first.
-        n_cells: how many to choose.
-        problem: the limits, and how large a network is.
+        genotypes: genotypes of the front, best first.
+        n_cells: number of cells to choose.
+        problem: gives the limits and the size of a network.
 
     Raises:
         SearchError: an empty front, or no choice that keeps the limits.
@@ -95,14 +96,14 @@ def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) ->
             "max_acts)"
         )
     n_candidates = min(len(genotypes), MAX_CANDIDATES)
-    # Many cells leave astronomically many choices among six.
+    # For a network of many cells, six candidates would make far too many choices.
     while comb(n_candidates + n_cells - 1, n_cells) > MAX_CHOICES:
         n_candidates -= 1
     candidates = list(genotypes[:n_candidates])
     distinct = min(n_cells, len(candidates))
 
     def cost(choice: tuple[int, ...]) -> tuple[int, int]:
-        # Different cells before repeated ones, then the better placed.
+        # Different cells come before repeated cells; then better positions come first.
         return distinct - len(set(choice)), sum(choice)
 
     choices = itertools.combinations_with_replacement(range(len(candidates)), n_cells)

@@ -1,4 +1,4 @@
-"""Choosing by one of the methods: which there are, what each takes, and which is the default."""
+"""The methods of choosing an architecture: their names, their options, and the default."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ OPTIONS_OF: Mapping[str, tuple[str, ...]] = {
 def method_named(
     by: str | None, weights: Mapping[str, float] | None, default: Callable[[], str]
 ) -> str:
-    """The method that is asked for: weights where they are given, or else the default one.
+    """The method that is asked for: `by`; or "weights" where weights are given; or the default.
 
     Args:
-        by: one of `METHODS`; None for the default.
-        weights: of objectives.
-        default: gives the method where neither is given, see `default_method`.
+        by: one of `METHODS`; None leaves the method to the other arguments.
+        weights: objective → importance.
+        default: gives the method without `by` and `weights`, see `default_method`.
 
     Raises:
         SearchError: an unknown method, or weights that are missing or would be ignored.
@@ -48,20 +48,21 @@ def method_named(
 
 
 def default_method(*, limits_final: bool, objectives: Collection[str]) -> str:
-    """The method for a search: "gradients" where other networks are trained than were scored.
+    """The default method: "gradients" where the trained networks differ from the scored ones.
 
-    On NAS-Bench-201, trained five times as deep, "gradients" hands over better architectures than
-    "ranks" (studies/rivals.py). It needs the objective "activation".
+    Networks of NAS-Bench-201 are trained five times as deep as they are scored. There "gradients"
+    finds better architectures than "ranks" (studies/rivals.py). The method needs the objective
+    "activation"; without it, and where the networks are the same, "ranks" is the default.
 
     Args:
         limits_final: see `SearchSpace`.
-        objectives: names, of the search.
+        objectives: names of the objectives of the search.
     """
     return "ranks" if limits_final or "activation" not in objectives else "gradients"
 
 
 def refused_options(method: str) -> list[str]:
-    """Options of other methods, which this one would ignore."""
+    """The options of other methods, which this method would ignore."""
     return [name for name in OPTIONS_OF["training"] if name not in OPTIONS_OF.get(method, ())]
 
 
@@ -76,17 +77,17 @@ def order_by(
     progress: Progress | None = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """The candidates of a search, the one to choose first.
+    """Sort the candidates of a search by a method; the candidate to choose comes first.
 
     Args:
         method: one of `METHODS`.
-        history: gives all that was scored.
-        front: gives what the search kept, for "knee" and "weights".
+        history: gives all scored candidates.
+        front: gives the front that the search kept, for "knee" and "weights".
         problem: gives search space and images, for "gradients" and "training".
         weights: see `order_front`.
         limits: ``max_params`` and the like, see `order_scored`.
-        progress: takes the reports of "gradients" and "training"; the others take no time.
-        **options: of `steady_first` and `try_out`.
+        progress: takes the reports of "gradients" and "training"; the other methods take no time.
+        **options: options of `steady_first` and `try_out`.
 
     Raises:
         SearchError: options that the method would ignore; see also `order_scored`, `order_front`,

@@ -1,4 +1,4 @@
-"""Choosing one architecture of a search: by ranks, the front's knee, weights, a short training."""
+"""Order the candidates of a search: by ranks, knee, weights, gradients, or a short training."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ STEADINESS = tuple(field.name for field in fields(Steadiness))
 """Columns that `steady_first` adds."""
 
 RANK_POWER = 8
-"""Of the ranks that are added: the larger, the more the worst rank decides. On NAS-Bench-201 the
-sum of eighth powers ranks better than that of ranks or of logarithms (studies/score_quality.py)."""
+"""Power of the ranks that are added: the larger it is, the more the worst rank decides. The sum of
+eighth powers ranks NAS-Bench-201 better than sums of ranks or logarithms
+(studies/score_quality.py)."""
 
 
 def order_scored(
@@ -68,7 +69,7 @@ def order_scored(
         column ``rank_sum`` (in [0, objectives + 1]), ascending.
 
     Raises:
-        SearchError: nothing is left; or a table without the columns of a history.
+        SearchError: no candidate is left; or a table without the columns of a history.
     """
     history = _table(read_table(history), "genotype", "flops", "feasible", "degenerate")
     objectives = _objectives(history)
@@ -85,7 +86,7 @@ def rank_power_sum(columns: pd.DataFrame) -> pd.Series:
     """Add high powers of the ranks of each row; the worst rank of a row dominates its sum.
 
     Args:
-        columns: what is ranked, smaller is better.
+        columns: values to rank, smaller is better.
 
     Returns:
         one number per row, in [0, number of columns], smaller is better.
@@ -101,16 +102,17 @@ def order_front(
     max_flops: float | None = None,
     max_acts: float | None = None,
 ) -> pd.DataFrame:
-    """A front within limits, the architecture to choose first.
+    """Sort the architectures of a front that keep the limits; the one to choose comes first.
 
-    Without weights, by distance to the knee: the largest of the objectives, each scaled to
-    [0, 1] over the front (the achievement scalarisation of Wierzbicki 1980; pymoo's ``ASF``). With
-    weights, by how far the pseudo-weights of an architecture are from them (Deb 2001; pymoo's
-    ``PseudoWeights``).
+    Without weights, the order is by distance to the knee. This distance is the largest of the
+    objectives, each scaled to [0, 1] over the front (the achievement scalarisation of Wierzbicki
+    1980; pymoo's ``ASF``). With weights, the order is by the distance between the weights and the
+    pseudo-weights of an architecture (Deb 2001; pymoo's ``PseudoWeights``).
 
     Args:
         front: see `front_to_frame`; or the result of a search.
-        weights: objective → importance, not negative; those left out count 0. Scaled to sum 1.
+        weights: objective → importance, not negative; an objective that is left out counts 0. The
+            weights are scaled to sum 1.
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
         max_acts: largest number of values that convolutions and poolings return per image.
@@ -119,8 +121,8 @@ def order_front(
         the rows with a column ``distance``, ascending.
 
     Raises:
-        SearchError: a front without any that can be judged, limits that nothing keeps, senseless
-            weights, or a table without the columns of a front.
+        SearchError: a front without an architecture that can be judged, limits that none keeps,
+            senseless weights, or a table without the columns of a front.
     """
     front = _table(front if isinstance(front, pd.DataFrame) else front_to_frame(front))
     objectives = _objectives(front)
@@ -143,28 +145,28 @@ def steady_first(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Those to the front whose final network keeps its gradients as they are.
+    """Put architectures first whose final network has steady gradients.
 
-    The scores see a network of few cells. Where it is trained with many more, as in NAS-Bench-201,
-    gradients explode in cells without a way around their layers, and blur where that way is a
-    pooling; what is steady trains to a higher accuracy (see studies/rivals.py). Among the steady
-    ones, which can be trained, what decides is how much they can express: the worst rank in
-    activation score and size.
+    The scored network has few cells. The trained network may have many more, as in NAS-Bench-201.
+    Then gradients explode in cells without a path around their layers, and they blur where this
+    path is a pooling. Architectures with steady gradients reach a higher accuracy (see
+    studies/rivals.py). All of these can be trained, so expressiveness decides among them: the worst
+    rank in activation score and size.
 
     Args:
-        ordered: see `order_scored`; the list is walked from its head.
+        ordered: see `order_scored`; architectures are measured from the top of the table.
         problem: gives search space and probe.
-        top: how many steady ones are looked for.
-        seed: of the weights.
+        top: number of steady architectures that are looked for.
+        seed: seed of the weights.
         progress: takes a `Report` after each architecture.
 
     Returns:
         the rows with columns ``growth`` and ``smoothness`` (NaN where not measured) and ``steady``
-        (false too where not measured): the steady ones, then the others as they were; all as they
-        were where none is steady.
+        (false too where not measured): first the steady architectures, then the others in the order
+        that they had.
 
     Raises:
-        SearchError: an empty list, one without the columns of a history, or top below 1.
+        SearchError: an empty table, a table without the columns of a history, or top below 1.
     """
     top = whole("top", top)
     if isinstance(ordered, pd.DataFrame) and "activation" not in ordered:
@@ -207,30 +209,31 @@ def try_out(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Train the first architectures of a list for a short while, the best of them first.
+    """Train the first architectures of a table for a short time, and sort them by accuracy.
 
     Args:
-        front: in the order in which they are tried, see `order_scored` and `order_front`.
-        problem: gives search space and images; its validation images judge, or a tenth of the
-            training images where it has none; the test images are not used.
-        top: how many are trained.
-        epochs: of each; the schedule runs its whole cycle in them. "auto" takes 2, or as many more
-            as make 100 steps.
+        front: architectures in the order of trial, see `order_scored` and `order_front`.
+        problem: gives search space and images. Its validation images judge, or a tenth of the
+            training images where it has none. The test images are not used.
+        top: number of architectures that are trained.
+        epochs: epochs of each training; the schedule runs its whole cycle in them. "auto" takes 2,
+            or more to make 100 steps.
         batch_size: see `train`.
-        n_cells: cells of the network that is trained, the architecture at every stage; None for as
-            many as were scored.
+        n_cells: number of cells of the trained network, which has the architecture at every stage;
+            None for as many as were scored.
         precision: see `train`.
-        seed: of the weights and of the training.
+        seed: seed of the weights and of the training.
         device: see `resolve_device`.
-        progress: takes a `Report` after each training, the first one tells the plan of all.
+        progress: takes a `Report` after each training; the first report tells the plan of all.
 
     Returns:
-        the rows that were tried with a column ``accuracy`` (fraction of the images that judge, best
-        epoch; balanced accuracy where classes are unequal, see `train`), descending.
+        the rows that were tried with a column ``accuracy``, descending: the fraction of correct
+        answers on the images that judge, in the best epoch (balanced accuracy where classes are
+        unequal, see `train`).
 
     Raises:
-        SearchError: an empty front, numbers below 1, or none that keeps the limits with so many
-            cells.
+        SearchError: an empty front, numbers below 1, or no architecture that keeps the limits with
+            so many cells.
         DatasetError: no image can be held out to judge.
 
     Warns:
@@ -263,7 +266,7 @@ def try_out(
 
 
 def _table(given: Any, *columns: str) -> pd.DataFrame:
-    """What was given, which is a table with the scores and further columns.
+    """Return the given table, after a check that it has some columns.
 
     Raises:
         SearchError: something else.
@@ -286,7 +289,7 @@ def _objectives(table: pd.DataFrame) -> list[str]:
     """The objectives of a table.
 
     Raises:
-        SearchError: there are none.
+        SearchError: the table has none.
     """
     objectives = objectives_in(table)
     if not objectives:
@@ -312,10 +315,10 @@ def _short(dataset: Dataset, settings: Settings) -> Settings:
 
 
 def _keeping(genotypes: pd.Series, n_cells: int | None, problem: NASProblem, top: int) -> list[int]:
-    """Places of the first `top` whose network of so many cells is within the problem's limits.
+    """Places of the first `top` genotypes whose network of `n_cells` cells keeps the limits.
 
     Raises:
-        SearchError: there are none.
+        SearchError: no genotype does.
     """
     n_cells = n_cells or problem.search_space.n_cells
     parse = problem.search_space.parse
@@ -337,7 +340,7 @@ def _within(rows: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     """The rows that keep the limits.
 
     Raises:
-        SearchError: there are none.
+        SearchError: no row does.
     """
     if rows.empty:
         raise SearchError(
@@ -357,7 +360,7 @@ def _within(rows: pd.DataFrame, limits: Limits) -> pd.DataFrame:
 
 
 def _scaled(scores: Vector) -> Vector:
-    """Every column to [0, 1] over the rows; a column without extent is 0."""
+    """Scale every column to [0, 1] over the rows; a constant column becomes 0."""
     low, high = scores.min(0), scores.max(0)
     scaled: Vector = (scores - low) / np.where(high > low, high - low, 1.0)
     return scaled
@@ -369,7 +372,7 @@ def _knee_distance(scores: Vector) -> Vector:
 
 
 def _weight_distance(scores: Vector, wanted: Vector) -> Vector:
-    # Columns in which nothing differs say nothing of a choice; pymoo would divide by zero.
+    # A constant column cannot decide the choice; pymoo would divide by zero.
     telling = scores.max(0) > 0
     if not telling.any() or not wanted[telling].any():
         return np.zeros(len(scores))
@@ -385,10 +388,10 @@ def _weight_distance(scores: Vector, wanted: Vector) -> Vector:
 
 
 def _checked(weights: Mapping[str, Any], objectives: Sequence[str]) -> Vector:
-    """The weight of each objective, in order; 0 of those that are left out.
+    """The weight of each objective, in order; 0 where an objective is left out.
 
     Raises:
-        SearchError: weights of something else, or that make no sense.
+        SearchError: weights of something else, or weights that make no sense.
     """
     unknown = [name for name in weights if name not in objectives]
     if unknown:

@@ -1,4 +1,4 @@
-"""Whether gradients stay steady when the cells that were scored are stacked to be trained."""
+"""Steadiness of gradients when scored cells are stacked into the network to train."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ MOST_SMOOTHNESS = 0.0
 N_IMAGES = 20
 N_INITS = 4
 MARGIN = 0.3
-"""Images of the probe and initialisations by which steadiness is judged; and the growth over the
-limit, about two standard deviations of one initialisation, from which one is enough."""
+"""Steadiness is judged by `N_IMAGES` images of the probe and `N_INITS` initialisations. One
+initialisation is enough where its growth exceeds the limit by `MARGIN`, about two standard
+deviations of one initialisation."""
 
 
 @dataclass(frozen=True)
 class Steadiness:
-    """What becomes of the gradients when the cells that were scored are stacked to be trained.
+    """The change of gradients when scored cells are stacked into the final network.
 
     Attributes:
-        growth: `GradientFlow.size` of the final network less that of the scored one.
+        growth: `GradientFlow.size` of the final network, minus that of the scored network.
         smoothness: `GradientFlow.smoothness` of the final network.
     """
 
@@ -49,17 +50,18 @@ class Steadiness:
 
 
 def steadiness(genotype: Any, problem: NASProblem, *, seed: int = 0) -> Steadiness:
-    """The gradients of an architecture's final network (its body), beside those of its scored one.
+    """Compare the gradients of an architecture's final network (its body) and its scored network.
 
-    Mean over `N_INITS` initialisations; of one where that shows a growth far beyond the limit.
+    The result is the mean over `N_INITS` initialisations, or the result of the first one alone
+    where its growth is far beyond the limit.
 
     Args:
-        genotype: its text, or in any other form that `read_genotype` takes.
+        genotype: a genotype in any form that `read_genotype` takes, such as its text.
         problem: gives search space and probe.
-        seed: of the first initialisation.
+        seed: seed of the first initialisation.
 
     Raises:
-        GenotypeError: something else.
+        GenotypeError: something that is no genotype.
     """
     images = problem.probe.images[:N_IMAGES].cpu()
     space, dataset = problem.search_space, problem.dataset
