@@ -1,4 +1,4 @@
-"""Training a network, testing it, keeping it, and naming new images with it."""
+"""Train a network, test it, keep its weights, and name the classes of new images with it."""
 
 from pymoo_nas.training._data_summary import describe_data
 from pymoo_nas.training._fitted_images import fitted_and_judging, none_to_hold_out, with_validation

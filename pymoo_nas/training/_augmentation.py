@@ -9,13 +9,13 @@ from torch import Tensor
 def augment_images(images: Tensor, generator: torch.Generator, *, flip: bool = True) -> Tensor:
     """Shift every image at random and mirror it with probability 1/2, in one gather.
 
-    The shift in each direction is uniform in −m..m, m = max(1, size // 8): the reflected 4-pixel
-    crops that are usual for 32×32 pixels, scaled with the image.
+    The shift in each direction is uniform in −m..m, m = max(1, size // 8). For 32×32 pixels these
+    are the usual reflected 4-pixel crops; larger images have larger shifts.
 
     Args:
         images: (N, C, H, W).
         generator: on the CPU, so that a seed means the same on every device.
-        flip: whether images are mirrored left to right; text and signs must not be.
+        flip: whether images are mirrored left to right; text and signs must not be mirrored.
     """
     n_images, _, height, width = images.shape
     mirrored = (torch.rand(n_images, generator=generator) < 0.5) & flip

@@ -1,4 +1,4 @@
-"""One paragraph on the images of a data set: what each part is, and which option changes it."""
+"""One paragraph about the images of a data set, with the options that change them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SHOWN = {
 """Name of an augmentation → how a training then shows the images."""
 
 N_NAMED = 10
-"""How many classes are named."""
+"""Largest number of classes that are named."""
 
 
 def describe_data(dataset: Dataset, augment: str | bool, validation: float | None = None) -> str:
-    """What a data set holds, how its images were changed, and the options that change it.
+    """Describe a data set: its parts, the changes to its images, and the options for these.
 
     Args:
         dataset: see `load_dataset`.
         augment: a key of `SHOWN`; True is "flip", False "none".
         validation: share of the training images that a training holds out; None takes the
-            validation images, and where there are none `HELD_OUT`.
+            validation images, or `HELD_OUT` where there are none.
     """
     shown = SHOWN[augmentation_named(augment)]
     return " ".join(

@@ -1,4 +1,4 @@
-"""What a network makes of labelled images: logits, accuracy, loss, recall, confusion matrix."""
+"""Evaluate a network on labelled images: logits, accuracy, loss, recall, confusion matrix."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Evaluation:
     Attributes:
         logits: float32 (n, n_classes), on the CPU.
         predictions: int64 (n,), the class of the largest logit.
-        accuracy: fraction of predictions that are the label.
+        accuracy: fraction of predictions that equal the label.
         balanced_accuracy: see `balanced_accuracy`.
         loss: mean cross-entropy in nats.
     """
@@ -53,10 +53,10 @@ def evaluate(
         network: (N, C, H, W) → (N, n_classes).
         images: (n, H, W, C), not yet normalised.
         labels: (n,) integers.
-        dataset: whose mean and standard deviation the images are normalised with.
-        batch_size: images at a time; changes nothing but memory and speed.
+        dataset: gives the mean and the standard deviation that normalise the images.
+        batch_size: images at a time; changes only memory and speed.
         device: see `resolve_device`.
-        memory_format: of the batches; `torch.channels_last` is often faster on a CPU.
+        memory_format: format of the batches; `torch.channels_last` is often faster on a CPU.
 
     Raises:
         DatasetError: no images, or another number of labels.
@@ -97,10 +97,10 @@ def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def evaluation_batch_size(batch_size: int, image_size: tuple[int, int]) -> int:
-    """Images at a time without gradients: about as many pixels as 256 images of 32×32 have.
+    """Batch size without gradients: about as many pixels as in 256 images of 32×32, at most 256.
 
     Args:
-        batch_size: of the training, which fits into memory: not fewer.
+        batch_size: batch size of the training, which fits into memory; the result is not smaller.
         image_size: (H, W) in pixels.
 
     >>> evaluation_batch_size(8, (32, 32)), evaluation_batch_size(8, (224, 224))
@@ -118,15 +118,15 @@ def logits_of(
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Tensor:
-    """What a network makes of images, batch by batch: float32 (n, n_classes), on the CPU.
+    """Compute the logits of images, batch by batch: float32 (n, n_classes), on the CPU.
 
     Args:
         network: moved to `device` and left in eval mode.
         images: (n, H, W, C), at least one.
-        normalized: some of the images → what the network takes, (b, C, H, W).
+        normalized: function from b of the images to the input of the network, (b, C, H, W).
         batch_size: images at a time.
-        device: where to.
-        memory_format: of the batches.
+        device: device of the network and the batches.
+        memory_format: format of the batches.
     """
     network.to(device).eval()
     parts = []
@@ -140,12 +140,12 @@ def logits_of(
 def class_results(
     labels: np.ndarray, predictions: np.ndarray, class_names: tuple[str, ...]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Recall per class, and the confusion matrix, as `training.Training` describes them.
+    """Compute recall per class and the confusion matrix, as `training.Training` describes them.
 
     Args:
         labels: (n,) true classes.
         predictions: (n,) predicted classes.
-        class_names: of class 0, 1, …
+        class_names: names of class 0, 1, …
     """
     n_classes = len(class_names)
     counts = np.bincount(labels * n_classes + predictions, minlength=n_classes**2)

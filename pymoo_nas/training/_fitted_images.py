@@ -1,4 +1,4 @@
-"""The images that a training fits its weights to, those that judge it, and how classes weigh."""
+"""The images that weights are fitted to, the images that judge them, and class weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pymoo_nas.errors import DatasetError
 from pymoo_nas.training._settings import AUTO, HELD_OUT, OWN_IMAGES, Settings
 
 UNEQUAL = 1.5
-"""Classes are unequal where the largest has more than so many times the images of the smallest."""
+"""Classes are unequal above this ratio of images in the largest class to the smallest class."""
 
 
 def with_validation(settings: Settings, dataset: Dataset) -> Settings:
-    """Settings that say by which images the best epoch is chosen.
+    """Return settings that say which images choose the best epoch.
 
     Raises:
-        DatasetError: by validation images that the data set does not have.
+        DatasetError: the settings ask for validation images that the data set does not have.
     """
     own = dataset.val_labels is not None and len(dataset.val_labels) > 0
     if settings.validation == OWN_IMAGES and not own:
@@ -36,7 +36,7 @@ def with_validation(settings: Settings, dataset: Dataset) -> Settings:
 def fitted_and_judging(
     dataset: Dataset, settings: Settings
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Indices of the images to train on; images and labels that choose the best epoch.
+    """Return indices of the images to train on; images and labels that choose the best epoch.
 
     Args:
         dataset: see `load_dataset`.
@@ -57,11 +57,11 @@ def fitted_and_judging(
 
 
 def none_to_hold_out(dataset: Dataset, remedy: str) -> DatasetError:
-    """The error for images of which none can be held out.
+    """Make the error for training images of which none can be held out.
 
     Args:
         dataset: see `load_dataset`.
-        remedy: besides more images.
+        remedy: advice besides more images.
     """
     return DatasetError(
         f"data set {dataset.name!r}: no class has two training images, so that none can be held "
@@ -85,7 +85,7 @@ def fitted_and_held_out(
 
 
 def unequal(counts: np.ndarray) -> bool:
-    """Whether the images of the classes that occur differ by more than `UNEQUAL`.
+    """Whether the numbers of images of the classes that occur differ by more than `UNEQUAL`.
 
     >>> unequal(np.array([10, 15, 0])), unequal(np.array([10, 16]))
     (False, True)
@@ -94,7 +94,7 @@ def unequal(counts: np.ndarray) -> bool:
 
 
 def class_weights(counts: np.ndarray) -> Tensor:
-    """Weights inverse to the images of each class, 1 on average over the images."""
+    """Weights inverse to the number of images of each class, 1 on average over the images."""
     weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return torch.from_numpy(weights.astype(np.float32))
 

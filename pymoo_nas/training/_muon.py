@@ -17,9 +17,9 @@ N_ITERATIONS = 5
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum whose steps are made orthogonal, for kernels of convolutions.
 
-    All directions of a kernel then move equally far, so that rare ones are learned too; the length
-    of a step is the learning rate alone, whatever the gradient's. `torch.optim.Muon` takes matrices
-    only, and multiplies in bfloat16, which is slow on processors that do not compute with it.
+    All directions of a kernel then move equally far, so that rare directions are learned too. The
+    learning rate alone decides the length of a step, not the gradient. `torch.optim.Muon` takes
+    matrices only, and multiplies in bfloat16, which is slow on processors without bfloat16.
 
     Args:
         kernels: tensors of two or more dimensions, each seen as a matrix (outputs, all the rest).
@@ -43,7 +43,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of every kernel that has a gradient; what `closure` returns."""
+        """Move every kernel that has a gradient, and return the value of `closure`."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -69,10 +69,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """About the nearest orthogonal matrix: the same singular vectors, singular values near 1.
+    """Approximate the nearest orthogonal matrix: equal singular vectors, singular values near 1.
 
-    By `N_ITERATIONS` Newton-Schulz steps: singular values above a hundredth of the matrix's norm
-    come to 0.65 to 1.25, smaller ones less far; a matrix of zeros stays one.
+    The method is `N_ITERATIONS` Newton-Schulz steps. Singular values above a hundredth of the
+    matrix's norm come to 0.65 to 1.25; smaller values come less far. A matrix of zeros stays zero.
 
     Args:
         matrix: (rows, columns).

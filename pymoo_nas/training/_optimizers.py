@@ -11,10 +11,10 @@ from torch import nn
 from pymoo_nas.training._muon import Muon
 
 KERNEL_RATE = 0.1
-"""The peak of Muon's learning rate, as a share of that of SGD (see studies/recipe.py)."""
+"""The peak of Muon's learning rate, as a share of SGD's peak (see studies/recipe.py)."""
 
 KERNEL_DECAY = 100
-"""Muon's weight decay, as a multiple of that of SGD (see studies/cifar10.py)."""
+"""Muon's weight decay, as a multiple of SGD's weight decay (see studies/cifar10.py)."""
 
 
 class Rates(Protocol):
@@ -26,7 +26,7 @@ class Rates(Protocol):
 
     @property
     def weight_decay(self) -> float:
-        """Of matrices and kernels."""
+        """Weight decay of matrices and kernels."""
 
     @property
     def precision(self) -> str:

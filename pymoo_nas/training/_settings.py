@@ -1,4 +1,4 @@
-"""What decides the result of a training, and how it follows from the number of images."""
+"""The settings of a training; batch size and epochs can follow from the number of images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.training._optimizers import OPTIMIZERS
 
 AUTO = "auto"
-"""Of `Settings`: chosen from the data set."""
+"""Value of a setting that is chosen from the data set."""
 
 OWN_IMAGES = "val"
-"""Of `Settings.validation`: the validation images that the data set has."""
+"""Value of `Settings.validation` for the data set's own validation images."""
 
 HELD_OUT = 0.1
-"""The share of the training images that is held out where the data set has no such images."""
+"""The share of the training images that is held out where there are no validation images."""
 
 PRECISIONS = ("float32", "bfloat16")
 """Number formats of the passes in training; weights and test are always float32."""
@@ -29,26 +29,26 @@ BATCH_SIZES = (8, 128)
 """Smallest and largest batch size that is chosen."""
 
 STEPS_PER_EPOCH = 16
-"""As many steps are meant to be in an epoch; the batch is the power of two that gives so many."""
+"""Desired steps per epoch; the batch size is the power of two that gives about this number."""
 
 EPOCHS = 20
-"""Least number of epochs that is chosen."""
+"""Smallest number of epochs that is chosen."""
 
 STEPS = 200
-"""Least number of steps of a training of so many epochs as are chosen (studies/batch_size.py)."""
+"""Smallest number of steps of a training whose epochs are chosen (studies/batch_size.py)."""
 
 SHORT_EPOCHS, SHORT_STEPS = 2, 100
-"""The same of the short trainings from which `try_out` chooses."""
+"""Smallest numbers of epochs and steps of the short trainings in `try_out`."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """The keyword arguments of `train` that decide its result.
 
-    "auto" stands for what `resolved` chooses.
+    `with_validation` replaces "auto" in `validation`, and `resolved` in the other settings.
 
     Raises:
-        SearchError: one that is out of range.
+        SearchError: a setting that is out of range.
     """
 
     epochs: int | str = AUTO
@@ -66,7 +66,7 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, np.generic):  # a number of numpy's is as good as Python's
+            if isinstance(value, np.generic):  # a number of numpy becomes Python's
                 object.__setattr__(self, field.name, value.item())
         for name, (kind, fits, expected) in _LIMITS.items():
             value = getattr(self, name)
@@ -80,10 +80,10 @@ class Settings:
         least_epochs: int = EPOCHS,
         least_steps: int = STEPS,
     ) -> Settings:
-        """Batch size and epochs as numbers.
+        """Return the settings with numbers for batch size and epochs.
 
-        The batch size is the power of two from 8 to 128 that gives an epoch about 16 steps. Epochs
-        are `least_epochs`, or as many more as `least_steps` take.
+        The batch size is the power of two from 8 to 128 that gives an epoch about 16 steps. The
+        number of epochs is `least_epochs`, or more where `least_steps` steps need more.
 
         Args:
             n_images: images that are trained on.
@@ -105,9 +105,10 @@ class Settings:
 
 
 def number_of_batches(n_images: int, batch_size: int) -> int:
-    """Batches of an epoch: as few as hold all images, none of a single image where that can be.
+    """Number of batches of an epoch: the fewest that hold all images, but no batch of one image.
 
-    A batch norm on maps of one pixel cannot take a single image; batches of two may become three.
+    A batch norm on maps of one pixel cannot take a single image. So a batch of two may become
+    three. Batches of one image remain where the batch size or the number of images is one.
 
     >>> number_of_batches(25, 8), number_of_batches(7, 2), number_of_batches(3, 1)
     (4, 3, 3)

@@ -1,7 +1,8 @@
-"""The state of a training after an epoch, in one safetensors file: continued, it ends the same.
+"""The state of a training after an epoch, in one safetensors file.
 
-Tensors are weights, the best weights so far, what optimizers keep, and random states; everything
-else is JSON in the file's metadata.
+A training that continues from it ends as without the interruption. The tensors are the weights, the
+best weights so far, the state of optimizers, and random states. Everything else is JSON in the
+file's metadata.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ if TYPE_CHECKING:
 STATE_FILE = "training.state.safetensors"
 
 FORMAT = "3"
-"""Raised when a state of an older version cannot be continued any more."""
+"""Version of the format; it is raised when older states cannot be continued any more."""
 
 MOMENTUM = "momentum_buffer"
-"""Torch's name for the momentum of SGD, and Muon's."""
+"""Torch's name for the momentum of SGD; `Muon` uses the same name."""
 
 SCHEDULED = ("last_epoch", "_step_count", "_last_lr")
-"""What a schedule counts."""
+"""The counters and rates of a schedule that are kept."""
 
 
 def write_state(folder: Path, trainer: Trainer, seconds: float) -> None:
-    """Keep a training between two epochs, in place of its last state.
+    """Write the state of a training between two epochs, in place of its last state.
 
     Args:
-        folder: of the training.
+        folder: folder of the training.
         trainer: see `Trainer`.
         seconds: wall time so far.
     """
@@ -63,14 +64,14 @@ def write_state(folder: Path, trainer: Trainer, seconds: float) -> None:
 
 
 def restore_state(folder: Path, trainer: Trainer) -> float:
-    """Put a training back where its folder left it, in place.
+    """Put a training back into the state in its folder, in place.
 
     Args:
-        folder: of the training.
-        trainer: of the same network, images and settings, not yet run.
+        folder: folder of the training.
+        trainer: a trainer with the same network, images and settings, not yet run.
 
     Returns:
-        the wall time until then, seconds.
+        the wall time of the training until then, in seconds.
 
     Raises:
         RunError: nothing to continue, a damaged file, or another network, data set or settings.
@@ -94,7 +95,7 @@ def restore_state(folder: Path, trainer: Trainer) -> float:
 
 
 def _stored(path: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tensor]]:
-    """What a state file holds: JSON, the metadata around it, tensors.
+    """Read a state file: the JSON, the metadata around it, and the tensors.
 
     Raises:
         RunError: a damaged file.
@@ -109,7 +110,7 @@ def _stored(path: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tenso
 
 
 def network_of(folder: Path) -> dict[str, Any] | None:
-    """What a finished training says of its network, see `description_of`; None for a user's own.
+    """The description of a trained network, see `description_of`; None for a user's own network.
 
     Raises:
         RunError: no finished training there, or a damaged file.
@@ -123,7 +124,7 @@ def design_in(folder: Path) -> str:
 
     Returns:
         the checksum; empty where the folder holds no training; "unknown", which is no checksum,
-        where a damaged or older file does not tell.
+        where a damaged or older file does not tell the design.
     """
     path = folder / STATE_FILE
     if not any((folder / name).exists() for name in (DESCRIPTION, STATE_FILE, WEIGHTS_FILE)):
@@ -142,7 +143,7 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def _identity(trainer: Trainer) -> dict[str, Any]:
-    """What must not change between two parts of a training."""
+    """The values that must not change between two parts of a training."""
     own = trainer.settings.validation == OWN_IMAGES
     return {
         "settings": asdict(trainer.settings),
@@ -199,10 +200,10 @@ def _put_back(
 
 
 def _shape_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What an optimizer keeps for a parameter: shape and type of tensors, and plain numbers.
+    """Describe an optimizer's state for a parameter: shape and type of tensors, plain numbers.
 
     Raises:
-        RunError: something that cannot be kept.
+        RunError: a value that cannot be kept.
     """
     described: dict[str, Any] = {}
     for name, value in state.items():
@@ -221,7 +222,7 @@ def _shape_of(state: Mapping[str, Any]) -> dict[str, Any]:
 def _check_optimizers(
     path: Path, trainer: Trainer, tensors: Mapping[str, Tensor], described: Any
 ) -> None:
-    """Refuse what is not what the optimizers had kept.
+    """Refuse tensors that differ from the state that the optimizers had.
 
     Raises:
         RunError: a damaged file.
@@ -242,12 +243,12 @@ def _check_optimizers(
 
 
 def _place(index: int, name: str) -> str:
-    """The name of what an optimizer keeps for a parameter, in the file."""
+    """The name in the file for a value that an optimizer keeps for a parameter."""
     return f"momentum.{index}" if name == MOMENTUM else f"optimizer.{index}.{name}"
 
 
 def _states(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    """All that an optimizer had kept for a parameter, by its own names."""
+    """The tensors that an optimizer kept for a parameter, by the optimizer's own names."""
     found = _under(f"optimizer.{index}.", tensors)
     momentum = tensors.get(_place(index, MOMENTUM))
     return found if momentum is None else {MOMENTUM: momentum, **found}
@@ -272,7 +273,7 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _strict(row: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON knows no NaN; only an accuracy without validation images is none."""
+    """Put None for NaN, which JSON does not know: an accuracy without validation images."""
     return {name: value if math.isfinite(value) else None for name, value in row.items()}
 
 

@@ -40,12 +40,12 @@ from pymoo_nas.training._warnings import warn_of_gap, warn_of_unpredicted
 from pymoo_nas.training._weights import DESCRIPTION, WEIGHTS_FILE, save_weights
 
 RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", DESCRIPTION)
-"""What a training leaves in its folder beside the weights."""
+"""Files that a training writes besides the weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
         epochs: one row per epoch: epoch (from 1), loss (mean over its images, with label smoothing
@@ -95,17 +95,18 @@ def train(
 ) -> Training:
     """Train a network on a data set's training images and test it on its test images.
 
-    Cross-entropy, Muon (Jordan 2024) for the kernels of convolutions and SGD for the rest, both
-    with Nesterov momentum 0.9, one-cycle schedule (Smith 2018), no weight decay on batch norms and
-    biases. The epoch whose weights are kept is chosen by the accuracy on images that are not
-    trained on, where that is equal by the loss on them; by balanced accuracy where the largest
-    class has more than 1.5 times the training images of the smallest. The test images play no part
-    in that: they are looked at once, at the end. `test_accuracy` therefore is an estimate for new
-    images, as long as the user does not choose between trainings by it.
+    The loss is cross-entropy. Muon (Jordan 2024) moves the kernels of convolutions, SGD moves the
+    other weights, both with Nesterov momentum 0.9 and a one-cycle schedule (Smith 2018). Batch
+    norms and biases have no weight decay. The weights of the epoch with the highest accuracy on
+    images that are not trained on are kept; where accuracies are equal, the loss on these images
+    decides. Balanced accuracy decides where the largest class has more than 1.5 times the training
+    images of the smallest. The test images play no part in this choice: they are used once, at the
+    end. `test_accuracy` therefore is an estimate for new images, as long as the user does not
+    choose between trainings by it.
 
-    Before each validation batch norms are given the statistics of the images trained on, of 2,048
-    at most, without augmentation; the weights that are kept hold them. Moving averages would lag
-    behind where an epoch has few steps (studies/archive/norms.md).
+    Before each validation, batch norms take their statistics from at most 2,048 of the images
+    trained on, without augmentation. The weights that are kept hold these statistics. Moving
+    averages would lag behind where an epoch has few steps (studies/archive/norms.md).
 
     Equal seeds give equal weights to the bit on one CPU with the same number of threads; CUDA
     kernels may add in another order. Torch's global random state is left as it was.
@@ -113,36 +114,36 @@ def train(
     Args:
         network: (N, C, H, W) → (N, n_classes); changed in place. In the end it holds the kept
             weights, in eval mode, on `device`.
-        dataset: whatever `load_dataset` takes: a `Dataset`, a name, a path, arrays.
-        epochs: passes over the training images. "auto" takes 20, or as many more as make 200 steps.
+        dataset: a `Dataset`, a name, a path or arrays, as `load_dataset` takes them.
+        epochs: passes over the training images. "auto" takes 20, or more to make 200 steps.
         batch_size: images per step. "auto" takes the power of two from 8 to 128 that gives an epoch
-            about 16 steps. Batches are of almost equal size, none larger than asked for, and none
-            of a single image, which a batch norm on maps of one pixel could not take; of two asked
-            for, one may become three.
-        learning_rate: peak of the schedule of SGD; that of Muon is a tenth of it.
-        weight_decay: of SGD; that of Muon is a hundred times as large, and its rate a tenth.
+            about 16 steps. Batches are of almost equal size. No batch is larger than asked for, and
+            none has a single image, which a batch norm on maps of one pixel could not take. Only
+            where 2 are asked for, a batch may have 3.
+        learning_rate: peak of SGD's schedule; Muon's peak is a tenth of it.
+        weight_decay: weight decay of SGD; Muon's is a hundred times as large, and its rate a tenth.
         label_smoothing: share of the target spread over all classes, in [0, 1].
         augment: "flip" for shifted crops and flips, "shift" for the crops alone, "none" for neither
-            (see `augment_images`); None does what the data set says.
+            (see `augment_images`); None takes the augmentation of the data set.
         validation: fraction of each class of the training images that is held out, in [0, 1); 0
-            trains on all of them and keeps the weights of the last epoch. "val" takes the
-            validation images of the data set, and trains on all of the others. "auto" does that
-            where there are some, and holds out a tenth elsewhere.
+            trains on all training images and keeps the weights of the last epoch. "val" chooses by
+            the data set's validation images, and trains on all training images. "auto" takes "val"
+            where there are validation images, else a tenth.
         balance: weigh each image by the inverse of its class's share of the images trained on.
         optimizer: "muon"; or "sgd" for all parameters: almost four points less on CIFAR-10 after
             four epochs (studies/recipe.py), but cheaper for kernels of many hundred channels.
         precision: "float32", or "bfloat16" for the passes of the training (weights, their updates
-            and the test stay float32): less time on processors that compute with it.
-        seed: of the split, the order of the images, the augmentation and the network's dropout. It
-            does not change the network's initial weights.
+            and the test stay float32): less time on processors that compute with bfloat16.
+        seed: seed of the split, the order of the images, the augmentation and the network's
+            dropout; it does not change the network's initial weights.
         device: see `resolve_device`.
         out: folder for ``weights.safetensors`` (written at each improvement, so that an interrupt
             leaves the best so far), ``training.csv`` (each epoch), ``recall.csv``,
             ``confusion.csv`` and ``training.json``, from which `load_trained` builds the network
-            again; until the end also the state to continue from.
+            again; until the end also for the state to continue from.
         overwrite: replace the files of an earlier training in `out`.
-        resume: continue the training that was interrupted in `out`, after its last whole epoch; it
-            ends as it would have without the interruption, to the bit where equal seeds do.
+        resume: continue the training that was interrupted in `out`, after its last whole epoch. It
+            ends as without the interruption, to the bit where equal seeds give equal weights.
         progress: True shows a bar and one line per epoch; or a function that takes each `Report`.
 
     Raises:
@@ -156,8 +157,8 @@ def train(
             no network; one whose state no file can hold; or a loss that became infinite or NaN.
 
     Warns:
-        UserWarning: the network reads the images trained on much better than those that judge; or
-            never predicts a class of the test images.
+        UserWarning: the accuracy is much higher on the images trained on than on the images that
+            judge; or the network never predicts a class of the test images.
     """
     started = time.perf_counter()
     dataset = load_dataset(dataset)
@@ -201,7 +202,7 @@ def _shown(progress: bool | Progress) -> AbstractContextManager[Progress | None]
 
 
 def _tested(trainer: Trainer, started: float) -> Training:
-    """What a training came to, by the best weights, which the network takes."""
+    """Load the best weights into the network, and return the result of its test."""
     trainer.network.load_state_dict(trainer.best_state)
     dataset = trainer.dataset
     test = trainer.evaluate(dataset.test_images, dataset.test_labels)
@@ -219,11 +220,11 @@ def _tested(trainer: Trainer, started: float) -> Training:
 
 
 def _keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) -> None:
-    """After an epoch: the best weights, the table, and the state from which to continue."""
+    """Write the files of an epoch: the best weights, the table, and the state to continue from."""
     if folder is None:
         return
     with _written_to(folder):
-        if len(trainer.history) == 1:  # results of an earlier one do not belong to these weights
+        if len(trainer.history) == 1:  # earlier results do not belong to these weights
             for name in RESULT_FILES:
                 (folder / name).unlink(missing_ok=True)
         if is_best:
@@ -255,10 +256,10 @@ def _checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) ->
 
 @contextmanager
 def _alone(folder: Path | None, *, overwrite: bool, resume: bool) -> Iterator[None]:
-    """Keep other processes from the folder, which is made unless something is continued there.
+    """Lock the folder against other processes; make it unless a training is continued there.
 
     Raises:
-        RunError: another process works on it, or has finished a training since it was checked.
+        RunError: another process works on the folder, or finished a training since the last check.
     """
     if folder is None or (resume and not folder.is_dir()):
         yield
@@ -291,7 +292,7 @@ def _write_results(folder: Path, training: Training, trainer: Trainer) -> None:
 
 @contextmanager
 def _written_to(folder: Path) -> Iterator[None]:
-    """Within, a full disk is a mistake that the user can mend."""
+    """Turn a failed write, for example on a full disk, into an error that says what to do."""
     try:
         yield
     except OSError as error:
@@ -330,5 +331,5 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
 
 
 def _finite_or_none(value: float) -> float | None:
-    """JSON knows no NaN and no infinity."""
+    """Put None for NaN and infinity, which JSON does not know."""
     return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Whether a network can be trained and kept: everything about it that the images do not decide."""
+"""Check whether a network can be trained and kept, as far as its images do not decide this."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pymoo_nas.training._weights import copy_state
 
 
 def check_trainable(network: Any) -> None:
-    """Refuse a network that could not be trained, kept in a file, or given its best weights again.
+    """Refuse a network that cannot be trained, kept in a file, or given its best weights again.
 
-    Tensors whose elements share memory, as `expand` makes them, get memory of their own: nothing
-    could be written to them. All values stay as they are.
+    A tensor whose elements share memory, as after `expand`, cannot be written to. It gets memory of
+    its own; all values stay as they are.
 
     Raises:
-        NetworkError: names the module or the tensor, and what to do.
+        NetworkError: such a network; the message names the module or the tensor, and a remedy.
     """
     if not isinstance(network, nn.Module):
         raise NetworkError(f"network: got {_kind(network)}; expected a torch.nn.Module")
@@ -44,7 +44,7 @@ def check_trainable(network: Any) -> None:
 
 
 def _kind(given: Any) -> str:
-    """What was given in place of a network, and how to make one of it."""
+    """Name the thing that was given, and tell how to make a network of it."""
     if hasattr(given, "opt") and hasattr(given, "algorithm"):
         return "a pymoo result, and no network; build one: train(build_final(result), ...)"
     return (
@@ -96,7 +96,7 @@ def _can_be_kept(tensor: Tensor) -> bool:
 
 
 def _check_state(network: nn.Module) -> None:
-    """Refuse a network whose state is not made of tensors, or does not go back into it."""
+    """Refuse a network whose state is not made of tensors, or cannot be loaded again."""
     try:
         state = network.state_dict()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Networks that `train` has left in a folder, ready for new images."""
+"""Networks that `train` has written to a folder, ready for new images."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from pymoo_nas.training._weights import DESCRIPTION, load_weights
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A trained network with what it takes to use it.
+    """A trained network with all that is needed to use it.
 
     Attributes:
         network: normalised images (N, C, H, W) → logits (N, n_classes); in eval mode.
-        class_names: of logit 0, 1, ….
-        image_size: (H, W) in pixels that it was trained on.
-        mean: (C,), of the training pixels; 0..255 counts as 0..1, floats as they were.
-        std: (C,), on the same scale.
+        class_names: names of the classes of logit 0, 1, ….
+        image_size: (H, W) of the training images, in pixels.
+        mean: (C,), mean of the training pixels; 0..255 counts as 0..1, floats as they were.
+        std: (C,), standard deviation of the training pixels, on the same scale.
         pixels: "uint8", or "float32" where the training images were floats on a scale of their own.
         device: where the network is.
         title: genotypes, or the model's name, in words.
-        folder: that it was loaded from.
-        test_accuracy: fraction of the test images, with the weights that were kept.
+        folder: folder that the network was loaded from.
+        test_accuracy: fraction of correct answers on the test images, with the kept weights.
         grey_range: levels of 16-bit grey files that became 0 and 255 in training; None where the
-            training images were none of those.
-        whole: whether the training images were floats, but whole numbers: integers that 8 bits
-            cannot hold come to that.
+            training images were other files or arrays.
+        whole: whether the training images were floats with whole numbers only; integers that 8 bits
+            cannot hold become such floats.
     """
 
     network: nn.Module
@@ -72,7 +72,7 @@ class TrainedNetwork:
         """The softmax of the logits: (n, n_classes), rows sum to 1.
 
         Args:
-            images: one image or several; another size than that of the training is resized. One of
+            images: one image or several, resized to the size of the training images. One of
 
                 - the path of an image file, or of a folder of them (sorted, with those below);
                 - an image of PIL;
@@ -80,7 +80,7 @@ class TrainedNetwork:
                   pixels and channels of the training images;
                 - one image of these: numpy (H, W) or (H, W, C), torch (H, W) or (C, H, W);
                 - a list of any of them, also of different sizes.
-            batch_size: images at a time; changes nothing but memory and speed.
+            batch_size: images at a time; changes only memory and speed.
 
         Raises:
             DatasetError: no such file, one that cannot be read, pixels of another type, or another
@@ -96,7 +96,7 @@ class TrainedNetwork:
         return torch.softmax(logits, dim=1).numpy()
 
     def check_files(self) -> None:
-        """Refuse files for a network whose images no file can hold.
+        """Refuse image files for a network whose training images no image file can hold.
 
         Raises:
             DatasetError: the network was trained on floats, or on another number of channels.
@@ -109,7 +109,7 @@ class TrainedNetwork:
             )
 
     def _prepared(self, images: Any) -> NDArray[Any]:
-        """Images in one of the forms of `probabilities` → (n, *image_size, C), as trained on."""
+        """Turn images in a form of `probabilities` into (n, *image_size, C), as trained on."""
         if isinstance(images, str | Path):
             return self._of_files(find_images(Path(images)))
         if isinstance(images, Image.Image):
@@ -142,23 +142,23 @@ class TrainedNetwork:
         return np.stack(pixels).reshape(len(pixels), *self.image_size, len(self.mean))
 
     def _batched(self, images: Any) -> Any:
-        """One image of numpy or torch as a batch of one; batches as they are."""
+        """Turn one image of numpy or torch into a batch of one; leave batches as they are."""
         if not isinstance(images, np.ndarray | Tensor):
             return images
-        # Of grey images (n, H, W) is a batch; a last axis of 1 is the channel of one.
+        # Grey images (n, H, W) are a batch; a last axis of length 1 is the channel of one image.
         with_channel = len(self.mean) > 1 or (
             isinstance(images, np.ndarray) and images.shape[-1] == 1
         )
         return images[None] if images.ndim == 2 or (images.ndim == 3 and with_channel) else images
 
     def _as_trained(self, images: NDArray[Any]) -> NDArray[Any]:
-        """Images of the type of the training images, by the rule by which those were brought to it.
+        """Convert images to the type of the training images, by the same rule as in training.
 
         Raises:
-            DatasetError: they cannot be, or have other channels.
+            DatasetError: the images cannot be converted, or have another number of channels.
         """
         if self.whole and images.dtype.kind in "iu" and images.dtype != np.uint8:
-            # Dark images, which 8 bits could hold, are on the scale of the others.
+            # Dark images, which 8 bits could hold, are on the scale of the other images.
             images = images.astype(np.float32)
         array = same_type({"given": images}, "images")["given"]
         if str(array.dtype) != self.pixels or array.shape[3] != len(self.mean):
@@ -172,11 +172,11 @@ class TrainedNetwork:
 
 
 _SINGLE = (str, Path, Image.Image, np.ndarray, Tensor)
-"""Types of which a list holds several images, each by itself."""
+"""Types of the items in a list of separate images."""
 
 
 def describe_images(dataset: Dataset) -> dict[str, Any]:
-    """What a network that was trained on a data set takes, as plain values for `DESCRIPTION`."""
+    """Describe the images that a trained network takes, as plain values for `DESCRIPTION`."""
     pixels = dataset.train_images
     return {
         "class_names": list(dataset.class_names),
@@ -193,7 +193,7 @@ def describe_images(dataset: Dataset) -> dict[str, Any]:
 def load_training(
     folder: Path, *, network: nn.Module | None = None, device: torch.device
 ) -> TrainedNetwork:
-    """The network that a training left in its own folder, see `load_trained`.
+    """Load the network from the folder of its training, see `load_trained`.
 
     Raises:
         RunError: no finished training there, damaged files, weights that do not fit, or a network
@@ -233,13 +233,13 @@ def load_training(
 
 
 def _grey_range(described: Mapping[str, Any]) -> GreyRange | None:
-    """As it was described; trainings of before divided all 16-bit levels by 257."""
+    """The grey range in a description; earlier versions divided all 16-bit levels by 257."""
     kept = described.get("grey_range", FULL_RANGE)
     return None if kept is None else (int(kept[0]), int(kept[1]))
 
 
 class _Images(NamedTuple):
-    """What a network is built for."""
+    """Channels of images and number of classes, for which a network is built."""
 
     in_channels: int
     n_classes: int
@@ -249,7 +249,7 @@ def _rebuild(folder: Path, described: Mapping[str, Any]) -> nn.Module:
     """Build a network from its description; the weights are drawn anew.
 
     Raises:
-        RunError: a network of the user's own, or one of another design than this version builds.
+        RunError: a network of the user's own, or a design that this version builds otherwise.
     """
     if described["network"] is None:
         raise RunError(
@@ -259,7 +259,7 @@ def _rebuild(folder: Path, described: Mapping[str, Any]) -> nn.Module:
     images = _Images(int(described["in_channels"]), len(described["class_names"]))
     try:
         architecture = Architecture.from_description(described["network"])
-        # The network that is scored: of a NAS-Bench-201 cell, earlier versions trained it.
+        # Of a NAS-Bench-201 cell, earlier versions trained the network that is scored.
         earlier = ["scored"] if architecture.model and architecture.genotypes else []
         for role in ("trained", *earlier):
             network = architecture.build(role, images)

@@ -33,18 +33,18 @@ from pymoo_nas.training._weights import copy_state
 
 
 class Trainer:
-    """The state of one training; making it checks that the network takes the images.
+    """The state of one training; the constructor checks that the network takes the images.
 
     `run` fills `history` (one row per epoch), `best_epoch`, `best_score` and `best_state`.
 
     Attributes:
         settings: as given, with numbers in place of "auto".
         fitted: indices of the training images that are trained on, ascending.
-        judging: images and labels by which the best epoch is chosen; none where there are none.
+        judging: images and labels that choose the best epoch; empty where no images choose it.
         unequal: whether classes are so unequal (see `unequal`) that balanced accuracy chooses.
         sizes: images of each batch of an epoch.
-        calibration_images: most images of which batch norms take their statistics after an epoch
-            (studies/batch_size.py).
+        calibration_images: largest number of images from which batch norms take their statistics
+            after an epoch (studies/batch_size.py).
     """
 
     calibration_images = 2048
@@ -84,11 +84,12 @@ class Trainer:
         self.best_state: dict[str, Tensor] = {}
 
     def run(self, done: Callable[[bool], None], progress: Progress | None = None) -> None:
-        """All epochs that are left.
+        """Run all epochs that are left.
 
         Args:
-            done: called after each with whether it is the best so far.
-            progress: called after each step; told the plan, and one line per epoch.
+            done: called after each epoch, with whether it is the best epoch so far.
+            progress: takes a `Report` after each step; reports tell the plan, and one line per
+                epoch.
         """
         n_epochs, n_steps = int(self.settings.epochs), len(self.sizes)
         before = len(self.history)
@@ -116,7 +117,7 @@ class Trainer:
         return [len(part) for part in np.array_split(self.fitted, n_batches)]
 
     def plan(self) -> str:
-        """Which images are trained on, in which batches, for how long, and what judges."""
+        """Describe the training: its images and batches, the epochs, and the images that judge."""
         judged = f"{len(self.judging[1])} images choose the best epoch"
         if not len(self.judging[1]):
             judged = "no images choose among the epochs"
@@ -129,7 +130,7 @@ class Trainer:
         )
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
-        """Images, not yet normalised, through the network as it is now."""
+        """Evaluate the network as it is now, on images that are not yet normalised."""
         return evaluate(
             self.network,
             images,
@@ -141,7 +142,7 @@ class Trainer:
         )
 
     def _run_epoch(self, epoch: int, report: Callable[[int, str], None]) -> tuple[float, float]:
-        """One pass over the training images; the score by which epochs are compared."""
+        """Pass once over the training images; return the score by which epochs are compared."""
         started = time.perf_counter()
         total_loss = 0.0
         n_correct = n_seen = 0
@@ -181,7 +182,7 @@ class Trainer:
         They are the same images after every epoch, without augmentation. A moving average lags
         behind the weights where an epoch has few steps.
         """
-        # In a random order: where they stand class by class, a batch would hold one class only.
+        # In a random order: images sorted by class would give batches of one class only.
         rng = np.random.default_rng(self.settings.seed)
         chosen = rng.permutation(self.fitted)[: self.calibration_images]
         n_batches = number_of_batches(len(chosen), self._at_once())
@@ -194,7 +195,7 @@ class Trainer:
         )
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every training image once in a random order, in batches of almost equal size."""
+        """Yield every training image once in a random order, in batches of almost equal size."""
         order = torch.randperm(len(self.fitted), generator=self.generator).numpy()
         augment = self.settings.augment
         for part in np.split(order[: sum(self.sizes)], np.cumsum(self.sizes)[:-1]):
@@ -206,14 +207,14 @@ class Trainer:
             yield images.contiguous(memory_format=self.memory_format), labels
 
     def _at_once(self) -> int:
-        """Images at a time where no gradients are taken."""
+        """Batch size where no gradients are taken."""
         return evaluation_batch_size(int(self.settings.batch_size), self.dataset.image_size)
 
     def _images(self, chosen: np.ndarray) -> Tensor:
         return self.dataset.normalized(self.dataset.train_images[chosen]).to(self.device)
 
     def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
-        """One update of the weights: the loss before it, and how many images were right."""
+        """Update the weights; return the loss before it, and the number of correct images."""
         self.network.zero_grad()
         half = self.settings.precision == "bfloat16"
         try:
@@ -231,11 +232,11 @@ class Trainer:
         return loss.item(), int((logits.argmax(1) == labels).sum())
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Smoothed cross-entropy: the mean over the images, each weighed by its class."""
+        """Smoothed cross-entropy: the mean over the images, each weighted by its class."""
         smoothing = self.settings.label_smoothing
         if self.class_weights is None:
             return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        # Torch's own class weights would weigh the smoothed share of the other classes as well, and
+        # Torch's own class weights would also weight the smoothed share of the other classes, and
         # so pull every image towards a rare class.
         losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
         return (self.class_weights[labels] * losses).mean()
@@ -269,7 +270,7 @@ class Trainer:
         return memory_format
 
     def _trial(self, images: Tensor, memory_format: torch.memory_format) -> Any:
-        """The network's output, with its running statistics and random state left as they were."""
+        """The network's output; running statistics and random states stay as they were."""
         self.network.train()
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         try:
@@ -287,7 +288,7 @@ class Trainer:
             ) from error
 
     def _remedy(self, error: Exception) -> str:
-        """What to do where the network raises an error of its own for images."""
+        """The remedy where the network raises an error of its own for images."""
         kinds = {w.dtype for w in self.network.parameters() if w.is_floating_point()}
         if kinds - {torch.float32}:
             kind = str(min(kinds - {torch.float32}, key=str)).removeprefix("torch.")

@@ -1,4 +1,4 @@
-"""What makes an accuracy doubtful: few images, overfitting, a class that is never predicted."""
+"""Warn of doubtful accuracies: few images, overfitting, a class that is never predicted."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 GAP = 0.1
-"""Training and validation accuracy may differ by so much without a warning."""
+"""Difference of training and validation accuracy up to which there is no warning."""
 
 
 def differ(one: float, n_one: int, other: float, n_other: int) -> bool:
     """Whether two accuracies differ by more than two standard errors of their difference.
 
-    Each has a right and a wrong image added (Agresti and Caffo 2000), without which an accuracy of
-    all of few images would have no error at all.
+    One correct and one wrong image are added to each (Agresti and Caffo 2000). Without them an
+    accuracy of 100 % on few images would have no error at all.
 
     Args:
         one: a fraction of `n_one` images.
@@ -33,12 +33,12 @@ def differ(one: float, n_one: int, other: float, n_other: int) -> bool:
 
 
 def warn_of_gap(row: Mapping[str, float], n_fitted: int, n_judging: int) -> None:
-    """Warn where the images that judge are read much worse than those that were trained on.
+    """Warn where accuracy is much lower on the images that judge than on the images trained on.
 
     Args:
-        row: of the epoch that is kept, see `Training.epochs`.
-        n_fitted: images that were trained on.
-        n_judging: images of the validation accuracy; nothing is said where there are none.
+        row: row of the epoch that is kept, see `Training.epochs`.
+        n_fitted: number of images that were trained on.
+        n_judging: number of images of the validation accuracy; 0 gives no warning.
     """
     train, validation = row["train_accuracy"], row["validation_accuracy"]
     if (
@@ -60,7 +60,7 @@ def warn_of_unpredicted(confusion: pd.DataFrame, *, balance: bool) -> None:
 
     Args:
         confusion: see `Training`.
-        balance: whether classes were weighed already.
+        balance: whether classes were weighted already.
     """
     counts = confusion.to_numpy()
     missed = (counts.sum(0) == 0) & (counts.sum(1) > 0)
@@ -80,7 +80,7 @@ def warn_of_tie(accuracies: Sequence[float], n_images: int) -> None:
 
     Args:
         accuracies: fractions of the same images.
-        n_images: how many those are.
+        n_images: number of these images.
     """
     low, high = min(accuracies), max(accuracies)
     if len(accuracies) < 2 or differ(high, n_images, low, n_images):

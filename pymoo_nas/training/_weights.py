@@ -15,11 +15,11 @@ from pymoo_nas.errors import RunError
 WEIGHTS_FILE = "weights.safetensors"
 
 DESCRIPTION = "training.json"
-"""The file of a finished training that tells what the network is and what it takes."""
+"""The file of a finished training that describes the network and its images."""
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:
-    """A network's state by name, on the CPU; tensors that share memory get a copy each."""
+    """Copy a network's state by name to the CPU; tensors that share memory get a copy each."""
     return {
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in network.state_dict().items()
@@ -73,7 +73,7 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
 
 
 def misfits(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    """Which tensors of a file a network does not expect, in words; none where all fit."""
+    """Tell in words which tensors of a file do not fit a network; empty where all fit."""
     found, wanted = ({k: _tensor_type(t) for k, t in part.items()} for part in (stored, expected))
     return [
         f"{name}: {found.get(name, 'nothing')} in the file, {wanted.get(name, 'nothing')} in "
