@@ -1,4 +1,4 @@
-"""The command line: one module a command."""
+"""The command line, with a module for each command."""
 
 from pymoo_nas.cli._app import main
 

@@ -77,12 +77,12 @@ def choose(
 ) -> None:
     """Choose an architecture; `train` then takes it for every stage.
 
-    "ranks" takes the candidate whose worst rank is best, of all that were scored, among the
-    objectives and size: the smallest rank_sum of the table, a sum of high powers of these ranks.
-    "training" trains the first --top of them for a short while, "gradients" takes the most
-    expressive (activation score and size) of the first --top whose gradients are steady: neither
-    grow nor blur in the network that is trained. "knee" and "weights" choose from front.csv, what
-    the search kept.
+    "ranks" takes the best of all scored candidates: its worst rank among the objectives and size is
+    best. It has the smallest rank_sum of the table, a sum of high powers of these ranks. "training"
+    trains the first --top candidates of this table for a short time. "gradients" looks in this
+    table for --top candidates with steady gradients, which neither grow nor blur in the network
+    that is trained, and takes the most expressive (activation score and size). "knee" and "weights"
+    choose from front.csv, the front that the search kept.
     """
     texts = [*(weights or []), *(more or [])]
     parsed = parse_weights(texts) if texts else None
@@ -118,10 +118,10 @@ def choose(
 
 
 def parse_weights(texts: list[str]) -> dict[str, float]:
-    """``ntk=2`` and the like; several may stand in one text, separated by spaces or commas.
+    """Read weights such as ``ntk=2``; a text may hold several, separated by spaces or commas.
 
     Raises:
-        SearchError: no such form.
+        SearchError: a text of another form.
 
     >>> parse_weights(["ntk=2", "activation=1,correlation=.5"])
     {'ntk': 2.0, 'activation': 1.0, 'correlation': 0.5}

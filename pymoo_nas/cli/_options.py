@@ -1,4 +1,4 @@
-"""What the commands share: their options, the terminal, and one-line complaints."""
+"""The options that commands share, the terminal, and one-line complaints."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, or auto.")]
 
 
 def parse_image_size(text: str) -> int | list[int]:
-    """``32`` → 32; ``4x128`` → [4, 128], height and width, a list as JSON keeps it.
+    """Read a size: ``32`` → 32; ``4x128`` → [4, 128], height and width, a list as JSON keeps it.
 
     Raises:
-        typer.BadParameter: another text, or no size that images can have.
+        typer.BadParameter: another text, or a size that images cannot have.
     """
     sides = [int(side) for side in re.split("[x×X]", text) if re.fullmatch("[0-9]{1,9}", side)]
     if len(sides) != 1 + len(re.findall("[x×X]", text)):
@@ -116,15 +116,15 @@ Operations = Annotated[
 
 
 OF_CELLS = ("operations", "cells", "reduction")
-"""Options that say what a cell is made of and where it stands."""
+"""Options for cells: their operations, their number, and the place where maps are halved."""
 
 
 NO_CELLS = "which is no cell such as 5000|0001|0800"
-"""Why those are refused with other networks."""
+"""The reason why `OF_CELLS` are refused with other networks."""
 
 
 def cell_space(operations: str, cells: int | None, reduction: str | None) -> CellSpace:
-    """The paper's space with `OF_CELLS`; None takes the default."""
+    """The paper's search space with the options `OF_CELLS`; None takes the default."""
     return CellSpace(
         operation_table(operations),
         n_cells=SearchSpace.n_cells if cells is None else cells,
@@ -138,7 +138,7 @@ def search_space_of(
     """The search space of ``--space`` and of `OF_CELLS`.
 
     Raises:
-        SearchError: an unknown one, or options that say nothing of it.
+        SearchError: an unknown search space, or options that do not apply to it.
     """
     if space_class(name) is CellSpace:
         return cell_space(operations, cells, reduction)
@@ -167,10 +167,10 @@ def number_or_auto(option: str, text: str) -> int | str:
 
 
 def checked_augment(augment: str | None) -> str | None:
-    """The augmentation that is asked for; None where none is.
+    """The augmentation that is asked for; None where none is asked for.
 
     Raises:
-        SearchError: an unknown one.
+        SearchError: an unknown augmentation.
     """
     if augment is not None and augment not in AUGMENTATIONS:
         raise SearchError(f"--augment {augment}; expected one of {', '.join(AUGMENTATIONS)}")
@@ -187,7 +187,7 @@ def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
     """Refuse options that would be ignored.
 
     Raises:
-        SearchError: names those that stand on the command line.
+        SearchError: such options stand on the command line; the message names them.
     """
     given = [f"--{name.replace('_', '-')}" for name in names if is_given(ctx, name)]
     flags = " and ".join(given)
@@ -196,14 +196,14 @@ def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
 
 
 def terminal() -> Console:
-    """The terminal; a file or a pipe gets lines as long as they come: genotypes stay whole."""
+    """The terminal; a file or a pipe gets long lines, so that genotypes stay whole."""
     # Without markup: brackets in a path or a reason are no instructions.
     console = Console(markup=False)
     return console if console.is_terminal else Console(markup=False, width=1000)
 
 
 def cell_text(value: Any) -> str:
-    """A value of a table for people.
+    """Format a value of a table for people.
 
     >>> cell_text(1234), cell_text(0.123456), cell_text(True), cell_text("8,8")
     ('1,234', '0.1235', 'yes', '8,8')
@@ -216,14 +216,14 @@ def cell_text(value: Any) -> str:
 
 
 def absolute_dataset(dataset: str) -> str:
-    """Paths are kept absolute, so that a run can be continued from anywhere."""
+    """Make a path absolute, so that a run can be continued from anywhere; keep a name."""
     if dataset.lower() in DATASET_NAMES:  # a name goes before a path
         return dataset
     return str(Path(dataset).resolve()) if os.path.exists(dataset) else dataset
 
 
 def refuse_among_images(target: Path, dataset: str) -> None:
-    """Refuse a folder to be written that would become a class of the data set's.
+    """Refuse an output folder that would become a class of the data set.
 
     Raises:
         DatasetError: see `refuse_among_classes`.
@@ -234,10 +234,10 @@ def refuse_among_images(target: Path, dataset: str) -> None:
 
 
 def show_warning(message: Any, *_: Any, **__: Any) -> None:
-    """A warning as one line, without the place in the code."""
+    """Show a warning as one line, without the place in the code."""
     complain(f"warning: {message}")
 
 
 def complain(text: str) -> None:
-    """One line on stderr, however long."""
+    """Write one line to stderr, however long."""
     Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

@@ -20,7 +20,7 @@ from pymoo_nas.runs import load_trained
 from pymoo_nas.training import TrainedNetwork
 
 AT_A_TIME = 256
-"""Files that are read before the network sees them."""
+"""Number of files that are read at a time."""
 
 
 def predict(
@@ -34,10 +34,11 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.")] = None,
     device: Device = "cpu",
 ) -> None:
-    """Name the class of every image, with its probability as the network sees it.
+    """Name the class of every image, with the probability that the network gives it.
 
-    Files are read as those of an image folder are; of a folder, all in it and below. Networks that
-    were trained on floats (digits, some arrays) take no files: see `load_trained` in Python.
+    Files are read in the same way as image folders for training. A folder stands for all files in
+    it and below it. Networks that were trained on floats (digits, some arrays) take no files: see
+    `load_trained` in Python.
     """
     network = load_trained(trained, device=device)
     network.check_files()
@@ -76,7 +77,7 @@ def _parts(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
 def _named(
     network: TrainedNetwork, paths: Sequence[Path], n_named: int
 ) -> Iterator[dict[str, Any]]:
-    """A row for each file that can be read, a warning for each that cannot."""
+    """Yield a row for each file that can be read; warn of each file that cannot be read."""
     read = read_images(
         paths, network.image_size, channels=len(network.mean), grey_range=network.grey_range
     )

@@ -21,11 +21,11 @@ class SearchProgress(Callback):
 
     Args:
         console: where to write; the bar appears on terminals only, the lines everywhere.
-        search: its problem's and its tournament's ``progress`` are used while the context is open.
+        search: the search; an open context uses ``progress`` of its problem and its tournament.
 
     Attributes:
-        stopping: set it to end the search with a KeyboardInterrupt after the candidate, or the step
-            of a tournament, that is under way.
+        stopping: set it to end the search with a KeyboardInterrupt after the current candidate, or
+            after the current step of a tournament.
     """
 
     def __init__(self, console: Console, search: Search) -> None:

@@ -1,4 +1,4 @@
-"""``pymoo-nas score | plot | operations``: looks at networks and runs."""
+"""``pymoo-nas score | plot | operations``: look at networks and runs."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def score_models(
 
 
 def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
-    """The scores of a network by name; of a genotype, with the size of the network to train."""
+    """Score a network by name; for a genotype, give the size of the network to train."""
     architecture = Architecture.read(name, problem.search_space)
     images = problem.probe.images
     network = architecture.build("scored", problem.dataset, seed=seed).to(problem.device)
@@ -115,7 +115,7 @@ def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
 
 
 def _cells(scores: Scores, inits: int) -> list[str]:
-    """The texts of a row; a single initialisation has no deviation."""
+    """The texts of a row; the scores of a single initialisation have no deviation."""
     pairs = ((value, scores.spread[name]) for name, value in scores.objectives.items())
     return [
         *(f"{value:.4g}" + (f" ± {spread:.2g}" if inits > 1 else "") for value, spread in pairs),

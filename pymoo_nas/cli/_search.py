@@ -130,10 +130,10 @@ def search(
         typer.Option(help="Continue the run in this folder; with --generations, up to so many."),
     ] = None,
 ) -> None:
-    """Search architectures for a data set; writes a run folder with tables and pictures.
+    """Search architectures for a data set, and write a run folder with tables and pictures.
 
-    Candidates are judged untrained by objectives, all minimised. Those of the paper are ntk (how
-    unevenly the network would learn), activation (how alike it sees different images) and
+    Objectives judge candidates without training; all are minimised. The paper's objectives are ntk
+    (how unevenly the network would learn), activation (how alike it sees different images) and
     correlation (how alike its gradients at different images are). A genotype such as
     5000|0001|0800 gives the channels of each operation between each two nodes of a cell.
     """
@@ -186,14 +186,14 @@ def search(
     refuse_among_images(folder.path, str(arguments["dataset"]))
     if not overwrite:
         folder.check_free()  # before a lock is put into a folder that is not ours
-    # The workers first: where they cannot be had, an old run must not be replaced.
+    # The workers start first: where they cannot start, an old run must not be replaced.
     with folder.locked(), scoring as helpers:
         folder.create(overwrite=overwrite)
         _run(Search(folder, problem, settings, {"problem": arguments}), helpers, minutes)
 
 
 def _run(search: Search, workers: Workers | None, minutes: float | None) -> None:
-    """Run a search with live progress, and report what it came to."""
+    """Run a search with live progress, and report its result."""
     search.problem.workers = workers
     console = terminal()
     _describe(console, search.problem, search.folder)
@@ -225,7 +225,7 @@ def _run(search: Search, workers: Workers | None, minutes: float | None) -> None
 
 @contextmanager
 def stopping_between_candidates(progress: SearchProgress) -> Iterator[None]:
-    """Let the first Ctrl-C wait for the candidate in hand; the second one stops at once."""
+    """Let the first Ctrl-C wait for the current candidate; the second one stops at once."""
 
     def stop(signum: int, frame: Any) -> None:
         del signum, frame
@@ -257,7 +257,7 @@ def _describe(console: Console, problem: NASProblem, folder: RunFolder) -> None:
 
 
 def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
-    """The front as a table, and where everything is."""
+    """Print the front as a table, and the places of all files."""
     failure = nothing_found(algorithm)
     if failure:
         raise SearchError(f"{failure}; the tables are in {folder.path}")

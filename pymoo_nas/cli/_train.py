@@ -44,7 +44,7 @@ from pymoo_nas.training import AUTO, STATE_FILE, Training, describe_data
 from pymoo_nas.training import train as train_network
 
 OF_MODEL = ("operations", "reduction")
-"""Options that go with --model."""
+"""Options that are allowed only with --model."""
 
 IN_FOLDERS = str.maketrans("|~", "_-")
 """Characters of a genotype that some systems refuse in folder names → their replacements."""
@@ -101,10 +101,10 @@ def train(
         bool, typer.Option("--resume", help="Continue after the last whole epoch in the folder.")
     ] = False,
 ) -> None:
-    """Build the final network of a run, train it, test it; weights as safetensors.
+    """Build the final network of a run, train it, test it, and write its weights as safetensors.
 
-    The cell that `choose` chose stands at every stage; without a choice, cells of the front follow
-    each other. With --model any other network is trained by the same recipe.
+    The cell that `choose` chose stands at every stage. Without a choice, cells of the front follow
+    each other. With --model, any other network is trained by the same recipe.
     """
     if (run is None) == (model is None):
         raise SearchError("train what? expected either a run folder, or --model and --dataset")
@@ -181,7 +181,7 @@ def train(
 
 
 def _interrupted(target: Path) -> None:
-    """What is kept, and how to continue."""
+    """Tell what is kept, and how to continue."""
     kept = (target / STATE_FILE).exists()
     complain(
         f"interrupted; {target} holds the last whole epoch; continue with the same command and "
