@@ -34,6 +34,8 @@ from pymoo_nas.scores import (
     Probe,
     Scores,
     draw_probe,
+    latency_objective,
+    measure_latency,
     score,
 )
 from pymoo_nas.search import (
@@ -121,9 +123,11 @@ __all__ = [
     "front_to_frame",
     "history_to_frame",
     "join_truth",
+    "latency_objective",
     "load_dataset",
     "load_trained",
     "load_weights",
+    "measure_latency",
     "operators",
     "order_front",
     "order_scored",

@@ -12,7 +12,7 @@ PUBLIC = {
     "spaces": "SearchSpace CellSpace NASBench201Space Architecture Genotype Cell repair "
     "OPERATIONS PAPER_OPERATIONS join_truth",
     "objectives": "Objective Measured Judgement OBJECTIVES PAPER_OBJECTIVES Probe Scores "
-    "draw_probe score",
+    "draw_probe score latency_objective measure_latency",
     "tables": "front_to_frame history_to_frame read_frame write_frame",
     "pictures": "plot_cell plot_evolution plot_front plot_offspring plot_scores_3d save_figure",
     "choice": "choose order_front order_scored steady_first try_out build_final",

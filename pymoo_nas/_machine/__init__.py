@@ -12,6 +12,7 @@ from pymoo_nas._machine._files import (
     write_json,
 )
 from pymoo_nas._machine._folders import locked, make_folder, unwritable
+from pymoo_nas._machine._imports import import_name, imported
 from pymoo_nas._machine._memory import free_memory, is_out_of_memory, release_freed_memory
 from pymoo_nas._machine._network_errors import network_errors
 from pymoo_nas._machine._number_checks import not_negative, positive, share, whole
@@ -28,6 +29,8 @@ __all__ = [
     "exact_convolutions",
     "expanded",
     "free_memory",
+    "import_name",
+    "imported",
     "in_shell",
     "in_unicode",
     "is_out_of_memory",

@@ -12,7 +12,7 @@ from torch import nn
 
 from pymoo_nas._machine import whole
 from pymoo_nas.errors import SearchError
-from pymoo_nas.networks import COUNTERS
+from pymoo_nas.networks import count_all
 from pymoo_nas.search import NASProblem, front_to_frame, read_genotypes
 from pymoo_nas.spaces import Architecture
 
@@ -92,8 +92,8 @@ def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) ->
     """
     if not genotypes:
         raise SearchError(
-            "the front is empty: no candidate kept the limits; raise them (max_params, max_flops, "
-            "max_acts)"
+            "the front is empty: no candidate kept the limits; raise them "
+            f"({problem.limits or 'max_params and so on'})"
         )
     n_candidates = min(len(genotypes), MAX_CANDIDATES)
     # For a network of many cells, six candidates would make far too many choices.
@@ -127,5 +127,4 @@ def keeps_limits(genotypes: Sequence[Any], problem: NASProblem) -> bool:
             genotypes, dataset.in_channels, dataset.n_classes
         )
         images = torch.empty(1, dataset.in_channels, *dataset.image_size)
-    limits = problem.limits
-    return limits.kept_by({name: COUNTERS[name](network, images) for name in limits})
+    return problem.limits.kept_by(count_all(network, images)._asdict())

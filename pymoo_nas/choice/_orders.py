@@ -20,7 +20,7 @@ from pymoo_nas.choice._cells import build_final, keeps_limits
 from pymoo_nas.choice._steadiness import Steadiness, steadiness
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import SearchError
-from pymoo_nas.scores import PAPER_OBJECTIVES, is_sound, objectives_in
+from pymoo_nas.scores import PAPER_OBJECTIVES, SIZES, is_sound, objectives_in
 from pymoo_nas.search import Limits, NASProblem, front_to_frame, read_table
 from pymoo_nas.training import (
     AUTO,
@@ -47,22 +47,19 @@ eighth powers ranks NAS-Bench-201 better than sums of ranks or logarithms
 
 def order_scored(
     history: pd.DataFrame,
-    *,
-    max_params: float | None = None,
-    max_flops: float | None = None,
-    max_acts: float | None = None,
+    **limits: float | None,
 ) -> pd.DataFrame:
     """Sort the candidates of a search that keep the limits; the best one comes first.
 
     A candidate has one rank for each objective and one for its size, where the largest network is
-    first. Roughly, its worst rank decides. The objectives separate bad candidates from good ones.
+    first. The rank of the size is left out where an objective is a size or a time itself. Roughly,
+    the worst rank decides. The objectives separate bad candidates from good ones.
     Among good candidates, larger networks reach a higher accuracy (see studies/rivals.py).
 
     Args:
         history: see `history_to_frame`; or the result of a search.
-        max_params: largest number of trainable parameters.
-        max_flops: largest number of multiply-accumulates per image.
-        max_acts: largest number of values that convolutions and poolings return per image.
+        **limits: ``max_params``, ``max_flops``, ``max_acts``, ``max_peak_memory`` and
+            ``max_latency``, as `NASProblem` takes them.
 
     Returns:
         the feasible rows with finite scores that are not degenerate, each architecture once, with a
@@ -74,9 +71,10 @@ def order_scored(
     history = _table(read_table(history), "genotype", "flops", "feasible", "degenerate")
     objectives = _objectives(history)
     usable = history[history["feasible"] & is_sound(history)]
-    limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
-    kept = _within(usable.drop_duplicates("genotype"), limits)
-    columns = kept[objectives].assign(**{"-flops": -kept["flops"]})
+    kept = _within(usable.drop_duplicates("genotype"), Limits.read(limits))
+    columns = kept[objectives]
+    if not {*objectives} & {*SIZES}:  # else small networks are asked for
+        columns = columns.assign(**{"-flops": -kept["flops"]})
     return kept.assign(rank_sum=rank_power_sum(columns)).sort_values(
         "rank_sum", kind="stable", ignore_index=True
     )
@@ -98,9 +96,7 @@ def order_front(
     front: pd.DataFrame,
     *,
     weights: Mapping[str, float] | None = None,
-    max_params: float | None = None,
-    max_flops: float | None = None,
-    max_acts: float | None = None,
+    **limits: float | None,
 ) -> pd.DataFrame:
     """Sort the architectures of a front that keep the limits; the one to choose comes first.
 
@@ -113,9 +109,8 @@ def order_front(
         front: see `front_to_frame`; or the result of a search.
         weights: objective → importance, not negative; an objective that is left out counts 0. The
             weights are scaled to sum 1.
-        max_params: largest number of trainable parameters.
-        max_flops: largest number of multiply-accumulates per image.
-        max_acts: largest number of values that convolutions and poolings return per image.
+        **limits: ``max_params``, ``max_flops``, ``max_acts``, ``max_peak_memory`` and
+            ``max_latency``, as `NASProblem` takes them.
 
     Returns:
         the rows with a column ``distance``, ascending.
@@ -126,8 +121,7 @@ def order_front(
     """
     front = _table(front if isinstance(front, pd.DataFrame) else front_to_frame(front))
     objectives = _objectives(front)
-    limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
-    kept = _within(front[is_sound(front)], limits)
+    kept = _within(front[is_sound(front)], Limits.read(limits))
     scores = _scaled(kept[objectives].to_numpy(float))
     distance = (
         _knee_distance(scores)
@@ -347,15 +341,17 @@ def _within(rows: pd.DataFrame, limits: Limits) -> pd.DataFrame:
             "nothing to choose from: no candidate keeps the limits and can be judged; search again "
             "with higher limits"
         )
+    unknown = [name for name in limits if name not in rows or rows[name].isna().any()]
+    if unknown:
+        raise SearchError(
+            f"{limits}: {', '.join(unknown)} was not measured in this search; search with it as an "
+            "objective or a limit, or leave the limit out"
+        )
     over = pd.DataFrame(limits.excess({name: rows[name] for name in limits}), index=rows.index)
     kept = rows[(over <= 0).all(axis=1)]
     if kept.empty:
-        raise SearchError(
-            f"no architecture keeps {limits}; the "
-            f"smallest has {rows['params'].min():,} parameters, the cheapest "
-            f"{rows['flops'].min():,} multiply-accumulates, the least acts are "
-            f"{rows['acts'].min():,}"
-        )
+        least = ", ".join(f"{rows[name].min():,.10g} {name}" for name in SIZES if name in rows)
+        raise SearchError(f"no architecture keeps {limits}; the smallest numbers are {least}")
     return kept
 
 

@@ -18,6 +18,8 @@ from pymoo_nas.cli._options import (
     FinalCells,
     MaxActs,
     MaxFlops,
+    MaxLatency,
+    MaxMemory,
     MaxParams,
     Precision,
     Seed,
@@ -27,10 +29,9 @@ from pymoo_nas.cli._options import (
     terminal,
 )
 from pymoo_nas.errors import SearchError
-from pymoo_nas.networks import Counts
 from pymoo_nas.runs import RunFolder, default_of_run
 from pymoo_nas.runs import choose as choose_architecture
-from pymoo_nas.scores import ADDED, objectives_in
+from pymoo_nas.scores import ADDED, SIZES, objectives_in
 from pymoo_nas.training import AUTO
 
 SHOWN = 10
@@ -58,6 +59,8 @@ def choose(
     max_params: MaxParams = None,
     max_flops: MaxFlops = None,
     max_acts: MaxActs = None,
+    max_memory: MaxMemory = None,
+    max_latency: MaxLatency = None,
     top: Annotated[
         int | None,
         typer.Option(
@@ -103,7 +106,13 @@ def choose(
     options = {
         name: values[name] for name in OPTIONS_OF.get(method, ()) if values[name] is not None
     }
-    limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
+    limits = {
+        "max_params": max_params,
+        "max_flops": max_flops,
+        "max_acts": max_acts,
+        "max_peak_memory": max_memory,
+        "max_latency": max_latency,
+    }
     with ConsoleProgress(console) as progress:
         ordered = choose_architecture(
             folder, method, weights=parsed, progress=progress, **limits, **options
@@ -140,8 +149,8 @@ def parse_weights(texts: list[str]) -> dict[str, float]:
 
 def _show(console: Console, ordered: pd.DataFrame, method: str) -> None:
     table = Table(title=f"best by {method} first")
-    columns = [*objectives_in(ordered), *Counts._fields]
-    columns += [name for name in ADDED if name in ordered]
+    others = [name for name in (*SIZES, *ADDED) if name in ordered]
+    columns = list(dict.fromkeys([*objectives_in(ordered), *others]))
     table.add_column("genotype", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right")

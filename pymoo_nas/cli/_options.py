@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,8 +40,57 @@ MaxActs = Annotated[
     int | None,
     typer.Option(help="Largest number of values that convolutions and poolings make per image."),
 ]
+BYTES = {"": 1, "B": 1, "KB": 1000, "KiB": 1 << 10, "MB": 1000**2, "MiB": 1 << 20, "GiB": 1 << 30}
+"""Unit → bytes."""
+
+MILLISECONDS = {"": 1.0, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "s": 1e3}
+"""Unit → milliseconds."""
+
+
+def quantity(text: str, units: Mapping[str, float]) -> float:
+    """A number with a unit, such as 256KiB or 5 ms, in the unit that counts 1.
+
+    Raises:
+        typer.BadParameter: another text, or no positive number.
+
+    >>> quantity("256KiB", BYTES), quantity("0.5s", MILLISECONDS)
+    (262144.0, 500.0)
+    """
+    found = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) ?([A-Za-zµ]*)", text.strip())
+    try:
+        value = float(found[1]) * units[found[2]] if found else 0.0
+    except (ValueError, KeyError):
+        value = 0.0
+    if not 0 < value < math.inf:
+        named = ", ".join(unit for unit in units if unit)
+        raise typer.BadParameter(
+            f"{text!r}; expected a positive number, with one of the units {named} or without"
+        )
+    return value
+
+
+MaxMemory = Annotated[
+    Any,
+    typer.Option(
+        help="Largest memory of feature maps at one time, for one image: 256KiB, or bytes.",
+        parser=lambda text: int(quantity(text, BYTES)),
+        metavar="BYTES",
+    ),
+]
+MaxLatency = Annotated[
+    Any,
+    typer.Option(
+        help="Longest time for one image on this machine: 5ms, or milliseconds.",
+        parser=lambda text: quantity(text, MILLISECONDS),
+        metavar="MS",
+    ),
+]
 Objectives = Annotated[
-    str, typer.Option(help=f"Comma-separated, minimised, in order: {', '.join(OBJECTIVES)}.")
+    str,
+    typer.Option(
+        help=f"Comma-separated, minimised, in order: {', '.join(OBJECTIVES)}, or module:name of "
+        "your own."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, or auto.")]
 
@@ -181,6 +231,34 @@ def is_given(ctx: typer.Context, name: str) -> bool:
     """Whether an option stands on the command line."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def dataset_and_objectives(
+    ctx: typer.Context, words: list[str], objectives: str
+) -> tuple[str, str]:
+    """Tell the data set from objectives that stand behind ``--objectives``, separated by spaces.
+
+    Args:
+        ctx: of the command.
+        words: the arguments of the command; the default data set where there are none.
+        objectives: value of the option.
+
+    Raises:
+        SearchError: two data sets.
+    """
+    given = is_given(ctx, "objectives")
+    named = [word for word in words if given and (word in OBJECTIVES or re.match(OWN, word))]
+    others = [word for word in words if word not in named]
+    if len(others) > 1:
+        raise SearchError(
+            f"{', '.join(others)}: expected one data set, and names of objectives only behind "
+            "--objectives"
+        )
+    return (others or ["digits"])[0], ",".join([objectives, *named])
+
+
+OWN = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+"""A name ``module:name`` of what a user has written; no path of Windows, such as C:\\images."""
 
 
 def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:

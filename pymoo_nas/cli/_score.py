@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,13 +31,7 @@ from pymoo_nas.cli._options import (
     terminal,
 )
 from pymoo_nas.errors import PymooNasError
-from pymoo_nas.networks import (
-    OPERATIONS,
-    PAPER_OPERATIONS,
-    build_operation,
-    count_all,
-    count_parameters,
-)
+from pymoo_nas.networks import OPERATIONS, PAPER_OPERATIONS, build_operation, count_parameters
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.scores import Scores, score
 from pymoo_nas.search import NASProblem
@@ -84,7 +77,7 @@ def score_models(
     averaged = f", mean ± deviation of {inits} initialisations" if inits > 1 else ""
     table = Table(title=f"{problem.dataset.name}: lower is better{averaged}")
     table.add_column("model", overflow="fold")
-    for name in (*problem.objective_names, "params", "MACs", "acts", "s"):
+    for name in (*problem.objective_names, "params", "MACs", "acts", "bytes of maps", "s"):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("degenerate", overflow="fold")
     failed = False
@@ -107,11 +100,15 @@ def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
     architecture = Architecture.read(name, problem.search_space)
     images = problem.probe.images
     network = architecture.build("scored", problem.dataset, seed=seed).to(problem.device)
-    scores = score(network, images, n_inits=inits, seed=seed, objectives=problem.objectives)
-    if architecture.space is None:
-        return scores
-    trained = architecture.build("trained", problem.dataset, seed=seed).to(problem.device)
-    return replace(scores, **count_all(trained, images)._asdict())
+    return score(
+        network,
+        images,
+        n_inits=inits,
+        seed=seed,
+        objectives=problem.objectives,
+        labels=problem.probe.labels,
+        counted=architecture.build("trained", problem.dataset, seed=seed).to(problem.device),
+    )
 
 
 def _cells(scores: Scores, inits: int) -> list[str]:
@@ -122,6 +119,7 @@ def _cells(scores: Scores, inits: int) -> list[str]:
         f"{scores.params:,}",
         f"{scores.flops:,}",
         f"{scores.acts:,}",
+        f"{scores.peak_memory:,}",
         f"{scores.seconds:.2f}",
         scores.degenerate,
     ]

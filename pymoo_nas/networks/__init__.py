@@ -12,13 +12,12 @@ from pymoo_nas.networks._operations import (
     conv_bn_relu,
     operation_table,
 )
-from pymoo_nas.networks._size import COUNTERS, Counts, count_all, count_flops, count_parameters
+from pymoo_nas.networks._size import Counts, count_all, count_flops, count_parameters
 from pymoo_nas.networks._stem import PatchStem
 from pymoo_nas.networks._tournament_network import TournamentNetwork
 
 __all__ = [
     "BLOCKS",
-    "COUNTERS",
     "MIN_SIZE",
     "OPERATIONS",
     "PAPER_OPERATIONS",

@@ -1,9 +1,7 @@
-"""Measure the size of a network: trainable parameters, multiply-accumulates, acts."""
+"""Measure the size of a network: parameters, multiply-accumulates, acts, memory of its maps."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -11,30 +9,24 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pymoo_nas._machine import as_written, network_errors
+from pymoo_nas.networks._maps_in_memory import MapRecorder
 from pymoo_nas.networks._operation_costs import COSTS
-
-MAP_MAKERS = (
-    torch.ops.aten.convolution,
-    torch.ops.aten.max_pool2d_with_indices,
-    torch.ops.aten.avg_pool2d,
-    torch.ops.aten.max_pool3d_with_indices,
-    torch.ops.aten.avg_pool3d,
-)
-"""Torch's operations whose outputs `count_acts` counts: two-dimensional maps, for the most part."""
 
 
 class Counts(NamedTuple):
-    """Size of a network in three measures; 0 where a measure was not counted.
+    """Size of a network in four measures; 0 where a measure was not counted.
 
     Attributes:
         params: number of trainable parameters.
         flops: number of multiply-accumulates for one image.
         acts: count of numbers that convolutions and poolings return for one image.
+        peak_memory: most bytes of feature maps that live at one time, for one image.
     """
 
     params: int = 0
     flops: int = 0
     acts: int = 0
+    peak_memory: int = 0
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -56,7 +48,7 @@ def count_flops(network: nn.Module, images: Tensor) -> int:
     Raises:
         NetworkError: the network cannot take the images.
     """
-    return sum(_counted(network, images).values()) // 2
+    return count_all(network, images).flops
 
 
 def count_acts(network: nn.Module, images: Tensor) -> int:
@@ -72,41 +64,32 @@ def count_acts(network: nn.Module, images: Tensor) -> int:
     Raises:
         NetworkError: the network cannot take the images.
     """
-    counts = _counted(network, images, dict.fromkeys(MAP_MAKERS, _n_returned))
-    return sum(counts.get(operation, 0) for operation in MAP_MAKERS)
-
-
-COUNTERS: Mapping[str, Callable[[nn.Module, Tensor], int]] = {
-    "params": lambda network, _: count_parameters(network),
-    "flops": count_flops,
-    "acts": count_acts,
-}
-"""Field of `Counts` → function that counts it."""
+    return count_all(network, images).acts
 
 
 def count_all(network: nn.Module, images: Tensor) -> Counts:
-    """Count all three measures; the arguments are those of `count_flops`."""
-    return Counts(**{name: count(network, images) for name, count in COUNTERS.items()})
+    """Count all measures in one forward pass; the arguments are those of `count_flops`.
 
-
-def _n_returned(*shapes: Any, out_shape: Any, **others: Any) -> int:
-    """Count the elements of the first tensor that an operation returns: a rule for torch."""
-    del shapes, others
-    return math.prod(out_shape if isinstance(out_shape, torch.Size) else out_shape[0])
-
-
-def _counted(
-    network: nn.Module, images: Tensor, rules: Mapping[Any, Callable[..., int]] | None = None
-) -> dict[Any, int]:
-    """Let torch count by operation, for one image; `rules` add to torch's rules or replace them."""
+    ``peak_memory`` is the memory that a device needs for the maps, in bytes of the numbers that
+    the network computes with: 4 each in float32, a quarter of that in an int8 network (see
+    `MapRecorder.peak_memory`).
+    """
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    counter = FlopCounterMode(display=False, custom_mapping={**COSTS, **(rules or {})})
+    counter = FlopCounterMode(display=False, custom_mapping=dict(COSTS))
+    recorder = MapRecorder()
+    image = images[:1].clone()  # the network may change its input in place
     try:
-        with torch.no_grad(), as_written(), counter, network_errors(images):
-            network(images[:1].clone())  # the network may change its input in place
+        # The counter takes composite operations apart; the recorder then sees their parts.
+        with torch.no_grad(), as_written(), recorder, counter, network_errors(images):
+            output = network(image)
     finally:
         for module, training in modes:
             module.training = training
-    counts: dict[Any, int] = counter.get_flop_counts().get("Global", {})
-    return counts
+    operations: dict[Any, int] = counter.get_flop_counts().get("Global", {})
+    return Counts(
+        count_parameters(network),
+        sum(operations.values()) // 2,
+        recorder.acts(),
+        recorder.peak_memory(image, output),
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -169,7 +170,7 @@ def _individual(row: Mapping[str, Any], parse: Any) -> Individual:
     individual.G = np.array(row["G"], dtype=float)
     individual.evaluated.update(("F", "G", "H", *SCORED))
     for name in (*SCORED, *NOTED):
-        if row[name] is not None:
+        if row.get(name) is not None:  # what earlier versions did not measure is not there
             individual.set(name, row[name])
     if "scores" in row:
         individual.set("scores", row["scores"])
@@ -177,8 +178,9 @@ def _individual(row: Mapping[str, Any], parse: Any) -> Individual:
 
 
 def _plain(value: Any) -> Any:
-    """Turn a scalar of numpy into Python's."""
-    return value.item() if isinstance(value, np.generic) else value
+    """Turn a scalar of numpy into Python's, and NaN, which pymoo makes of None, into None."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _checksum(state: Mapping[str, Any]) -> str:

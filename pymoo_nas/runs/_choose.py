@@ -24,9 +24,6 @@ def choose(
     by: str | None = None,
     *,
     weights: Mapping[str, float] | None = None,
-    max_params: float | None = None,
-    max_flops: float | None = None,
-    max_acts: float | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Sort the candidates of a search; the architecture to choose comes first.
@@ -44,12 +41,10 @@ def choose(
             where weights are given; else "gradients" for a search space that trains other networks
             than it scores, such as NAS-Bench-201, and "ranks" for other search spaces.
         weights: objective → importance, for "weights".
-        max_params: largest number of trainable parameters.
-        max_flops: largest number of multiply-accumulates per image.
-        max_acts: largest number of values that convolutions and poolings return per image.
-        **options: options of the method: ``top``, ``seed`` and ``progress`` for "gradients" and
-            "training"; for "training" also ``epochs``, ``batch_size``, ``n_cells``, ``precision``
-            and ``device``; see `steady_first` and `try_out`.
+        **options: limits, ``max_params`` and so on, as `NASProblem` takes them; and options of the
+            method: ``top``, ``seed`` and ``progress`` for "gradients" and "training";
+            for "training" also ``epochs``, ``batch_size``, ``n_cells``, ``precision`` and
+            ``device``; see `steady_first` and `try_out`.
 
     Returns:
         one row per candidate, with the columns of a history and the columns that the method adds.
@@ -58,7 +53,7 @@ def choose(
         SearchError: no candidate keeps the limits, an unknown method, or options of another method.
         RunError: no run in the folder.
     """
-    limits = {"max_params": max_params, "max_flops": max_flops, "max_acts": max_acts}
+    limits = {name: options.pop(name) for name in list(options) if name.startswith("max_")}
     for name, least in (("top", 1), ("n_cells", 1), ("seed", 0)):
         if options.get(name) is not None:
             options[name] = whole(name, options[name], least)

@@ -35,8 +35,8 @@ def table_of_today(table: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFra
         table: the front or history of a run.
         objectives: names of the objectives of that run.
     """
-    if BALANCED not in objectives or BALANCED in table or "ntk" not in table:
-        return table
-    table = table.rename(columns={"ntk": BALANCED})
-    table.attrs[ATTRIBUTE] = list(objectives)
+    if BALANCED in objectives and BALANCED not in table:
+        table = table.rename(columns={"ntk": BALANCED})
+    if set(objectives) <= {*table.columns}:
+        table.attrs[ATTRIBUTE] = list(objectives)
     return table

@@ -13,7 +13,7 @@ from pymoo_nas.choice import build_final, choose_cells, keeps_limits
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.runs._folder import RunFolder
-from pymoo_nas.scores import PAPER_OBJECTIVES
+from pymoo_nas.scores import PAPER_OBJECTIVES, SIZES
 from pymoo_nas.search import NASProblem
 from pymoo_nas.spaces import cells_in_words
 
@@ -41,7 +41,7 @@ def final_of(
     folder = RunFolder(run)
     others = {"dataset", "image_size"} & set(places)
     if others:  # the limits hold for networks on the run's own images
-        places |= dict.fromkeys(("max_params", "max_flops", "max_acts"))
+        places |= dict.fromkeys(f"max_{name}" for name in SIZES)
     # Nothing is scored.
     config = folder.config()
     problem = config.problem(device="cpu", n_images=2, objectives=PAPER_OBJECTIVES, **places)

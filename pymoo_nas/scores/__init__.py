@@ -1,43 +1,57 @@
 """Scores of a network without training: kernels → objectives."""
 
-from pymoo_nas.scores._candidate import ADDED, COLUMNS, NOTED, SCORED, Candidate, column_types
+from pymoo_nas.scores._candidate import (
+    ADDED,
+    COLUMNS,
+    NOTED,
+    SCORED,
+    SIZES,
+    Candidate,
+    column_types,
+)
 from pymoo_nas.scores._from_kernels import Judgement
 from pymoo_nas.scores._gradient_flow import gradient_flow
+from pymoo_nas.scores._latency import latency_objective, measure_latency
+from pymoo_nas.scores._objective import Measured, Objective, worst_values
 from pymoo_nas.scores._objectives import (
     ATTRIBUTE,
+    LATENCY,
     OBJECTIVES,
     PAPER_OBJECTIVES,
-    Measured,
-    Objective,
     between_genotype_and_size,
     is_sound,
     objectives_in,
     read_objectives,
     title_of_objective,
-    worst_values,
 )
-from pymoo_nas.scores._score import NO_MEMORY, Probe, Scores, draw_probe, score, score_builds
+from pymoo_nas.scores._probe import Probe, draw_probe
+from pymoo_nas.scores._score import NO_MEMORY, Scores, add_noisy, score, score_builds
 
 __all__ = [
     "ADDED",
     "ATTRIBUTE",
     "COLUMNS",
+    "LATENCY",
     "NOTED",
     "NO_MEMORY",
     "OBJECTIVES",
     "PAPER_OBJECTIVES",
     "SCORED",
+    "SIZES",
     "Candidate",
     "Judgement",
     "Measured",
     "Objective",
     "Probe",
     "Scores",
+    "add_noisy",
     "between_genotype_and_size",
     "column_types",
     "draw_probe",
     "gradient_flow",
     "is_sound",
+    "latency_objective",
+    "measure_latency",
     "objectives_in",
     "read_objectives",
     "score",

@@ -6,7 +6,7 @@ Histories, fronts, checkpoints and printed tables have these columns, in this or
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -17,14 +17,16 @@ class Column(NamedTuple):
     Attributes:
         kind: pandas' type.
         scored: whether scoring leaves it; else the algorithm notes it, or it is derived.
+        added_later: whether tables of earlier versions lack it.
     """
 
     kind: str
     scored: bool
+    added_later: bool
 
 
-def _column(kind: str, default: Any, *, scored: bool = False) -> Any:
-    return field(default=default, metadata={"kind": kind, "scored": scored})
+def _column(kind: str, default: Any, *, scored: bool = False, added_later: bool = False) -> Any:
+    return field(default=default, metadata=Column(kind, scored, added_later)._asdict())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class Candidate:
         params: trainable parameters.
         flops: multiply-accumulates per image.
         acts: see `Counts`.
+        peak_memory: bytes, see `Counts`.
+        latency: milliseconds for one image, where it was measured.
         seconds: wall time of scoring it.
         degenerate: why its scores are worthless; empty where they are not.
         feasible: whether it keeps the limits.
@@ -52,6 +56,8 @@ class Candidate:
     params: int | None = _column("int64", None, scored=True)
     flops: int | None = _column("int64", None, scored=True)
     acts: int | None = _column("int64", None, scored=True)
+    peak_memory: int | None = _column("int64", None, scored=True, added_later=True)
+    latency: float | None = _column("float64", None, scored=True, added_later=True)
     seconds: float | None = _column("float64", None, scored=True)
     degenerate: str = _column("str", "", scored=True)
     feasible: bool = _column("bool", True)
@@ -67,7 +73,7 @@ class Candidate:
             generation=individual.get("n_gen") or 0,
             genotype=genotype,
             objectives=objectives,
-            **{name: individual.get(name) for name in ("params", "flops", "acts", "seconds")},
+            **{name: _known(individual.get(name)) for name in (*SIZES, "seconds")},
             # On one line: a carriage return within a field would not be read back.
             degenerate=" ".join((individual.get("degenerate") or "").split()),
             feasible=bool(individual.FEAS[0]),
@@ -78,15 +84,17 @@ class Candidate:
 
     def row(self) -> dict[str, Any]:
         """Column → value, in order, each objective in a column of its name."""
-        return {**_before(vars(self)), **self.objectives, **_after(vars(self))}
+        own = {name: value for name, value in self.objectives.items() if name not in SIZES}
+        return {**_before(vars(self)), **own, **_after(vars(self))}
 
 
 COLUMNS: Mapping[str, Column] = {
-    item.name: Column(item.metadata["kind"], item.metadata["scored"])
-    for item in fields(Candidate)
-    if item.metadata
+    item.name: Column(**item.metadata) for item in fields(Candidate) if item.metadata
 }
 """Name → column of a history, in order; those of the objectives stand behind the genotype."""
+
+SIZES = ("params", "flops", "acts", "peak_memory", "latency")
+"""Columns that tell how large or slow a network is; objectives and limits may have their names."""
 
 SCORED = tuple(name for name, column in COLUMNS.items() if column.scored)
 """What scoring leaves on every individual besides F and G."""
@@ -101,7 +109,7 @@ OBJECTIVES_BEHIND = "genotype"
 """The column behind which the objectives stand."""
 
 
-def column_types(objectives: Iterable[str], *, survivors: bool = False) -> dict[str, str]:
+def column_types(objectives: Collection[str], *, survivors: bool = False) -> dict[str, str]:
     """Columns of a history of these objectives, in order → pandas' types.
 
     Args:
@@ -109,9 +117,17 @@ def column_types(objectives: Iterable[str], *, survivors: bool = False) -> dict[
         survivors: whether of a front, all of which has survived.
     """
     kinds = {name: column.kind for name, column in COLUMNS.items()}
+    if "latency" not in objectives:  # it is measured when it is asked for
+        del kinds["latency"]
     if survivors:
         del kinds["survived"]
-    return {**_before(kinds), **dict.fromkeys(objectives, "float64"), **_after(kinds)}
+    own = [name for name in objectives if name not in SIZES]
+    return {**_before(kinds), **dict.fromkeys(own, "float64"), **_after(kinds)}
+
+
+def _known(value: Any) -> Any:
+    """None for NaN, which pymoo puts in the place of None."""
+    return None if value is not None and math.isnan(value) else value
 
 
 def _before(values: Mapping[str, Any]) -> dict[str, Any]:

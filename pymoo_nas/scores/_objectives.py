@@ -5,27 +5,21 @@ All objectives are minimised. The three of the paper are the default, in their o
 
 from __future__ import annotations
 
-import keyword
-import math
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from pymoo_nas._machine import is_out_of_memory
-from pymoo_nas.errors import PymooNasError, ScoreError, SearchError
-from pymoo_nas.kernels import Kernels
-from pymoo_nas.networks import Counts
-from pymoo_nas.scores._candidate import ADDED, COLUMNS, OBJECTIVES_BEHIND
+from pymoo_nas._machine import imported
+from pymoo_nas.errors import SearchError
+from pymoo_nas.scores._candidate import ADDED, COLUMNS, OBJECTIVES_BEHIND, SIZES
 from pymoo_nas.scores._from_kernels import (
     Judgement,
-    Matrix,
     activation_score,
     correlation_score,
     ntk_score,
@@ -33,118 +27,14 @@ from pymoo_nas.scores._from_kernels import (
     worst_correlation,
     worst_ntk,
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """A network at one initialisation, and the measurements of one pass over the probe.
-
-    Attributes:
-        network: (N, C, H, W) → logits (N, n_classes); an objective must not change it.
-        images: the probe, (N, C, H, W).
-        kernels: see `measure_kernels`.
-        distances: (N, N), squared distances of the images.
-        count: function that counts the size of the network.
-    """
-
-    network: nn.Module
-    images: Tensor
-    kernels: Kernels
-    distances: Matrix
-    count: Callable[[], Counts]
-
-    @cached_property
-    def counts(self) -> Counts:
-        """Size of the network, counted when an objective asks for it."""
-        return self.count()
-
-    @cached_property
-    def gradients(self) -> Matrix:
-        """(N, D), gradients of the summed logits at the images."""
-        return numbers(self.kernels.input_gradients)
-
-
-RESERVED = ("objectives", "spread", "values")
-"""Attributes of `Scores`, whose names no objective may have."""
+from pymoo_nas.scores._jacobian_covariance import jacob_cov, worst_jacob_cov
+from pymoo_nas.scores._latency import BATCH_SIZE, Latency, latency_objective
+from pymoo_nas.scores._objective import Measured, Objective, numbers
+from pymoo_nas.scores._synflow import synflow, worst_synflow
+from pymoo_nas.scores._zico import worst_zico, zico
 
 ATTRIBUTE = "objectives"
 """Key in a table's ``attrs`` that holds the names of its objectives."""
-
-
-def numbers(tensor: Tensor) -> Matrix:
-    """Convert a tensor on any device to numpy's float64."""
-    array: Matrix = tensor.double().cpu().numpy()
-    return array
-
-
-@dataclass(frozen=True)
-class Objective:
-    """One quantity that a search minimises.
-
-    Attributes:
-        name: name of the column in tables; a Python identifier.
-        label: short description of the quantity, for the axes of pictures.
-        worst: function: number of images of the probe → finite value of a degenerate candidate,
-            which no proper network reaches.
-        compute: function: network at one initialisation → its value, with a reason (`Judgement`)
-            where it is degenerate. Workers in other processes need a function of a module.
-        unit: unit of the value; empty for a number without unit.
-
-    Raises:
-        SearchError: the name is no identifier or means something else, or a function is missing.
-    """
-
-    name: str
-    label: str
-    worst: Callable[[int], float]
-    compute: Callable[[Measured], Judgement | float]
-    unit: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse names that cannot be the name of a column and of an attribute."""
-        if not isinstance(self.name, str) or not self.name.isidentifier():
-            raise SearchError(
-                f"objective {self.name!r}; expected a name of letters, digits and underscores"
-            )
-        taken = self.name in (*COLUMNS, *ADDED, *RESERVED) or keyword.iskeyword(self.name)
-        if taken or re.fullmatch(r"_.*|f\d+", self.name):
-            raise SearchError(
-                f"objective {self.name!r}: the name stands for something else in tables, in pymoo "
-                "or in Python; choose another"
-            )
-        for part in ("worst", "compute"):
-            if not callable(getattr(self, part)):
-                raise SearchError(
-                    f"objective {self.name!r}: {part}={getattr(self, part)!r}; expected a function"
-                )
-
-    @property
-    def title(self) -> str:
-        """Name, label and unit, for the axis of a picture."""
-        return f"{self.name}: {self.label}" + (f" [{self.unit}]" if self.unit else "")
-
-    def judge(self, measured: Measured) -> Judgement:
-        """Return the value of `compute`; the worst value and a reason if it is NaN or infinite.
-
-        Raises:
-            ScoreError: `compute` fails, or does not return a number.
-        """
-        try:
-            found = self.compute(measured)
-            value, reason = found if isinstance(found, Judgement) else (found, "")
-            value = value.detach() if isinstance(value, Tensor) else value
-            judgement = Judgement(float(value), reason)
-        except Exception as error:
-            if isinstance(error, PymooNasError) or is_out_of_memory(error):
-                raise
-            raise ScoreError(
-                f"objective {self.name!r} cannot be computed ({type(error).__name__}: {error}); "
-                "expected `compute` to return a number, or a Judgement"
-            ) from error
-        if not math.isfinite(judgement.value):
-            reason = judgement.reason or f"{self.name} is {judgement.value}"
-            return Judgement(self.worst(len(measured.images)), reason)
-        return judgement
 
 
 def _ntk(measured: Measured) -> Judgement:
@@ -174,6 +64,25 @@ def _correlation(measured: Measured) -> Judgement:
 NTK = Objective("ntk", "log10 condition number", worst_ntk, _ntk)
 """Condition number of the neural tangent kernel (Chen 2021, TE-NAS)."""
 
+
+@dataclass(frozen=True)
+class _Count:
+    """The size of a network by one of its `Counts`; a class, so that it can be pickled."""
+
+    name: str
+
+    def __call__(self, measured: Measured) -> float:
+        return float(getattr(measured.counts, self.name))
+
+
+def worst_count(n_images: int) -> float:
+    """Above every size that a machine can hold."""
+    del n_images
+    return 1e18
+
+
+LATENCY = latency_objective()
+
 OBJECTIVES = {
     objective.name: objective
     for objective in (
@@ -181,11 +90,25 @@ OBJECTIVES = {
         Objective("activation", "−log det", worst_activation, _activation),
         Objective("correlation", "−log det", worst_correlation, _correlation),
         replace(NTK, name="balanced_ntk", compute=_balanced_ntk),
+        Objective("jacob_cov", "Jacobian covariance", worst_jacob_cov, jacob_cov),
+        Objective("synflow", "−log10 SynFlow", worst_synflow, synflow),
+        Objective("zico", "−ZiCo", worst_zico, zico),
+        Objective("params", "trainable parameters", worst_count, _Count("params")),
+        Objective("flops", "multiply-accumulates", worst_count, _Count("flops")),
+        Objective("acts", "numbers in maps", worst_count, _Count("acts")),
+        Objective("peak_memory", "maps at one time", worst_count, _Count("peak_memory"), "bytes"),
+        LATENCY,
+        latency_objective("batch_latency", batch_size=BATCH_SIZE),
     )
 }
-"""Name → objective: the paper's three; and ``balanced_ntk``, the condition number of the kernel in
-which every parameter tensor weighs alike, so that no layer hides the others (see `Kernels`). It
-ranks NAS-Bench-201 better than ``ntk`` (see studies/score_quality.py)."""
+"""Name → objective.
+
+The first three are the paper's. ``balanced_ntk`` is the condition number of the kernel in which
+every parameter tensor weighs alike, so that no layer hides the others (see `Kernels`); it ranks
+NAS-Bench-201 better than ``ntk`` (see studies/score_quality.py). ``activation`` is also the score
+of NASWOT (Mellor 2021); ``jacob_cov``, ``synflow`` and ``zico`` are published scores of others. The
+rest are sizes and times of the network whose size the search counts.
+"""
 
 PAPER_OBJECTIVES = ("ntk", "activation", "correlation")
 """Names of the paper's three objectives, in their order in F."""
@@ -195,8 +118,8 @@ def read_objectives(given: Any) -> tuple[Objective, ...]:
     """Read the objectives of a search, in their order in F.
 
     Args:
-        given: names of `OBJECTIVES`, and objectives of the user's own; or a text of names,
-            separated by commas or spaces.
+        given: names of `OBJECTIVES`, objectives of the user's own, and names ``module:name`` of
+            these, which are imported; or a text of names, separated by commas or spaces.
 
     Raises:
         SearchError: a name is unknown, there is no name, or a name stands twice.
@@ -208,6 +131,11 @@ def read_objectives(given: Any) -> tuple[Objective, ...]:
     if isinstance(items, Objective) or not isinstance(items, Iterable):
         raise SearchError(f"objectives={given!r}; expected a list of names or objectives")
     read = tuple(item if isinstance(item, Objective) else _named(item) for item in items)
+    for objective in read:
+        if objective.name in SIZES and not isinstance(objective.compute, _Count | Latency):
+            raise SearchError(
+                f"objective {objective.name!r}: the name is that of another column; choose another"
+            )
     names = [objective.name for objective in read]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -218,19 +146,6 @@ def read_objectives(given: Any) -> tuple[Objective, ...]:
             f"{', '.join(OBJECTIVES)}"
         )
     return read
-
-
-def worst_values(objectives: Iterable[Objective], n_images: int) -> tuple[float, ...]:
-    """Return the value of each objective that stands for a degenerate network of N images.
-
-    Raises:
-        SearchError: a value is not finite.
-    """
-    values = {objective.name: float(objective.worst(n_images)) for objective in objectives}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise SearchError(f"objective {name!r}: worst({n_images})={value}; expected a number")
-    return tuple(values.values())
 
 
 def title_of_objective(name: str) -> str:
@@ -253,7 +168,8 @@ def objectives_in(table: pd.DataFrame) -> list[str]:
         for name in between_genotype_and_size(list(map(str, table.columns)))
         if table.empty or name in OBJECTIVES or pd.api.types.is_numeric_dtype(table[name])
     ]
-    return between or [str(name) for name in table.columns if name in OBJECTIVES]
+    brought = [name for name in OBJECTIVES if name not in SIZES]
+    return between or [str(name) for name in table.columns if name in brought]
 
 
 def between_genotype_and_size(names: list[str]) -> list[str]:
@@ -281,9 +197,25 @@ def is_sound(table: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _named(name: Any) -> Objective:
+    if isinstance(name, str) and ":" in name:
+        return _imported(name)
     if not isinstance(name, str) or name not in OBJECTIVES:
+        close = get_close_matches(str(name), OBJECTIVES, n=1)
+        meant = f"did you mean {close[0]}? Expected" if close else "expected"
         raise SearchError(
-            f"objective {name!r} is unknown; expected some of {', '.join(OBJECTIVES)}, or an "
-            "Objective of your own"
+            f"objective {name!r} is unknown; {meant} some of {', '.join(OBJECTIVES)}, module:name "
+            "of your own, or an Objective"
         )
     return OBJECTIVES[name]
+
+
+def _imported(name: str) -> Objective:
+    """Import an objective of a user's own, which has the name of its variable."""
+    found = imported(name)
+    if not isinstance(found, Objective):
+        raise SearchError(f"objective {name}: {found!r} is no Objective")
+    if name.rpartition(":")[2] != found.name:
+        raise SearchError(
+            f"objective {name}: it is called {found.name!r}; give the variable that name"
+        )
+    return replace(found, source=name)

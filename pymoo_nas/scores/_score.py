@@ -6,20 +6,17 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pymoo_nas._machine import is_out_of_memory
-from pymoo_nas.datasets import Dataset, balanced_indices
-from pymoo_nas.errors import DatasetError, ScoreError
+from pymoo_nas.errors import ScoreError
 from pymoo_nas.kernels import (
     Kernels,
     check_images,
@@ -29,103 +26,13 @@ from pymoo_nas.kernels import (
     values_preserved,
 )
 from pymoo_nas.networks import Counts, count_all
-from pymoo_nas.scores._from_kernels import Matrix, squared_distances
 from pymoo_nas.scores._initialisation import reinitialize
-from pymoo_nas.scores._objectives import (
-    PAPER_OBJECTIVES,
-    Measured,
-    Objective,
-    read_objectives,
-    worst_values,
-)
+from pymoo_nas.scores._objective import Measured, Objective, worst_values
+from pymoo_nas.scores._objectives import PAPER_OBJECTIVES, read_objectives
+from pymoo_nas.scores._probe import Probe
 
 NO_MEMORY = "does not fit in memory"
 """Reason why a network that is too large for this machine is degenerate."""
-
-
-@dataclass(frozen=True, eq=False)
-class Probe:
-    """A fixed batch of normalised images on which every candidate of a search is scored.
-
-    Attributes:
-        images: (N, C, H, W) floating point.
-    """
-
-    images: Tensor
-
-    @cached_property
-    def distances(self) -> Matrix:
-        """Squared distances of the images, (N, N)."""
-        return squared_distances(self.images.detach().double().flatten(1).cpu().numpy())
-
-    @cached_property
-    def reason(self) -> str:
-        """Reason why scores on this batch are degenerate; empty where they are not."""
-        distinct = len(torch.unique(self.images.detach().flatten(1).cpu(), dim=0))
-        return "duplicate images in the probe" if distinct < len(self.images) else ""
-
-
-def draw_probe(
-    dataset: Dataset, n_images: int = 64, seed: int = 0, device: str | torch.device = "cpu"
-) -> Probe:
-    """Draw a class-balanced batch of distinct training images, normalised by the set's moments.
-
-    A class with too few images gives all it has, and the other classes give more.
-
-    Args:
-        dataset: data set whose training part gives the images.
-        n_images: N; the batch is smaller where there are fewer distinct images.
-        seed: seed of the draw; the same seed gives the same batch.
-        device: device to which the images are moved.
-
-    Raises:
-        DatasetError: there are fewer than two distinct images, or `n_images` is below 1.
-
-    Warns:
-        UserWarning: there are fewer images than asked for, or some classes gave fewer than others.
-    """
-    rng = np.random.default_rng(seed)
-    indices = balanced_indices(dataset.train_images, dataset.train_labels, n_images, rng)
-    if len(indices) < min(n_images, 2):
-        raise DatasetError(
-            f"data set {dataset.name!r}: all {len(dataset.train_labels)} training images are "
-            f"equal; expected at least 2 that differ, to draw {n_images} (--images, n_images)"
-        )
-    scarce = _scarcity(dataset, indices, n_images)
-    if scarce:
-        warnings.warn(f"data set {dataset.name!r}: {scarce}", stacklevel=2)
-    return Probe(dataset.normalized(dataset.train_images[indices]).to(device))
-
-
-N_NAMED = 5
-"""Number of classes that a message names."""
-
-
-def _scarcity(dataset: Dataset, indices: NDArray[np.int64], n_images: int) -> str:
-    """Say which images a draw lacks, in words; empty where it lacks none."""
-    if len(indices) < n_images:
-        return (
-            f"{n_images} images asked for (--images, n_images); the candidates are scored on "
-            f"{len(indices)}, all distinct training images there are"
-        )
-    even = n_images // dataset.n_classes
-    drawn, there, tested = (
-        np.bincount(labels, minlength=dataset.n_classes)
-        for labels in (dataset.train_labels[indices], dataset.train_labels, dataset.test_labels)
-    )
-    few = [c for c in range(dataset.n_classes) if drawn[c] < even]
-    named = ", ".join(
-        f"{dataset.class_names[c]!r} {drawn[c]} (of {there[c]} training and {tested[c]} test "
-        "images)"
-        for c in few[:N_NAMED]
-    )
-    more = f" and {len(few) - N_NAMED} more" if len(few) > N_NAMED else ""
-    return (
-        f"{n_images} images of {dataset.n_classes} classes would be {even} of each, but too few "
-        f"distinct training images give {named}{more}; the other classes give more"
-        if few
-        else ""
-    )
 
 
 @dataclass(frozen=True)
@@ -140,8 +47,11 @@ class Scores:
         params: number of trainable parameters.
         flops: number of multiply-accumulates for one image.
         acts: see `Counts`.
+        peak_memory: bytes, see `Counts`.
+        latency: milliseconds for one image; None where it was not measured.
         seconds: wall time of scoring.
         degenerate: reason why the scores are worthless; empty where they are not.
+        scored: whether the network was scored; false where it was too large or could not be built.
     """
 
     objectives: Mapping[str, float]
@@ -149,8 +59,11 @@ class Scores:
     params: int = 0
     flops: int = 0
     acts: int = 0
+    peak_memory: int = 0
+    latency: float | None = None
     seconds: float = 0.0
     degenerate: str = ""
+    scored: bool = True
 
     def __getattr__(self, name: str) -> float:
         """Return the objective of that name."""
@@ -175,6 +88,8 @@ def score(
     n_inits: int = 1,
     seed: int = 0,
     objectives: Any = PAPER_OBJECTIVES,
+    labels: Tensor | None = None,
+    counted: nn.Module | None = None,
     max_memory: int | None = None,
     check: bool = True,
 ) -> Scores:
@@ -187,6 +102,8 @@ def score(
             many times, by every module's ``reset_parameters``, and averages the scores.
         seed: seed of the new weights.
         objectives: names of `OBJECTIVES` and objectives of your own; default the paper's three.
+        labels: (N,) int64, the classes of the images, for objectives that need them.
+        counted: network whose size and time are measured; None stands for `network`.
         max_memory: limit in bytes; None stands for half of the free memory, on the CPU at most
             1 GiB.
         check: whether to verify against plain autograd that every parameter is covered and that no
@@ -210,8 +127,18 @@ def score(
     drawn = [*network.parameters(), *network.buffers()] if n_inits > 1 else []
     with values_preserved(drawn):
         builds = [lambda index=index: initialized(index) for index in range(n_inits)]
-        return score_builds(
-            builds, Probe(images), objectives=judged_by, max_memory=max_memory, check=check
+        probe = Probe(images, labels)
+        scores = score_builds(
+            builds,
+            probe,
+            objectives=judged_by,
+            counts=None if counted is None else _counted(counted, images, None),
+            max_memory=max_memory,
+            check=check,
+        )
+        counts = Counts(*(getattr(scores, name) for name in Counts._fields))
+        return add_noisy(
+            scores, judged_by, lambda: network if counted is None else counted, probe, counts
         )
 
 
@@ -229,7 +156,7 @@ def score_builds(
     Args:
         builds: functions, each of which returns the network at one initialisation.
         probe: the images.
-        objectives: objectives to compute; None for the paper's three.
+        objectives: objectives to compute; None for the paper's three. Noisy ones are left out.
         counts: size of the network, where it is known already.
         max_memory: see `score`.
         check: see `score`; only the first initialisation is checked.
@@ -239,7 +166,8 @@ def score_builds(
         NetworkError: see `score`.
     """
     start = time.perf_counter()
-    objectives = read_objectives(PAPER_OBJECTIVES) if objectives is None else objectives
+    given = read_objectives(PAPER_OBJECTIVES) if objectives is None else objectives
+    objectives = [objective for objective in given if not objective.noisy]
     rows: list[tuple[float, ...]] = []
     reasons: list[str] = []
     network = None
@@ -262,6 +190,47 @@ def score_builds(
         **_counted(network, probe.images, counts)._asdict(),
         seconds=time.perf_counter() - start,
         degenerate=next(filter(None, reasons), ""),
+    )
+
+
+def add_noisy(
+    scores: Scores,
+    objectives: Sequence[Objective],
+    build: Callable[[], nn.Module],
+    probe: Probe,
+    counts: Counts,
+) -> Scores:
+    """Complete the scores of a network by noisy objectives, such as its latency.
+
+    Args:
+        scores: by all other objectives.
+        objectives: all, in their order in F; those that are noisy are measured here.
+        build: returns the network whose size is counted; called where something is measured.
+        probe: the images.
+        counts: the size of the network.
+
+    Returns:
+        the scores in the order of `objectives`; a degenerate network gets the worst values.
+    """
+    noisy = [objective for objective in objectives if objective.noisy]
+    if not noisy:
+        return scores
+    found = dict(zip((o.name for o in noisy), worst_values(noisy, len(probe.images)), strict=True))
+    reason, latency = scores.degenerate, None
+    if not reason:
+        measured = Measured(build(), probe, lambda: counts)
+        judgements = {objective.name: objective.judge(measured) for objective in noisy}
+        found = {name: judgement.value for name, judgement in judgements.items()}
+        reason = next(filter(None, (judgement.reason for judgement in judgements.values())), "")
+        latency = found.get("latency")
+    values, spread = {**scores.objectives, **found}, {**dict.fromkeys(found, 0.0), **scores.spread}
+    names = [objective.name for objective in objectives]
+    return replace(
+        scores,
+        objectives={name: values[name] for name in names},
+        spread={name: spread[name] for name in names},
+        latency=latency,
+        degenerate=reason,
     )
 
 
@@ -289,7 +258,7 @@ def _judge(
         return worst, NO_MEMORY
     if not bool(torch.isfinite(kernels.logits).all()):
         return worst, "NaN or overflow in the output"
-    measured = Measured(network, probe.images, kernels, probe.distances, count)
+    measured = Measured(network, probe, count, kernels)
     if not measured.gradients.any():
         # The network must not win by its activations and weights before the gap.
         return worst, "output not connected to the input"

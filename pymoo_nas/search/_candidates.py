@@ -15,9 +15,21 @@ from pymoo_nas._machine import is_out_of_memory
 from pymoo_nas.errors import MemoryLimitError, NetworkError, OperationError
 from pymoo_nas.kernels import check_network
 from pymoo_nas.networks import Counts, count_all, count_parameters
-from pymoo_nas.scores import NO_MEMORY, Objective, Probe, Scores, score_builds, worst_values
+from pymoo_nas.scores import (
+    LATENCY,
+    NO_MEMORY,
+    Objective,
+    Probe,
+    Scores,
+    add_noisy,
+    score_builds,
+    worst_values,
+)
 from pymoo_nas.search._limits import Limits
 from pymoo_nas.spaces import Architecture, SearchSpace
+
+OVER = "over the limit: not scored"
+"""Reason of a candidate that breaks a limit of a size."""
 
 
 class Executor(Protocol):
@@ -71,7 +83,7 @@ class CandidateScorer:
 
     def on(self, device: torch.device) -> CandidateScorer:
         """Return the same scorer for another device."""
-        return replace(self, probe=Probe(self.probe.images.to(device)))
+        return replace(self, probe=self.probe.to(device))
 
     def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
         """Build the network that is scored for a genotype, on the probe's device.
@@ -83,7 +95,9 @@ class CandidateScorer:
         return self._built("scored", genotype, seed)
 
     def score(self, genotype: Any, *, check: bool = False) -> Scores:
-        """Score one genotype; a network that cannot be scored gets the worst scores and a reason.
+        """Score one genotype by all objectives that are not noisy.
+
+        A network that cannot be scored gets the worst scores and a reason.
 
         Such a network is over a limit, is not connected, cannot be built, or does not fit into
         `max_memory`.
@@ -107,6 +121,35 @@ class CandidateScorer:
             scores = self.not_scored(NO_MEMORY)
         return replace(scores, seconds=time.perf_counter() - start)
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether anything is measured that is not equal from run to run."""
+        return "latency" in self.limits or any(one.noisy for one in self.objectives)
+
+    def add_noisy(self, genotype: Any, scores: Scores) -> Scores:
+        """Complete scores by noisy objectives, and by the latency where there is a limit of it.
+
+        Args:
+            genotype: of the search space.
+            scores: what `score` returned, in this process or another.
+        """
+        if not self.is_noisy:
+            return scores
+        names = [objective.name for objective in self.objectives]
+        measured = list(self.objectives)
+        if "latency" in self.limits and "latency" not in names:
+            measured.append(LATENCY)
+        start = time.perf_counter()
+        counts = Counts(*(getattr(scores, name) for name in Counts._fields))
+        build = partial(self._built, "counted", genotype)
+        found = add_noisy(scores, measured, build, self.probe, counts)
+        return replace(
+            found,
+            objectives={name: found.objectives[name] for name in names},
+            spread={name: found.spread[name] for name in names},
+            seconds=scores.seconds + time.perf_counter() - start,
+        )
+
     def not_scored(self, reason: str, counts: Counts | None = None) -> Scores:
         """Return the worst scores, with the reason for them."""
         names = [objective.name for objective in self.objectives]
@@ -115,18 +158,26 @@ class CandidateScorer:
             spread=dict.fromkeys(names, 0.0),
             **(counts or Counts())._asdict(),
             degenerate=reason,
+            scored=False,
         )
+
+    def within_limits(self, scores: Scores) -> Scores:
+        """Scores as this scorer gives them: the worst ones where they break a limit of a size."""
+        counts = Counts(*(getattr(scores, name) for name in Counts._fields))
+        if counts.params > self.limits.get("params", counts.params):
+            return self.not_scored(OVER, Counts(counts.params))
+        return scores if self.limits.kept_by(counts._asdict()) else self.not_scored(OVER, counts)
 
     def _score(self, genotype: Any, check: bool) -> Scores:
         params = self._parameters(genotype)
         if params > self.limits.get("params", params):
             # The count took no memory, so that a huge candidate costs none.
-            return self.not_scored("over the limit: not scored", Counts(params))
+            return self.not_scored(OVER, Counts(params))
         counted = self._built("counted", genotype)
         check_network(counted)
         counts = count_all(counted, self.probe.images)
         if not self.limits.kept_by(counts._asdict()):
-            return self.not_scored("over the limit: not scored", counts)
+            return self.not_scored(OVER, counts)
         return score_builds(
             [partial(self.build, genotype, self.seed + index) for index in range(self.n_inits)],
             self.probe,

@@ -60,8 +60,9 @@ def _what_binds(problem: Any) -> str:
 
 def _raise_limits(problem: Any) -> str:
     """The remedy for constraints that are too tight."""
-    if _limits(problem):
-        return "raise the limits (max_params, max_flops, max_acts)"
+    limits = _limits(problem)
+    if limits:
+        return f"raise the limits ({', '.join(f'max_{name}' for name in limits)})"
     return "loosen the constraints" if problem.n_constr else "set other limits"
 
 
@@ -71,7 +72,7 @@ def _closest(problem: Any, infeasible: Any) -> str:
     limits = _limits(problem)
     counts = {name: closest.get(name) for name in limits}
     over = {name: n for name, n in counts.items() if n is not None and n > limits[name]}
-    found = [f"{int(n):,} {name} (limit {limits[name]:,})" for name, n in over.items()]
+    found = [f"{n:,.10g} {name} (limit {limits[name]:,})" for name, n in over.items()]
     # Every limit is a constraint too, whose value is the excess as a share of the limit.
     known = [(n - limits[name]) / limits[name] for name, n in over.items()]
     found += [

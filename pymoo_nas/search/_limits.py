@@ -1,4 +1,4 @@
-"""Limits: the largest size that an architecture may have, by name of a count."""
+"""Limits: the largest size or latency that an architecture may have, by name."""
 
 from __future__ import annotations
 
@@ -7,31 +7,52 @@ from typing import Any
 
 from pymoo_nas._machine import positive
 from pymoo_nas.errors import SearchError
-from pymoo_nas.networks import Counts
+from pymoo_nas.scores import SIZES
 
 
-class Limits(Mapping[str, int]):
-    """Fields of `Counts` → largest number; a count without an entry has no limit.
+class Limits(Mapping[str, float]):
+    """Some of `SIZES` → largest number; a size without an entry has no limit.
 
     Args:
-        **most: largest number of each count; 2e5 is read as an integer, None as no limit.
+        **most: largest number of each size; None for no limit. Counts are read as integers, 2e5
+            too; ``latency`` is in milliseconds.
 
     Raises:
-        SearchError: an unknown count, or a limit that is no number of at least 1.
+        SearchError: an unknown size, a count that is no number of at least 1, or a latency that is
+            not positive.
     """
 
     def __init__(self, **most: float | None) -> None:
-        unknown = [name for name in most if name not in Counts._fields]
+        unknown = [name for name in most if name not in SIZES]
         if unknown:
             raise SearchError(
-                f"limits of {', '.join(unknown)}; expected some of {', '.join(Counts._fields)}"
+                f"limits of {', '.join(unknown)}; expected some of {', '.join(SIZES)}"
             )
+        self._most: dict[str, float] = {}
         for name, limit in most.items():
-            if limit is not None and positive(f"max_{name}", limit) < 1:
+            if limit is None:
+                continue
+            value = positive(f"max_{name}", limit)
+            if name != "latency" and value < 1:
                 raise SearchError(f"max_{name}={limit!r}; expected a number of at least 1, or None")
-        self._most = {name: int(limit) for name, limit in most.items() if limit is not None}
+            self._most[name] = float(value) if name == "latency" else int(limit)
 
-    def __getitem__(self, name: str) -> int:
+    @classmethod
+    def read(cls, arguments: Mapping[str, float | None]) -> Limits:
+        """The limits that keyword arguments give: ``max_params`` and so on, one for each size.
+
+        Raises:
+            SearchError: another argument, or see `Limits`.
+        """
+        known = {f"max_{name}": name for name in SIZES}
+        unknown = [name for name in arguments if name not in known]
+        if unknown:
+            raise SearchError(
+                f"{', '.join(unknown)}: no such limit; expected some of {', '.join(known)}"
+            )
+        return cls(**{known[name]: limit for name, limit in arguments.items()})
+
+    def __getitem__(self, name: str) -> float:
         return self._most[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -55,12 +76,17 @@ class Limits(Mapping[str, int]):
         """The excess over each limit, as a share of the limit; 0 or less where it is kept.
 
         Args:
-            counts: name → number, or column of numbers, for every name with a limit.
+            counts: name → number, or column of numbers. A size that is absent or None was not
+                measured, and exceeds nothing.
 
         >>> Limits(params=200, flops=1000).excess({"params": 300, "flops": 900})
         {'params': 0.5, 'flops': -0.1}
         """
-        return {name: (counts[name] - limit) / limit for name, limit in self.items()}
+        shares: dict[str, Any] = {}
+        for name, limit in self.items():
+            found = counts.get(name)
+            shares[name] = 0.0 if found is None else (found - limit) / limit
+        return shares
 
     def kept_by(self, counts: Mapping[str, Any]) -> bool:
         """Whether a network of this size is within all limits."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from pymoo.core.individual import Individual
@@ -17,8 +17,8 @@ from pymoo_nas.scores import (
     ATTRIBUTE,
     COLUMNS,
     PAPER_OBJECTIVES,
+    SIZES,
     Candidate,
-    between_genotype_and_size,
     column_types,
     objectives_in,
 )
@@ -117,7 +117,7 @@ def objective_names(problem: Any) -> list[str]:
     """Names of the columns of F: the problem's ``objective_names`` where they fit, or f1, f2."""
     names = getattr(problem, "objective_names", None) or []
     names = [str(name) for name in names]
-    mean_something_else = set(names) & {*COLUMNS, *ADDED}
+    mean_something_else = set(names) & ({*COLUMNS} - {*SIZES} | {*ADDED})
     if len(names) == problem.n_obj == len(set(names)) and not mean_something_else:
         return names
     return [f"f{index + 1}" for index in range(problem.n_obj)]
@@ -151,16 +151,25 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         header = pd.read_csv(path.absolute(), nrows=0, keep_default_na=False)
         objectives = objectives_in(header)
         # Genotypes such as 0804 would be taken for numbers, the word "nan" for a missing value.
+        later = [name for name, column in COLUMNS.items() if column.added_later]
+        kinds = column_types(objectives)
         frame = pd.read_csv(
             path.absolute(),
-            dtype=column_types(objectives),
+            # A run of an earlier version that went on has these columns in its later rows only.
+            dtype={name: kind for name, kind in kinds.items() if name not in later},
             keep_default_na=False,
-            na_values={name: [""] for name in ("alpha", *ADDED)},
+            na_values={name: [""] for name in ("alpha", *later, *ADDED)},
         )
+        if frame.empty:
+            frame = frame.astype({name: kinds[name] for name in later if name in frame})
     except (ValueError, OverflowError) as error:
         raise RunError(f"{path}: damaged or no such table ({error}); search again") from error
     expected = column_types(objectives or PAPER_OBJECTIVES, survivors=True)
-    missing = [name for name in expected if name not in frame]
+    missing = [
+        name
+        for name in expected
+        if name not in frame and not (name in COLUMNS and COLUMNS[name].added_later)
+    ]
     if missing:
         raise RunError(
             f"{path}: columns {missing} are missing; expected a front.csv or history.csv"
@@ -169,40 +178,58 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     return frame
 
 
-def _frame(rows: list[dict[str, Any]], problem: Any, *, survivors: bool = False) -> pd.DataFrame:
+def _frame(rows: list[_Row], problem: Any, *, survivors: bool = False) -> pd.DataFrame:
     """Make a table with the columns of `Candidate`, and with the further columns of the rows."""
-    names = between_genotype_and_size(list(rows[0])) if rows else objective_names(problem)
-    kinds = column_types(names, survivors=survivors)
-    for name in ("params", "flops", "acts", "seconds"):
-        present = [row[name] is not None for row in rows]
+    names = list(rows[0].objectives) if rows else objective_names(problem)
+    timed = any(row.values["latency"] is not None for row in rows)
+    kinds = column_types([*names, "latency"] if timed else names, survivors=survivors)
+    for name in (*SIZES, "seconds"):
+        present = [row.values[name] is not None for row in rows]
         if not all(present):
             # A column without any value is left out; a column with gaps cannot hold integers.
             kinds[name] = "float64"
             if not any(present):
-                del kinds[name]
-    known = {*COLUMNS, *names}
-    kinds |= {name: "float64" for name in (rows[0] if rows else ()) if name not in known}
-    table = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+                kinds.pop(name, None)
+    kinds |= dict.fromkeys(rows[0].others if rows else (), "float64")
+    table = pd.DataFrame([row.values for row in rows], columns=list(kinds)).astype(kinds)
     table.attrs[ATTRIBUTE] = names
     return table
 
 
-def _generation(entry: Any) -> list[dict[str, Any]]:
+class _Row(NamedTuple):
+    """The row of a candidate.
+
+    Attributes:
+        values: column → value.
+        objectives: names of the objectives of its `NASProblem`, in order.
+        others: columns of the other objectives of one of pymoo's wrappers, which come last.
+    """
+
+    values: dict[str, Any]
+    objectives: list[str]
+    others: list[str]
+
+
+def _generation(entry: Any) -> list[_Row]:
     """The rows of one entry of a history: its scored candidates, and whether each survived."""
     survivors = {id(individual) for individual in entry.pop}
+    rows = []
     scored = [] if entry.off is None else entry.off
-    return [
-        {**_row(individual, entry.problem), "survived": id(individual) in survivors}
-        for individual in ([scored] if isinstance(scored, Individual) else scored)
-    ]
+    for individual in [scored] if isinstance(scored, Individual) else scored:
+        row = _row(individual, entry.problem)
+        row.values["survived"] = id(individual) in survivors
+        rows.append(row)
+    return rows
 
 
-def _row(individual: Any, problem: Any) -> dict[str, Any]:
-    """The row of a candidate; the objectives of a wrapper of pymoo come last where they differ."""
+def _row(individual: Any, problem: Any) -> _Row:
     space = problem.search_space
-    names = objective_names(problem)
-    values = dict(zip(names, map(float, individual.F), strict=True))
+    values = dict(zip(objective_names(problem), map(float, individual.F), strict=True))
     scores: dict[str, float] = individual.get("scores") or values
     objectives = {name: values.get(name, score) for name, score in scores.items()}
     genotype = space.format(parsed(space, individual.X[0]))
-    return {**Candidate.of(individual, genotype, objectives).row(), **values}
+    row = Candidate.of(individual, genotype, objectives).row()
+    others = {name: value for name, value in values.items() if name not in scores}
+    # A problem that records no sizes may have an objective of that name.
+    unknown = {name: values[name] for name in values if row.get(name) is None and name in row}
+    return _Row({**row, **unknown, **others}, list(objectives), list(others))

@@ -12,6 +12,7 @@ from pymoo_nas.spaces._by_name import (
     cell_operations,
     scores_what_is_trained,
     space_class,
+    space_description,
     space_from_settings,
     space_settings,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "repair",
     "scores_what_is_trained",
     "space_class",
+    "space_description",
     "space_from_settings",
     "space_settings",
     "title_of",

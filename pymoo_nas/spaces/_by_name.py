@@ -7,13 +7,11 @@ training names code that is imported when the folder is used: use only folders t
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from collections.abc import Mapping
-from functools import reduce
 from typing import Any
 
+from pymoo_nas._machine import import_name, imported
 from pymoo_nas.errors import OperationError, SearchError
 from pymoo_nas.networks import OPERATIONS
 from pymoo_nas.spaces._base import SearchSpace
@@ -142,34 +140,6 @@ def scores_what_is_trained(settings: object) -> bool:
         return space_class(described.get("space")).limits_final
     except SearchError:
         return True
-
-
-def import_name(thing: Any) -> str | None:
-    """Find the name ``module:name`` by which `imported` finds a class or a function; or None."""
-    module, name = (getattr(thing, field, None) for field in ("__module__", "__qualname__"))
-    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
-        return None
-    try:
-        found = reduce(getattr, name.split("."), sys.modules[module])
-    except (KeyError, AttributeError):
-        return None
-    return f"{module}:{name}" if found is thing else None
-
-
-def imported(name: str) -> Any:
-    """Import the object that a name ``module:name`` stands for.
-
-    Raises:
-        SearchError: there is no such module, the module fails, or it has no object of that name.
-    """
-    module, _, inner = name.partition(":")
-    try:
-        return reduce(getattr, inner.split("."), importlib.import_module(module))
-    except Exception as error:
-        raise SearchError(
-            f"{name}: cannot be imported ({error!r}); put the folder of the module {module} on "
-            "Python's path (PYTHONPATH=FOLDER), or give the problem in Python"
-        ) from error
 
 
 def _made(kind: type[SearchSpace[Any]], settings: Mapping[str, Any]) -> SearchSpace[Any]:

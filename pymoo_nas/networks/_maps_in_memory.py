@@ -1,0 +1,157 @@
+"""Feature maps of one forward pass: the numbers that they hold, the bytes that live at one time.
+
+The pass is recorded operation by operation, so that every network can be counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+MAP_MAKERS = (
+    torch.ops.aten.convolution,
+    torch.ops.aten.max_pool2d_with_indices,
+    torch.ops.aten.avg_pool2d,
+    torch.ops.aten.max_pool3d_with_indices,
+    torch.ops.aten.avg_pool3d,
+)
+"""Torch's operations whose outputs count as acts: two-dimensional maps, for the most part."""
+
+IN_PLACE = (
+    torch.ops.aten.native_batch_norm,
+    torch.ops.aten._native_batch_norm_legit,
+    torch.ops.aten._native_batch_norm_legit_no_training,
+    torch.ops.aten.cudnn_batch_norm,
+)
+"""Operations beside the elementwise ones whose output can take the place of their input."""
+
+
+class Step(NamedTuple):
+    """One operation, with the tensors that it reads and makes."""
+
+    operation: Any
+    read: list[Tensor]
+    made: list[Tensor]
+
+
+class MapRecorder(TorchDispatchMode):
+    """Records the operations of a forward pass; used as a context.
+
+    All tensors of the pass are kept until the recorder is dropped.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.steps: list[Step] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry out an operation, and record it."""
+        del types
+        made = func(*args, **(kwargs or {}))
+        self.steps.append(Step(func, _tensors((args, kwargs)), _tensors(made)))
+        return made
+
+    def acts(self) -> int:
+        """Count the numbers that the operations in `MAP_MAKERS` return."""
+        return sum(
+            step.made[0].numel()
+            for step in self.steps
+            if getattr(step.operation, "overloadpacket", None) in MAP_MAKERS
+        )
+
+    def peak_memory(self, images: Tensor, output: Any) -> int:
+        """The most bytes of feature maps that live at one time.
+
+        A map lives from the operation that makes it to the last one that reads it. An elementwise
+        operation and a batch norm write into the place of a map that nothing reads later, as
+        inference engines do. Weights, and values that nothing reads, do not count.
+
+        Args:
+            images: the input of the pass; it lives too.
+            output: of the pass; it lives to the end.
+        """
+        n_steps = len(self.steps)
+        last_read = {_place(images): -1}
+        for index, step in enumerate(self.steps):
+            last_read |= dict.fromkeys(map(_place, step.read), index)
+        last_read |= dict.fromkeys(map(_place, _tensors(output)), n_steps)
+        spans = _Spans(last_read)
+        spans.begin(images, -1)
+        for index, step in enumerate(self.steps):
+            spans.leave_out(step.read)
+            for tensor in step.made:
+                spans.begin(tensor, index, _replaceable(step))
+        changes = [0] * (n_steps + 3)
+        for start, end, n_bytes in spans.all():
+            changes[start + 1] += n_bytes
+            changes[end + 2] -= n_bytes
+        return max(accumulate(changes))
+
+
+class _Spans:
+    """From when to when every map lives; one that takes the place of another shares its span."""
+
+    def __init__(self, last_read: dict[int, int]) -> None:
+        self._last_read = last_read
+        self._owner: dict[int, int] = {}
+        self._outside: set[int] = set()
+        self._spans: dict[int, tuple[int, int, int]] = {}
+
+    def leave_out(self, read: list[Tensor]) -> None:
+        """Let tensors that no operation has made, such as weights, and their views not count."""
+        self._outside |= {place for place in map(_place, read) if place not in self._owner}
+
+    def begin(self, tensor: Tensor, step: int, replaceable: list[Tensor] | None = None) -> None:
+        """Let a map live from a step on, in the place of one that is read there for the last time.
+
+        Args:
+            tensor: the map; a view of a known one, or one that nothing reads, is left out.
+            step: index of the operation that makes it; -1 for the input.
+            replaceable: maps whose place it may take.
+        """
+        place = _place(tensor)
+        if place in self._owner or place in self._outside or place not in self._last_read:
+            return
+        end, n_bytes = self._last_read[place], _bytes(tensor)
+        for other in replaceable or ():
+            taken = _place(other)
+            if taken in self._owner and self._last_read[taken] == step and _bytes(other) == n_bytes:
+                owner = self._owner[place] = self._owner[taken]
+                start, _, _ = self._spans[owner]
+                self._spans[owner] = (start, end, n_bytes)
+                return
+        self._owner[place] = place
+        self._spans[place] = (step, end, n_bytes)
+
+    def all(self) -> Iterator[tuple[int, int, int]]:
+        """Each span: the steps in which it begins and ends, and its bytes."""
+        yield from self._spans.values()
+
+
+def _replaceable(step: Step) -> list[Tensor]:
+    packet = getattr(step.operation, "overloadpacket", None)
+    elementwise = torch.Tag.pointwise in getattr(step.operation, "tags", ())
+    return step.read if elementwise or packet in IN_PLACE else []
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _place(tensor: Tensor) -> int:
+    """What tensors share that are views of each other; all tensors of a pass are alive."""
+    if tensor.layout is not torch.strided:
+        return id(tensor)
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _bytes(tensor: Tensor) -> int:
+    if tensor.layout is not torch.strided:
+        return tensor.numel() * tensor.element_size()
+    return int(tensor.untyped_storage().nbytes())

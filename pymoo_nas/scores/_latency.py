@@ -1,0 +1,138 @@
+"""Latency: how long a network takes for an image, measured on the device where it is.
+
+Times are noisy. One network is timed at once on a machine, whatever number of searches runs there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from pymoo_nas._machine import network_errors, whole
+from pymoo_nas.scores._objective import Measured, Objective
+
+MIN_SECONDS = 0.1
+"""Least time over which the runs of a network are repeated."""
+
+WARM_UP = 3
+"""Runs before the measurement, in which torch prepares its kernels."""
+
+WORST_LATENCY = 1e9
+"""Milliseconds of a degenerate network: more than eleven days for an image."""
+
+BATCH_SIZE = 32
+"""Images at once of the objective ``batch_latency``."""
+
+
+def measure_latency(
+    network: nn.Module, images: Tensor, *, batch_size: int = 1, threads: int = 1
+) -> float:
+    """Time the forward pass of a network: milliseconds per image, the median of many runs.
+
+    The network runs in eval mode and without gradients, after a warm-up. A lock keeps other
+    measurements of this user on the machine away, but no other work: on a busy machine latencies
+    are longer.
+
+    Args:
+        network: (N, C, H, W) → any output; every module's mode is given back.
+        images: (N, C, H, W), on the network's device; repeated where N is below `batch_size`.
+        batch_size: images at once.
+        threads: threads of torch on the CPU.
+
+    Raises:
+        SearchError: numbers that are no integers of at least 1.
+        NetworkError: the network cannot take the images.
+    """
+    batch_size = whole("batch_size", batch_size)
+    threads = whole("threads", threads)
+    repeats = -(-batch_size // len(images))
+    batch = images.repeat(repeats, 1, 1, 1)[:batch_size].contiguous()
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    timer = _timer_class()(
+        "network(batch)", globals={"network": network, "batch": batch}, num_threads=threads
+    )
+    try:
+        with FileLock(_lock_file()), torch.inference_mode():
+            with network_errors(images):
+                network(batch[:1].clone())
+            timer.timeit(WARM_UP)
+            seconds = timer.blocked_autorange(min_run_time=MIN_SECONDS).median
+    finally:
+        for module, training in modes:
+            module.training = training
+    return 1000 * float(seconds) / batch_size
+
+
+def _timer_class() -> Any:
+    """Torch's timer, imported where it is needed: that takes long.
+
+    Torch warns on its import where CUDA is installed and no card is there; that is no matter here.
+    """
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    with quiet(logger):
+        from torch.utils.benchmark import Timer  # noqa: PLC0415
+    return Timer
+
+
+@contextmanager
+def quiet(logger: logging.Logger) -> Iterator[None]:
+    """Let a logger be silent for a while."""
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _lock_file() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"pymoo-nas-latency-{user}.lock"
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Computes the latency of a network; a class, so that it can be pickled."""
+
+    batch_size: int
+    threads: int
+
+    def __call__(self, measured: Measured) -> float:
+        """See `measure_latency`."""
+        return measure_latency(
+            measured.network,
+            measured.images,
+            batch_size=self.batch_size,
+            threads=self.threads,
+        )
+
+
+def _worst(n_images: int) -> float:
+    del n_images
+    return WORST_LATENCY
+
+
+def latency_objective(name: str = "latency", *, batch_size: int = 1, threads: int = 1) -> Objective:
+    """The latency of the network that is trained, or counted, as an objective.
+
+    Args:
+        name: of the column.
+        batch_size: see `measure_latency`.
+        threads: see `measure_latency`.
+
+    Raises:
+        SearchError: numbers that are no integers of at least 1, or see `Objective`.
+    """
+    compute = Latency(whole("batch_size", batch_size), whole("threads", threads))
+    images = "image" if batch_size == 1 else f"image in a batch of {batch_size}"
+    return Objective(name, f"time per {images}", _worst, compute, unit="ms", noisy=True)
