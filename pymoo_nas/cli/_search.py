@@ -30,6 +30,8 @@ from pymoo_nas.cli._options import (
     Inits,
     MaxActs,
     MaxFlops,
+    MaxLatency,
+    MaxMemory,
     MaxParams,
     Objectives,
     Operations,
@@ -40,6 +42,7 @@ from pymoo_nas.cli._options import (
     cell_text,
     checked_augment,
     complain,
+    dataset_and_objectives,
     is_given,
     refuse_among_images,
     refuse_given,
@@ -48,9 +51,8 @@ from pymoo_nas.cli._options import (
 )
 from pymoo_nas.cli._progress import SearchProgress
 from pymoo_nas.errors import SearchError
-from pymoo_nas.networks import Counts
 from pymoo_nas.runs import PLACES, RunFolder, Search, SearchSettings
-from pymoo_nas.scores import objectives_in, read_objectives
+from pymoo_nas.scores import SIZES, objectives_in, read_objectives
 from pymoo_nas.search import (
     NASProblem,
     NothingFoundWarning,
@@ -70,6 +72,10 @@ def search(
     dataset: Annotated[
         str, typer.Argument(help="digits, cifar10, …; a folder of images; a .npz file.")
     ] = "digits",
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(help="Further objectives, after --objectives.", metavar="[NAME]..."),
+    ] = None,
     generations: Annotated[int, typer.Option(help="Generations.", min=1)] = DEFAULTS.generations,
     population: Annotated[
         int, typer.Option(help="Survivors per generation.", min=1)
@@ -80,6 +86,8 @@ def search(
     max_params: MaxParams = None,
     max_flops: MaxFlops = None,
     max_acts: MaxActs = None,
+    max_memory: MaxMemory = None,
+    max_latency: MaxLatency = None,
     tournament_every: Annotated[
         int, typer.Option(help="Generations between DARTS tournaments; 0 for none.", min=0)
     ] = DEFAULTS.tournament_every,
@@ -121,6 +129,10 @@ def search(
     candidate_seconds: Annotated[
         float | None, typer.Option(help="With workers: longest time for one candidate.")
     ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(help="File in which scores are kept, and looked up by later runs."),
+    ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(help="Begin no further generation after so long; --resume goes on."),
@@ -137,18 +149,22 @@ def search(
     correlation (how alike its gradients at different images are). A genotype such as
     5000|0001|0800 gives the channels of each operation between each two nodes of a cell.
     """
+    dataset, objectives = dataset_and_objectives(ctx, [dataset, *(more or [])], objectives)
     arguments: dict[str, Any] = {
         "dataset": absolute_dataset(dataset),
         "n_images": images,
         "n_inits": inits,
-        "objectives": [objective.name for objective in read_objectives(objectives)],
+        "objectives": [one.source or one.name for one in read_objectives(objectives)],
         "max_params": max_params,
         "max_flops": max_flops,
         "max_acts": max_acts,
+        "max_peak_memory": max_memory,
+        "max_latency": max_latency,
         "image_size": image_size,
         "augment": checked_augment(augment),
         "device": device,
         "seed": seed,
+        "memory": None if memory is None else str(memory.expanduser().resolve()),
         "data_dir": str(data_dir.expanduser().resolve()),
     }
     if tournament_every == 0:
@@ -263,7 +279,8 @@ def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
         raise SearchError(f"{failure}; the tables are in {folder.path}")
     front = front_to_frame(algorithm)
     table = Table(title="front, best rank sum first")
-    columns = ["genotype", *objectives_in(front), *Counts._fields]
+    sizes = [name for name in SIZES if name in front]
+    columns = list(dict.fromkeys(["genotype", *objectives_in(front), *sizes]))
     for name in columns:
         table.add_column(name, justify="left" if name == "genotype" else "right", overflow="fold")
     for _, row in front.iterrows():

@@ -18,7 +18,7 @@ from pymoo_nas.spaces import space_from_settings, space_settings
 
 CONFIG = "config.json"
 
-PLACES = ("dataset", "data_dir")
+PLACES = ("dataset", "data_dir", "memory")
 """Settings that may change when a run is continued: the place of its images."""
 
 
@@ -77,11 +77,15 @@ class RunConfig(dict[str, Any]):
         threads = self.get("threads")
         return None if threads is None else whole(f"{self.path}: threads", threads, error=RunError)
 
-    def objective_names(self) -> list[str]:
-        """The objectives of the search, in their order in F."""
+    def objectives(self) -> list[str]:
+        """The objectives of the search, in their order in F; imported ones as ``module:name``."""
         described = self.get("problem")
         given = described.get("objectives") if isinstance(described, dict) else None
         return [str(name) for name in given or PAPER_OBJECTIVES]
+
+    def objective_names(self) -> list[str]:
+        """The names of the objectives, in their order in F."""
+        return [name.rpartition(":")[2] for name in self.objectives()]
 
     def settings(self) -> SearchSettings:
         """The settings of the search.
@@ -122,7 +126,7 @@ class RunConfig(dict[str, Any]):
             DatasetError: the images are not where they were.
         """
         try:
-            arguments = {**self["problem"], "objectives": self.objective_names()}
+            arguments = {**self["problem"], "objectives": self.objectives()}
             space = space_from_settings(self["search_space"])
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
@@ -130,8 +134,9 @@ class RunConfig(dict[str, Any]):
                 "of your own can be rebuilt in Python: build_final(genotypes, problem=...)"
             ) from error
         arguments |= {"search_space": space, **changes}
-        own = [name for name in arguments["objectives"] or () if name not in OBJECTIVES]
-        if own and "objectives" not in changes:
+        asked = [] if "objectives" in changes else self.objectives()
+        own = [name for name in asked if name not in OBJECTIVES and ":" not in name]
+        if own:
             raise RunError(
                 f"{self.path}: objectives of a user's own ({', '.join(own)}); continue "
                 "the run in Python: resume(folder, problem=NASProblem(..., objectives=[...]))"

@@ -1,10 +1,10 @@
 """Run folders: the results and the state of a search, as plain files.
 
-A folder holds ``config.json`` (settings, versions, state), ``front.csv``, ``history.csv``,
-``tournaments.json``, ``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``;
-``checkpoint.json``, from which the search is continued, and the checkpoint before it,
-``checkpoint.previous.json``; after a choice, ``choice.json``; after training, ``final/``, and for
-each further network ``final-2/`` and so on.
+A folder holds ``config.json`` (settings, versions, state), ``front.csv`` (what survived),
+``archive.csv`` (the non-dominated of all candidates), ``history.csv``, ``tournaments.json``,
+``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; ``checkpoint.json``, from which
+the search is continued, and the checkpoint before it, ``checkpoint.previous.json``; after a choice,
+``choice.json``; after training, ``final/``, and for each further network ``final-2/`` and so on.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from pymoo_nas.search import (
     NASProblem,
     front_to_frame,
     history_to_frame,
+    non_dominated,
     read_frame,
     tournaments_in,
     write_frame,
@@ -57,10 +58,11 @@ from pymoo_nas.spaces import (
 from pymoo_nas.training import DESCRIPTION, design_in, network_of
 
 FRONT = "front.csv"
+ARCHIVE = "archive.csv"
 HISTORY = "history.csv"
 TOURNAMENTS = "tournaments.json"
 CHOICE = "choice.json"
-TABLES = (CONFIG, CHECKPOINT, FRONT, HISTORY, TOURNAMENTS)
+TABLES = (CONFIG, CHECKPOINT, FRONT, ARCHIVE, HISTORY, TOURNAMENTS)
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
 
@@ -146,6 +148,8 @@ class RunFolder:
         """Write the same files as `save` without the checkpoint, which is there already."""
         write_frame(history_to_frame(algorithm), self.path / HISTORY)
         write_frame(front_to_frame(algorithm), self.path / FRONT)
+        archive = front_to_frame(non_dominated(algorithm.scored), algorithm.problem)
+        write_frame(archive, self.path / ARCHIVE)
         held = [row for t in tournaments_in(algorithm.callback) for row in t.data["tournaments"]]
         write_json(self.path / TOURNAMENTS, {"tournaments": held})
         self.save_config(algorithm, config)
@@ -196,6 +200,10 @@ class RunFolder:
     def front(self) -> pd.DataFrame:
         """The front, best rank sum first."""
         return self._table(FRONT)
+
+    def archive(self) -> pd.DataFrame:
+        """The non-dominated of all scored candidates, best rank sum first."""
+        return self._table(ARCHIVE)
 
     def history(self) -> pd.DataFrame:
         """Every scored candidate."""

@@ -122,7 +122,7 @@ class Search:
         _check_same("images", config.get("data"), problem.dataset.fingerprint, folder)
         found = problem.scoring_settings()
         kept = {name: described.get(name, found[name]) for name in found}
-        kept["objectives"] = config.objective_names()
+        kept["objectives"] = config.objectives()
         _check_same("settings of scoring", kept, found, folder)
         search = cls(folder, problem, settings, {**config, "problem": described})
         if state is not None:
@@ -177,9 +177,7 @@ class Search:
             raise RunError(
                 f"folder {self.folder.path} cannot be written to ({error}); {again}"
             ) from error
-        result = algorithm.result()
-        result.algorithm = algorithm  # as pymoo's minimize does
-        return result
+        return algorithm.result()
 
     @property
     def generations_done(self) -> int:

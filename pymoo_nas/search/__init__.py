@@ -14,7 +14,7 @@ from pymoo_nas.search._operators import (
     operators,
 )
 from pymoo_nas.search._problem import NASProblem
-from pymoo_nas.search._survival import RankSumSurvival
+from pymoo_nas.search._survival import RankSumSurvival, non_dominated
 from pymoo_nas.search._tables import (
     front_to_frame,
     history_to_frame,
@@ -42,6 +42,7 @@ __all__ = [
     "as_column",
     "front_to_frame",
     "history_to_frame",
+    "non_dominated",
     "nothing_found",
     "operators",
     "read_frame",

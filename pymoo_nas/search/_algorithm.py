@@ -24,7 +24,7 @@ from pymoo_nas.search._operators import (
     GenotypeSampling,
     MutationShares,
 )
-from pymoo_nas.search._survival import RankSumSurvival
+from pymoo_nas.search._survival import RankSumSurvival, non_dominated
 from pymoo_nas.search._tournament import (
     CallbackChain,
     check_callback,
@@ -184,6 +184,18 @@ class EvolutiveNAS(GeneticAlgorithm):
         children = self.off if self.off is not None else []
         shares.learn((child.get("mutation"), child.get("survived")) for child in children)
         self.data["mutation"] = shares.as_data()
+
+    def result(self) -> Any:
+        """Pymoo's result, with an ``archive``.
+
+        ``F`` and ``X`` are those of the survivors. ``archive`` is a population: all non-dominated
+        candidates that were scored, without degenerate and infeasible ones.
+        """
+        found = super().result()
+        found.algorithm = self  # as minimize does
+        if found.archive is None:
+            found.archive = non_dominated(self.scored)
+        return found
 
     def _finalize(self) -> None:
         failure = nothing_found(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from pymoo_nas._machine import (
 )
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import NetworkError, SearchError, WorkerError
-from pymoo_nas.networks import MIN_SIZE, Counts
+from pymoo_nas.networks import MIN_SIZE
 from pymoo_nas.scores import (
     PAPER_OBJECTIVES,
     SCORED,
+    SIZES,
     Objective,
     Probe,
     Scores,
@@ -44,6 +46,8 @@ from pymoo_nas.search._given import (
     unwrapped,
 )
 from pymoo_nas.search._limits import Limits
+from pymoo_nas.search._memory import Compute, ProblemMemory
+from pymoo_nas.search._scale import Scale, Vector
 from pymoo_nas.spaces import CellSpace, SearchSpace
 
 CHECKED = 10
@@ -83,6 +87,9 @@ class NASProblem(Problem):
         max_flops: largest number of multiply-accumulates per image.
         max_acts: largest number of values that convolutions and poolings return per image;
             `max_flops` and `max_acts` together bound the time of a training, see `count_acts`.
+        max_peak_memory: largest number of bytes of feature maps at one time, see `Counts`.
+        max_latency: longest time for one image in milliseconds, see `measure_latency`. Latencies
+            are noisy: searches that measure them are not equal to the bit.
         image_size: size in pixels to which images are resized.
         augment: augmentation for networks that are trained later, see `load_dataset`; scoring
             takes the images without it.
@@ -92,6 +99,8 @@ class NASProblem(Problem):
         download: whether to fetch an absent torchvision data set.
         max_memory: most memory for scoring, in bytes; None takes half of the free memory, on the
             CPU at most 1 GiB.
+        memory: file in which scores are kept, and looked up by later runs, see `ScoreMemory`; None
+            keeps none.
 
     Attributes:
         objective_names: labels of the columns of F.
@@ -116,6 +125,8 @@ class NASProblem(Problem):
         max_params: int | None = None,
         max_flops: int | None = None,
         max_acts: int | None = None,
+        max_peak_memory: int | None = None,
+        max_latency: float | None = None,
         image_size: int | tuple[int, int] | None = None,
         augment: bool | str | None = None,
         device: str = "cpu",
@@ -123,8 +134,15 @@ class NASProblem(Problem):
         data_dir: str | Path = "data",
         download: bool = False,
         max_memory: int | None = None,
+        memory: str | Path | None = None,
     ) -> None:
-        limits = Limits(params=max_params, flops=max_flops, acts=max_acts)
+        limits = Limits(
+            params=max_params,
+            flops=max_flops,
+            acts=max_acts,
+            peak_memory=max_peak_memory,
+            latency=max_latency,
+        )
         judged_by = read_objectives(objectives)
         n_images = whole("n_images", n_images, 2)
         n_inits = whole("n_inits", n_inits)
@@ -163,7 +181,9 @@ class NASProblem(Problem):
         self.workers: Executor | None = None
         self.objective_names = [objective.name for objective in judged_by]
         self.progress: Progress | None = None
-        self.n_scored = 0
+        self.n_scored = self._n_computed = 0
+        self._found: list[tuple[float, ...]] = []
+        self._memory = None if memory is None else ProblemMemory(memory)
         super().__init__(n_var=1, n_obj=len(judged_by), n_ieq_constr=len(self.limits))
         del self.xl, self.xu
 
@@ -213,7 +233,7 @@ class NASProblem(Problem):
 
     @property
     def limits(self) -> Limits:
-        """Largest number of parameters, multiply-accumulates and acts, where there is one."""
+        """Largest size or latency, where there is one."""
         return self.scorer.limits
 
     @property
@@ -224,14 +244,15 @@ class NASProblem(Problem):
     def scoring_settings(self) -> dict[str, Any]:
         """The settings that decide scores, besides images and search space: argument → plain value.
 
-        Objectives are given by name; a user's own objective cannot be made again from its name.
+        Objectives are given by name; a user's own objective cannot be made again from its name,
+        unless it was given as ``module:name``.
         """
         return {
-            "objectives": [objective.name for objective in self.objectives],
+            "objectives": [objective.source or objective.name for objective in self.objectives],
             "n_images": self.n_images,
             "n_inits": self.n_inits,
             "seed": self.seed,
-            **{f"max_{name}": self.limits.get(name) for name in Counts._fields},
+            **{f"max_{name}": self.limits.get(name) for name in SIZES},
         }
 
     def build(self, genotype: Any, seed: int | None = None) -> nn.Module:
@@ -247,48 +268,96 @@ class NASProblem(Problem):
         return self.scorer.build(read_genotype(self.search_space, genotype), seed)
 
     def score_genotype(self, genotype: Any) -> Scores:
-        """Score one genotype, see `CandidateScorer.score`; the first few are checked with autograd.
+        """See `CandidateScorer.score`; the first few of a problem are checked with autograd.
 
         Args:
-            genotype: a genotype in any form that `read_genotype` takes.
+            genotype: genotype in any form that `read_genotype` takes.
 
         Raises:
-            GenotypeError: something that is no genotype.
+            GenotypeError: the argument is no genotype.
         """
         read = read_genotype(self.search_space, genotype)
-        with _ONE_AT_A_TIME:
-            scores = self.scorer.score(read, check=self.n_scored < CHECKED)
-            if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
-                release_freed_memory()
-            self._count_one()
-        return scores
+        return self._remembered([read], self._score_here)[0]
 
     def score_genotypes(self, genotypes: Any) -> list[Scores]:
-        """Score several genotypes, with the workers where there are any.
+        """The scores of several genotypes, by the workers where there are any.
 
         Args:
             genotypes: genotypes in any form that `read_genotypes` takes.
 
         Raises:
-            GenotypeError: something that is no genotype; then nothing has been scored.
+            GenotypeError: an item is no genotype; then nothing has been scored.
             WorkerError: the workers lose a candidate.
         """
         read = read_genotypes(self.search_space, genotypes)
-        if self.workers is None:
-            return [self.score_genotype(genotype) for genotype in read]
+        compute = self._score_here if self.workers is None else self._score_by_workers
+        return self._remembered(read, compute)
+
+    def _score_here(self, genotypes: Sequence[Any]) -> Iterator[tuple[int, Scores]]:
+        for index, genotype in enumerate(genotypes):
+            with _ONE_AT_A_TIME:
+                scores = self.scorer.score(genotype, check=self._n_computed < CHECKED)
+                scores = self.scorer.add_noisy(genotype, scores)
+                if self._n_computed % RELEASE_EVERY == RELEASE_EVERY - 1:
+                    release_freed_memory()
+                self.count_one(computed=True)
+            yield index, scores
+
+    def _score_by_workers(self, genotypes: Sequence[Any]) -> Iterator[tuple[int, Scores]]:
+        assert self.workers is not None
         rows: dict[int, Scores] = {}
-        texts = [self.search_space.format(genotype) for genotype in read]
-        n_checked = max(0, CHECKED - self.n_scored)
+        texts = [self.search_space.format(genotype) for genotype in genotypes]
+        n_checked = max(0, CHECKED - self._n_computed)
         for index, scores in self.workers.score(self.scorer, texts, n_checked):
             rows[index] = scores
-            self._count_one()
+            self.count_one(computed=True)
+            if not self.scorer.is_noisy:
+                yield index, scores
         missing = [text for index, text in enumerate(texts) if index not in rows]
         if missing:
             raise WorkerError(
                 f"{type(self.workers).__name__} gave no scores of {', '.join(missing)}; expected "
                 "those of every candidate"
             )
-        return [rows[index] for index in range(len(read))]
+        if self.scorer.is_noisy:
+            # When the workers have ended: a time is measured while nothing else is computed.
+            for index, scores in rows.items():
+                yield index, self.scorer.add_noisy(genotypes[index], scores)
+
+    def _remembered(self, genotypes: Sequence[Any], compute: Compute) -> list[Scores]:
+        """Scores from the memory, where there is one, and of the others as they are computed."""
+        if self._memory is None:
+            return [scores for _, scores in sorted(compute(genotypes), key=lambda row: row[0])]
+        return self._memory.scores(self, genotypes, compute)
+
+    def ideal_point(self, scores: npt.NDArray[np.float64] | None = None) -> Vector:
+        """The best value of each objective, (m,), see `Scale`.
+
+        Args:
+            scores: (n, m), F of candidates; None takes all that this problem has scored which keep
+                the limits and are not degenerate.
+
+        Raises:
+            SearchError: there are none.
+        """
+        return self.scale(scores).ideal
+
+    def nadir_point(self, scores: npt.NDArray[np.float64] | None = None) -> Vector:
+        """The worst value of each objective among the non-dominated, (m,); see `ideal_point`."""
+        return self.scale(scores).nadir
+
+    def reference_point(self, scores: npt.NDArray[np.float64] | None = None) -> Vector:
+        """A reference for the hypervolume, a tenth beyond the nadir, (m,); see `ideal_point`."""
+        return self.scale(scores).reference
+
+    def normalise(self, F: Any, scores: npt.NDArray[np.float64] | None = None) -> Any:
+        """Map F (n, m) so that 0 is the ideal point and 1 the nadir point; see `ideal_point`."""
+        return self.scale(scores).normalised(F)
+
+    def scale(self, scores: npt.NDArray[np.float64] | None = None) -> Scale:
+        """Ideal and nadir point together; see `ideal_point`."""
+        found = np.array(self._found, dtype=float).reshape(-1, len(self.objectives))
+        return Scale.of(found if scores is None else scores)
 
     def evaluate(self, X: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute objectives and constraints, as pymoo's ``Problem.evaluate`` returns them.
@@ -310,8 +379,14 @@ class NASProblem(Problem):
             return {name: values[0] for name, values in found.items()}
         return tuple(rows[0] for rows in found) if isinstance(found, tuple) else found[0]
 
-    def _count_one(self) -> None:
+    def count_one(self, *, computed: bool) -> None:
+        """Count a candidate, and report the progress.
+
+        Args:
+            computed: whether its scores were computed, and not remembered.
+        """
         self.n_scored += 1
+        self._n_computed += computed
         if self.progress is not None:
             self.progress(Report("candidates", self.n_scored))
 
@@ -325,6 +400,9 @@ class NASProblem(Problem):
         del args, kwargs
         rows = self.score_genotypes(x)
         out["F"] = np.array([self.worst if row.degenerate else row.values for row in rows])
+        self._found += [
+            row.values for row in rows if not row.degenerate and self.limits.kept_by(vars(row))
+        ]
         if self.limits:
             out["G"] = np.array([[*self.limits.excess(vars(row)).values()] for row in rows])
         for name in SCORED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -132,3 +133,15 @@ def order_population(pop: Any) -> Any:
         pop[infeasible[position]].set(BEFORE_EQUALS, -float(violations[position]))
         order.append(int(infeasible[position]))
     return Population([pop[index] for index in order])
+
+
+def non_dominated(individuals: Iterable[Any]) -> Population:
+    """The first front of evaluated individuals, best rank sum first.
+
+    Infeasible and degenerate individuals are left out.
+    """
+    sound = [one for one in individuals if one.FEAS[0] and not one.get("degenerate")]
+    if not sound:
+        return Population()
+    front = survival_order(np.array([one.F for one in sound], dtype=float))[0]
+    return Population([sound[index] for index in front])

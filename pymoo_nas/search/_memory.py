@@ -1,0 +1,261 @@
+"""The memory of a problem: scores that are kept in one file and not computed again.
+
+The file is a database of SQLite, which several processes may use at the same time. It holds plain
+JSON values, so that a file from someone else can run no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from pymoo_nas._machine import expanded, versions
+from pymoo_nas.errors import SearchError
+from pymoo_nas.scores import NO_MEMORY, OBJECTIVES, Objective, Scores
+from pymoo_nas.spaces import space_description
+
+APPLICATION = 0x6E617331
+"""SQLite's ``application_id`` of these files: "nas1"."""
+
+PATIENCE = 60.0
+"""Seconds for which a process waits while another one writes."""
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS scores (
+    context TEXT NOT NULL,
+    genotype TEXT NOT NULL,
+    scores TEXT NOT NULL,
+    PRIMARY KEY (context, genotype)
+) WITHOUT ROWID
+"""
+
+
+class ScoreMemory:
+    """Scores by context and genotype, in one file, which each process and thread opens for itself.
+
+    Args:
+        path: the file; it is made when the first scores are kept.
+
+    Raises:
+        SearchError: a file that is damaged or that something else has made.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = expanded(path)
+        self._own = threading.local()
+        if os.path.exists(self.path):
+            with self._connected():
+                pass
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ScoreMemory:
+        return self
+
+    def find(self, context: str, genotypes: Sequence[str]) -> dict[str, Scores]:
+        """Look genotypes up.
+
+        Args:
+            context: see `context_of`.
+            genotypes: texts of canonical genotypes.
+
+        Returns:
+            genotype → its scores, for those that are kept.
+
+        Raises:
+            SearchError: a damaged file.
+        """
+        if not os.path.exists(self.path):
+            return {}
+        found = {}
+        with self._connected() as connection:
+            for genotype in genotypes:
+                row = connection.execute(
+                    "SELECT scores FROM scores WHERE context = ? AND genotype = ?",
+                    (context, genotype),
+                ).fetchone()
+                if row is not None:
+                    found[genotype] = Scores(**json.loads(row[0]))
+        return found
+
+    def keep(self, context: str, genotype: str, scores: Scores) -> None:
+        """Keep scores, unless the genotype was not scored at all or memory ran out.
+
+        Args:
+            context: see `context_of`.
+            genotype: text of the canonical genotype.
+            scores: of it.
+
+        Raises:
+            SearchError: the file cannot be written to.
+        """
+        if not scores.scored or scores.degenerate == NO_MEMORY:
+            return
+        text = json.dumps(asdict(scores))
+        with self._connected() as connection, connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", (context, genotype, text)
+            )
+
+    def __len__(self) -> int:
+        """The number of scores that are kept, in all contexts."""
+        if not os.path.exists(self.path):
+            return 0
+        with self._connected() as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM scores").fetchone()[0])
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """The connection of this process and thread; SQLite's errors in our words."""
+        try:
+            if getattr(self._own, "process", None) != os.getpid():
+                self._own.connection, self._own.process = _opened(self.path), os.getpid()
+            yield self._own.connection
+        except (sqlite3.Error, ValueError, TypeError, KeyError, OSError) as error:
+            raise SearchError(
+                f"memory {self.path}: damaged, not to be written to, or no memory of scores "
+                f"({error}); move the file away, or name another one"
+            ) from error
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open a memory, or make it.
+
+    Raises:
+        ValueError: another kind of database.
+        sqlite3.Error: no database at all, or a damaged one.
+    """
+    connection = sqlite3.connect(path, timeout=PATIENCE)
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (n_tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if n_tables and application != APPLICATION:
+        connection.close()
+        raise ValueError("the database of another program")
+    if not n_tables:
+        with connection:
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(TABLE)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def context_of(settings: Mapping[str, Any], objectives: Sequence[Objective]) -> str:
+    """The checksum of everything besides the genotype on which scores depend.
+
+    Args:
+        settings: plain values: search space, images, probe, initialisations, versions, threads.
+        objectives: in their order in F. A user's own objective counts by its name and its code.
+
+    Raises:
+        SearchError: an objective whose code is not known.
+    """
+    named = [[one.name, "" if _is_brought(one) else _code_of(one)] for one in objectives]
+    text = json.dumps({**settings, "objectives": named}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_brought(objective: Objective) -> bool:
+    return objective == OBJECTIVES.get(objective.name)
+
+
+def _code_of(objective: Objective) -> str:
+    compute: Any = getattr(objective.compute, "function", objective.compute)
+    settings = "" if inspect.isroutine(compute) else repr(compute)
+    try:
+        source = inspect.getsource(compute if inspect.isroutine(compute) else type(compute))
+    except (OSError, TypeError) as error:
+        raise SearchError(
+            f"memory: the code of objective {objective.name!r} is not known ({error}), so that "
+            "its values cannot be told from those of another version; define its function in a "
+            "file, or leave memory out"
+        ) from error
+    # Two lambdas may stand on one line.
+    code = getattr(compute, "__code__", None)
+    told = "" if code is None else f"{code.co_code.hex()}{code.co_names}"
+    plain = [one for one in getattr(code, "co_consts", ()) if not inspect.iscode(one)]
+    return hashlib.sha256(f"{source}{settings}{told}{plain}".encode()).hexdigest()
+
+
+Compute: TypeAlias = Callable[[Sequence[Any]], Iterable[tuple[int, Scores]]]
+"""Genotypes → the place of each and its scores, in any order."""
+
+
+class ProblemMemory:
+    """The memory of one `NASProblem`.
+
+    Args:
+        path: see `ScoreMemory`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._kept = ScoreMemory(path)
+        self._contexts: dict[int, str] = {}
+
+    def scores(self, problem: Any, genotypes: Sequence[Any], compute: Compute) -> list[Scores]:
+        """The scores of genotypes, in their order; those that are computed are kept at once.
+
+        Args:
+            problem: a `NASProblem`.
+            genotypes: of its search space.
+            compute: computes the scores that are not remembered.
+
+        Raises:
+            SearchError: see `ScoreMemory` and `context_of`.
+        """
+        space = problem.search_space
+        context = self._context(problem)
+        texts = [space.format(space.canonical(genotype)) for genotype in genotypes]
+        known = self._kept.find(context, texts)
+        rows = {
+            index: problem.scorer.within_limits(known[text])
+            for index, text in enumerate(texts)
+            if text in known
+        }
+        for _ in rows:
+            problem.count_one(computed=False)
+        left = [index for index in range(len(texts)) if index not in rows]
+        for place, scores in compute([genotypes[index] for index in left]):
+            rows[left[place]] = scores
+            self._kept.keep(context, texts[left[place]], scores)
+        return [rows[index] for index in range(len(texts))]
+
+    def _context(self, problem: Any) -> str:
+        """The context now; scores depend on the number of threads in their last bits."""
+        threads = getattr(problem.workers, "threads", None) or torch.get_num_threads()
+        if threads in self._contexts:
+            return self._contexts[threads]
+        space = space_description(problem.search_space)
+        if space is None:
+            raise SearchError(
+                "memory: the search space, or an operation of it, cannot be imported by name, so "
+                "that its versions cannot be told apart; put it into a module, or leave memory out"
+            )
+        settings = {
+            "search_space": space,
+            "data": problem.dataset.fingerprint,
+            "n_images": problem.n_images,
+            "n_inits": problem.n_inits,
+            "seed": problem.seed,
+            "device": problem.device.type,
+            "versions": versions(),
+            "threads": threads,
+        }
+        # A latency is measured where there is a limit of it, and None elsewhere.
+        settings["timed"] = problem.scorer.is_noisy
+        context = self._contexts[threads] = context_of(settings, problem.objectives)
+        return context

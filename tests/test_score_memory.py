@@ -1,0 +1,182 @@
+"""The memory of scores: what is remembered is not computed again, and is the same."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from command_line import Run
+from pymoo.optimize import minimize
+
+from pymoo_nas import EvolutiveNAS, NASProblem, Objective, history_to_frame
+from pymoo_nas.errors import SearchError
+from pymoo_nas.scores import Scores
+from pymoo_nas.search._memory import ScoreMemory
+
+ONE = ["--generations", "1", "--offspring", "3", "--population", "2"]
+SMALL = ["--images", "8", "--tournament-every", "0"]
+TEXTS = ["8,0,0,0", "0,8,0,0", "0,0,0,8", "8,0,0,0|0,8,0,0|0,0,0,8"]
+
+
+def problem_of(path: Path, **settings: Any) -> NASProblem:
+    return NASProblem("digits", n_images=8, memory=path, **settings)
+
+
+def computed(problem: NASProblem) -> int:
+    """Candidates whose scores were not remembered."""
+    return problem._n_computed
+
+
+def searched(problem: NASProblem) -> pd.DataFrame:
+    return history_to_frame(minimize(problem, EvolutiveNAS(3, 6), ("n_gen", 2), seed=1))
+
+
+def test_a_second_search_computes_nothing(tmp_path: Path) -> None:
+    """Its history is the same, and that of a search without a memory but for the seconds."""
+    path = tmp_path / "scores.sqlite"
+    first, second = problem_of(path), problem_of(path)
+    tables = [searched(first), searched(second)]
+    assert computed(first) == len(tables[0]) == second.n_scored
+    assert computed(second) == 0
+    pd.testing.assert_frame_equal(*tables)
+    plain = searched(NASProblem("digits", n_images=8))
+    pd.testing.assert_frame_equal(tables[0].drop(columns="seconds"), plain.drop(columns="seconds"))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"n_inits": 2},
+        {"objectives": ["ntk", "activation"]},
+        {"objectives": ["activation", "ntk", "correlation"]},
+        {"image_size": 10},
+        {"max_latency": 100.0},
+    ],
+    ids=["seed", "inits", "fewer", "order", "size", "latency"],
+)
+def test_another_setting_is_another_context(tmp_path: Path, change: dict[str, Any]) -> None:
+    """What scores depend on keeps them apart."""
+    path = tmp_path / "scores.sqlite"
+    problem_of(path).score_genotype(TEXTS[0])
+    other = problem_of(path, **change)
+    other.score_genotype(TEXTS[0])
+    assert computed(other) == 1
+    assert len(ScoreMemory(path)) == 2
+
+
+def test_limits_are_no_part_of_the_context(tmp_path: Path) -> None:
+    """Remembered scores over a limit are those of a candidate that was not scored."""
+    path = tmp_path / "scores.sqlite"
+    problem_of(path).score_genotypes(TEXTS)
+    limits: dict[str, Any] = {"max_params": 20_000, "max_acts": 3000}
+    limited, plain = problem_of(path, **limits), NASProblem("digits", n_images=8, **limits)
+    found = [p.evaluate(TEXTS, return_as_dictionary=True) for p in (limited, plain)]
+    for name in ("F", "G", "params", "flops", "acts", "degenerate"):
+        assert found[0][name].tolist() == found[1][name].tolist()
+    assert computed(limited) == 0
+    assert (found[0]["G"] > 0).any()
+    assert (found[0]["G"] <= 0).all(axis=1).any()
+
+
+def test_equal_networks_are_one_entry(tmp_path: Path) -> None:
+    """A genotype is looked up by its canonical form."""
+    path = tmp_path / "scores.sqlite"
+    problem = problem_of(path)
+    problem.score_genotype("8,0,0,0|0,8,0,0|0,0,0,0")
+    problem.score_genotypes(["8,0,0,0|0,8,0,0|0,0,0,0"] * 2)
+    assert computed(problem) == 1
+
+
+def test_what_was_not_scored_is_not_kept(tmp_path: Path) -> None:
+    """Over a limit, or not connected: cheap to find out again."""
+    path = tmp_path / "scores.sqlite"
+    problem = problem_of(path, max_params=10)
+    problem.score_genotype(TEXTS[0])
+    assert len(ScoreMemory(path)) == 0
+
+
+def test_own_objectives_are_told_apart_by_their_code(tmp_path: Path) -> None:
+    """A changed function is another context; a function without source is refused."""
+    path = tmp_path / "scores.sqlite"
+    functions = [lambda net, _: float(net.training), lambda net, _: 2.0 + 0 * net.training]
+    for function in functions:
+        own = Objective.of_network("mine", function, 9.0)
+        problem_of(path, objectives=["ntk", own]).score_genotype(TEXTS[0])
+    assert len(ScoreMemory(path)) == 2
+    made: dict[str, Any] = {}
+    exec("def without_source(network, probe):\n    return 1.0", made)
+    hidden = Objective.of_network("mine", made["without_source"], 9.0)
+    with pytest.raises(SearchError, match="mine"):
+        problem_of(path, objectives=[hidden]).score_genotype(TEXTS[0])
+
+
+def test_latencies_are_remembered(tmp_path: Path) -> None:
+    """A noisy objective has the value of before."""
+    path = tmp_path / "scores.sqlite"
+    values = [
+        problem_of(path, objectives=["ntk", "latency"]).score_genotype(TEXTS[0]) for _ in range(2)
+    ]
+    assert values[0] == values[1]
+
+
+def spoil(path: Path, how: str) -> None:
+    if how == "text":
+        path.write_text("genotype,ntk\n" * 100, "utf-8")
+    elif how == "foreign":
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE notes (text TEXT)")
+    elif how == "cut":
+        memory = ScoreMemory(path)
+        for index in range(200):
+            memory.keep("context", str(index), Scores({"ntk": float(index)}))
+        path.write_bytes(path.read_bytes()[:5000])
+    else:
+        path.mkdir()
+
+
+@pytest.mark.parametrize("how", ["text", "foreign", "cut", "folder"])
+def test_a_file_that_is_no_memory_is_named(tmp_path: Path, how: str) -> None:
+    """A table, another program's database, a truncated file, a folder: none is overwritten."""
+    path = tmp_path / "scores.sqlite"
+    spoil(path, how)
+    before = path.read_bytes() if path.is_file() else b""
+
+    def used() -> None:
+        problem_of(path).score_genotype(TEXTS[0])
+        ScoreMemory(path).find("context", [str(index) for index in range(200)])
+
+    with pytest.raises(SearchError, match=r"scores\.sqlite"):
+        used()
+    assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+def test_several_threads_and_copies_share_a_file(tmp_path: Path) -> None:
+    """Each opens the file for itself; a pickle carries the path alone."""
+    path = tmp_path / "scores.sqlite"
+    memory = ScoreMemory(path)
+
+    def write(index: int) -> None:
+        pickle.loads(pickle.dumps(memory)).keep("c", str(index), Scores({"ntk": float(index)}))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+    assert len(copy.deepcopy(memory)) == 40
+    assert memory.find("c", ["7", "none"])["7"].ntk == 7.0
+
+
+def test_the_command_line_remembers(run: Run, tmp_path: Path) -> None:
+    """Two searches of the same settings: the second one has the seconds of the first."""
+    path = tmp_path / "kept.sqlite"
+    for name in ("a", "b"):
+        where = ["--out", str(tmp_path / name), "--memory", str(path)]
+        assert run("search", "digits", *ONE, *SMALL, *where)[0] == 0
+    tables = [pd.read_csv(tmp_path / name / "history.csv") for name in ("a", "b")]
+    pd.testing.assert_frame_equal(*tables)
