@@ -51,8 +51,8 @@ What the choice by gradients costs beside the scoring, in one run of five search
 Rivals that spend the time of the choice by gradients on more candidates, which takes the same
 machine and versions 0.511 s each, beside other work: 1,500 take 766 s, 1,000 take 511 s. The search
 with that choice takes 669 ± 123 s: 294 ± 19 s to score its 500 candidates, 375 ± 128 s for search
-and choice. All classes were in the memory before. Columns as above, with the number of candidates in
-place of the seconds (`--candidates 1500 --seeds 20`; `--candidates 1000 --seeds 20`; `--seeds 5
+and choice. All classes were in the memory before. Columns as above, with the number of candidates
+in place of the seconds (`--candidates 1500 --seeds 20`; `--candidates 1000 --seeds 20`; `--seeds 5
 --rivals "ours, steady gradients"`):
 
     random                    20 92.57 ± 0.37  ( 8) 92.78 ± 0.50   93.34 ± 0.38  0.726 ± 0.033  1500

@@ -14,10 +14,11 @@ import psutil
 import pytest
 from command_line import TINY, Run
 
+from pymoo_nas._machine import Report
 from pymoo_nas.cli._progress import SearchProgress
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.runs import _folder as runs
-from pymoo_nas.search import NASProblem, read_frame
+from pymoo_nas.search import CandidateScorer, read_frame
 from pymoo_nas.training import Trainer
 
 
@@ -44,10 +45,10 @@ def test_interrupted_run_is_resumed(
     """The command that an interrupted search names ends it as if nothing had happened."""
     original = SearchProgress._candidate
 
-    def pressing(self: SearchProgress, n_scored: int) -> None:
-        if n_scored == 9:
+    def pressing(self: SearchProgress, report: Report) -> None:
+        if report.done == 9:
             signal.raise_signal(signal.SIGINT)
-        original(self, n_scored)
+        original(self, report)
 
     with monkeypatch.context() as patched:
         patched.setattr(SearchProgress, "_candidate", pressing)
@@ -85,14 +86,16 @@ def test_time_is_up(run: Run, finished: Path) -> None:
 
 def test_interrupt_keeps_finished_generations(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the third generation keeps two, and says where."""
-    original = NASProblem.score_genotype
+    original = CandidateScorer.score
+    scored: list[Any] = []
 
-    def interrupting(self: NASProblem, genotype: Any) -> Any:
-        if self.n_scored == 14:
+    def interrupting(self: CandidateScorer, genotype: Any, **how: Any) -> Any:
+        if len(scored) == 14:
             raise KeyboardInterrupt
-        return original(self, genotype)
+        scored.append(genotype)
+        return original(self, genotype, **how)
 
-    monkeypatch.setattr(NASProblem, "score_genotype", interrupting)
+    monkeypatch.setattr(CandidateScorer, "score", interrupting)
     code, _, err = run("search", *TINY, "--out", "kept")
     assert code == 130
     assert "2 generations are kept in kept" in err
@@ -119,11 +122,12 @@ def test_interrupt_while_saving(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     original = runs.front_to_frame
     calls: list[int] = []
 
-    def interrupting(algorithm: Any) -> Any:
-        calls.append(algorithm.n_iter)
+    def interrupting(given: Any, problem: Any = None) -> Any:
+        if problem is None:  # the front, not the archive
+            calls.append(given.n_iter)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return original(algorithm)
+        return original(given, problem)
 
     monkeypatch.setattr(runs, "front_to_frame", interrupting)
     code, _, err = run("search", *TINY, "--tournament-every", "0", "--out", "kept")

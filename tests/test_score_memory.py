@@ -28,11 +28,6 @@ def problem_of(path: Path, **settings: Any) -> NASProblem:
     return NASProblem("digits", n_images=8, memory=path, **settings)
 
 
-def computed(problem: NASProblem) -> int:
-    """Candidates whose scores were not remembered."""
-    return problem._n_computed
-
-
 def searched(problem: NASProblem) -> pd.DataFrame:
     return history_to_frame(minimize(problem, EvolutiveNAS(3, 6), ("n_gen", 2), seed=1))
 
@@ -42,8 +37,8 @@ def test_a_second_search_computes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "scores.sqlite"
     first, second = problem_of(path), problem_of(path)
     tables = [searched(first), searched(second)]
-    assert computed(first) == len(tables[0]) == second.n_scored
-    assert computed(second) == 0
+    assert first.n_scored == len(tables[0]) == second.n_remembered
+    assert second.n_scored == 0
     pd.testing.assert_frame_equal(*tables)
     plain = searched(NASProblem("digits", n_images=8))
     pd.testing.assert_frame_equal(tables[0].drop(columns="seconds"), plain.drop(columns="seconds"))
@@ -68,7 +63,7 @@ def test_another_setting_is_another_context(tmp_path: Path, change: dict[str, An
     problem_of(path).score_genotype(TEXTS[0])
     other = problem_of(path, **change)
     other.score_genotype(TEXTS[0])
-    assert computed(other) == 1
+    assert other.n_scored == 1
     assert len(ScoreMemory(path)) == 2
 
 
@@ -81,7 +76,7 @@ def test_limits_are_no_part_of_the_context(tmp_path: Path) -> None:
     found = [p.evaluate(TEXTS, return_as_dictionary=True) for p in (limited, plain)]
     for name in ("F", "G", "params", "flops", "acts", "degenerate"):
         assert found[0][name].tolist() == found[1][name].tolist()
-    assert computed(limited) == 0
+    assert limited.n_scored == 0
     assert (found[0]["G"] > 0).any()
     assert (found[0]["G"] <= 0).all(axis=1).any()
 
@@ -92,7 +87,7 @@ def test_equal_networks_are_one_entry(tmp_path: Path) -> None:
     problem = problem_of(path)
     problem.score_genotype("8,0,0,0|0,8,0,0|0,0,0,0")
     problem.score_genotypes(["8,0,0,0|0,8,0,0|0,0,0,0"] * 2)
-    assert computed(problem) == 1
+    assert problem.n_scored == 1
 
 
 def test_what_was_not_scored_is_not_kept(tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ CALLS = (
         ("rows.csv",),
     ),
     Call(
+        "bookkeeping",
+        ("memory --n 20", "history --generations 2", "latency --cifar {}/cifar10.npz --n 1"),
+        ("kept in", "one hit: median", "hits at once", "with save_history", "resnet20",
+         "difference median"),
+    ),
+    Call(
         "cells",
         ("accuracy --cifar {}/cifar10.npz --partial cells.csv --n 4 --cells 1 --epochs 1"
          " --images 60 --size 8 --max-params 4000",

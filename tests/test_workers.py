@@ -19,12 +19,21 @@ import pandas as pd
 import psutil
 import pytest
 from command_line import TINY, Run
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.optimize import minimize
 from strange_cells import SOUND, scored
 
 from pymoo_nas._machine import Report
-from pymoo_nas.errors import ScoreError, WorkerError
+from pymoo_nas.errors import ScoreError, SearchError, WorkerError
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.search import EvolutiveNAS, NASProblem, Workers, history_to_frame
+from pymoo_nas.search import (
+    EvolutiveNAS,
+    NASProblem,
+    Workers,
+    front_to_frame,
+    history_to_frame,
+    operators,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:distributed.*")
 
@@ -250,3 +259,20 @@ def test_a_search_with_open_workers_is_copied(two_workers: Workers) -> None:
         search.run()
         frames.append(history_to_frame(search).drop(columns="seconds"))
     assert frames[0].equals(frames[1])
+
+
+def test_any_algorithm_of_pymoo_has_workers(two_workers: Workers) -> None:
+    """NSGA-II with two workers finds the front that it finds in one process."""
+    fronts = []
+    for workers in (None, two_workers):
+        problem = NASProblem("digits", n_images=8)
+        problem.workers = workers
+        result = minimize(problem, NSGA2(pop_size=4, **operators()), ("n_gen", 2), seed=1)
+        fronts.append(front_to_frame(result).drop(columns="seconds"))
+    pd.testing.assert_frame_equal(*fronts)
+
+
+def test_an_elementwise_runner_is_answered() -> None:
+    """The message says what takes its place."""
+    with pytest.raises(SearchError, match=r"problem\.workers"):
+        NASProblem("digits", n_images=8, elementwise_runner=map)  # type: ignore[arg-type]

@@ -101,9 +101,12 @@ class NASProblem(Problem):
             CPU at most 1 GiB.
         memory: file in which scores are kept, and looked up by later runs, see `ScoreMemory`; None
             keeps none.
+        elementwise_runner: refused; see `Workers`.
 
     Attributes:
         objective_names: labels of the columns of F.
+        n_scored: candidates whose scores were computed.
+        n_remembered: candidates whose scores were found in the memory.
         progress: takes a `Report` after each candidate, or None.
         scorer: builds and scores one genotype.
         workers: an `Executor`, such as `Workers`, which scores several candidates elsewhere; None
@@ -135,7 +138,14 @@ class NASProblem(Problem):
         download: bool = False,
         max_memory: int | None = None,
         memory: str | Path | None = None,
+        elementwise_runner: None = None,
     ) -> None:
+        if elementwise_runner is not None:
+            raise SearchError(
+                f"elementwise_runner={elementwise_runner!r}: a runner sends the whole problem with "
+                "every candidate; for any algorithm of pymoo use workers instead: "
+                "`with Workers(2) as problem.workers: minimize(problem, ...)`"
+            )
         limits = Limits(
             params=max_params,
             flops=max_flops,
@@ -181,7 +191,7 @@ class NASProblem(Problem):
         self.workers: Executor | None = None
         self.objective_names = [objective.name for objective in judged_by]
         self.progress: Progress | None = None
-        self.n_scored = self._n_computed = 0
+        self.n_scored = self.n_remembered = 0
         self._found: list[tuple[float, ...]] = []
         self._memory = None if memory is None else ProblemMemory(memory)
         super().__init__(n_var=1, n_obj=len(judged_by), n_ieq_constr=len(self.limits))
@@ -296,9 +306,9 @@ class NASProblem(Problem):
     def _score_here(self, genotypes: Sequence[Any]) -> Iterator[tuple[int, Scores]]:
         for index, genotype in enumerate(genotypes):
             with _ONE_AT_A_TIME:
-                scores = self.scorer.score(genotype, check=self._n_computed < CHECKED)
+                scores = self.scorer.score(genotype, check=self.n_scored < CHECKED)
                 scores = self.scorer.add_noisy(genotype, scores)
-                if self._n_computed % RELEASE_EVERY == RELEASE_EVERY - 1:
+                if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
                     release_freed_memory()
                 self.count_one(computed=True)
             yield index, scores
@@ -307,7 +317,7 @@ class NASProblem(Problem):
         assert self.workers is not None
         rows: dict[int, Scores] = {}
         texts = [self.search_space.format(genotype) for genotype in genotypes]
-        n_checked = max(0, CHECKED - self._n_computed)
+        n_checked = max(0, CHECKED - self.n_scored)
         for index, scores in self.workers.score(self.scorer, texts, n_checked):
             rows[index] = scores
             self.count_one(computed=True)
@@ -385,10 +395,10 @@ class NASProblem(Problem):
         Args:
             computed: whether its scores were computed, and not remembered.
         """
-        self.n_scored += 1
-        self._n_computed += computed
+        self.n_scored += computed
+        self.n_remembered += not computed
         if self.progress is not None:
-            self.progress(Report("candidates", self.n_scored))
+            self.progress(Report("candidates", self.n_scored + self.n_remembered))
 
     def _evaluate(
         self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any

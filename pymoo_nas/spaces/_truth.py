@@ -25,7 +25,7 @@ def join_truth(frame: pd.DataFrame, table: pd.DataFrame, space: SearchSpace[Any]
 
     Returns:
         The rows of the frame, in their order and with their index; the columns of the table follow
-        the frame's own columns.
+        the frame's own columns. ``attrs["known"]`` is the number of rows with known values.
 
     Raises:
         DatasetError: a column ``genotype`` is missing, both tables have a column of the same name,
@@ -47,7 +47,9 @@ def join_truth(frame: pd.DataFrame, table: pd.DataFrame, space: SearchSpace[Any]
     means = table[columns].groupby([numbers[genotype] for genotype in classes]).mean()
     wanted = [numbers.get(space.canonical(space.parse(text)), -1) for text in frame[GENOTYPE]]
     found = means.reindex(wanted).set_axis(frame.index)
-    return pd.concat([frame, found], axis=1)
+    joined = pd.concat([frame, found], axis=1)
+    joined.attrs = {**frame.attrs, "known": sum(number >= 0 for number in wanted)}
+    return joined
 
 
 def _value_columns(frame: pd.DataFrame, table: pd.DataFrame) -> list[str]:
