@@ -9,7 +9,7 @@ PUBLIC = {
     "search": "NASProblem EvolutiveNAS RankSumSurvival DartsTournament CallbackChain Workers "
     "Executor Limits GenotypeSampling GenotypeCrossover GenotypeMutation "
     "GenotypeDuplicates operators",
-    "spaces": "SearchSpace CellSpace NASBench201Space Architecture Genotype Cell repair "
+    "spaces": "SearchSpace CellSpace NASBench201Space DARTSSpace Architecture Genotype Cell repair "
     "OPERATIONS PAPER_OPERATIONS join_truth",
     "objectives": "Objective Measured Judgement OBJECTIVES PAPER_OBJECTIVES Probe Scores "
     "draw_probe score latency_objective measure_latency",

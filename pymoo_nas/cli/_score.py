@@ -43,7 +43,8 @@ def score_models(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Genotypes (5000|0001|0800), NAS-Bench-201 cells, resnet20, or torchvision names.",
+            help="Genotypes (5000|0001|0800), cells of NAS-Bench-201 and DARTS, resnet20, or "
+            "torchvision names.",
             metavar="MODEL…",
         ),
     ],

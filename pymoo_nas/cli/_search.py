@@ -101,7 +101,8 @@ def search(
     cells: ScoredCells = 3,
     reduction: Reduction = None,
     space: Annotated[
-        str, typer.Option(help="Search space: cell, nasbench201, or module:Class of your own.")
+        str,
+        typer.Option(help="Search space: cell, nasbench201, darts, or module:Class of your own."),
     ] = "cell",
     images: Images = 64,
     inits: Inits = 1,

@@ -18,6 +18,7 @@ from pymoo_nas.spaces._by_name import (
 )
 from pymoo_nas.spaces._truth import join_truth
 from pymoo_nas.spaces.cell import REDUCTIONS, Cell, CellSpace, Genotype, edges, repair
+from pymoo_nas.spaces.darts import DARTSSpace
 from pymoo_nas.spaces.nasbench201 import NASBench201Space
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Architecture",
     "Cell",
     "CellSpace",
+    "DARTSSpace",
     "Genotype",
     "NASBench201Space",
     "SearchSpace",

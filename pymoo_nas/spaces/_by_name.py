@@ -16,9 +16,14 @@ from pymoo_nas.errors import OperationError, SearchError
 from pymoo_nas.networks import OPERATIONS
 from pymoo_nas.spaces._base import SearchSpace
 from pymoo_nas.spaces.cell._space import CellSpace
+from pymoo_nas.spaces.darts._space import DARTSSpace
 from pymoo_nas.spaces.nasbench201._space import NASBench201Space
 
-SPACES: Mapping[str, type[SearchSpace[Any]]] = {"cell": CellSpace, "nasbench201": NASBench201Space}
+SPACES: Mapping[str, type[SearchSpace[Any]]] = {
+    "cell": CellSpace,
+    "nasbench201": NASBench201Space,
+    "darts": DARTSSpace,
+}
 
 
 def space_class(name: object) -> type[SearchSpace[Any]]:

@@ -110,10 +110,13 @@ class CellSpace(SearchSpace[Genotype]):
     def looks_like(cls, text: str) -> bool:
         """Tell whether a text holds a separator of counts or blocks, or starts with a digit.
 
+        Texts with the signs of the other spaces are theirs.
+
         >>> CellSpace.looks_like("0804"), CellSpace.looks_like("resnet18")
         (True, False)
         """
-        return (bool(set(text) & set("|,")) or text[:1].isdigit()) and "~" not in text
+        others = "~" in text or text.lstrip().startswith("Genotype")
+        return (bool(set(text) & set("|,")) or text[:1].isdigit()) and not others
 
     def parse(self, text: str) -> Genotype:
         """Read a genotype of this space; see `Genotype.parse`.

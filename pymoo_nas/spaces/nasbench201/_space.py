@@ -71,7 +71,7 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
         >>> NASBench201Space.looks_like("|nor_conv_3x3~0|+|"), NASBench201Space.looks_like("0804")
         (True, False)
         """
-        return "~" in text
+        return "~" in text and not text.lstrip().startswith("Genotype")
 
     def parse(self, text: str) -> NASBench201Genotype:
         """Read a genotype, see `NASBench201Genotype.parse`."""
