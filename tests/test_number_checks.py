@@ -22,7 +22,7 @@ from pymoo_nas.search import (
     Workers,
 )
 from pymoo_nas.search._operators import MutationShares
-from pymoo_nas.spaces import CellSpace, NASBench201Space
+from pymoo_nas.spaces import CellSpace, DARTSSpace, NASBench201Space
 
 NAN = float("nan")
 INFINITY = float("inf")
@@ -45,6 +45,10 @@ WHOLE: dict[str, tuple[Any, list[str]]] = {
     "NASBench201Space": (
         NASBench201Space,
         ["width", "cells_per_stage", "final_width", "final_cells_per_stage"],
+    ),
+    "DARTSSpace": (
+        DARTSSpace,
+        ["layers", "channels", "final_layers", "final_channels"],
     ),
     "CellSpace": (
         CellSpace,
