@@ -36,8 +36,8 @@ from pymoo_nas.spaces import (
     Architecture,
     CellSpace,
     cell_operations,
+    chosen_by_gradients,
     description_of,
-    scores_what_is_trained,
     space_from_settings,
     space_settings,
 )
@@ -268,7 +268,7 @@ def test_what_has_no_name(tmp_path: Path, module: Any) -> None:
 def test_settings_that_tell_nothing(settings: Any) -> None:
     """Of a space that is not told, no cell is drawn, and ranks choose."""
     assert cell_operations(settings) is None
-    assert scores_what_is_trained(settings)
+    assert not chosen_by_gradients(settings)
 
 
 def test_names_are_those_of_the_objects(module: Any) -> None:

@@ -47,18 +47,18 @@ def method_named(
     return method
 
 
-def default_method(*, limits_final: bool, objectives: Collection[str]) -> str:
-    """The default method: "gradients" where the trained networks differ from the scored ones.
+def default_method(*, chosen_by_gradients: bool, objectives: Collection[str]) -> str:
+    """The default method: "gradients" where these are known to tell which networks train well.
 
     Networks of NAS-Bench-201 are trained five times as deep as they are scored. There "gradients"
     finds better architectures than "ranks" (studies/rivals.py). The method needs the objective
     "activation"; without it, and where the networks are the same, "ranks" is the default.
 
     Args:
-        limits_final: see `SearchSpace`.
+        chosen_by_gradients: see `SearchSpace`.
         objectives: names of the objectives of the search.
     """
-    return "ranks" if limits_final or "activation" not in objectives else "gradients"
+    return "gradients" if chosen_by_gradients and "activation" in objectives else "ranks"
 
 
 def refused_options(method: str) -> list[str]:

@@ -16,7 +16,7 @@ from pymoo_nas.runs._config import RunConfig
 from pymoo_nas.runs._folder import Choice, RunFolder
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import front_to_frame, read_table
-from pymoo_nas.spaces import scores_what_is_trained
+from pymoo_nas.spaces import chosen_by_gradients
 
 
 def choose(
@@ -38,8 +38,8 @@ def choose(
         result_or_run: pymoo's result or an algorithm; or the path of a run folder, or a
             `RunFolder`: there the choice is kept, and `train` takes it.
         by: one of "ranks", "knee", "weights", "gradients" and "training". None takes "weights"
-            where weights are given; else "gradients" for a search space that trains other networks
-            than it scores, such as NAS-Bench-201, and "ranks" for other search spaces.
+            where weights are given; else "gradients" for NAS-Bench-201 and for other search spaces
+            with ``chosen_by_gradients``, and "ranks" for all others.
         weights: objective → importance, for "weights".
         **options: limits, ``max_params`` and so on, as `NASProblem` takes them; and options of the
             method: ``top``, ``seed`` and ``progress`` for "gradients" and "training";
@@ -70,7 +70,7 @@ def choose(
     problem = result_or_run.problem
     default = partial(
         default_method,
-        limits_final=problem.search_space.limits_final,
+        chosen_by_gradients=problem.search_space.chosen_by_gradients,
         objectives=problem.objective_names,
     )
     method = method_named(by, weights, default)
@@ -85,8 +85,8 @@ def choose(
 
 def default_of_run(config: RunConfig) -> str:
     """The default method for choosing an architecture of a run, see `default_method`."""
-    alike = scores_what_is_trained(config.get("search_space"))
-    return default_method(limits_final=alike, objectives=config.objective_names())
+    by_gradients = chosen_by_gradients(config.get("search_space"))
+    return default_method(chosen_by_gradients=by_gradients, objectives=config.objective_names())
 
 
 def _of_run(

@@ -10,7 +10,7 @@ from pymoo_nas.spaces._architecture import (
 from pymoo_nas.spaces._base import SearchSpace
 from pymoo_nas.spaces._by_name import (
     cell_operations,
-    scores_what_is_trained,
+    chosen_by_gradients,
     space_class,
     space_description,
     space_from_settings,
@@ -32,12 +32,12 @@ __all__ = [
     "SearchSpace",
     "cell_operations",
     "cells_in_words",
+    "chosen_by_gradients",
     "description_of",
     "design_of",
     "edges",
     "join_truth",
     "repair",
-    "scores_what_is_trained",
     "space_class",
     "space_description",
     "space_from_settings",

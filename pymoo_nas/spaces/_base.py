@@ -38,10 +38,13 @@ class SearchSpace(ABC, Generic[G]):
         any_n_cells: whether the final network may have more or fewer cells.
         limits_final: whether a search counts and limits the final network. Where this is false, it
             counts the scored network; a final network of several cells is then not checked again.
+        chosen_by_gradients: whether `choose` goes by the gradients of the final network unless told
+            otherwise; for spaces where these are known to tell what trains well.
     """
 
     any_n_cells: bool = True
     limits_final: bool = True
+    chosen_by_gradients: bool = False
     operation_names: tuple[str, ...] = ()
     mutation_kinds: Mapping[str, float] = MappingProxyType({"change": 1.0})
     placing_kinds: frozenset[str] = frozenset()

@@ -134,17 +134,17 @@ def cell_operations(settings: object) -> list[str] | None:
     return list(operations) if issubclass(kind, CellSpace) and operations else None
 
 
-def scores_what_is_trained(settings: object) -> bool:
-    """Tell whether the network to train is nearly the scored network; true where it is unknown.
+def chosen_by_gradients(settings: object) -> bool:
+    """The attribute of the class of a search space, see `SearchSpace`; false where it is unknown.
 
     Args:
         settings: values of `space_settings`.
     """
     described = settings if isinstance(settings, Mapping) else {}
     try:
-        return space_class(described.get("space")).limits_final
+        return space_class(described.get("space")).chosen_by_gradients
     except SearchError:
-        return True
+        return False
 
 
 def _made(kind: type[SearchSpace[Any]], settings: Mapping[str, Any]) -> SearchSpace[Any]:

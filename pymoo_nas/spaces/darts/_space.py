@@ -38,9 +38,10 @@ MIN_LAYERS = 3
 class DARTSSpace(SearchSpace[DARTSGenotype]):
     """All pairs of cells of DARTS, also with both inputs of a node from one source.
 
-    A search scores a small network and counts its size, as in `NASBench201Space`; the network to
-    train is the published one for CIFAR-10. Tournaments are refused: a cell has two inputs, and a
-    genotype two cells.
+    A search scores a small network and counts its size, as in `NASBench201Space`: to count the
+    network to train, the published one for CIFAR-10, takes longer than the scores. Limits so bound
+    the small network, and `choose` goes by ranks. Tournaments are refused: a cell has two inputs,
+    and a genotype two cells.
 
     Args:
         layers: cells of the network that is scored; at least 3.

@@ -45,6 +45,7 @@ class NASBench201Space(SearchSpace[NASBench201Genotype]):
 
     any_n_cells = False
     limits_final = False
+    chosen_by_gradients = True
     operation_names = OPERATION_NAMES
     mutation_kinds: Mapping[str, float] = {"change": 0.8, "swap": 0.2}
     placing_kinds = frozenset({"change"})
