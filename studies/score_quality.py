@@ -134,7 +134,7 @@ from scipy.stats import rankdata, spearmanr
 
 from common.command import machine, options, parser
 from common.nasbench201 import HALVES, UNCONNECTED, half_of, load_table
-from common.ranks import Vector, log_rank_sum, mean_of_best, tau
+from common.ranks import Vector, interval, log_rank_sum, mean_of_best, tau
 from common.rows import rows_by
 from common.variants import variants_of
 from pymoo_nas._machine import seeded
@@ -196,15 +196,6 @@ def high_rank(scores: Vector) -> Vector:
     """
     ranks: Vector = (rankdata(scores) / len(scores)) ** 8
     return ranks
-
-
-def interval(scores: Vector, accuracy: Vector, n: int) -> tuple[float, float]:
-    """95 % bootstrap interval of Kendall's τ."""
-    rng = np.random.default_rng(0)
-    drawn = (rng.integers(len(scores), size=len(scores)) for _ in range(n))
-    values = [tau(scores[i], accuracy[i]) for i in drawn]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def report(frame: pd.DataFrame, n_drawn: int) -> None:

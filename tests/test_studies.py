@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pymoo_nas.spaces import DARTSSpace
 from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -63,6 +64,15 @@ CALLS = (
          "parameters", "MMACs", "min", "full schedule:", "n = 2"),
         ("ours-0/choice.json", "ours-full-muon-1/training.json"),
         slow=True,
+    ),
+    Call(
+        "darts_scores",
+        ("--table {}/darts.csv --cifar {}/cifar10.npz --n 6 --images 20 --inits 1 --drawn 5"
+         " --sizes 3x2 3x3 --partial darts.csv",),
+        ("rows 0 to", "(layers x channels):", "connected", "of them flagged", "s each",
+         "score tau 95 % interval mean accuracy of the ten best", "balanced_ntk", "params",
+         "flops", "acts", "three and FLOPs, log ranks", "best of all"),
+        ("darts.csv",),
     ),
     Call(
         "evolution",
@@ -177,7 +187,7 @@ CALLS = (
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ten classes of small images, and a table of accuracies of NAS-Bench-201."""
+    """A folder with ten classes of small images, and tables of NAS-Bench-201 and of DARTS."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     arrays = {}
@@ -194,6 +204,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table["params_m"] = rng.uniform(0.1, 1.5, len(table))
     table["flops_m"] = rng.uniform(41, 220, len(table))
     table.to_csv(folder / "table.csv", index=False)
+    space = DARTSSpace()
+    cells = pd.DataFrame({"genotype": [str(space.sample(rng)) for _ in range(8)]})
+    cells["cifar10_valid"] = rng.uniform(65, 86, len(cells))
+    cells.to_csv(folder / "darts.csv", index=False)
     return folder
 
 

@@ -78,8 +78,8 @@ class Architecture:
         """Make an architecture from its name.
 
         Args:
-            text: a genotype (``5000|0001|0800``), a NAS-Bench-201 cell (``|nor_conv_3x3~0|+|…``),
-                or any other name, see `build_model`.
+            text: a genotype (``5000|0001|0800``), one of NAS-Bench-201 (``|nor_conv_3x3~0|+|…``) or
+                of DARTS (``Genotype(normal=[…], …)``), or any other name, see `build_model`.
             space: search space of the genotypes. A user's own space reads every text. None takes
                 the package's space that the text looks like.
 

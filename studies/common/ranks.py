@@ -17,6 +17,15 @@ def tau(scores: Any, accuracy: Any) -> float:
     return -float(kendalltau(scores, accuracy)[0])
 
 
+def interval(scores: Vector, accuracy: Vector, n: int) -> tuple[float, float]:
+    """95 % bootstrap interval of Kendall's τ."""
+    rng = np.random.default_rng(0)
+    drawn = (rng.integers(len(scores), size=len(scores)) for _ in range(n))
+    values = [tau(scores[i], accuracy[i]) for i in drawn]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def mean_of_best(scores: Any, accuracy: Any, n: int) -> float:
     """Mean accuracy of those with the n smallest scores."""
     order = np.argsort(np.asarray(scores), kind="stable")[:n]

@@ -44,7 +44,8 @@ class DARTSSpace(SearchSpace[DARTSGenotype]):
     and a genotype two cells.
 
     Args:
-        layers: cells of the network that is scored; at least 3.
+        layers: cells of the network that is scored, at least 3: one normal cell, two reduction
+            cells. Deeper and wider ones take longer and rank no better (studies/darts_scores.py).
         channels: of the nodes of its first cell.
         final_layers: cells of the final network; 20 is the published number.
         final_channels: of the nodes of its first cell; 36 is the published number.
@@ -63,8 +64,8 @@ class DARTSSpace(SearchSpace[DARTSGenotype]):
     def __init__(
         self,
         *,
-        layers: int = 5,
-        channels: int = 8,
+        layers: int = 3,
+        channels: int = 4,
         final_layers: int = 20,
         final_channels: int = 36,
     ) -> None:
