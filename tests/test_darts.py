@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pymoo.optimize import minimize
 from small_training import small_dataset
 
+from pymoo_nas.cli._train import _folder_name
 from pymoo_nas.errors import OperationError, SearchError
 from pymoo_nas.networks import count_parameters
 from pymoo_nas.runs import RunFolder, Search, SearchSettings, load_trained, resume
@@ -289,3 +290,14 @@ def test_published_network_is_trained(run: Run, tmp_path: Path) -> None:
     assert code == 0
     # One channel and four classes: 2 · 9 · 108 weights of the stem, 6 · 577 of the classifier less.
     assert f"{3_349_342 - 2 * 9 * 108 - 6 * 577:,} parameters" in out
+
+
+def test_a_long_name_becomes_a_folder() -> None:
+    """Texts that differ at their end only have different folders, of a length that systems take."""
+    texts = [
+        SPACE.format(both(letters)) for letters in ("3031 3031 3031 3031", "3031 3031 3031 30s1")
+    ]
+    names = [_folder_name(text) for text in texts]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) <= 100
+    assert not set("|~'\"/") & set("".join(names))

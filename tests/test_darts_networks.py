@@ -213,12 +213,16 @@ def filled(network: nn.Module) -> nn.Module:
 @settings(deadline=None, max_examples=12)
 @given(genotypes)
 def test_canonical_form_computes_the_same(genotype: DARTSGenotype) -> None:
-    """With equal weights a genotype and its canonical form give equal logits, and equal sizes."""
+    """With equal weights a genotype and its canonical form give equal logits, and equal sizes.
+
+    The memory of the maps depends on the order in which the nodes are computed.
+    """
     images = normal_tensor(2, 3, 8, 8)
     networks = [SMALL.build(one, 3, 4) for one in (genotype, genotype.canonical())]
     first, second = (filled(network) for network in networks)
     torch.testing.assert_close(first(images), second(images), rtol=1e-6, atol=1e-9)
-    assert count_all(first, images) == count_all(second, images)
+    sizes = [count_all(network, images)._replace(peak_memory=0) for network in (first, second)]
+    assert sizes[0] == sizes[1]
 
 
 @pytest.mark.parametrize("letters", [SKIPS, "3051 m2a1 d0e3 s2s4"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,8 +47,11 @@ from pymoo_nas.training import train as train_network
 OF_MODEL = ("operations", "reduction")
 """Options that are allowed only with --model."""
 
-IN_FOLDERS = str.maketrans("|~", "_-")
+IN_FOLDERS = str.maketrans("|~'\"", "_-__")
 """Characters of a genotype that some systems refuse in folder names → their replacements."""
+
+LONGEST = 100
+"""Characters of a folder name; longer genotypes are cut."""
 
 
 def train(
@@ -140,7 +144,7 @@ def train(
     if target is None and run is not None:
         target = RunFolder(run).place_of(design_of(network), resume=resume)
     elif target is None:
-        target = Path("runs") / title.translate(IN_FOLDERS)
+        target = Path("runs") / _folder_name(title)
     if run is None or "dataset" in asked:
         refuse_among_images(target, dataset)
     sample = images.normalized(images.train_images[:1])
@@ -178,6 +182,19 @@ def train(
         terminal().print(
             f"next: pymoo-nas predict {in_shell(place)} IMAGES", highlight=False, soft_wrap=True
         )
+
+
+def _folder_name(title: str) -> str:
+    """The name of a folder for a model: its own name, or its beginning and a checksum.
+
+    >>> _folder_name("|nor_conv_3x3~0|")
+    '_nor_conv_3x3-0_'
+    """
+    name = title.translate(IN_FOLDERS)
+    if len(name) <= LONGEST:
+        return name
+    checksum = hashlib.sha256(title.encode()).hexdigest()[:8]
+    return f"{name[: LONGEST - 9].rstrip(' .')}-{checksum}"
 
 
 def _interrupted(target: Path) -> None:
