@@ -106,13 +106,13 @@ from pymoo.core.individual import Individual
 from common.cells import distinct, grown_cells
 from common.command import machine, options, parser
 from common.images import part_of
-from common.ranks import Vector, log_rank_sum, mean_of_best, tau
+from common.ranks import Vector, mean_of_best, tau
 from common.rows import kept_rows
 from pymoo_nas.choice import build_final
 from pymoo_nas.choice._orders import rank_power_sum
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES
-from pymoo_nas.search import DartsTournament, NASProblem, as_column
+from pymoo_nas.search import DartsTournament, NASProblem, as_column, log_rank_sum
 from pymoo_nas.search._tournament import deal
 from pymoo_nas.spaces import REDUCTIONS, CellSpace, Genotype
 from pymoo_nas.training import train

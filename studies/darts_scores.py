@@ -116,12 +116,13 @@ import torch
 from torch import nn
 
 from common.command import machine, parser
-from common.ranks import Vector, interval, log_rank_sum, mean_of_best, tau
+from common.ranks import Vector, interval, mean_of_best, tau
 from common.rows import rows_by
 from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.networks import Counts
 from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES, draw_probe, read_objectives, score_builds
+from pymoo_nas.search import log_rank_sum
 from pymoo_nas.spaces import DARTSSpace
 
 TRUTH = "cifar10_valid"

@@ -134,13 +134,14 @@ from scipy.stats import rankdata, spearmanr
 
 from common.command import machine, options, parser
 from common.nasbench201 import HALVES, UNCONNECTED, half_of, load_table
-from common.ranks import Vector, interval, log_rank_sum, mean_of_best, tau
+from common.ranks import Vector, interval, mean_of_best, tau
 from common.rows import rows_by
 from common.variants import variants_of
 from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.plots import save_figure
 from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES, draw_probe, read_objectives, score_builds
+from pymoo_nas.search import log_rank_sum
 from pymoo_nas.spaces import NASBench201Space
 
 BALANCED = ("balanced ntk", "activation", "correlation")

@@ -9,11 +9,13 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 
+from pymoo_nas.scores import Scores
 from pymoo_nas.search import (
     GenotypeCrossover,
     GenotypeDuplicates,
     GenotypeMutation,
     GenotypeSampling,
+    NASProblem,
     as_column,
 )
 from pymoo_nas.spaces import CellSpace, Genotype
@@ -69,3 +71,27 @@ def operators(**changes: Any) -> dict[str, Any]:
 def nsga2(pop_size: int = 6, **changes: Any) -> NSGA2:
     """Pymoo's NSGA-II on genotypes."""
     return NSGA2(pop_size=pop_size, **operators(**changes))
+
+
+class MadeScores(NASProblem):
+    """Digits in a small space of cells, with scores that are made of the text of the genotype.
+
+    Args:
+        **settings: of `NASProblem`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        space = CellSpace(max_channels=8, max_nodes=2, widening=1)
+        super().__init__("digits", **{"search_space": space, "n_images": 8, **settings})
+
+    def score_genotype(self, genotype: Any) -> Scores:
+        """Random objectives in which larger networks tend to be better; every ninth has none."""
+        text = self.search_space.format(genotype)
+        rng = np.random.default_rng(list(text.encode()))
+        size = sum(int(digit) for digit in text if digit.isdecimal())
+        values = np.array([4 - 0.05 * size, -2.0 * size, 9 - 0.1 * size]) + rng.normal(0, 1, 3)
+        objectives = dict(zip(self.objective_names, values.tolist(), strict=False))
+        reason = "no ReLU" if rng.integers(9) == 0 else ""
+        params = 1000 * (size + 1)
+        self._count_one()
+        return Scores(objectives, params=params, flops=9 * params, acts=params, degenerate=reason)

@@ -249,5 +249,7 @@ def test_defaults_are_those_of_the_command() -> None:
     algorithm, settings = EvolutiveNAS(), SearchSettings()
     assert (algorithm.pop_size, algorithm.n_offsprings) == (settings.population, settings.offspring)
     command = inspect.signature(search).parameters
-    for name in ("generations", "population", "offspring", "tournament_every", "tournament_size"):
+    for name in ("generations", "population", "offspring", "tournament_every"):
+        assert command[name].default is None  # left to the settings
+    for name in ("tournament_size", "algorithm"):
         assert command[name].default == getattr(settings, name)

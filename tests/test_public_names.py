@@ -6,7 +6,8 @@ import pymoo_nas
 from pymoo_nas import errors
 
 PUBLIC = {
-    "search": "NASProblem EvolutiveNAS RankSumSurvival DartsTournament CallbackChain Workers "
+    "search": "NASProblem EvolutiveNAS RandomSearch RegularisedEvolution NSGA2Search "
+    "RankSumSurvival DartsTournament CallbackChain Workers "
     "Executor Limits GenotypeSampling GenotypeCrossover GenotypeMutation "
     "GenotypeDuplicates operators",
     "spaces": "SearchSpace CellSpace NASBench201Space DARTSSpace Architecture Genotype Cell repair "

@@ -36,7 +36,9 @@ class SearchProgress(Callback):
         self.n_generations = n_generations = search.settings.generations
         self.before = search.generations_done
         self.stopping = False
-        per_generation = search.settings.offspring
+        settings = search.settings
+        # The first generation scores as many as survive, where that is more.
+        more = 0 if self.before else max(0, settings.population - settings.offspring)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -50,7 +52,7 @@ class SearchProgress(Callback):
         )
         self.task = self.bar.add_task(
             f"generation {self.before + 1}/{n_generations}",
-            total=(n_generations - self.before) * per_generation,
+            total=(n_generations - self.before) * settings.offspring + more,
             speed="",
         )
         self.start = time.perf_counter()

@@ -51,9 +51,10 @@ from pymoo_nas.cli._options import (
 )
 from pymoo_nas.cli._progress import SearchProgress
 from pymoo_nas.errors import SearchError
-from pymoo_nas.runs import PLACES, RunFolder, Search, SearchSettings
+from pymoo_nas.runs import OF_STRATEGY, PLACES, RunFolder, Search, SearchSettings
 from pymoo_nas.scores import SIZES, objectives_in, read_objectives
 from pymoo_nas.search import (
+    STRATEGIES,
     NASProblem,
     NothingFoundWarning,
     Workers,
@@ -67,6 +68,20 @@ from pymoo_nas.training import describe_data
 DEFAULTS = SearchSettings()
 
 
+def by_strategy(name: str) -> str:
+    """The defaults of a setting in words, where strategies have different ones.
+
+    >>> by_strategy("generations")
+    'default 9, regularised-evolution 22'
+    """
+    usual = getattr(DEFAULTS, name)
+    values = {
+        strategy: getattr(SearchSettings(algorithm=strategy), name) for strategy in STRATEGIES
+    }
+    others = [f"{strategy} {value}" for strategy, value in values.items() if value != usual]
+    return ", ".join([f"default {usual}", *others])
+
+
 def search(
     ctx: typer.Context,
     dataset: Annotated[
@@ -76,26 +91,39 @@ def search(
         list[str] | None,
         typer.Argument(help="Further objectives, after --objectives.", metavar="[NAME]..."),
     ] = None,
-    generations: Annotated[int, typer.Option(help="Generations.", min=1)] = DEFAULTS.generations,
+    algorithm: Annotated[
+        str, typer.Option(help=f"Strategy: {', '.join(STRATEGIES)}.")
+    ] = DEFAULTS.algorithm,
+    generations: Annotated[
+        int | None, typer.Option(help=f"Generations; {by_strategy('generations')}.", min=1)
+    ] = None,
     population: Annotated[
-        int, typer.Option(help="Survivors per generation.", min=1)
-    ] = DEFAULTS.population,
+        int | None,
+        typer.Option(help=f"Survivors per generation; {by_strategy('population')}.", min=1),
+    ] = None,
     offspring: Annotated[
-        int, typer.Option(help="Candidates per generation.", min=1)
-    ] = DEFAULTS.offspring,
+        int | None,
+        typer.Option(help=f"Candidates per generation; {by_strategy('offspring')}.", min=1),
+    ] = None,
     max_params: MaxParams = None,
     max_flops: MaxFlops = None,
     max_acts: MaxActs = None,
     max_memory: MaxMemory = None,
     max_latency: MaxLatency = None,
     tournament_every: Annotated[
-        int, typer.Option(help="Generations between DARTS tournaments; 0 for none.", min=0)
-    ] = DEFAULTS.tournament_every,
+        int | None,
+        typer.Option(
+            help="Generations between DARTS tournaments, 0 for none; "
+            f"{by_strategy('tournament_every')}.",
+            min=0,
+        ),
+    ] = None,
     tournament_size: Annotated[
         int, typer.Option(help="Contenders per slot.", min=2)
     ] = DEFAULTS.tournament_size,
     max_age: Annotated[
-        int | None, typer.Option(help="Generations after which a parent dies.", min=1)
+        int | None,
+        typer.Option(help="For evolutive: generations after which a parent dies.", min=1),
     ] = None,
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
@@ -168,13 +196,21 @@ def search(
         "memory": None if memory is None else str(memory.expanduser().resolve()),
         "data_dir": str(data_dir.expanduser().resolve()),
     }
-    if tournament_every == 0:
-        refuse_given(ctx, ["tournament_size"], "with --tournament-every 0")
+    settings = SearchSettings(
+        generations=generations or OF_STRATEGY,
+        population=population or OF_STRATEGY,
+        offspring=offspring or OF_STRATEGY,
+        max_age=max_age,
+        tournament_every=OF_STRATEGY if tournament_every is None else tournament_every,
+        tournament_size=tournament_size,
+        seed=seed,
+        algorithm=algorithm,
+    )
+    if not settings.tournament_every:
+        without = "with --tournament-every 0" if tournament_every == 0 else "without tournaments"
+        refuse_given(ctx, ["tournament_size"], without)
     if minutes is not None and not minutes > 0:
         raise SearchError(f"--minutes {minutes:g}; expected more than 0")
-    settings = SearchSettings(
-        generations, population, offspring, max_age, tournament_every, tournament_size, seed
-    )
     search_space = search_space_of(ctx, space, operations, cells, reduction)
     given = [name for name in ctx.params if is_given(ctx, name)]
     processes: dict[str, Any] = {"n": workers, "address": dask, "seconds": candidate_seconds}
@@ -196,7 +232,7 @@ def search(
                 _run(search, helpers, minutes)
         return
     scoring = scoring_processes(threads=threads, **processes)
-    if tournament_every:
+    if settings.tournament_every:
         search_space.check_slots()
     folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
     problem = NASProblem(**arguments, search_space=search_space, download=download)

@@ -1,13 +1,14 @@
 """Run folders: the files of a search, its continuation, and the networks trained from it."""
 
 from pymoo_nas.runs._choose import choose, default_of_run
-from pymoo_nas.runs._config import PLACES, RunConfig, SearchSettings
+from pymoo_nas.runs._config import OF_STRATEGY, PLACES, RunConfig, SearchSettings
 from pymoo_nas.runs._final import final_of
 from pymoo_nas.runs._folder import Choice, RunFolder
 from pymoo_nas.runs._search import Search, resume
 from pymoo_nas.runs._trained import load_trained
 
 __all__ = [
+    "OF_STRATEGY",
     "PLACES",
     "Choice",
     "RunConfig",

@@ -20,7 +20,7 @@ from pymoo.core.population import Population
 from pymoo_nas._machine import atomic_write
 from pymoo_nas.errors import RunError
 from pymoo_nas.scores import NOTED, SCORED
-from pymoo_nas.search import GenotypeDuplicates, as_column, tournaments_in
+from pymoo_nas.search import BEFORE_EQUALS, GenotypeDuplicates, as_column, tournaments_in
 
 FORMAT = 2
 """Version of the format; it is raised when older checkpoints cannot be continued any more."""
@@ -171,16 +171,18 @@ def _individual(row: Mapping[str, Any], parse: Any) -> Individual:
     individual.evaluated.update(("F", "G", "H", *SCORED))
     for name in (*SCORED, *NOTED):
         if row.get(name) is not None:  # what earlier versions did not measure is not there
-            individual.set(name, row[name])
+            individual.set(name, float(row[name]) if name == BEFORE_EQUALS else row[name])
     if "scores" in row:
         individual.set("scores", row["scores"])
     return individual
 
 
 def _plain(value: Any) -> Any:
-    """Turn a scalar of numpy into Python's, and NaN, which pymoo makes of None, into None."""
+    """Turn a scalar of numpy into Python's; JSON has no NaN, here None, and no infinity, a text."""
     value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and math.isnan(value) else value
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else str(value)
 
 
 def _checksum(state: Mapping[str, Any]) -> str:

@@ -13,13 +13,19 @@ from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import DatasetError, RunError, SearchError
 from pymoo_nas.runs._earlier import config_of_today
 from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES
-from pymoo_nas.search import NASProblem
+from pymoo_nas.search import EVOLUTIVE, EvolutiveNAS, NASProblem, make_strategy, strategy_named
 from pymoo_nas.spaces import space_from_settings, space_settings
 
 CONFIG = "config.json"
 
 PLACES = ("dataset", "data_dir", "memory")
 """Settings that may change when a run is continued: the place of its images."""
+
+OF_STRATEGY: Any = None
+"""The value of a setting that is left to the strategy."""
+
+MAY_BE_LEFT_OUT = ("generations", "population", "offspring", "tournament_every", "max_age")
+"""Settings that may have no value of their own."""
 
 
 @dataclass(frozen=True)
@@ -29,30 +35,51 @@ class SearchSettings:
     Attributes:
         generations: number of generations.
         population: survivors per generation.
-        offspring: candidates scored per generation.
+        offspring: candidates scored per generation; the first one scores as many as survive, where
+            that is more.
         max_age: generations after which a parent dies; None lets it live.
         tournament_every: generations between tournaments; 0 for none.
         tournament_size: contenders per slot.
         seed: seed of the operators and the tournaments.
+        algorithm: "evolutive", "random", "regularised-evolution" or "nsga2". The strategy decides
+            generations, population, offspring and tournament_every where these are left out: 9, 5,
+            15, 3; 9, 5, 15, 0; 22, 30, 5, 0; 9, 15, 15, 0. So 135 candidates are scored by each.
 
     Raises:
-        SearchError: a setting that is no integer, or too small.
+        SearchError: a setting that is no integer, or too small; an unknown algorithm, or one
+            without a limit of age where there is a max_age.
     """
 
-    generations: int = 9
-    population: int = 5
-    offspring: int = 15
+    generations: int = OF_STRATEGY
+    population: int = OF_STRATEGY
+    offspring: int = OF_STRATEGY
     max_age: int | None = None
-    tournament_every: int = 3
+    tournament_every: int = OF_STRATEGY
     tournament_size: int = 4
     seed: int = 0
+    algorithm: str = EVOLUTIVE
 
     def __post_init__(self) -> None:
         """Check the settings, and turn numbers into Python's, which `config.json` can hold."""
         least = {"tournament_every": 0, "seed": 0}
+        strategy = strategy_named(self.algorithm)
         for name, value in vars(self).copy().items():
-            if name != "max_age" or value is not None:
-                object.__setattr__(self, name, whole(name, value, least.get(name, 1)))
+            left_out = value is None and name in MAY_BE_LEFT_OUT
+            if name != "algorithm" and not left_out:
+                self._set(name, whole(name, value, least.get(name, 1)))
+        for name in ("generations", "tournament_every"):
+            if getattr(self, name) is OF_STRATEGY:
+                self._set(name, getattr(strategy, name))
+        made = self.made()
+        self._set("population", made.pop_size)
+        self._set("offspring", made.n_offsprings)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def made(self) -> EvolutiveNAS:
+        """A new algorithm of these settings, not set up."""
+        return make_strategy(self.algorithm, self.population, self.offspring, max_age=self.max_age)
 
 
 class RunConfig(dict[str, Any]):

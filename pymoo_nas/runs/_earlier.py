@@ -1,7 +1,7 @@
 """Bring the content of run folders of earlier versions into the form of this version.
 
 In earlier versions ``balanced_ntk`` was a setting. It put the values of the objective of that name
-into the column ``ntk``.
+into the column ``ntk``. There was one strategy of search, which had no name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from typing import Any
 import pandas as pd
 
 from pymoo_nas.scores import ATTRIBUTE, PAPER_OBJECTIVES
+from pymoo_nas.search import EVOLUTIVE
 
 BALANCED = "balanced_ntk"
 
 
 def config_of_today(config: dict[str, Any]) -> dict[str, Any]:
-    """Put the names of the objectives into a configuration, in place of the setting."""
+    """Put the names of the strategy and of the objectives into a configuration."""
+    algorithm = config.get("algorithm")
+    if isinstance(algorithm, dict):
+        config = {**config, "algorithm": {"algorithm": EVOLUTIVE, **algorithm}}
     problem = config.get("problem")
     if not isinstance(problem, dict) or BALANCED not in problem:
         return config

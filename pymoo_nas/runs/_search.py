@@ -22,10 +22,8 @@ from pymoo_nas.runs._folder import RunFolder
 from pymoo_nas.search import (
     CallbackChain,
     DartsTournament,
-    EvolutiveNAS,
     NASProblem,
     NothingFoundWarning,
-    RankSumSurvival,
 )
 from pymoo_nas.spaces import space_settings
 
@@ -41,7 +39,8 @@ class Search:
             the problem itself does not tell, such as the data set's name or path.
 
     Attributes:
-        algorithm: the `EvolutiveNAS`, set up; in a continued search, with its last state.
+        algorithm: algorithm of the strategy that the settings name, set up; in a continued search,
+            with its last state.
         tournament: the `DartsTournament`, or None.
     """
 
@@ -62,9 +61,7 @@ class Search:
             "data": problem.dataset.fingerprint,
             "algorithm": asdict(settings),
         }
-        self.algorithm = EvolutiveNAS(
-            settings.population, settings.offspring, survival=RankSumSurvival(settings.max_age)
-        )
+        self.algorithm = settings.made()
         self.tournament = (
             DartsTournament(settings.tournament_every, settings.tournament_size)
             if settings.tournament_every

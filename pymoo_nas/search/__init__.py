@@ -14,7 +14,21 @@ from pymoo_nas.search._operators import (
     operators,
 )
 from pymoo_nas.search._problem import NASProblem
-from pymoo_nas.search._survival import RankSumSurvival, non_dominated
+from pymoo_nas.search._strategies import (
+    EVOLUTIVE,
+    STRATEGIES,
+    NSGA2Search,
+    RandomSearch,
+    RegularisedEvolution,
+    make_strategy,
+    strategy_named,
+)
+from pymoo_nas.search._survival import (
+    BEFORE_EQUALS,
+    RankSumSurvival,
+    log_rank_sum,
+    non_dominated,
+)
 from pymoo_nas.search._tables import (
     front_to_frame,
     history_to_frame,
@@ -25,6 +39,9 @@ from pymoo_nas.search._tables import (
 from pymoo_nas.search._tournament import CallbackChain, DartsTournament, tournaments_in
 
 __all__ = [
+    "BEFORE_EQUALS",
+    "EVOLUTIVE",
+    "STRATEGIES",
     "CallbackChain",
     "CandidateScorer",
     "DartsTournament",
@@ -36,12 +53,17 @@ __all__ = [
     "GenotypeSampling",
     "Limits",
     "NASProblem",
+    "NSGA2Search",
     "NothingFoundWarning",
+    "RandomSearch",
     "RankSumSurvival",
+    "RegularisedEvolution",
     "Workers",
     "as_column",
     "front_to_frame",
     "history_to_frame",
+    "log_rank_sum",
+    "make_strategy",
     "non_dominated",
     "nothing_found",
     "operators",
@@ -50,6 +72,7 @@ __all__ = [
     "read_genotypes",
     "read_table",
     "scoring_processes",
+    "strategy_named",
     "tournaments_in",
     "write_frame",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pymoo.core.population import Population
 from pymoo.core.survival import Survival
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+from scipy.stats import rankdata
 
 from pymoo_nas._machine import whole
 
@@ -17,6 +18,7 @@ BEFORE_EQUALS = "crowding"
 """The attribute that pymoo's selections compare where ranks are equal; they prefer the larger."""
 
 Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 
@@ -36,6 +38,22 @@ def rank_sum(scores: Matrix) -> Indices:
         return np.empty(0, dtype=np.int64)
     columns = [np.unique(column, return_inverse=True)[1] + 1 for column in scores.T]
     total: Indices = np.sum(columns, axis=0, dtype=np.int64)
+    return total
+
+
+def log_rank_sum(columns: Iterable[Any]) -> Vector:
+    """Sum of the logarithms of the ranks in several columns, smaller is better.
+
+    Args:
+        columns: m columns of n numbers, minimised. Equal numbers share their mean rank.
+
+    Returns:
+        (n,) numbers, at least 0.
+
+    >>> log_rank_sum([[1.0, 9.0, 4.0], [2.0, 8.0, 1.0]]).round(2).tolist()
+    [0.69, 2.2, 0.69]
+    """
+    total: Vector = np.sum([np.log(rankdata(column)) for column in columns], axis=0)
     return total
 
 
@@ -104,6 +122,44 @@ class RankSumSurvival(Survival):
         return pop[young] if any(good) else pop
 
 
+class Standing(NamedTuple):
+    """Where an individual stands in a population.
+
+    Attributes:
+        place: in the population.
+        rank: its front, from 0; infeasible ones share one behind all fronts.
+        before_equals: minus its rank sum, or minus its constraint violation.
+    """
+
+    place: int
+    rank: int
+    before_equals: float
+
+
+def standings_of(pop: Any) -> list[Standing]:
+    """The standings of evaluated individuals, best first; nothing is noted on them."""
+    feasible = np.array([bool(individual.FEAS[0]) for individual in pop], dtype=bool)
+    found: list[Standing] = []
+    where = np.flatnonzero(feasible)
+    fronts: list[Indices] = []
+    if len(where):
+        scores = np.array([pop[index].F for index in where], dtype=float)
+        fronts = survival_order(scores)
+        for rank, front in enumerate(fronts):
+            sums = rank_sum(scores[front])
+            found += [
+                Standing(int(where[position]), rank, -float(total))
+                for position, total in zip(front, sums, strict=True)
+            ]
+    infeasible = np.flatnonzero(~feasible)
+    violations = np.array([float(pop[index].CV[0]) for index in infeasible])
+    found += [
+        Standing(int(infeasible[position]), len(fronts), -float(violations[position]))
+        for position in np.argsort(violations, kind="stable")
+    ]
+    return found
+
+
 def order_population(pop: Any) -> Any:
     """Sort a population in survival order, and set ``rank`` and `BEFORE_EQUALS`.
 
@@ -112,27 +168,11 @@ def order_population(pop: Any) -> Any:
     """
     if len(pop) == 0:
         return pop
-    feasible = np.array([bool(individual.FEAS[0]) for individual in pop])
-    order: list[int] = []
-    where = np.flatnonzero(feasible)
-    n_fronts = 0
-    if len(where):
-        scores = np.array([pop[index].F for index in where], dtype=float)
-        fronts = survival_order(scores)
-        n_fronts = len(fronts)
-        for rank, front in enumerate(fronts):
-            sums = rank_sum(scores[front])
-            for position, total in zip(front, sums, strict=True):
-                pop[where[position]].set("rank", rank)
-                pop[where[position]].set(BEFORE_EQUALS, -float(total))
-            order += where[front].tolist()
-    infeasible = np.flatnonzero(~feasible)
-    violations = np.array([float(pop[index].CV[0]) for index in infeasible])
-    for position in np.argsort(violations, kind="stable"):
-        pop[infeasible[position]].set("rank", n_fronts)
-        pop[infeasible[position]].set(BEFORE_EQUALS, -float(violations[position]))
-        order.append(int(infeasible[position]))
-    return Population([pop[index] for index in order])
+    standings = standings_of(pop)
+    for place, rank, before_equals in standings:
+        pop[place].set("rank", rank)
+        pop[place].set(BEFORE_EQUALS, before_equals)
+    return Population([pop[standing.place] for standing in standings])
 
 
 def non_dominated(individuals: Iterable[Any]) -> Population:

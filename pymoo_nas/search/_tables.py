@@ -23,7 +23,7 @@ from pymoo_nas.scores import (
     objectives_in,
 )
 from pymoo_nas.search._given import parsed
-from pymoo_nas.search._survival import order_population
+from pymoo_nas.search._survival import standings_of
 
 
 def front_to_frame(result: Any, problem: Any = None) -> pd.DataFrame:
@@ -54,7 +54,9 @@ def front_to_frame(result: Any, problem: Any = None) -> pd.DataFrame:
         raise SearchError(
             "a population does not know its search space; pass the result itself, or problem=..."
         )
-    rows = [] if front is None else [i for i in order_population(front) if i.FEAS[0]]
+    # Nothing is noted on the individuals, whose rank and crowding other survivals may have set.
+    ordered = [] if front is None else [front[place] for place, *_ in standings_of(front)]
+    rows = [individual for individual in ordered if individual.FEAS[0]]
     return _frame([_row(individual, problem) for individual in rows], problem, survivors=True)
 
 

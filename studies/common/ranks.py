@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kendalltau, rankdata
+from scipy.stats import kendalltau
 
 Vector: TypeAlias = npt.NDArray[np.float64]
 
@@ -30,9 +29,3 @@ def mean_of_best(scores: Any, accuracy: Any, n: int) -> float:
     """Mean accuracy of those with the n smallest scores."""
     order = np.argsort(np.asarray(scores), kind="stable")[:n]
     return float(np.asarray(accuracy, float)[order].mean())
-
-
-def log_rank_sum(columns: Iterable[Any]) -> Vector:
-    """The sum of the logarithms of the ranks in several scores, one sum per candidate."""
-    total: Vector = np.sum([np.log(rankdata(column)) for column in columns], axis=0)
-    return total

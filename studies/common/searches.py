@@ -12,19 +12,13 @@ from functools import partial
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
-from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.population import Population
-from pymoo.core.survival import Survival
-from pymoo.operators.crossover.nox import NoCrossover
-from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.optimize import minimize
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from common.ranks import log_rank_sum
 from common.remembered import RememberedProblem
 from pymoo_nas._machine import seeded
 from pymoo_nas.choice import order_scored, steady_first
@@ -33,12 +27,12 @@ from pymoo_nas.scores import PAPER_OBJECTIVES, score_builds
 from pymoo_nas.search import (
     DartsTournament,
     EvolutiveNAS,
-    GenotypeCrossover,
-    GenotypeDuplicates,
-    GenotypeMutation,
-    GenotypeSampling,
     NASProblem,
+    NSGA2Search,
+    RandomSearch,
+    RegularisedEvolution,
     as_column,
+    log_rank_sum,
 )
 from pymoo_nas.search._survival import order_population
 from pymoo_nas.spaces.nasbench201._genotype import (
@@ -116,14 +110,8 @@ def non_dominated(individuals: Any) -> list[Any]:
 
 def sampled(problem: NASProblem, n: int, seed: int) -> list[Any]:
     """So many different random candidates, scored."""
-    rng = np.random.default_rng(seed)
-    space = problem.search_space
-    found: dict[Any, Any] = {}
-    while len(found) < n:
-        genotype = space.sample(rng)
-        found.setdefault(space.canonical(genotype), genotype)
-    population = Population.new("X", as_column(found.values()))
-    return list(EvolutiveNAS().evaluator.eval(problem, population))
+    result = minimize(problem, RandomSearch(1, n), ("n_gen", 1), seed=seed)
+    return list(result.algorithm.scored)
 
 
 def random_search(problem: NASProblem, n: int, seed: int) -> Outcome:
@@ -146,58 +134,15 @@ def largest(problem: NASProblem, n: int, seed: int) -> Outcome:
 
 
 def nsga2(problem: NASProblem, n: int, seed: int) -> Outcome:
-    """NSGA-II of pymoo (Deb 2002) with this library's operators; the best rank sum of its front."""
-    algorithm = NSGA2(
-        pop_size=20,
-        sampling=GenotypeSampling(),
-        crossover=GenotypeCrossover(),
-        mutation=GenotypeMutation(),
-        eliminate_duplicates=GenotypeDuplicates(),
-    )
-    result = minimize(problem, algorithm, ("n_eval", n), seed=seed)
+    """NSGA-II (Deb 2002) with this library's operators; the best rank sum of its front."""
+    result = minimize(problem, NSGA2Search(20), ("n_eval", n), seed=seed)
     front = non_dominated(result.pop)
     return Outcome(front, front, result.algorithm.evaluator.n_eval)
 
 
-class NewChild(NoCrossover):
-    """A child with the genotype of its one parent; pymoo's operator returns the parent itself."""
-
-    def do(self, problem: Any, pop: Any, *args: Any, **kwargs: Any) -> Any:
-        """One child for each row of parents."""
-        del problem, args, kwargs
-        return Population.new("X", as_column([parent.X[0] for (parent,) in pop]))
-
-
-class YoungestSurvival(Survival):
-    """The youngest survive, whatever their scores (Real 2019)."""
-
-    def __init__(self) -> None:
-        super().__init__(filter_infeasible=False)
-
-    def _do(self, problem: Any, pop: Any, *args: Any, n_survive: int = 0, **kwargs: Any) -> Any:
-        del problem, args, kwargs
-        return pop[len(pop) - n_survive :]
-
-
-def fittest(pop: Any, indices: npt.NDArray[Any], **_: Any) -> npt.NDArray[Any]:
-    """Of each row of competitors the one with the smallest sum of log ranks in the population."""
-    totals = log_rank_sum(np.array([individual.F for individual in pop]).T)
-    best = np.argmin(totals[indices], axis=1)
-    return np.take_along_axis(indices, best[:, None], axis=1)
-
-
 def regularised_evolution(problem: NASProblem, n: int, seed: int) -> Outcome:
     """Aging evolution (Real 2019) on the sum of log ranks: 50 parents, tournaments of ten."""
-    pop_size = min(50, n // 2)
-    algorithm = EvolutiveNAS(
-        pop_size,
-        1,
-        sampling=GenotypeSampling(),
-        selection=TournamentSelection(fittest, pressure=10),
-        crossover=NewChild(),
-        mutation=GenotypeMutation(max_steps=1),
-        survival=YoungestSurvival(),
-    )
+    algorithm = RegularisedEvolution(min(50, n // 2), 1, sample_size=10)
     result = minimize(problem, algorithm, ("n_eval", n), seed=seed)
     scored = result.algorithm.scored
     return Outcome(by_log_ranks(scored), non_dominated(scored), len(scored))
