@@ -2,6 +2,7 @@
 
 from pymoo_nas._machine import VERSION
 from pymoo_nas.choice import build_final, order_front, order_scored, steady_first, try_out
+from pymoo_nas.comparison import Comparison
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import (
     DatasetError,
@@ -17,14 +18,16 @@ from pymoo_nas.errors import (
 )
 from pymoo_nas.networks import OPERATIONS, PAPER_OPERATIONS, CellNetwork, TournamentNetwork
 from pymoo_nas.plots import (
+    plot_attainment,
     plot_cell,
     plot_evolution,
     plot_front,
+    plot_hypervolume,
     plot_offspring,
     plot_scores_3d,
     save_figure,
 )
-from pymoo_nas.runs import RunFolder, Search, SearchSettings, choose, load_trained, resume
+from pymoo_nas.runs import RunFolder, Search, SearchSettings, choose, compare, load_trained, resume
 from pymoo_nas.scores import (
     OBJECTIVES,
     PAPER_OBJECTIVES,
@@ -85,6 +88,7 @@ __all__ = [
     "Cell",
     "CellNetwork",
     "CellSpace",
+    "Comparison",
     "DARTSSpace",
     "DartsTournament",
     "Dataset",
@@ -127,6 +131,7 @@ __all__ = [
     "Workers",
     "build_final",
     "choose",
+    "compare",
     "draw_probe",
     "front_to_frame",
     "history_to_frame",
@@ -139,9 +144,11 @@ __all__ = [
     "operators",
     "order_front",
     "order_scored",
+    "plot_attainment",
     "plot_cell",
     "plot_evolution",
     "plot_front",
+    "plot_hypervolume",
     "plot_offspring",
     "plot_scores_3d",
     "read_frame",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 
+from pymoo_nas.runs import RunFolder, Search, SearchSettings
 from pymoo_nas.scores import Scores
 from pymoo_nas.search import (
     GenotypeCrossover,
@@ -95,3 +97,14 @@ class MadeScores(NASProblem):
         params = 1000 * (size + 1)
         self._count_one()
         return Scores(objectives, params=params, flops=9 * params, acts=params, degenerate=reason)
+
+
+def made_run(path: Path, problem: NASProblem | None = None, **settings: Any) -> Path:
+    """The folder of a finished search of `MadeScores`: two generations of three candidates."""
+    sizes = {"generations": 2, "population": 2, "offspring": 3, "tournament_every": 0, **settings}
+    folder = RunFolder(path)
+    folder.create()
+    described = {"problem": {"dataset": "digits"}}
+    problem = MadeScores() if problem is None else problem
+    Search(folder, problem, SearchSettings(**sizes), described).run()
+    return path

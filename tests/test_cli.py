@@ -130,7 +130,7 @@ def test_operations_lists_all(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "search", "choose", "train", "score", "plot", "operations"]
+    "command", ["", "search", "choose", "train", "compare", "score", "plot", "operations"]
 )
 def test_help(run: Run, command: str) -> None:
     """Every command explains itself."""
@@ -169,6 +169,7 @@ def test_version(run: Run) -> None:
         (["train", "nosuch"], "holds no run"),
         (["plot", "nosuch"], "holds no run"),
         (["choose", "nosuch"], "holds no run"),
+        (["compare", "nosuch"], "holds no run"),
         (["choose", "nosuch", "--by", "luck"], "knee, weights, gradients, training"),
         (["choose", "nosuch", "--by", "weights"], "needs --weights"),
         (["choose", "nosuch", "--by", "knee", "--weights", "ntk=1"], "leave one out"),

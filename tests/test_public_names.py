@@ -15,9 +15,10 @@ PUBLIC = {
     "objectives": "Objective Measured Judgement OBJECTIVES PAPER_OBJECTIVES Probe Scores "
     "draw_probe score latency_objective measure_latency",
     "tables": "front_to_frame history_to_frame read_frame write_frame",
-    "pictures": "plot_cell plot_evolution plot_front plot_offspring plot_scores_3d save_figure",
+    "pictures": "plot_cell plot_evolution plot_front plot_offspring plot_scores_3d "
+    "plot_hypervolume plot_attainment save_figure",
     "choice": "choose order_front order_scored steady_first try_out build_final",
-    "runs": "RunFolder Search SearchSettings resume",
+    "runs": "RunFolder Search SearchSettings resume compare Comparison",
     "training": "Dataset load_dataset train Training load_trained TrainedNetwork load_weights",
     "networks": "CellNetwork TournamentNetwork",
 }

@@ -1,4 +1,4 @@
-"""The command line: ``pymoo-nas search | choose | train | predict | score | plot | operations``."""
+"""The command line: ``pymoo-nas search | choose | train | predict | compare | score | …``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 import pymoo_nas
 from pymoo_nas.cli._choose import choose
+from pymoo_nas.cli._compare import compare
 from pymoo_nas.cli._options import complain, show_warning, terminal
 from pymoo_nas.cli._predict import predict
 from pymoo_nas.cli._score import operations, plot, score_models
@@ -28,6 +29,7 @@ app.command()(search)
 app.command()(choose)
 app.command()(train)
 app.command()(predict)
+app.command()(compare)
 app.command(name="score")(score_models)
 app.command()(plot)
 app.command()(operations)

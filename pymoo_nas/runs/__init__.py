@@ -1,6 +1,7 @@
 """Run folders: the files of a search, its continuation, and the networks trained from it."""
 
 from pymoo_nas.runs._choose import choose, default_of_run
+from pymoo_nas.runs._compare import compare
 from pymoo_nas.runs._config import OF_STRATEGY, PLACES, RunConfig, SearchSettings
 from pymoo_nas.runs._final import final_of
 from pymoo_nas.runs._folder import Choice, RunFolder
@@ -16,6 +17,7 @@ __all__ = [
     "Search",
     "SearchSettings",
     "choose",
+    "compare",
     "default_of_run",
     "final_of",
     "load_trained",

@@ -1,0 +1,114 @@
+"""Pictures of a comparison: hypervolume over evaluations, and median attainment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pymoo_nas.errors import SearchError
+from pymoo_nas.plots._plots import _note, _panels
+from pymoo_nas.plots._style import COLOURS, STYLE, Look, plain_legend
+from pymoo_nas.scores import title_of_objective
+
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)))
+_MARGIN = 0.06  # of the extent of an axis, beyond the outermost corner
+
+
+@matplotlib.rc_context(STYLE)
+def plot_hypervolume(comparison_or_curves: Any) -> Figure:
+    """Hypervolume over the candidates scored: a line per label, the mean of its runs.
+
+    A band reaches from the least to the largest of them.
+
+    Args:
+        comparison_or_curves: a `Comparison`, or its ``curves``.
+
+    Raises:
+        SearchError: a column is missing.
+    """
+    curves = _table(comparison_or_curves, "curves", "label n evaluations mean min max")
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for index, (label, rows) in enumerate(curves.groupby("label", sort=False)):
+        look = _look(index)
+        x = rows["evaluations"]
+        if (rows["n"] > 1).any():
+            shade: Look = {"color": look["color"], "alpha": 0.15, "linewidth": 0}
+            axes.fill_between(x, rows["min"], rows["max"], step="post", **shade)
+        name = f" {label} (n = {rows['n'].iloc[0]})"
+        axes.plot(x, rows["mean"], label=name, drawstyle="steps-post", **look)
+    axes.set(xlabel="candidates scored", ylabel="hypervolume (higher is better)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_ylim(bottom=0)
+    axes.set_title("Mean over the runs; band: least to largest")
+    if curves.empty:
+        _note(figure, "no candidate")
+    else:
+        plain_legend(axes.legend(loc="lower right"))
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def plot_attainment(comparison_or_attainment: Any) -> Figure:
+    """Median attainment, a panel for each two objectives: half of the runs reach a line or beyond.
+
+    Args:
+        comparison_or_attainment: a `Comparison`, or its ``attainment``.
+
+    Raises:
+        SearchError: a column is missing.
+    """
+    columns = "label n objective_x objective_y x y"
+    corners = _table(comparison_or_attainment, "attainment", columns)
+    labels = list(dict.fromkeys(corners["label"]))
+    pairs = list(corners.groupby(["objective_x", "objective_y"], sort=False))
+    figure, panels = _panels(max(1, len(pairs)))
+    handles: dict[str, Any] = {}
+    for axes, ((x, y), of_pair) in zip(panels.flat, pairs, strict=False):
+        ends = [_end(of_pair[column]) for column in ("x", "y")]
+        for label, rows in of_pair.groupby("label", sort=False):
+            # From the upper end of the panel to its right end.
+            xs = [rows["x"].iloc[0], *rows["x"], ends[0]]
+            ys = [ends[1], *rows["y"], rows["y"].iloc[-1]]
+            name = f" {label} (n = {rows['n'].iloc[0]})"
+            look = _look(labels.index(label))
+            (handles[name],) = axes.plot(xs, ys, drawstyle="steps-post", **look)
+        axes.set(xlabel=title_of_objective(str(x)), ylabel=title_of_objective(str(y)))
+        axes.set(xlim=(None, ends[0]), ylim=(None, ends[1]))
+    figure.suptitle("Attained by half of the runs (lower is better on every axis)", fontsize=10)
+    if handles:
+        place: Look = {"loc": "outside lower center", "ncols": min(3, len(handles))}
+        plain_legend(figure.legend(handles.values(), handles.keys(), **place))
+    else:
+        _note(figure)
+    return figure
+
+
+def _table(given: Any, name: str, columns: str) -> pd.DataFrame:
+    """A table of a comparison, or that table itself.
+
+    Raises:
+        SearchError: something else.
+    """
+    table = getattr(given, name, given)
+    if not isinstance(table, pd.DataFrame) or not set(columns.split()) <= set(table):
+        raise SearchError(
+            f"plot: expected a comparison or its {name}, with the columns {columns}; got a "
+            f"{type(given).__name__}"
+        )
+    return table
+
+
+def _look(index: int) -> Look:
+    dashes = _DASHES[index // len(COLOURS) % len(_DASHES)]
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": dashes, "linewidth": 1.8}
+
+
+def _end(values: pd.Series) -> float:
+    """Where an axis ends, a little beyond its largest value."""
+    extent = float(values.max() - values.min())
+    return float(values.max()) + (_MARGIN * extent if extent > 0 else 0.5)

@@ -1,0 +1,189 @@
+"""Comparing run folders, or results in Python, with each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from pymoo_nas.comparison import (
+    Comparison,
+    Searched,
+    common_settings,
+    compare_searches,
+    searched_in,
+)
+from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.networks import Counts
+from pymoo_nas.runs._config import RunConfig
+from pymoo_nas.runs._folder import RunFolder
+from pymoo_nas.spaces import SearchSpace, space_from_settings
+
+SCORING = ("n_images", "n_inits", *(f"max_{name}" for name in Counts._fields))
+"""Arguments of a problem that its scores depend on, but for objectives and seed."""
+
+OF_SPACE = "space "
+"""Stands before the settings of a search space, which search settings may share names with."""
+
+
+def compare(
+    runs: Mapping[str, Any] | Iterable[Any],
+    *,
+    truth: Any = None,
+    evaluations: int | None = None,
+    space: SearchSpace[Any] | None = None,
+) -> Comparison:
+    """Compare searches, several seeds of each strategy, by what they have scored.
+
+    All have to have the same objectives, images and settings of scoring; seeds may differ, also
+    that of scoring, which the command line sets together with that of the search.
+
+    Args:
+        runs: label → list of pymoo's results, algorithms, histories or run folders; or run folders
+            alone, which are grouped by strategy, and within it by what differs in their settings
+            other than the seed.
+        truth: known accuracies: a table with the columns genotype and accuracy, or its CSV file.
+        evaluations: candidates of each search that are compared, the first so many; None takes all.
+        space: of histories given as frames, to look up known accuracies.
+
+    Raises:
+        SearchError: nothing to compare, something else than searches, searches that do not score
+            alike, or fewer candidates than `evaluations`.
+        RunError: no run in a folder, one given twice, or two of the same settings and seed.
+        DatasetError: no table of known accuracies, or one without the columns.
+
+    >>> import pandas as pd
+    >>> near = pd.DataFrame({"genotype": ["8", "9"], "ntk": [1.0, 2.0], "activation": [2.0, 1.0]})
+    >>> far = near.assign(ntk=[2.0, 3.0])
+    >>> compare({"near": [near], "far": [far]}).table["hypervolume"].round(2).tolist()
+    [0.41, 0.0]
+    """
+    if isinstance(runs, Mapping):
+        groups = {
+            str(label): [
+                _searched(item, f"{label}, run {number}", space)
+                for number, item in enumerate(_listed(given), start=1)
+            ]
+            for label, given in runs.items()
+        }
+        _refuse_twice([item for given in runs.values() for item in _listed(given)])
+    else:
+        groups = _grouped(_listed(runs))
+    return compare_searches(groups, truth=truth, evaluations=evaluations)
+
+
+def _listed(given: Any) -> list[Any]:
+    """Several searches, or the one that was given alone."""
+    if isinstance(given, str | Path | RunFolder) or hasattr(given, "columns"):
+        return [given]
+    return list(given) if isinstance(given, Iterable) else [given]
+
+
+def _searched(given: Any, name: str, space: SearchSpace[Any] | None) -> Searched:
+    """The search that anything is of."""
+    if isinstance(given, str | Path):
+        given = RunFolder(given)
+    if isinstance(given, RunFolder):
+        return _of_folder(given, given.config())
+    return searched_in(given, name, space)
+
+
+def _of_folder(folder: RunFolder, config: RunConfig) -> Searched:
+    """The search of a run folder."""
+    arguments = config.arguments()
+    scoring = {"objectives": config.objective_names()}
+    scoring |= {name: arguments[name] for name in SCORING if name in arguments}
+    try:
+        space = space_from_settings(config.get("search_space", {}))
+    except (KeyError, TypeError, ValueError):
+        space = None  # of a user's own; needed where accuracies are looked up
+    return Searched(
+        name=str(folder.path),
+        history=folder.history(),
+        seed=config.settings().seed,
+        space=space,
+        common=common_settings(scoring, config.get("data")),
+    )
+
+
+def _grouped(given: Sequence[Any]) -> dict[str, list[Searched]]:
+    """Run folders, by label.
+
+    Raises:
+        SearchError: something else than run folders.
+        RunError: one given twice, or two of the same settings and seed.
+    """
+    for item in given:
+        if not isinstance(item, str | Path | RunFolder):
+            raise SearchError(
+                f"got a {type(item).__name__} to compare; expected run folders, or label → list of "
+                "results"
+            )
+    folders = [item if isinstance(item, RunFolder) else RunFolder(item) for item in given]
+    _refuse_twice(folders)
+    configs = [folder.config() for folder in folders]
+    groups: dict[str, list[Searched]] = {}
+    for label, folder, config in zip(labels_of(configs), folders, configs, strict=True):
+        searched = _of_folder(folder, config)
+        for other in groups.setdefault(label, []):
+            if other.seed == searched.seed:
+                raise RunError(
+                    f"{folder.path}: the settings and the seed {other.seed} of {other.name}, so "
+                    "the same search; leave one of them out"
+                )
+        groups[label].append(searched)
+    return groups
+
+
+def labels_of(configs: Sequence[RunConfig]) -> list[str]:
+    """How to call each of several runs: its strategy, and what differs from others of it.
+
+    A search space is told where there are several, other settings where they differ among the runs
+    of one strategy.
+    """
+    settings = [_settings_of(config) for config in configs]
+    labels = []
+    for own in settings:
+        alike = [other for other in settings if other["algorithm"] == own["algorithm"]]
+        parts = [str(own["algorithm"])]
+        for name in dict.fromkeys(chain(*settings)):
+            among = settings if name.startswith(OF_SPACE) else alike
+            if name != "algorithm" and any(other.get(name) != own.get(name) for other in among):
+                parts.append(f"{name.removeprefix(OF_SPACE)} {_in_words(own.get(name))}")
+        labels.append(", ".join(parts))
+    return labels
+
+
+def _settings_of(config: RunConfig) -> dict[str, Any]:
+    """All settings of a run but its seed, by names in words."""
+    settings = {name: value for name, value in asdict(config.settings()).items() if name != "seed"}
+    described = config.get("search_space")
+    own = described if isinstance(described, Mapping) else {}
+    settings |= {f"{OF_SPACE}{name}": value for name, value in own.items()}
+    return {name.replace("_", " "): value for name, value in settings.items()}
+
+
+def _in_words(value: Any) -> str:
+    if value is None:
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, list | tuple | Mapping) else str(value)
+
+
+def _refuse_twice(given: Sequence[Any]) -> None:
+    """Refuse a search that was given twice.
+
+    Raises:
+        RunError: a run folder that is given by two names, or a result that is given twice.
+    """
+    found: dict[Any, Any] = {}
+    for item in given:
+        is_folder = isinstance(item, str | Path | RunFolder)
+        path = RunFolder(item).path if isinstance(item, str | Path) else getattr(item, "path", None)
+        key = os.path.realpath(path) if is_folder and path is not None else id(item)
+        if key in found:
+            name = str(path) if is_folder else f"a {type(item).__name__}"
+            raise RunError(f"{name}: given twice; leave one of them out")
+        found[key] = item

@@ -1,0 +1,82 @@
+"""Pictures of a comparison against its tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from figures import draw, texts
+
+from pymoo_nas import SearchError, compare, plot_attainment, plot_hypervolume
+from pymoo_nas.plots._style import COLOURS
+
+RNG = np.random.default_rng(0)
+
+
+def history(n: int = 12) -> pd.DataFrame:
+    """A history of three objectives."""
+    table = pd.DataFrame(RNG.normal(0, 1, (n, 3)), columns=["ntk", "activation", "correlation"])
+    return table.assign(genotype="8", params=1, degenerate="", feasible=True)
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Any:
+    """Three runs of one label, one of another."""
+    return compare({"many": [history() for _ in range(3)], "_one $x$": [history(9)]})
+
+
+def test_hypervolume_draws_the_curves(comparison: Any) -> None:
+    """A line per label is its mean; a label of several runs has a band from least to largest."""
+    figure = plot_hypervolume(comparison)
+    draw(figure)
+    (axes,) = figure.axes
+    for line, (label, rows) in zip(
+        axes.get_lines(), comparison.curves.groupby("label", sort=False), strict=True
+    ):
+        assert line.get_xydata().tolist() == rows[["evaluations", "mean"]].to_numpy().tolist()
+        assert line.get_label().startswith(f" {label} (n = ")
+    (band,) = axes.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    many = comparison.curves[comparison.curves["label"] == "many"]
+    assert heights.min() == many["min"].min()
+    assert heights.max() == many["max"].max()
+    assert "higher is better" in texts(figure)
+
+
+def test_attainment_draws_the_corners(comparison: Any) -> None:
+    """Each pair has a panel, in which a staircase per label goes through its corners."""
+    figure = plot_attainment(comparison)
+    draw(figure)
+    corners = comparison.attainment
+    pairs = corners.groupby(["objective_x", "objective_y"], sort=False)
+    for axes, (_, rows) in zip(figure.axes, pairs, strict=True):
+        lines = zip(axes.get_lines(), rows.groupby("label", sort=False), strict=True)
+        for line, (_, own) in lines:
+            assert line.get_xydata()[1:-1].tolist() == own[["x", "y"]].to_numpy().tolist()
+            assert line.get_drawstyle() == "steps-post"
+    assert "lower is better" in texts(figure)
+
+
+def test_a_label_keeps_its_colour(comparison: Any) -> None:
+    """A label has one colour in all panels, also where another one has no corner."""
+    corners = comparison.attainment
+    first = (corners["label"] == "many") & (corners["objective_x"] == "ntk")
+    figure = plot_attainment(corners[~first])
+    colours = [[line.get_color() for line in axes.get_lines()] for axes in figure.axes]
+    assert colours == [[COLOURS[0]], [COLOURS[0]], [COLOURS[1], COLOURS[0]]]
+
+
+def test_nothing_to_draw(comparison: Any) -> None:
+    """Empty tables are drawn with a note."""
+    assert "no feasible candidate" in texts(plot_attainment(comparison.attainment[:0]))
+    assert "no candidate" in texts(plot_hypervolume(comparison.curves[:0]))
+
+
+@pytest.mark.parametrize("wrong", [3, pd.DataFrame({"label": []}), "curves"])
+def test_other_things_are_refused(wrong: Any) -> None:
+    """What is no comparison and none of its tables is refused in words."""
+    for plot in (plot_hypervolume, plot_attainment):
+        with pytest.raises(SearchError, match="expected a comparison or its"):
+            plot(wrong)
