@@ -90,22 +90,18 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from pymoo.indicators.hv import Hypervolume
 
 from common.command import machine, parser
 from common.nasbench201 import load_table
 from common.remembered import RememberedProblem
 from common.searches import SEARCHES, Outcome, sampled
+from pymoo_nas.comparison._measures import Box
 from pymoo_nas.spaces import CellSpace, NASBench201Space, join_truth
 from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
-
-Box: TypeAlias = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
-"""The best of each objective, and the reference point of the hypervolume."""
 
 ACCURACY = "cifar10_test"
 
@@ -147,9 +143,7 @@ def describe(
         "front_known": len(of_front),
         "front_mean": of_front.mean(),
         "front_best": of_front.max(),
-        "hypervolume": Hypervolume(ref_point=np.ones(3)).do(
-            (objectives - box[0]) / (box[1] - box[0])
-        ),
+        "hypervolume": box.hypervolume(objectives),
     }
 
 
@@ -172,7 +166,7 @@ def score_every_class(problem: RememberedProblem) -> None:
 def box_of(problem: RememberedProblem) -> Box:
     """Best and median of each objective over all that is remembered: the box of the volume."""
     values = np.array([s.values for s in problem.known.values() if not s.degenerate])
-    return values.min(0), np.median(values, axis=0)
+    return Box(values.min(0), np.median(values, axis=0))
 
 
 def searched(

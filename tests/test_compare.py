@@ -88,10 +88,11 @@ def test_box_by_hand() -> None:
 
 
 def test_an_objective_without_extent_does_not_count() -> None:
-    """Where all are equally good in one objective, the others decide."""
+    """Where almost all are equally good in an objective, others decide; what is worse has none."""
     points = np.array([[3.0, 0.0], [3.0, 1.0], [3.0, 2.0]])
     box = Box(points.min(0), np.array([3.0, 2.0]))
     assert box.hypervolume(points[1:2]) == 0.5
+    assert box.hypervolume(np.array([[3.1, 0.0]])) == 0
     assert Box(np.array([3.0]), np.array([3.0])).hypervolume(np.array([[3.0]])) == 1
 
 

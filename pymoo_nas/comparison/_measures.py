@@ -50,11 +50,11 @@ class Box:
     def hypervolume(self, points: Matrix) -> float:
         """The share of the box that points (n, m) dominate, from 0 to 1.
 
-        An objective without extent, in which all are equally good, does not count.
+        An objective without extent does not count, but for points that are worse in it.
         """
         extent = self.reference - self.ideal
         scaled = (points - self.ideal) / np.where(extent > 0, extent, 1.0)
-        scaled = np.where(extent > 0, scaled, 0.0)
+        scaled = np.where(extent > 0, scaled, points > self.ideal)
         return float(Hypervolume(ref_point=np.ones(len(self.ideal))).do(scaled))
 
 

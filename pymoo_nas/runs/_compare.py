@@ -61,55 +61,57 @@ def compare(
     >>> compare({"near": [near], "far": [far]}).table["hypervolume"].round(2).tolist()
     [0.41, 0.0]
     """
+    with_space = truth is not None
     if isinstance(runs, Mapping):
+        listed = {str(label): _listed(given) for label, given in runs.items()}
+        _refuse_twice(list(chain(*listed.values())))
         groups = {
-            str(label): [
-                _searched(item, f"{label}, run {number}", space)
-                for number, item in enumerate(_listed(given), start=1)
+            label: [
+                _of_folder(folder_of(item), with_space=with_space)
+                if is_folder(item)
+                else searched_in(item, f"{label}, run {number}", space)
+                for number, item in enumerate(given, start=1)
             ]
-            for label, given in runs.items()
+            for label, given in listed.items()
         }
-        _refuse_twice([item for given in runs.values() for item in _listed(given)])
     else:
-        groups = _grouped(_listed(runs))
+        groups = _grouped(_listed(runs), with_space=with_space)
     return compare_searches(groups, truth=truth, evaluations=evaluations)
 
 
 def _listed(given: Any) -> list[Any]:
     """Several searches, or the one that was given alone."""
-    if isinstance(given, str | Path | RunFolder) or hasattr(given, "columns"):
+    if is_folder(given) or hasattr(given, "columns"):
         return [given]
     return list(given) if isinstance(given, Iterable) else [given]
 
 
-def _searched(given: Any, name: str, space: SearchSpace[Any] | None) -> Searched:
-    """The search that anything is of."""
-    if isinstance(given, str | Path):
-        given = RunFolder(given)
-    if isinstance(given, RunFolder):
-        return _of_folder(given, given.config())
-    return searched_in(given, name, space)
+def is_folder(given: Any) -> bool:
+    """Whether this is a run folder or its path."""
+    return isinstance(given, str | Path | RunFolder)
 
 
-def _of_folder(folder: RunFolder, config: RunConfig) -> Searched:
-    """The search of a run folder."""
+def folder_of(given: Any) -> RunFolder:
+    """A run folder, which may be given by its path."""
+    return given if isinstance(given, RunFolder) else RunFolder(given)
+
+
+def _of_folder(folder: RunFolder, *, with_space: bool) -> Searched:
+    """The search of a run folder; a space of a user's own is imported only where it is needed."""
+    config = folder.config()
     arguments = config.arguments()
     scoring = {"objectives": config.objective_names()}
     scoring |= {name: arguments[name] for name in SCORING if name in arguments}
-    try:
-        space = space_from_settings(config.get("search_space", {}))
-    except (KeyError, TypeError, ValueError):
-        space = None  # of a user's own; needed where accuracies are looked up
     return Searched(
         name=str(folder.path),
         history=folder.history(),
         seed=config.settings().seed,
-        space=space,
+        space=space_from_settings(config.get("search_space", {})) if with_space else None,
         common=common_settings(scoring, config.get("data")),
     )
 
 
-def _grouped(given: Sequence[Any]) -> dict[str, list[Searched]]:
+def _grouped(given: Sequence[Any], *, with_space: bool) -> dict[str, list[Searched]]:
     """Run folders, by label.
 
     Raises:
@@ -117,17 +119,17 @@ def _grouped(given: Sequence[Any]) -> dict[str, list[Searched]]:
         RunError: one given twice, or two of the same settings and seed.
     """
     for item in given:
-        if not isinstance(item, str | Path | RunFolder):
+        if not is_folder(item):
             raise SearchError(
                 f"got a {type(item).__name__} to compare; expected run folders, or label → list of "
                 "results"
             )
-    folders = [item if isinstance(item, RunFolder) else RunFolder(item) for item in given]
+    folders = [folder_of(item) for item in given]
     _refuse_twice(folders)
-    configs = [folder.config() for folder in folders]
+    labels = labels_of([folder.config() for folder in folders])
     groups: dict[str, list[Searched]] = {}
-    for label, folder, config in zip(labels_of(configs), folders, configs, strict=True):
-        searched = _of_folder(folder, config)
+    for label, folder in zip(labels, folders, strict=True):
+        searched = _of_folder(folder, with_space=with_space)
         for other in groups.setdefault(label, []):
             if other.seed == searched.seed:
                 raise RunError(
@@ -178,12 +180,11 @@ def _refuse_twice(given: Sequence[Any]) -> None:
     Raises:
         RunError: a run folder that is given by two names, or a result that is given twice.
     """
-    found: dict[Any, Any] = {}
+    found = set()
     for item in given:
-        is_folder = isinstance(item, str | Path | RunFolder)
-        path = RunFolder(item).path if isinstance(item, str | Path) else getattr(item, "path", None)
-        key = os.path.realpath(path) if is_folder and path is not None else id(item)
+        path = folder_of(item).path if is_folder(item) else None
+        key = id(item) if path is None else os.path.realpath(path)
         if key in found:
-            name = str(path) if is_folder else f"a {type(item).__name__}"
+            name = f"a {type(item).__name__}" if path is None else str(path)
             raise RunError(f"{name}: given twice; leave one of them out")
-        found[key] = item
+        found.add(key)
