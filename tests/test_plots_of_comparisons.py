@@ -71,7 +71,9 @@ def test_a_label_keeps_its_colour(comparison: Any) -> None:
 def test_nothing_to_draw(comparison: Any) -> None:
     """Empty tables are drawn with a note."""
     assert "no feasible candidate" in texts(plot_attainment(comparison.attainment[:0]))
-    assert "no candidate" in texts(plot_hypervolume(comparison.curves[:0]))
+    assert "no feasible candidate" in texts(plot_hypervolume(comparison.curves[:0]))
+    nothing = comparison.curves.assign(mean=0.0, min=0.0, max=0.0)
+    assert "no feasible candidate" in texts(plot_hypervolume(nothing))
 
 
 @pytest.mark.parametrize("wrong", [3, pd.DataFrame({"label": []}), "curves"])

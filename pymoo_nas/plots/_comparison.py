@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -33,8 +34,9 @@ def plot_hypervolume(comparison_or_curves: Any) -> Figure:
     curves = _table(comparison_or_curves, "curves", "label n evaluations mean min max")
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    for index, (label, rows) in enumerate(curves.groupby("label", sort=False)):
-        look = _look(index)
+    labels = list(dict.fromkeys(curves["label"]))
+    for label, rows in curves.groupby("label", sort=False):
+        look = _look(label, labels)
         x = rows["evaluations"]
         if (rows["n"] > 1).any():
             shade: Look = {"color": look["color"], "alpha": 0.15, "linewidth": 0}
@@ -45,10 +47,10 @@ def plot_hypervolume(comparison_or_curves: Any) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_ylim(bottom=0)
     axes.set_title("Mean over the runs; band: least to largest")
-    if curves.empty:
-        _note(figure, "no candidate")
-    else:
-        plain_legend(axes.legend(loc="lower right"))
+    if labels:
+        _legend(figure, *axes.get_legend_handles_labels())
+    if not (curves["max"] > 0).any():
+        _note(figure)
     return figure
 
 
@@ -75,14 +77,13 @@ def plot_attainment(comparison_or_attainment: Any) -> Figure:
             xs = [rows["x"].iloc[0], *rows["x"], ends[0]]
             ys = [ends[1], *rows["y"], rows["y"].iloc[-1]]
             name = f" {label} (n = {rows['n'].iloc[0]})"
-            look = _look(labels.index(label))
+            look = _look(label, labels)
             (handles[name],) = axes.plot(xs, ys, drawstyle="steps-post", **look)
         axes.set(xlabel=title_of_objective(str(x)), ylabel=title_of_objective(str(y)))
         axes.set(xlim=(None, ends[0]), ylim=(None, ends[1]))
     figure.suptitle("Attained by half of the runs (lower is better on every axis)", fontsize=10)
     if handles:
-        place: Look = {"loc": "outside lower center", "ncols": min(3, len(handles))}
-        plain_legend(figure.legend(handles.values(), handles.keys(), **place))
+        _legend(figure, list(handles.values()), list(handles))
     else:
         _note(figure)
     return figure
@@ -103,9 +104,18 @@ def _table(given: Any, name: str, columns: str) -> pd.DataFrame:
     return table
 
 
-def _look(index: int) -> Look:
+def _look(label: Any, labels: Sequence[Any]) -> Look:
+    """The line of a label; later ones are thinner, so that one that equals another hides none."""
+    index = labels.index(label)
+    width = 1.4 + 0.6 * min(3, len(labels) - 1 - index)
     dashes = _DASHES[index // len(COLOURS) % len(_DASHES)]
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": dashes, "linewidth": 1.8}
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": dashes, "linewidth": width}
+
+
+def _legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Names below the panels, where they cover no line."""
+    place: Look = {"loc": "outside lower center", "ncols": min(3, len(names))}
+    plain_legend(figure.legend(handles, names, **place))
 
 
 def _end(values: pd.Series) -> float:
