@@ -1,7 +1,7 @@
 """Do the scores rank the cells of DARTS as training does, and how small a network shows it?
 
 Kendall's τ with the CIFAR-10 validation accuracy of 500 trained cells: of each objective, lower
-better, and of parameters, FLOPs and acts of the scored network, higher better. Cells that no image
+better, and of sizes and the latency of the scored network, higher better. Cells that no image
 reaches are left out. The columns are tau, its 95 % bootstrap interval, and the mean accuracy of the
 ten best. Every cell is written down as soon as it is scored, so that a run can be continued.
 
@@ -121,7 +121,15 @@ from common.rows import rows_by
 from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.networks import Counts
-from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES, draw_probe, read_objectives, score_builds
+from pymoo_nas.scores import (
+    OBJECTIVES,
+    PAPER_OBJECTIVES,
+    SIZES,
+    draw_probe,
+    measure_latency,
+    read_objectives,
+    score_builds,
+)
 from pymoo_nas.search import log_rank_sum
 from pymoo_nas.spaces import DARTSSpace
 
@@ -130,6 +138,9 @@ TRUTH = "cifar10_valid"
 
 UNCONNECTED = 11.0
 """Accuracies in % up to here are those of guessing."""
+
+SCORED = [name for name, one in OBJECTIVES.items() if name not in SIZES and not one.noisy]
+"""Objectives that are no size and no time."""
 
 BALANCED = ("balanced_ntk", "activation", "correlation")
 AGGREGATES = {
@@ -151,7 +162,7 @@ def scored_rows(rows: pd.DataFrame, size: str, arguments: argparse.Namespace) ->
     probe = draw_probe(load_dataset(arguments.cifar), arguments.images, arguments.seed)
     layers, channels = size_of(size)
     space = DARTSSpace(layers=layers, channels=channels)
-    objectives = read_objectives(OBJECTIVES)
+    objectives = read_objectives(SCORED)
     texts = {f"{size} {index}": text for index, text in rows["genotype"].items()}
 
     def build(text: str, seed: int) -> nn.Module:
@@ -165,6 +176,7 @@ def scored_rows(rows: pd.DataFrame, size: str, arguments: argparse.Namespace) ->
         return {
             **scores.objectives,
             **counts,
+            "latency": measure_latency(build(texts[key], 0), probe.images),
             "seconds": scores.seconds,
             "degenerate": scores.degenerate,
         }
@@ -176,8 +188,8 @@ def scored_rows(rows: pd.DataFrame, size: str, arguments: argparse.Namespace) ->
 
 def columns_of(frame: pd.DataFrame) -> dict[str, Vector]:
     """Name → scores and sums of ranks, smaller better; of sizes the negative."""
-    columns = {name: frame[name].to_numpy(float) for name in OBJECTIVES}
-    columns |= {name: -frame[name].to_numpy(float) for name in Counts._fields}
+    columns = {name: frame[name].to_numpy(float) for name in SCORED}
+    columns |= {name: -frame[name].to_numpy(float) for name in SIZES}
     for title, names in AGGREGATES.items():
         columns[f"{title}, log ranks"] = log_rank_sum([columns[name] for name in names])
     return columns

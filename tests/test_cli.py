@@ -22,7 +22,7 @@ def test_run_folder(finished: Path) -> None:
     """A search leaves tables, configuration and pictures, consistent with each other."""
     names = {path.name for path in finished.iterdir()}
     assert names == {
-        *("config.json", "front.csv", "history.csv", "tournaments.json"),
+        *("config.json", "front.csv", "archive.csv", "history.csv", "tournaments.json"),
         *("front.png", "evolution.png", "offspring.png", "cell.png"),
         *("checkpoint.json", "checkpoint.previous.json", ".lock"),
     }

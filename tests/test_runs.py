@@ -25,7 +25,7 @@ from pymoo_nas.search import (
 )
 from pymoo_nas.spaces import CellSpace, NASBench201Space, SearchSpace, space_from_settings
 
-TABLES = ("config.json", "front.csv", "history.csv", "tournaments.json")
+TABLES = ("config.json", "front.csv", "archive.csv", "history.csv", "tournaments.json")
 
 
 def searched(space: SearchSpace[Any], **arguments: Any) -> tuple[Any, dict[str, Any]]:

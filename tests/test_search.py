@@ -18,7 +18,7 @@ from pymoo_nas import CellSpace, NASProblem, RunError, Search, SearchSettings, r
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.runs import _checkpoint as checkpoints
 from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, last_good, read_checkpoint
-from pymoo_nas.search import history_to_frame
+from pymoo_nas.search import CandidateScorer, history_to_frame
 
 PROBLEM = {"dataset": "digits", "n_images": 16, "max_params": 60_000}
 SETTINGS = SearchSettings(
@@ -93,10 +93,10 @@ def test_interrupted_first_generation(
 ) -> None:
     """A search that is cut off before anything is kept begins anew when it is continued."""
 
-    def interrupt(*_: Any) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(NASProblem, "score_genotype", interrupt)
+    monkeypatch.setattr(CandidateScorer, "score", interrupt)
     with pytest.raises(KeyboardInterrupt):
         begin(tmp_path / "run").run()
     monkeypatch.undo()

@@ -17,12 +17,12 @@ from pymoo_nas.comparison import (
     searched_in,
 )
 from pymoo_nas.errors import RunError, SearchError
-from pymoo_nas.networks import Counts
 from pymoo_nas.runs._config import RunConfig
 from pymoo_nas.runs._folder import RunFolder
+from pymoo_nas.scores import SIZES
 from pymoo_nas.spaces import SearchSpace, space_from_settings
 
-SCORING = ("n_images", "n_inits", *(f"max_{name}" for name in Counts._fields))
+SCORING = ("n_images", "n_inits", *(f"max_{name}" for name in SIZES))
 """Arguments of a problem that its scores depend on, but for objectives and seed."""
 
 OF_SPACE = "space "

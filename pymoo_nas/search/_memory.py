@@ -12,11 +12,11 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 
@@ -80,7 +80,7 @@ class ScoreMemory:
         Raises:
             SearchError: a damaged file.
         """
-        if not os.path.exists(self.path):
+        if not self._is_open() and not os.path.exists(self.path):
             return {}
         found = {}
         with self._connected() as connection:
@@ -119,11 +119,14 @@ class ScoreMemory:
         with self._connected() as connection:
             return int(connection.execute("SELECT COUNT(*) FROM scores").fetchone()[0])
 
+    def _is_open(self) -> bool:
+        return getattr(self._own, "process", None) == os.getpid()
+
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """The connection of this process and thread; SQLite's errors in our words."""
         try:
-            if getattr(self._own, "process", None) != os.getpid():
+            if not self._is_open():
                 self._own.connection, self._own.process = _opened(self.path), os.getpid()
             yield self._own.connection
         except (sqlite3.Error, ValueError, TypeError, KeyError, OSError) as error:
@@ -191,10 +194,6 @@ def _code_of(objective: Objective) -> str:
     return hashlib.sha256(f"{source}{settings}{told}{plain}".encode()).hexdigest()
 
 
-Compute: TypeAlias = Callable[[Sequence[Any]], Iterable[tuple[int, Scores]]]
-"""Genotypes → the place of each and its scores, in any order."""
-
-
 class ProblemMemory:
     """The memory of one `NASProblem`.
 
@@ -206,33 +205,30 @@ class ProblemMemory:
         self._kept = ScoreMemory(path)
         self._contexts: dict[int, str] = {}
 
-    def scores(self, problem: Any, genotypes: Sequence[Any], compute: Compute) -> list[Scores]:
-        """The scores of genotypes, in their order; those that are computed are kept at once.
+    def recall(self, problem: Any, genotypes: Sequence[Any]) -> dict[int, Scores]:
+        """Find the scores that are remembered.
 
         Args:
             problem: a `NASProblem`.
             genotypes: of its search space.
-            compute: computes the scores that are not remembered.
+
+        Returns:
+            place of a genotype → its scores within the limits of the problem.
 
         Raises:
             SearchError: see `ScoreMemory` and `context_of`.
         """
-        space = problem.search_space
-        context = self._context(problem)
-        texts = [space.format(space.canonical(genotype)) for genotype in genotypes]
-        known = self._kept.find(context, texts)
-        rows = {
+        texts = [_text_of(problem, genotype) for genotype in genotypes]
+        known = self._kept.find(self._context(problem), texts)
+        return {
             index: problem.scorer.within_limits(known[text])
             for index, text in enumerate(texts)
             if text in known
         }
-        for _ in rows:
-            problem.count_one(computed=False)
-        left = [index for index in range(len(texts)) if index not in rows]
-        for place, scores in compute([genotypes[index] for index in left]):
-            rows[left[place]] = scores
-            self._kept.keep(context, texts[left[place]], scores)
-        return [rows[index] for index in range(len(texts))]
+
+    def keep(self, problem: Any, genotype: Any, scores: Scores) -> None:
+        """Keep the scores of a genotype, see `ScoreMemory.keep`."""
+        self._kept.keep(self._context(problem), _text_of(problem, genotype), scores)
 
     def _context(self, problem: Any) -> str:
         """The context now; scores depend on the number of threads in their last bits."""
@@ -259,3 +255,9 @@ class ProblemMemory:
         settings["timed"] = problem.scorer.is_noisy
         context = self._contexts[threads] = context_of(settings, problem.objectives)
         return context
+
+
+def _text_of(problem: Any, genotype: Any) -> str:
+    space = problem.search_space
+    text: str = space.format(space.canonical(genotype))
+    return text

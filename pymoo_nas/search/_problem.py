@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,8 @@ from pymoo_nas.search._given import (
     unwrapped,
 )
 from pymoo_nas.search._limits import Limits
-from pymoo_nas.search._memory import Compute, ProblemMemory
-from pymoo_nas.search._scale import Scale, Vector
+from pymoo_nas.search._memory import ProblemMemory
+from pymoo_nas.search._scale import Scaled
 from pymoo_nas.spaces import CellSpace, SearchSpace
 
 CHECKED = 10
@@ -65,7 +65,7 @@ class NoBoundsError(SearchError, AttributeError):
     """An algorithm for numbers was asked to search genotypes."""
 
 
-class NASProblem(Problem):
+class NASProblem(Scaled, Problem):
     """Training-free objectives of a genotype, all minimised; by default the paper's three.
 
     A candidate that breaks a limit is not scored: it gets the worst scores and, in G, the excess
@@ -287,7 +287,17 @@ class NASProblem(Problem):
             GenotypeError: the argument is no genotype.
         """
         read = read_genotype(self.search_space, genotype)
-        return self._remembered([read], self._score_here)[0]
+        known = self._recalled([read])
+        if known:
+            return known[0]
+        with _ONE_AT_A_TIME:
+            scores = self.scorer.score(read, check=self.n_scored < CHECKED)
+            scores = self.scorer.add_noisy(read, scores)
+            if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
+                release_freed_memory()
+            self.count_one(computed=True)
+        self._keep(read, scores)
+        return scores
 
     def score_genotypes(self, genotypes: Any) -> list[Scores]:
         """The scores of several genotypes, by the workers where there are any.
@@ -300,30 +310,27 @@ class NASProblem(Problem):
             WorkerError: the workers lose a candidate.
         """
         read = read_genotypes(self.search_space, genotypes)
-        compute = self._score_here if self.workers is None else self._score_by_workers
-        return self._remembered(read, compute)
+        rows = self._recalled(read)
+        left = {index: genotype for index, genotype in enumerate(read) if index not in rows}
+        if self.workers is None:
+            rows |= {index: self.score_genotype(genotype) for index, genotype in left.items()}
+        elif left:
+            rows |= self._score_by_workers(left)
+        return [rows[index] for index in range(len(read))]
 
-    def _score_here(self, genotypes: Sequence[Any]) -> Iterator[tuple[int, Scores]]:
-        for index, genotype in enumerate(genotypes):
-            with _ONE_AT_A_TIME:
-                scores = self.scorer.score(genotype, check=self.n_scored < CHECKED)
-                scores = self.scorer.add_noisy(genotype, scores)
-                if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
-                    release_freed_memory()
-                self.count_one(computed=True)
-            yield index, scores
-
-    def _score_by_workers(self, genotypes: Sequence[Any]) -> Iterator[tuple[int, Scores]]:
+    def _score_by_workers(self, genotypes: Mapping[int, Any]) -> dict[int, Scores]:
+        """The scores of genotypes, by the places that these have."""
         assert self.workers is not None
+        places = list(genotypes)
         rows: dict[int, Scores] = {}
-        texts = [self.search_space.format(genotype) for genotype in genotypes]
+        texts = [self.search_space.format(genotype) for genotype in genotypes.values()]
         n_checked = max(0, CHECKED - self.n_scored)
         for index, scores in self.workers.score(self.scorer, texts, n_checked):
-            rows[index] = scores
+            rows[places[index]] = scores
             self.count_one(computed=True)
             if not self.scorer.is_noisy:
-                yield index, scores
-        missing = [text for index, text in enumerate(texts) if index not in rows]
+                self._keep(genotypes[places[index]], scores)
+        missing = [text for place, text in zip(places, texts, strict=True) if place not in rows]
         if missing:
             raise WorkerError(
                 f"{type(self.workers).__name__} gave no scores of {', '.join(missing)}; expected "
@@ -331,43 +338,23 @@ class NASProblem(Problem):
             )
         if self.scorer.is_noisy:
             # When the workers have ended: a time is measured while nothing else is computed.
-            for index, scores in rows.items():
-                yield index, self.scorer.add_noisy(genotypes[index], scores)
+            for place, genotype in genotypes.items():
+                rows[place] = self.scorer.add_noisy(genotype, rows[place])
+                self._keep(genotype, rows[place])
+        return rows
 
-    def _remembered(self, genotypes: Sequence[Any], compute: Compute) -> list[Scores]:
-        """Scores from the memory, where there is one, and of the others as they are computed."""
+    def _recalled(self, genotypes: Sequence[Any]) -> dict[int, Scores]:
+        """The scores that are remembered, by place; they count as candidates."""
         if self._memory is None:
-            return [scores for _, scores in sorted(compute(genotypes), key=lambda row: row[0])]
-        return self._memory.scores(self, genotypes, compute)
+            return {}
+        found = self._memory.recall(self, genotypes)
+        for _ in found:
+            self.count_one(computed=False)
+        return found
 
-    def ideal_point(self, scores: npt.NDArray[np.float64] | None = None) -> Vector:
-        """The best value of each objective, (m,), see `Scale`.
-
-        Args:
-            scores: (n, m), F of candidates; None takes all that this problem has scored which keep
-                the limits and are not degenerate.
-
-        Raises:
-            SearchError: there are none.
-        """
-        return self.scale(scores).ideal
-
-    def nadir_point(self, scores: npt.NDArray[np.float64] | None = None) -> Vector:
-        """The worst value of each objective among the non-dominated, (m,); see `ideal_point`."""
-        return self.scale(scores).nadir
-
-    def reference_point(self, scores: npt.NDArray[np.float64] | None = None) -> Vector:
-        """A reference for the hypervolume, a tenth beyond the nadir, (m,); see `ideal_point`."""
-        return self.scale(scores).reference
-
-    def normalise(self, F: Any, scores: npt.NDArray[np.float64] | None = None) -> Any:
-        """Map F (n, m) so that 0 is the ideal point and 1 the nadir point; see `ideal_point`."""
-        return self.scale(scores).normalised(F)
-
-    def scale(self, scores: npt.NDArray[np.float64] | None = None) -> Scale:
-        """Ideal and nadir point together; see `ideal_point`."""
-        found = np.array(self._found, dtype=float).reshape(-1, len(self.objectives))
-        return Scale.of(found if scores is None else scores)
+    def _keep(self, genotype: Any, scores: Scores) -> None:
+        if self._memory is not None:
+            self._memory.keep(self, genotype, scores)
 
     def evaluate(self, X: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute objectives and constraints, as pymoo's ``Problem.evaluate`` returns them.

@@ -68,3 +68,39 @@ class Scale(NamedTuple):
     def normalised(self, scores: Matrix) -> Matrix:
         """Scores (n, m) in units from the ideal point (0) to the nadir point (1)."""
         return (np.asarray(scores, dtype=float) - self.ideal) / self.extent
+
+
+class Scaled:
+    """What a problem tells of the scale of its objectives; all points are (m,)."""
+
+    _found: list[tuple[float, ...]]
+    """F of all scored candidates that keep the limits and are not degenerate."""
+
+    def scale(self, scores: Matrix | None = None) -> Scale:
+        """Ideal and nadir point.
+
+        Args:
+            scores: (n, m), F of candidates that are not degenerate; None takes all that this
+                problem has scored which keep the limits.
+
+        Raises:
+            SearchError: there are none.
+        """
+        found = np.array(self._found, dtype=float).reshape(len(self._found), -1)
+        return Scale.of(found if scores is None else scores)
+
+    def ideal_point(self, scores: Matrix | None = None) -> Vector:
+        """The best value of each objective; see `scale`."""
+        return self.scale(scores).ideal
+
+    def nadir_point(self, scores: Matrix | None = None) -> Vector:
+        """The worst value of each objective among the non-dominated; see `scale`."""
+        return self.scale(scores).nadir
+
+    def reference_point(self, scores: Matrix | None = None) -> Vector:
+        """A reference for the hypervolume, a tenth beyond the nadir point; see `scale`."""
+        return self.scale(scores).reference
+
+    def normalise(self, F: Matrix, scores: Matrix | None = None) -> Matrix:
+        """Map F (n, m) so that 0 is the ideal point and 1 the nadir point; see `scale`."""
+        return self.scale(scores).normalised(F)

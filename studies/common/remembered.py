@@ -15,7 +15,8 @@ from pymoo_nas.training import train
 
 SHORT_IMAGES = 10_000
 
-COLUMNS = [field.name for field in fields(Scores) if field.name not in ("objectives", "spread")]
+LEFT_OUT = ("objectives", "spread", "latency", "scored")
+COLUMNS = [field.name for field in fields(Scores) if field.name not in LEFT_OUT]
 """What is kept of a genotype's scores beside its canonical text and the objectives."""
 
 
@@ -39,7 +40,7 @@ class RememberedProblem(NASProblem):
         self.known: dict[str, Scores] = {
             row["genotype"]: Scores(
                 {name: row[name] for name in self.objective_names},
-                **{name: row[name] for name in COLUMNS},
+                **{name: row[name] for name in COLUMNS if name in row},
             )
             for row in rows.to_dict("records")
         }
