@@ -14,10 +14,10 @@ Commands:
 AMD EPYC virtual machine, beside other work (load average 3 on 2 cores), seed 0, n = 1:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads
-    10000 kept in 70.40 s, 5.1 MB
-    one hit: median 0.13, most 0.53 ms
-    10000 hits at once: 0.90 s
-    100 generations: 2.49 s, with save_history 2.78 s, 3.9 MB
+    10000 kept in 14.72 s, 5.1 MB
+    one hit: median 0.12, most 0.61 ms
+    10000 hits at once: 0.92 s
+    100 generations: 2.78 s, with save_history 3.69 s, 3.9 MB
     resnet20                                    9.388    8.609 ms
     10 networks: difference median 11.6%, most 114.8%
 
