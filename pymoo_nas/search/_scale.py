@@ -86,8 +86,7 @@ class Scaled:
         Raises:
             SearchError: there are none.
         """
-        found = np.array(self._found, dtype=float).reshape(len(self._found), -1)
-        return Scale.of(found if scores is None else scores)
+        return Scale.of(np.array(self._found, dtype=float) if scores is None else scores)
 
     def ideal_point(self, scores: Matrix | None = None) -> Vector:
         """The best value of each objective; see `scale`."""
