@@ -341,3 +341,17 @@ def test_scores_3d_degenerate_rows_are_cut() -> None:
     for here, there in zip(points_3d(figure), points_3d(without), strict=True):
         assert np.array_equal(here, there)
     assert f"random (200, {201 - len(points_3d(figure)[1]) - 1} cut off)" in texts(figure)
+
+
+def test_a_fourth_objective_is_the_size_of_the_points() -> None:
+    """The title names it; with three objectives all points are alike."""
+    made = make_history()
+    made.insert(5, "latency", np.linspace(1, 9, len(made)))
+    titles, sizes = [], []
+    for history in (make_history(), made):
+        figure = plot_offspring(history)
+        titles.append(figure._suptitle.get_text())
+        sizes.append({*figure.axes[0].collections[-1].get_sizes().tolist()})
+    assert "latency" in titles[1]
+    assert "latency" not in titles[0]
+    assert len(sizes[0]) == 1 < len(sizes[1])

@@ -84,8 +84,9 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
     """Draw Fig. 6: the three best offspring of each generation on their way to the origin.
 
     The best offspring have the smallest sum of dense ranks in all objectives within the generation
-    (Chen 2021). The axes are the first three objectives. They are scaled to [0, 1] between the 2nd
-    and 98th percentile of the points drawn; points beyond are drawn on the border.
+    (Chen 2021). The axes are the first three objectives; a fourth one is the size of the points.
+    They are scaled to [0, 1] between the 2nd and 98th percentile of the points drawn; points beyond
+    are drawn on the border.
 
     Args:
         history: one row per scored candidate, with three or more objectives (see `objectives_in`)
@@ -102,18 +103,21 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
     top = ranks.groupby(generation).rank(method="first").to_numpy() <= _TOP
 
     figure = Figure(figsize=(8.6, 5.6))
+    told = f"; larger points: larger {names[3]}" if len(names) > 3 else ""
+    told += f"; without {', '.join(names[4:])}" if len(names) > 4 else ""
     figure.suptitle(
-        f"The {_TOP} best offspring of each generation (black: the best of every score)",
+        f"The {_TOP} best offspring of each generation (black: the best of every score{told})",
         fontsize=10,
     )
-    scores = scores[:, :3]
     limits = _robust_limits(scores[top])
-    axes = _scaled_axes(figure, names, limits)
+    axes = _scaled_axes(figure, names[:3], limits[:, :3])
     if top.any():
-        points = _scaled(scores[top], limits).T
+        scaled = _scaled(scores[top], limits)
+        points = scaled[:, :3].T
+        sizes = 16 + 64 * scaled[:, 3] if len(names) > 3 else 34
         colours: Look = {"c": generation[top], "norm": _norm(generation[top]), "cmap": "viridis"}
         rim: Look = {"edgecolors": "white", "linewidths": 0.4, "depthshade": False}
-        drawn = axes.scatter(*points, s=34, label="offspring", **colours, **rim)
+        drawn = axes.scatter(*points, s=sizes, label="offspring", **colours, **rim)
         ticks = MaxNLocator(integer=True, min_n_ticks=1)
         place = figure.add_axes((0.88, 0.25, 0.018, 0.5))
         figure.colorbar(drawn, cax=place, ticks=ticks, label="generation")
