@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import json
+import linecache
+import math
 import pickle
+import shutil
 import sqlite3
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from command_line import Run
@@ -16,7 +24,7 @@ from pymoo.optimize import minimize
 
 from pymoo_nas import EvolutiveNAS, NASProblem, Objective, history_to_frame
 from pymoo_nas.errors import SearchError
-from pymoo_nas.scores import Scores
+from pymoo_nas.scores import Scores, read_objectives
 from pymoo_nas.search._memory import ScoreMemory
 
 ONE = ["--generations", "1", "--offspring", "3", "--population", "2"]
@@ -98,19 +106,163 @@ def test_what_was_not_scored_is_not_kept(tmp_path: Path) -> None:
     assert len(ScoreMemory(path)) == 0
 
 
-def test_own_objectives_are_told_apart_by_their_code(tmp_path: Path) -> None:
-    """A changed function is another context; a function without source is refused."""
+FACTOR = 1.0
+
+
+def scaled(net: Any, _: Any) -> float:
+    return FACTOR * len(list(net.modules()))
+
+
+def with_default(factor: float) -> Any:
+    def function(net: Any, _: Any, by: float = factor) -> float:
+        return by * len(list(net.modules()))
+
+    return function
+
+
+def with_closure(factor: float) -> Any:
+    def function(net: Any, _: Any) -> float:
+        return factor * len(list(net.modules()))
+
+    return function
+
+
+def value_of(path: Path, function: Any) -> tuple[float, int]:
+    """The value of an own objective, and how many scores were remembered."""
+    own = Objective.of_network("mine", function, 1e9)
+    problem = problem_of(path, objectives=["ntk", own])
+    return problem.score_genotype(TEXTS[0]).objectives["mine"], problem.n_remembered
+
+
+@pytest.mark.parametrize("make", [with_default, with_closure])
+def test_own_objectives_are_told_apart_by_their_values(tmp_path: Path, make: Any) -> None:
+    """What a function has taken from around it makes it another one."""
     path = tmp_path / "scores.sqlite"
-    functions = [lambda net, _: float(net.training), lambda net, _: 2.0 + 0 * net.training]
-    for function in functions:
-        own = Objective.of_network("mine", function, 9.0)
-        problem_of(path, objectives=["ntk", own]).score_genotype(TEXTS[0])
-    assert len(ScoreMemory(path)) == 2
+    (one, _), (two, remembered) = value_of(path, make(1.0)), value_of(path, make(2.0))
+    assert (two, remembered) == (2 * one, 0)
+    assert value_of(path, make(2.0)) == (two, 1)
+
+
+def test_own_objectives_are_told_apart_by_globals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain global value that a function uses counts too."""
+    path = tmp_path / "scores.sqlite"
+    one, _ = value_of(path, scaled)
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    assert value_of(path, scaled) == (3 * one, 0)
+
+
+class Counter:
+    def count(self, net: Any, _: Any) -> float:
+        return float(len(list(net.modules())))
+
+    def __call__(self, net: Any, _: Any) -> float:
+        return self.count(net, _)
+
+
+def source_less() -> Any:
     made: dict[str, Any] = {}
-    exec("def without_source(network, probe):\n    return 1.0", made)
-    hidden = Objective.of_network("mine", made["without_source"], 9.0)
+    exec("def function(network, probe):\n    return 1.0", made)
+    return made["function"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [Counter().count, Counter(), partial(scaled), source_less(), with_closure(np.zeros(2))],
+    ids=["method", "object", "partial", "no source", "array"],
+)
+def test_code_that_cannot_be_told_apart_is_refused(tmp_path: Path, function: Any) -> None:
+    """The objective is named; without a memory it is one."""
     with pytest.raises(SearchError, match="mine"):
-        problem_of(path, objectives=[hidden]).score_genotype(TEXTS[0])
+        value_of(tmp_path / "scores.sqlite", function)
+
+
+SPACE = """
+from torch import nn
+from pymoo_nas import SearchSpace
+
+class One(SearchSpace):
+    def parse(self, text): return int(text)
+    def format(self, genotype): return str(genotype)
+    def sample(self, rng): return int(rng.integers(4, 9))
+    def crossover(self, a, b, rng): return a
+    def mutate(self, genotype, kind, operation, rng): return genotype + 1
+    def build(self, genotype, in_channels, n_classes):
+        width = WIDTH * genotype
+        return nn.Sequential(nn.Conv2d(in_channels, width, 3), nn.ReLU(),
+                             nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, n_classes))
+"""
+
+
+def test_changed_code_of_a_space_is_another_context(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of the class counts, not its name alone."""
+    monkeypatch.syspath_prepend(tmp_path)
+    params = []
+    for width in (1, 2):
+        (tmp_path / "one_space.py").write_text(SPACE.replace("WIDTH", str(width)), "utf-8")
+        sys.modules.pop("one_space", None)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        space = importlib.import_module("one_space").One()
+        problem = problem_of(tmp_path / "scores.sqlite", search_space=space)
+        params.append(problem.score_genotype("4").params)
+    sys.modules.pop("one_space", None)
+    assert params[1] > params[0]
+
+
+def test_failures_of_objectives_are_not_kept(tmp_path: Path) -> None:
+    """What failed may have been mended; it is computed again."""
+    path = tmp_path / "scores.sqlite"
+
+    def fails(net: Any, _: Any) -> float:
+        raise KeyError(str(type(net)))
+
+    with pytest.warns(UserWarning, match="mine"):
+        value_of(path, fails)
+    assert len(ScoreMemory(path)) == 0
+
+
+def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
+    """Objectives in another order, NaN and texts are no scores of this problem."""
+    path = tmp_path / "scores.sqlite"
+    problem = problem_of(path)
+    problem.score_genotype(TEXTS[0])
+    with sqlite3.connect(path) as connection:
+        ((text,),) = connection.execute("SELECT scores FROM scores").fetchall()
+    kept = json.loads(text)
+    for objectives in (
+        dict(reversed(kept["objectives"].items())),
+        {**kept["objectives"], "ntk": math.nan},
+        {**kept["objectives"], "ntk": "low"},
+    ):
+        with sqlite3.connect(path) as connection:
+            changed = json.dumps({**kept, "objectives": objectives})
+            connection.execute("UPDATE scores SET scores = ?", (changed,))
+        with pytest.raises(SearchError, match=r"scores\.sqlite"):
+            problem_of(path).score_genotype(TEXTS[0])
+
+
+def test_a_folder_that_is_not_there_is_named_first(tmp_path: Path) -> None:
+    """Before anything is scored or a run is replaced."""
+    with pytest.raises(SearchError, match="nowhere"):
+        problem_of(tmp_path / "nowhere" / "scores.sqlite")
+
+
+def test_threads_that_begin_at_once_make_one_file(tmp_path: Path) -> None:
+    """None takes the file that another one is making for a foreign one."""
+    for trial in range(20):
+        path = tmp_path / f"{trial}.sqlite"
+
+        def write(index: int, path: Path = path) -> None:
+            ScoreMemory(path).keep("c", str(index), Scores({"ntk": 1.0}))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(write, range(8)))
+        assert len(ScoreMemory(path)) == 8
 
 
 def test_latencies_are_remembered(tmp_path: Path) -> None:
@@ -146,7 +298,9 @@ def test_a_file_that_is_no_memory_is_named(tmp_path: Path, how: str) -> None:
 
     def used() -> None:
         problem_of(path).score_genotype(TEXTS[0])
-        ScoreMemory(path).find("context", [str(index) for index in range(200)])
+        ScoreMemory(path).find(
+            "context", [str(index) for index in range(200)], read_objectives("ntk")
+        )
 
     with pytest.raises(SearchError, match=r"scores\.sqlite"):
         used()
@@ -164,7 +318,7 @@ def test_several_threads_and_copies_share_a_file(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(40)))
     assert len(copy.deepcopy(memory)) == 40
-    assert memory.find("c", ["7", "none"])["7"].ntk == 7.0
+    assert memory.find("c", ["7", "none"], read_objectives("ntk"))["7"].ntk == 7.0
 
 
 def test_the_command_line_remembers(run: Run, tmp_path: Path) -> None:

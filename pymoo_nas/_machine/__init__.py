@@ -1,6 +1,12 @@
 """Tools for the machine: devices, memory, files, folders, and errors in plain words."""
 
-from pymoo_nas._machine._devices import exact_convolutions, resolve_device, seeded, threads_set
+from pymoo_nas._machine._devices import (
+    exact_convolutions,
+    processor,
+    resolve_device,
+    seeded,
+    threads_set,
+)
 from pymoo_nas._machine._execution import as_written, uncompiled
 from pymoo_nas._machine._files import (
     atomic_write,
@@ -39,6 +45,7 @@ __all__ = [
     "network_errors",
     "not_negative",
     "positive",
+    "processor",
     "read_object",
     "release_freed_memory",
     "resolve_device",

@@ -7,8 +7,8 @@ JSON values, so that a file from someone else can run no code.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
+import math
 import os
 import sqlite3
 import threading
@@ -20,9 +20,11 @@ from typing import Any
 
 import torch
 
-from pymoo_nas._machine import expanded, versions
+from pymoo_nas._machine import expanded, processor, versions
 from pymoo_nas.errors import SearchError
-from pymoo_nas.scores import NO_MEMORY, OBJECTIVES, Objective, Scores
+from pymoo_nas.networks import Counts
+from pymoo_nas.scores import NO_MEMORY, OBJECTIVES, Objective, Scores, is_failure
+from pymoo_nas.search._code import code_of
 from pymoo_nas.spaces import space_description
 
 APPLICATION = 0x6E617331
@@ -57,6 +59,11 @@ class ScoreMemory:
         if os.path.exists(self.path):
             with self._connected():
                 pass
+        elif not os.path.isdir(self.path.parent):
+            raise SearchError(
+                f"memory {self.path}: there is no folder {self.path.parent}; make it, or name a "
+                "file elsewhere"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
@@ -67,12 +74,15 @@ class ScoreMemory:
     def __deepcopy__(self, memo: dict[int, Any]) -> ScoreMemory:
         return self
 
-    def find(self, context: str, genotypes: Sequence[str]) -> dict[str, Scores]:
+    def find(
+        self, context: str, genotypes: Sequence[str], objectives: Sequence[Objective]
+    ) -> dict[str, Scores]:
         """Look genotypes up.
 
         Args:
             context: see `context_of`.
             genotypes: texts of canonical genotypes.
+            objectives: of the scores, in their order in F.
 
         Returns:
             genotype → its scores, for those that are kept.
@@ -91,10 +101,11 @@ class ScoreMemory:
                 ).fetchone()
                 if row is not None:
                     found[genotype] = Scores(**json.loads(row[0]))
+                    _check(found[genotype], objectives)
         return found
 
     def keep(self, context: str, genotype: str, scores: Scores) -> None:
-        """Keep scores, unless the genotype was not scored at all or memory ran out.
+        """Keep scores, unless the genotype was not scored, memory ran out or an objective failed.
 
         Args:
             context: see `context_of`.
@@ -104,10 +115,10 @@ class ScoreMemory:
         Raises:
             SearchError: the file cannot be written to.
         """
-        if not scores.scored or scores.degenerate == NO_MEMORY:
+        if not scores.scored or scores.degenerate == NO_MEMORY or is_failure(scores.degenerate):
             return
         text = json.dumps(asdict(scores))
-        with self._connected() as connection, connection:
+        with self._connected() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", (context, genotype, text)
             )
@@ -131,8 +142,8 @@ class ScoreMemory:
             yield self._own.connection
         except (sqlite3.Error, ValueError, TypeError, KeyError, OSError) as error:
             raise SearchError(
-                f"memory {self.path}: damaged, not to be written to, or no memory of scores "
-                f"({error}); move the file away, or name another one"
+                f"memory {self.path}: not to be used, damaged, or no memory of scores ({error}); "
+                "name another file, or move this one away"
             ) from error
 
 
@@ -143,18 +154,24 @@ def _opened(path: Path) -> sqlite3.Connection:
         ValueError: another kind of database.
         sqlite3.Error: no database at all, or a damaged one.
     """
-    connection = sqlite3.connect(path, timeout=PATIENCE)
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (n_tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    if n_tables and application != APPLICATION:
-        connection.close()
-        raise ValueError("the database of another program")
-    if not n_tables:
-        with connection:
+    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+    if _is_empty(connection):
+        # Under the lock: another process may have begun to make it.
+        connection.execute("BEGIN IMMEDIATE")
+        if _is_empty(connection):
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(TABLE)
+        connection.execute("COMMIT")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION:
+        connection.close()
+        raise ValueError("the database of another program")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
 
 
 def context_of(settings: Mapping[str, Any], objectives: Sequence[Objective]) -> str:
@@ -165,33 +182,35 @@ def context_of(settings: Mapping[str, Any], objectives: Sequence[Objective]) -> 
         objectives: in their order in F. A user's own objective counts by its name and its code.
 
     Raises:
-        SearchError: an objective whose code is not known.
+        SearchError: an objective of which versions cannot be told apart, see `code_of`.
     """
-    named = [[one.name, "" if _is_brought(one) else _code_of(one)] for one in objectives]
+    named = [[one.name, _code_of(one)] for one in objectives]
     text = json.dumps({**settings, "objectives": named}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_brought(objective: Objective) -> bool:
-    return objective == OBJECTIVES.get(objective.name)
-
-
 def _code_of(objective: Objective) -> str:
-    compute: Any = getattr(objective.compute, "function", objective.compute)
-    settings = "" if inspect.isroutine(compute) else repr(compute)
-    try:
-        source = inspect.getsource(compute if inspect.isroutine(compute) else type(compute))
-    except (OSError, TypeError) as error:
-        raise SearchError(
-            f"memory: the code of objective {objective.name!r} is not known ({error}), so that "
-            "its values cannot be told from those of another version; define its function in a "
-            "file, or leave memory out"
-        ) from error
-    # Two lambdas may stand on one line.
-    code = getattr(compute, "__code__", None)
-    told = "" if code is None else f"{code.co_code.hex()}{code.co_names}"
-    plain = [one for one in getattr(code, "co_consts", ()) if not inspect.iscode(one)]
-    return hashlib.sha256(f"{source}{settings}{told}{plain}".encode()).hexdigest()
+    if objective == OBJECTIVES.get(objective.name):
+        return ""
+    function = getattr(objective.compute, "function", objective.compute)
+    settings = "" if function is objective.compute else repr(objective.compute.attributes)  # type: ignore[attr-defined]
+    return code_of(function, f"objective {objective.name!r}") + settings
+
+
+def _check(scores: Scores, objectives: Sequence[Objective]) -> None:
+    """Refuse scores that no problem with these objectives can have kept.
+
+    Raises:
+        ValueError: other objectives, or values that are no finite numbers.
+    """
+    if list(scores.objectives) != [objective.name for objective in objectives]:
+        raise ValueError(f"objectives {list(scores.objectives)}")
+    numbers = [*scores.objectives.values(), *scores.spread.values(), scores.seconds]
+    numbers += [getattr(scores, name) for name in Counts._fields]
+    numbers += [] if scores.latency is None else [scores.latency]
+    for number in numbers:
+        if not isinstance(number, int | float) or not math.isfinite(number):
+            raise ValueError(f"a value {number!r}")
 
 
 class ProblemMemory:
@@ -219,7 +238,7 @@ class ProblemMemory:
             SearchError: see `ScoreMemory` and `context_of`.
         """
         texts = [_text_of(problem, genotype) for genotype in genotypes]
-        known = self._kept.find(self._context(problem), texts)
+        known = self._kept.find(self._context(problem), texts, problem.objectives)
         return {
             index: problem.scorer.within_limits(known[text])
             for index, text in enumerate(texts)
@@ -241,13 +260,15 @@ class ProblemMemory:
                 "memory: the search space, or an operation of it, cannot be imported by name, so "
                 "that its versions cannot be told apart; put it into a module, or leave memory out"
             )
+        kinds = [type(problem.search_space), *_operations_of(problem.search_space)]
         settings = {
             "search_space": space,
+            "code": [code_of(kind, f"{getattr(kind, '__name__', kind)}") for kind in kinds],
+            "processor": processor(problem.device),
             "data": problem.dataset.fingerprint,
             "n_images": problem.n_images,
             "n_inits": problem.n_inits,
             "seed": problem.seed,
-            "device": problem.device.type,
             "versions": versions(),
             "threads": threads,
         }
@@ -255,6 +276,12 @@ class ProblemMemory:
         settings["timed"] = problem.scorer.is_noisy
         context = self._contexts[threads] = context_of(settings, problem.objectives)
         return context
+
+
+def _operations_of(space: Any) -> list[Any]:
+    """The operations of cells, which may be a user's own."""
+    operations = getattr(space, "operations", None)
+    return list(operations.values()) if isinstance(operations, Mapping) else []
 
 
 def _text_of(problem: Any, genotype: Any) -> str:
