@@ -508,3 +508,27 @@ def test_fronts_of_a_run_are_those_of_all_it_scored(folders: dict[str, Path]) ->
     row = compare([folders["e0"]]).runs.iloc[0]
     assert row["front"] == len(front_of(points))
     assert [row[name] for name in ("ntk", "activation", "correlation")] == points.min(0).tolist()
+
+
+@pytest.mark.parametrize("name", ["hypervolume", "label", "seed", "n", "known", "ntk_sd"])
+def test_objectives_called_as_a_column_are_refused(name: str) -> None:
+    """They would take the place of what is compared."""
+    table = history([[1, 2], [2, 1]]).rename(columns={"activation": name})
+    with pytest.raises(SearchError, match=name):
+        compare({"a": [table]})
+
+
+def test_means_tell_of_how_many_runs_they_are() -> None:
+    """A run without a sound candidate has no best values; the table tells."""
+    good, bad = history([[1, 2], [2, 1]]), history([[1, 2]], degenerate="no ReLU")
+    row = compare({"a": [good, bad, good.copy()]}).table.iloc[0]
+    assert (row["n"], row["ntk_n"], row["ntk"]) == (3, 2, 1)
+    assert "hypervolume_n" not in row
+
+
+def test_another_limit_of_latency_is_told(tmp_path: Path) -> None:
+    """Runs that score alike but for a limit are refused."""
+    for seed, limit in enumerate((1.0, 50.0)):
+        made_run(tmp_path / f"{seed}", MadeScores(max_latency=limit), seed=seed)
+    with pytest.raises(SearchError, match="max_latency"):
+        compare([tmp_path / "0", tmp_path / "1"])

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from pymoo_nas.choice import build_final
+from pymoo_nas.cli._options import BYTES, MILLISECONDS, quantity
 from pymoo_nas.errors import SearchError, WorkerError
 from pymoo_nas.runs import SearchSettings
 from pymoo_nas.runs._config import MAY_BE_LEFT_OUT
@@ -160,3 +162,29 @@ def test_shares_of_mutation_kinds(kinds: Any) -> None:
 
     with pytest.raises(SearchError, match="mutation_kinds"):
         MutationShares(Own())
+
+
+@pytest.mark.parametrize(
+    ("text", "units", "expected"),
+    [
+        ("256KiB", BYTES, 262144),
+        ("256kib", BYTES, 262144),
+        ("1GB", BYTES, 1e9),
+        ("7", BYTES, 7),
+        ("5ms", MILLISECONDS, 5),
+        ("5", MILLISECONDS, 5),
+        ("1e-3 s", MILLISECONDS, 1),
+        ("5\u03bcs", MILLISECONDS, 0.005),
+        ("5\u00b5s", MILLISECONDS, 0.005),
+    ],
+)
+def test_quantities_with_units(text: str, units: Any, expected: float) -> None:
+    """Numbers with a unit, in the unit that counts 1; without a unit they are in it."""
+    assert quantity(text, units) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["", "ms", "0", "-3", "1e999", "5 parsec", "nan", "3,5", "5m s"])
+def test_no_quantities(text: str) -> None:
+    """Other texts are refused with the units that there are."""
+    with pytest.raises(typer.BadParameter, match="µs"):
+        quantity(text, MILLISECONDS)

@@ -19,6 +19,7 @@ from pymoo.optimize import minimize
 from torch import nn
 
 from pymoo_nas.choice import order_front, order_scored
+from pymoo_nas.datasets import load_dataset
 from pymoo_nas.errors import RunError, ScoreError, SearchError
 from pymoo_nas.networks import Counts
 from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring
@@ -26,6 +27,7 @@ from pymoo_nas.runs import RunFolder, Search, SearchSettings, choose, resume
 from pymoo_nas.runs._checkpoint import read_checkpoint, restore, state_of, write_checkpoint
 from pymoo_nas.scores import (
     ADDED,
+    NO_MEMORY,
     OBJECTIVES,
     PAPER_OBJECTIVES,
     Objective,
@@ -439,3 +441,56 @@ def test_tables_of_a_choice_are_read_back(tmp_path: Path) -> None:
     ordered = choose(result, "gradients", top=1)
     write_frame(ordered, tmp_path / "ordered.csv")
     pd.testing.assert_frame_equal(read_frame(tmp_path / "ordered.csv"), ordered)
+
+
+@pytest.mark.parametrize("names", ["flops", "params latency"])
+def test_sizes_alone_are_objectives(run: Run, names: str) -> None:
+    """A run by sizes or times alone is read, chosen from and compared."""
+    few = ["--generations", "1", "--offspring", "4", "--population", "3", "--images", "8"]
+    search = ["search", "--objectives", names, *few, "--tournament-every", "0", "--out", "run"]
+    assert run(*search)[0] == 0
+    folder = RunFolder("run")
+    for table in (folder.history(), folder.front(), folder.archive()):
+        assert objectives_in(table) == names.split()
+    assert run("choose", "run", "--by", "knee")[0] == 0
+    assert run("compare", "run")[0] == 0
+    named = read_frame("run/history.csv", names.split())
+    assert objectives_in(named) == names.split()
+    with pytest.raises(RunError, match="read_frame"):
+        read_frame("run/history.csv")
+
+
+@pytest.mark.parametrize("name", ["ntk", "flops", "latency", "batch_latency"])
+def test_a_name_of_the_package_is_refused(name: str) -> None:
+    """Another objective of that name would be taken for the package's when a run goes on."""
+    with pytest.raises(SearchError, match=name):
+        read_objectives([Objective.of_network(name, lambda *_: 1.0, 1e9)])
+
+
+def test_resume_names_its_objectives_again(run: Run) -> None:
+    """The objectives of the run are no data set; another limit is refused."""
+    data = load_dataset("digits")
+    np.savez("some.npz", train_images=data.train_images[:60], train_labels=data.train_labels[:60],
+             test_images=data.test_images[:20], test_labels=data.test_labels[:20])  # fmt: skip
+    few = ["--generations", "1", "--offspring", "3", "--population", "2", "--images", "8"]
+    named = ["--objectives", "ntk", "activation", "params"]
+    search = ["search", "some.npz", *few, "--tournament-every", "0", "--out", "run"]
+    assert run(*search, *named)[0] == 0
+    again = ["search", "--resume", "run", "--generations", "2"]
+    code, _, err = run(*again, "--max-memory", "1MiB")
+    assert (code, "max_memory" in err) == (2, True)
+    assert run(*again, *named)[0] == 0
+    code, _, err = run("search", "--objectives", "ntk", "activaton")
+    assert (code, "did you mean activation" in err) == (2, True)
+
+
+def test_a_noisy_objective_without_memory_loses_one_candidate() -> None:
+    """As any other objective does."""
+
+    def no_memory(*_: Any) -> float:
+        raise MemoryError
+
+    noisy = Objective.of_network("energy", no_memory, 1e9, noisy=True)
+    scores = problem_of("ntk", noisy).score_genotype(GENOTYPE)
+    assert scores.degenerate == NO_MEMORY
+    assert scores.objectives["energy"] == 1e9

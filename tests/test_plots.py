@@ -346,12 +346,12 @@ def test_scores_3d_degenerate_rows_are_cut() -> None:
 def test_a_fourth_objective_is_the_size_of_the_points() -> None:
     """The title names it; with three objectives all points are alike."""
     made = make_history()
-    made.insert(5, "latency", np.linspace(1, 9, len(made)))
+    made.insert(list(made).index("correlation") + 1, "energy", np.linspace(1, 9, len(made)))
     titles, sizes = [], []
     for history in (make_history(), made):
         figure = plot_offspring(history)
         titles.append(figure._suptitle.get_text())
         sizes.append({*figure.axes[0].collections[-1].get_sizes().tolist()})
-    assert "latency" in titles[1]
-    assert "latency" not in titles[0]
+    assert "energy" in titles[1]
+    assert "energy" not in titles[0]
     assert len(sizes[0]) == 1 < len(sizes[1])

@@ -173,10 +173,11 @@ IMAGE, MAP = 4 * 16, 4 * 4 * 16
         (Residual, 3 * MAP),
         # The indices of a pooling, which nothing reads, take no memory.
         (lambda: nn.Sequential(nn.Conv2d(1, 4, 1), nn.MaxPool2d(2)), MAP + MAP // 4),
+        (lambda: nn.Sequential(nn.Conv2d(1, 4, 1), nn.Hardswish(), nn.PReLU()), IMAGE + MAP),
         (nn.Flatten, IMAGE),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), IMAGE + 8),
     ],
-    ids=["one", "in place", "chain", "shortcut", "pooling", "view", "linear"],
+    ids=["one", "in place", "chain", "shortcut", "pooling", "activations", "view", "linear"],
 )
 def test_peak_memory_by_hand(made: type[nn.Module], expected: int) -> None:
     """The largest sum of the maps that live at one time, for one image of several."""

@@ -60,20 +60,24 @@ def _means(means: pd.DataFrame) -> Table:
     for name in ("label", "n", *names):
         table.add_column(str(name), justify="left" if name == "label" else "right", overflow="fold")
     for row in means.to_dict("records"):
-        cells = [_spread(row[name], row[f"{name}_sd"]) for name in names]
+        cells = [
+            _spread(row[name], row[f"{name}_sd"], row.get(f"{name}_n", math.nan), row["n"])
+            for name in names
+        ]
         table.add_row(str(row["label"]), str(row["n"]), *cells)
     return table
 
 
-def _spread(mean: float, deviation: float) -> str:
-    """A mean with its standard deviation, where there is one.
+def _spread(mean: float, deviation: float, n_known: float = math.nan, n: int = 0) -> str:
+    """A mean with its standard deviation, and of how many runs it is, where that is not all.
 
-    >>> _spread(0.5, 0.25), _spread(3.0, math.nan), _spread(math.nan, math.nan)
-    ('0.5 ± 0.25', '3', 'unknown')
+    >>> _spread(0.5, 0.25), _spread(3.0, math.nan, 1, 2), _spread(math.nan, math.nan)
+    ('0.5 ± 0.25', '3 (1 of 2)', 'unknown')
     """
     if math.isnan(mean):
         return "unknown"
-    return cell_text(mean) + ("" if math.isnan(deviation) else f" ± {deviation:.2g}")
+    spread = "" if math.isnan(deviation) else f" ± {deviation:.2g}"
+    return f"{cell_text(mean)}{spread}" + ("" if math.isnan(n_known) else f" ({n_known:g} of {n})")
 
 
 def _tests(tests: pd.DataFrame) -> Table:

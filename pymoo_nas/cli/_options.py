@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,10 +41,10 @@ MaxActs = Annotated[
     int | None,
     typer.Option(help="Largest number of values that convolutions and poolings make per image."),
 ]
-BYTES = {"": 1, "B": 1, "KB": 1000, "KiB": 1 << 10, "MB": 1000**2, "MiB": 1 << 20, "GiB": 1 << 30}
+BYTES = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 """Unit → bytes."""
 
-MILLISECONDS = {"": 1.0, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "s": 1e3}
+MILLISECONDS = {"ms": 1.0, "us": 1e-3, "µs": 1e-3, "s": 1e3}
 """Unit → milliseconds."""
 
 
@@ -56,13 +57,14 @@ def quantity(text: str, units: Mapping[str, float]) -> float:
     >>> quantity("256KiB", BYTES), quantity("0.5s", MILLISECONDS)
     (262144.0, 500.0)
     """
-    found = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) ?([A-Za-zµ]*)", text.strip())
+    found = re.fullmatch(r"([0-9.]+(?:e[+-]?[0-9]+)?) ?([a-zµμ]*)", text.strip().lower())
+    known = {"": 1.0, "μs": 1e-3, **{unit.lower(): size for unit, size in units.items()}}
     try:
-        value = float(found[1]) * units[found[2]] if found else 0.0
+        value = float(found[1]) * known[found[2]] if found else 0.0
     except (ValueError, KeyError):
         value = 0.0
     if not 0 < value < math.inf:
-        named = ", ".join(unit for unit in units if unit)
+        named = ", ".join(units)
         raise typer.BadParameter(
             f"{text!r}; expected a positive number, with one of the units {named} or without"
         )
@@ -73,7 +75,7 @@ MaxMemory = Annotated[
     Any,
     typer.Option(
         help="Largest memory of feature maps at one time, for one image: 256KiB, or bytes.",
-        parser=lambda text: int(quantity(text, BYTES)),
+        parser=lambda text: math.ceil(quantity(text, BYTES)),
         metavar="BYTES",
     ),
 ]
@@ -249,6 +251,11 @@ def dataset_and_objectives(
     given = is_given(ctx, "objectives")
     named = [word for word in words if given and (word in OBJECTIVES or re.match(OWN, word))]
     others = [word for word in words if word not in named]
+    meant = get_close_matches(others[0], OBJECTIVES, n=1) if given and others else []
+    if meant and others[0].lower() not in DATASET_NAMES and not os.path.exists(others[0]):
+        raise SearchError(
+            f"{others[0]}: neither a data set nor an objective; did you mean {meant[0]}?"
+        )
     if len(others) > 1:
         raise SearchError(
             f"{', '.join(others)}: expected one data set, and names of objectives only behind "

@@ -178,7 +178,8 @@ def search(
     correlation (how alike its gradients at different images are). A genotype such as
     5000|0001|0800 gives the channels of each operation between each two nodes of a cell.
     """
-    dataset, objectives = dataset_and_objectives(ctx, [dataset, *(more or [])], objectives)
+    words = [dataset, *(more or [])]
+    dataset, objectives = dataset_and_objectives(ctx, words, objectives)
     arguments: dict[str, Any] = {
         "dataset": absolute_dataset(dataset),
         "n_images": images,
@@ -213,6 +214,8 @@ def search(
         raise SearchError(f"--minutes {minutes:g}; expected more than 0")
     search_space = search_space_of(ctx, space, operations, cells, reduction)
     given = [name for name in ctx.params if is_given(ctx, name)]
+    if dataset not in words:  # its place was that of an objective
+        given.remove("dataset")
     processes: dict[str, Any] = {"n": workers, "address": dask, "seconds": candidate_seconds}
     if resume is not None:
         folder = RunFolder(resume)

@@ -18,7 +18,11 @@ from pymoo_nas.comparison._measures import Box, attainment_surface, front_of, hy
 from pymoo_nas.comparison._searched import Searched, check_groups, scores_of
 from pymoo_nas.comparison._statistics import compare_pairs
 from pymoo_nas.comparison._truth import KNOWN, accuracies_of, known_of, read_truth
+from pymoo_nas.errors import SearchError
 from pymoo_nas.plots import plot_attainment, plot_hypervolume, save_figure
+
+OWN = ("label", "run", "seed", "n", "scored", "hypervolume", "front")
+"""Columns of the table of runs beside objectives and known accuracies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,9 @@ class Comparison:
 
     Attributes:
         table: a row per label with the number n of its runs, and for each column of `runs` its mean
-            and, with ``_sd`` behind the name, its standard deviation (NaN for one run).
+            and, with ``_sd`` behind the name, its standard deviation (NaN for one run). Where some
+            runs have no value, such as a run that found nothing sound, ``_n`` behind the name has
+            the number of runs that have one.
         tests: a row per pair of labels, on the final hypervolume: Wilcoxon's signed-rank test where
             both have the same seeds, else the U test; p values, corrected by Holm 1979 in
             ``p_holm``; ``a12``, how probably a run of a has more than one of b (Vargha 2000), and
@@ -106,6 +112,16 @@ def compare_searches(
         DatasetError: no such table, or one without the columns.
     """
     check_groups(groups)
+    clashes = [
+        name
+        for name in next(chain(*groups.values())).objectives
+        if name in (*OWN, *KNOWN) or name.endswith("_sd")
+    ]
+    if clashes:
+        raise SearchError(
+            f"objectives {', '.join(clashes)}: tables of comparisons have other columns of these "
+            "names; rename the objectives"
+        )
     if evaluations is not None:
         evaluations = whole("evaluations", evaluations)
     labels = [label for label, searches in groups.items() for _ in searches]
@@ -162,6 +178,8 @@ def _table(runs: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
         row: dict[str, Any] = {"label": label, "n": len(group)}
         for name in measured:
             row |= {name: group[name].mean(), f"{name}_sd": group[name].std()}
+            if group[name].isna().any():
+                row[f"{name}_n"] = int(group[name].notna().sum())
         rows.append(row)
     return pd.DataFrame(rows)
 

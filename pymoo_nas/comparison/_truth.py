@@ -47,6 +47,8 @@ def read_truth(given: Any) -> pd.DataFrame:
             f"known accuracies: the table has the columns {', '.join(map(str, given.columns))}; "
             f"{' and '.join(missing)} missing; rename the ones that hold them"
         )
+    if given.empty:
+        raise DatasetError("known accuracies: a table without rows; expected at least one")
     table: pd.DataFrame = given[["genotype", ACCURACY]]
     return table
 

@@ -28,8 +28,12 @@ IN_PLACE = (
     torch.ops.aten._native_batch_norm_legit,
     torch.ops.aten._native_batch_norm_legit_no_training,
     torch.ops.aten.cudnn_batch_norm,
+    torch.ops.aten.hardswish,
+    torch.ops.aten.hardsigmoid,
+    torch.ops.aten._prelu_kernel,
 )
-"""Operations beside the elementwise ones whose output can take the place of their input."""
+"""Operations whose output can take the place of their input, beside those that torch calls
+pointwise: norms, and activations that torch does not call so."""
 
 
 class Step(NamedTuple):
@@ -118,6 +122,8 @@ class _Spans:
         place = _place(tensor)
         if place in self._owner or place in self._outside or place not in self._last_read:
             return
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            return  # indices, which an engine computes beforehand
         end, n_bytes = self._last_read[place], _bytes(tensor)
         for other in replaceable or ():
             taken = _place(other)

@@ -28,6 +28,15 @@ MAY_BE_LEFT_OUT = ("generations", "population", "offspring", "tournament_every",
 """Settings that may have no value of their own."""
 
 
+RENAMED = {
+    "images": "n_images",
+    "inits": "n_inits",
+    "cells": "n_cells",
+    "max_memory": "max_peak_memory",
+}
+"""Option of the command line → setting, where the names differ."""
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """The settings that decide the course of a search, besides its problem.
@@ -198,7 +207,7 @@ class RunConfig(dict[str, Any]):
             kept |= self.get(part, {})
         differences = []
         for option in given:
-            key = {"images": "n_images", "inits": "n_inits", "cells": "n_cells"}.get(option, option)
+            key = RENAMED.get(option, option)
             if option in PLACES:
                 continue  # the images have to be the same, wherever they are
             if option in ("out", "overwrite"):

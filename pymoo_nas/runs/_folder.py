@@ -210,9 +210,10 @@ class RunFolder:
         return self._table(HISTORY)
 
     def _table(self, name: str) -> pd.DataFrame:
-        table = read_frame(self.path / name)
-        known = (self.path / CONFIG).is_file()
-        return table_of_today(table, self.config().objective_names()) if known else table
+        if not (self.path / CONFIG).is_file():
+            return read_frame(self.path / name)
+        names = self.config().objective_names()
+        return table_of_today(read_frame(self.path / name, names), names)
 
     def tournaments(self) -> list[int]:
         """Generations that ended in a tournament.

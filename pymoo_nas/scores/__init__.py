@@ -12,7 +12,7 @@ from pymoo_nas.scores._candidate import (
 from pymoo_nas.scores._from_kernels import Judgement
 from pymoo_nas.scores._gradient_flow import gradient_flow
 from pymoo_nas.scores._latency import latency_objective, measure_latency
-from pymoo_nas.scores._objective import Measured, Objective, worst_values
+from pymoo_nas.scores._objective import Measured, Objective, is_failure, worst_values
 from pymoo_nas.scores._objectives import (
     ATTRIBUTE,
     LATENCY,
@@ -49,6 +49,7 @@ __all__ = [
     "column_types",
     "draw_probe",
     "gradient_flow",
+    "is_failure",
     "is_sound",
     "latency_objective",
     "measure_latency",

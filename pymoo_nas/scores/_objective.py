@@ -71,6 +71,9 @@ class Measured:
         return numbers(self.kernels.input_gradients)
 
 
+FAILED = "failed objective "
+"""With this the reason of a candidate begins whose objective failed."""
+
 RESERVED = ("objectives", "spread", "values")
 """Attributes of `Scores`, whose names no objective may have."""
 
@@ -197,12 +200,14 @@ class Objective:
         except Exception as error:
             if isinstance(error, PymooNasError) or is_out_of_memory(error):
                 raise
-            reason = f"objective {self.name!r} failed ({type(error).__name__}: {error})"
+            reason = f"{FAILED}{self.name!r} ({type(error).__name__}: {error})"
             warnings.warn(f"{reason}; the candidate gets the worst value", stacklevel=2)
             return Judgement(self.worst(len(measured.images)), reason)
         value, reason = found if isinstance(found, Judgement) else (found, "")
         try:
             number = value.detach() if isinstance(value, Tensor) else value
+            if isinstance(number, str | bytes):
+                raise TypeError("a text")
             judgement = Judgement(float(number), reason)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ScoreError(
@@ -235,6 +240,11 @@ class _Of:
 
     def __call__(self, measured: Measured) -> Any:
         return self.function(*(getattr(measured, name) for name in self.attributes))
+
+
+def is_failure(reason: str) -> bool:
+    """Whether a candidate is degenerate because an objective failed, which may be mended."""
+    return reason.startswith(FAILED)
 
 
 def worst_values(objectives: Iterable[Objective], n_images: int) -> tuple[float, ...]:

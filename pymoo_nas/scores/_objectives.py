@@ -28,7 +28,7 @@ from pymoo_nas.scores._from_kernels import (
     worst_ntk,
 )
 from pymoo_nas.scores._jacobian_covariance import jacob_cov, worst_jacob_cov
-from pymoo_nas.scores._latency import BATCH_SIZE, Latency, latency_objective
+from pymoo_nas.scores._latency import BATCH_SIZE, latency_objective
 from pymoo_nas.scores._objective import Measured, Objective, numbers
 from pymoo_nas.scores._synflow import synflow, worst_synflow
 from pymoo_nas.scores._zico import worst_zico, zico
@@ -132,9 +132,10 @@ def read_objectives(given: Any) -> tuple[Objective, ...]:
         raise SearchError(f"objectives={given!r}; expected a list of names or objectives")
     read = tuple(item if isinstance(item, Objective) else _named(item) for item in items)
     for objective in read:
-        if objective.name in SIZES and not isinstance(objective.compute, _Count | Latency):
+        if objective != OBJECTIVES.get(objective.name, objective):
             raise SearchError(
-                f"objective {objective.name!r}: the name is that of another column; choose another"
+                f"objective {objective.name!r}: the package has another one of that name; choose "
+                "another name"
             )
     names = [objective.name for objective in read]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -142,7 +142,12 @@ class CandidateScorer:
         start = time.perf_counter()
         counts = Counts(*(getattr(scores, name) for name in Counts._fields))
         build = partial(self._built, "counted", genotype)
-        found = add_noisy(scores, measured, build, self.probe, counts)
+        try:
+            found = add_noisy(scores, measured, build, self.probe, counts)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            found = self.not_scored(NO_MEMORY, counts)
         return replace(
             found,
             objectives={name: found.objectives[name] for name in names},

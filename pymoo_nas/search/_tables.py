@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,8 +140,13 @@ def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
     write_csv(Path(path), frame)
 
 
-def read_frame(path: str | Path) -> pd.DataFrame:
+def read_frame(path: str | Path, objectives: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a table that `write_frame` wrote: equal to the bit, genotypes as text.
+
+    Args:
+        path: CSV file.
+        objectives: names of the objectives. None takes the columns between genotype and sizes; so
+            objectives that are sizes or times themselves, such as "params", have to be named.
 
     Raises:
         RunError: no such file, no table, or a table without the columns of a front or history.
@@ -151,7 +157,8 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     try:
         # Pandas reads a leading tilde as the home folder; an absolute path has none.
         header = pd.read_csv(path.absolute(), nrows=0, keep_default_na=False)
-        objectives = objectives_in(header)
+        named = list(objectives or ())
+        objectives = named if named and {*named} <= {*header} else objectives_in(header)
         # Genotypes such as 0804 would be taken for numbers, the word "nan" for a missing value.
         later = [name for name, column in COLUMNS.items() if column.added_later]
         kinds = column_types(objectives)
@@ -174,7 +181,8 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     ]
     if missing:
         raise RunError(
-            f"{path}: columns {missing} are missing; expected a front.csv or history.csv"
+            f"{path}: columns {missing} are missing; expected a front.csv or history.csv; "
+            "objectives that are sizes have to be named: read_frame(path, objectives=[...])"
         )
     frame.attrs[ATTRIBUTE] = objectives
     return frame
