@@ -99,7 +99,12 @@ class MaxPooling(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
         """Pool (N, C, H, W), in the memory layout of the input."""
-        turn = input.device.type == "cpu" and input.is_contiguous()
+        # An exported graph must not fix the layout: it can be another where the graph runs.
+        turn = (
+            input.device.type == "cpu"
+            and input.is_contiguous()
+            and not torch.compiler.is_compiling()
+        )
         x = input.contiguous(memory_format=torch.channels_last) if turn else input
         pooled: Tensor = super().forward(x)
         return pooled.contiguous() if turn else pooled

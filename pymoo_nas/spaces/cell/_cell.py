@@ -98,7 +98,7 @@ class Cell(nn.Module):
     def _flow(self, source: int, key: str, x: Tensor) -> Tensor:
         """Compute one operation's output, check its shape, and halve it where the cell reduces."""
         y: Tensor = self.operations[key](x)
-        expected = (len(x), self.counts[key], *x.shape[2:])
+        expected = (x.shape[0], self.counts[key], *x.shape[2:])
         if tuple(y.shape) != expected:
             raise OperationError(
                 f"operation {key!r}: returned {tuple(y.shape)} for {tuple(x.shape)}; "
