@@ -7,6 +7,7 @@ from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import (
     DatasetError,
     DeviceError,
+    ExportError,
     GenotypeError,
     NetworkError,
     OperationError,
@@ -16,6 +17,7 @@ from pymoo_nas.errors import (
     SearchError,
     WorkerError,
 )
+from pymoo_nas.exports import Exported
 from pymoo_nas.networks import OPERATIONS, PAPER_OPERATIONS, CellNetwork, TournamentNetwork
 from pymoo_nas.plots import (
     plot_attainment,
@@ -27,7 +29,16 @@ from pymoo_nas.plots import (
     plot_scores_3d,
     save_figure,
 )
-from pymoo_nas.runs import RunFolder, Search, SearchSettings, choose, compare, load_trained, resume
+from pymoo_nas.runs import (
+    RunFolder,
+    Search,
+    SearchSettings,
+    choose,
+    compare,
+    export,
+    load_trained,
+    resume,
+)
 from pymoo_nas.scores import (
     OBJECTIVES,
     PAPER_OBJECTIVES,
@@ -96,6 +107,8 @@ __all__ = [
     "DeviceError",
     "EvolutiveNAS",
     "Executor",
+    "ExportError",
+    "Exported",
     "Genotype",
     "GenotypeCrossover",
     "GenotypeDuplicates",
@@ -133,6 +146,7 @@ __all__ = [
     "choose",
     "compare",
     "draw_probe",
+    "export",
     "front_to_frame",
     "history_to_frame",
     "join_truth",

@@ -10,6 +10,7 @@
     ├── SearchError        settings of a search that contradict each other
     ├── DeviceError        a device that is not there
     ├── WorkerError        processes or a cluster that cannot be used
+    ├── ExportError        a network that cannot be exported, or a file that cannot be used
     └── RunError           a run folder that is missing, in use or incomplete
 
 Every message says what was given, what was expected and what to do. All are `ValueError`s, so that
@@ -55,6 +56,10 @@ class DeviceError(PymooNasError):
 
 class WorkerError(PymooNasError):
     """Processes or a cluster that cannot be used."""
+
+
+class ExportError(PymooNasError):
+    """A network that cannot be exported, or an exported file that cannot be used."""
 
 
 class RunError(PymooNasError):

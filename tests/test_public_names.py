@@ -19,7 +19,8 @@ PUBLIC = {
     "plot_hypervolume plot_attainment save_figure",
     "choice": "choose order_front order_scored steady_first try_out build_final",
     "runs": "RunFolder Search SearchSettings resume compare Comparison",
-    "training": "Dataset load_dataset train Training load_trained TrainedNetwork load_weights",
+    "training": "Dataset load_dataset train Training load_trained TrainedNetwork load_weights "
+    "export Exported",
     "networks": "CellNetwork TournamentNetwork",
 }
 

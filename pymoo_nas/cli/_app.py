@@ -1,4 +1,4 @@
-"""The command line: ``pymoo-nas search | choose | train | predict | compare | score | …``."""
+"""The command line: ``pymoo-nas search | choose | train | predict | export | score | …``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 import pymoo_nas
 from pymoo_nas.cli._choose import choose
 from pymoo_nas.cli._compare import compare
+from pymoo_nas.cli._export import export
 from pymoo_nas.cli._options import complain, show_warning, terminal
 from pymoo_nas.cli._predict import predict
 from pymoo_nas.cli._score import operations, plot, score_models
@@ -29,6 +30,7 @@ app.command()(search)
 app.command()(choose)
 app.command()(train)
 app.command()(predict)
+app.command()(export)
 app.command()(compare)
 app.command(name="score")(score_models)
 app.command()(plot)

@@ -3,6 +3,7 @@
 from pymoo_nas.runs._choose import choose, default_of_run
 from pymoo_nas.runs._compare import compare
 from pymoo_nas.runs._config import OF_STRATEGY, PLACES, RunConfig, SearchSettings
+from pymoo_nas.runs._export import export
 from pymoo_nas.runs._final import final_of
 from pymoo_nas.runs._folder import Choice, RunFolder
 from pymoo_nas.runs._search import Search, resume
@@ -19,6 +20,7 @@ __all__ = [
     "choose",
     "compare",
     "default_of_run",
+    "export",
     "final_of",
     "load_trained",
     "resume",

@@ -3,7 +3,7 @@
 from pymoo_nas.training._data_summary import describe_data
 from pymoo_nas.training._fitted_images import fitted_and_judging, none_to_hold_out, with_validation
 from pymoo_nas.training._settings import AUTO, SHORT_EPOCHS, SHORT_STEPS, Settings
-from pymoo_nas.training._state import STATE_FILE, design_in, network_of
+from pymoo_nas.training._state import STATE_FILE, dataset_of, design_in, network_of
 from pymoo_nas.training._train import Training, train
 from pymoo_nas.training._trained import TrainedNetwork, load_training
 from pymoo_nas.training._trainer import Trainer
@@ -20,6 +20,7 @@ __all__ = [
     "TrainedNetwork",
     "Trainer",
     "Training",
+    "dataset_of",
     "describe_data",
     "design_in",
     "fitted_and_judging",

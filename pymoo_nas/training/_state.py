@@ -119,6 +119,15 @@ def network_of(folder: Path) -> dict[str, Any] | None:
     return network
 
 
+def dataset_of(folder: Path) -> str:
+    """The name of the data set that a network was trained on, empty where the file lacks it.
+
+    Raises:
+        RunError: no finished training there, or a damaged file.
+    """
+    return str(_description(folder).get("dataset", ""))
+
+
 def design_in(folder: Path) -> str:
     """The design (see `design_of`) of the network of a training, finished or interrupted.
 

@@ -1,0 +1,18 @@
+"""Write a trained network to a file that runs without this package, and run such files."""
+
+from pymoo_nas.exports._comparison import Figures
+from pymoo_nas.exports._export import FORMATS, Exported, LabelledImages, export_network
+from pymoo_nas.exports._opened import SUFFIXES, ExportedNetwork, open_exported
+from pymoo_nas.exports._quantised import Layer
+
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "Exported",
+    "ExportedNetwork",
+    "Figures",
+    "LabelledImages",
+    "Layer",
+    "export_network",
+    "open_exported",
+]
