@@ -25,7 +25,10 @@ AT_A_TIME = 256
 
 def predict(
     trained: Annotated[
-        Path, typer.Argument(help="Folder of a training, or of a run that was trained.")
+        Path,
+        typer.Argument(
+            help="Folder of a training, or of a run that was trained; or an exported .onnx or .pt2."
+        ),
     ],
     images: Annotated[
         list[Path], typer.Argument(help="Image files, and folders of them.", metavar="IMAGES…")
@@ -38,12 +41,14 @@ def predict(
 
     Files are read in the same way as image folders for training. A folder stands for all files in
     it and below it. Networks that were trained on floats (digits, some arrays) take no files: see
-    `load_trained` in Python.
+    `load_trained` in Python. Torch loads a .pt2 file by pickle, which can run code: give only files
+    that you trust.
     """
     network = load_trained(trained, device=device)
     network.check_files()
+    where = "trained in" if network.folder.is_dir() else "of"
     terminal().print(
-        f"{network.title}, trained in {network.folder}: {100 * network.test_accuracy:.2f} % of its "
+        f"{network.title}, {where} {network.folder}: {100 * network.test_accuracy:.2f} % of its "
         "test images",
         highlight=False,
         soft_wrap=True,

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from pymoo_nas._machine import expanded, resolve_device
+from pymoo_nas.errors import ExportError
+from pymoo_nas.exports import SUFFIXES, open_exported
 from pymoo_nas.runs._folder import RunFolder
 from pymoo_nas.training import DESCRIPTION, TrainedNetwork, load_training
 
@@ -19,7 +21,8 @@ def load_trained(
     """Load the network of a finished training, with its weights.
 
     Args:
-        folder: folder of the training, or of a run whose final network was trained.
+        folder: folder of the training, or of a run whose final network was trained; or a file that
+            `export` wrote, ``.onnx`` or ``.pt2``, which runs on the CPU.
         network: a network of the same design, which takes the weights in place; needed where the
             network or its operations were a user's own. None builds the network again.
         device: see `resolve_device`.
@@ -28,9 +31,14 @@ def load_trained(
         RunError: no finished training there, damaged files, weights that do not fit, a network that
             only its user can build; or a run whose chosen network was not trained.
         DeviceError: an unknown or absent device.
+        ExportError: a file that cannot be used, or a device that is not the CPU for it.
     """
     target = resolve_device(device)
     folder = expanded(folder)
+    if folder.suffix in SUFFIXES and not folder.is_dir():
+        if target.type != "cpu" or network is not None:
+            raise ExportError(f"{folder}: an exported file runs as it is, on the CPU; expected cpu")
+        return open_exported(folder)
     if not os.path.exists(folder / DESCRIPTION):
         folder = RunFolder(folder).trained() or folder
     return load_training(folder, network=network, device=target)
