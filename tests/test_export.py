@@ -97,6 +97,7 @@ def test_onnx_and_int8(training: Path, tmp_path: Path) -> None:
     assert exported.int8 is not None
     assert exported.int8_path == training / "model.int8.onnx"
     assert exported.calibrated_on == 32
+    assert load_trained(exported.int8_path).test_accuracy == exported.int8.accuracy
     for path in (exported.path, exported.int8_path):
         model = onnx.load(path)
         onnx.checker.check_model(model)
@@ -154,8 +155,11 @@ def test_images_that_are_not_found(training: Path) -> None:
         export(training, int8=True)
 
 
-def test_images_of_other_classes_are_refused(training: Path) -> None:
-    """Given images must have the classes and the pixels of the training."""
+def test_images_of_other_classes_are_refused(training: Path, tmp_path: Path) -> None:
+    """Given images must have the classes and the pixels of the training; others are told."""
+    others = save_npz(tmp_path / "others.npz", small_dataset(30, n_test=9, channels=3))
+    with pytest.warns(UserWarning, match="not the images that"):
+        export(training, "python", dataset=others)
     with pytest.raises(DatasetError, match="expected the classes and pixels"):
         export(training, "python", dataset="digits")
 

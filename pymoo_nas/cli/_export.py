@@ -78,7 +78,7 @@ def export(
     for path in (exported.path, exported.int8_path):
         if path is not None:
             _say(f"wrote {path}")
-    if to != "python":
+    if to != "python" and exported.takes_files:
         _say(f"next: pymoo-nas predict {in_shell(exported.path)} IMAGES")
 
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from pymoo_nas.datasets import MODES
 from pymoo_nas.errors import ExportError
 from pymoo_nas.exports._comparison import Comparison, Figures
 from pymoo_nas.exports._deployed import Runner, deployed, describe, pixels_of, raw
-from pymoo_nas.exports._onnx import OnnxRunner, onnx_bytes, require_onnx
+from pymoo_nas.exports._onnx import OnnxRunner, onnx_bytes, require_onnx, with_metadata
 from pymoo_nas.exports._program import graph_of
 from pymoo_nas.exports._pt2 import Pt2Runner, pt2_bytes
 from pymoo_nas.exports._python import python_files, run_files
@@ -52,6 +53,7 @@ class Exported:
         torch: figures of the network in torch.
         file: figures of the file.
         counts: sizes of the network.
+        takes_files: whether image files hold the images that the network was trained on.
         int8_path: path of the int8 file; None without one.
         int8: figures of the int8 file; None without one.
         calibrated_on: number of training images that gave the int8 file its ranges.
@@ -66,6 +68,7 @@ class Exported:
     torch: Figures
     file: Figures
     counts: Counts
+    takes_files: bool
     int8_path: Path | None = None
     int8: Figures | None = None
     calibrated_on: int = 0
@@ -124,10 +127,12 @@ def export_network(
             made = quantise(
                 content, calibrate, taken, lambda c: compare.accuracy(OnnxRunner(c)), file.accuracy
             )
-            files[small] = made.content
+            runner = OnnxRunner(made.content)
+            accuracy = compare.accuracy(runner)
+            files[small] = with_metadata(made.content, test_accuracy=accuracy)
             found = {
                 "int8_path": small,
-                "int8": compare.figures(OnnxRunner(made.content), len(made.content)),
+                "int8": compare.figures(runner, len(files[small])),
                 "calibrated_on": made.images,
                 "worst": made.worst,
             }
@@ -141,6 +146,7 @@ def export_network(
         torch=compare.figures(network),
         file=file,
         counts=count_all(trained.network, network.normalised(example).to(trained.device)),
+        takes_files=trained.pixels == "uint8" and len(trained.mean) in MODES,
         **found,
     )
 

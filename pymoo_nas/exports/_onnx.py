@@ -96,6 +96,17 @@ def _tidy(model: Any) -> None:
             node.name = name
 
 
+def with_metadata(content: bytes, **described: Any) -> bytes:
+    """Replace values of the metadata of a file."""
+    import onnx  # noqa: PLC0415 - an extra
+
+    model = onnx.load_from_string(content)
+    for entry in model.metadata_props:
+        if entry.key in described:
+            entry.value = json.dumps(described[entry.key])
+    return bytes(model.SerializeToString())
+
+
 class OnnxRunner:
     """Runs an ONNX file on the CPU; see `Runner`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,9 @@ def export(
         RunError: see `load_trained`.
         DatasetError: the given images are not there, or are not of the training's classes or size.
         ExportError: see `export_network`.
+
+    Warns:
+        UserWarning: the given images are not those of the training.
     """
     folder = expanded(run_or_training)
     _check_trained(folder)
@@ -107,6 +111,12 @@ def _images_of(
                 f"data set {given.name!r}: {given.train_images.dtype} images of "
                 f"{given.in_channels} channels, {given.n_classes} classes; expected the classes "
                 f"and pixels of {trained.folder}"
+            )
+        if not np.array_equal(given.mean, trained.mean):
+            warnings.warn(
+                f"data set {given.name!r}: not the images that {trained.folder} was trained on, so "
+                "the accuracies are those of other images",
+                stacklevel=3,
             )
         return _labelled(given)
     for place in _places(folder, trained):
