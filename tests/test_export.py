@@ -40,6 +40,7 @@ def images_of(folder: Path) -> Path:
     return folder.parent / "noise.npz"
 
 
+@pytest.mark.slow
 def test_python_runs_without_the_package(training: Path, tmp_path: Path) -> None:
     """The source is imported where only torch is, and gives the probabilities to the bit."""
     exported = export(training, "python", dataset=images_of(training))
@@ -66,6 +67,7 @@ assert (CLASS_NAMES, IMAGE_SIZE) == (("0", "1", "2"), (8, 8))
     assert "stem.basis" in weights
 
 
+@pytest.mark.slow
 def test_pt2_runs_without_the_package(training: Path, tmp_path: Path) -> None:
     """Plain torch loads the archive, for any number of images."""
     exported = export(training, "pt2", dataset=images_of(training), out=tmp_path / "my.pt2")
@@ -87,6 +89,7 @@ assert torch.allclose(network(pixels[:1]), expected[:1], atol=1e-6)
     )
 
 
+@pytest.mark.slow
 def test_onnx_and_int8(training: Path, tmp_path: Path) -> None:
     """Both files are verified; the metadata holds what a user of the file needs."""
     import onnx

@@ -120,23 +120,12 @@ def export_network(
     found: dict[str, Any] = {}
     if to == "python":
         write_folder(out, written)
+    elif small is not None and calibrate is not None:
+        content, found = _quantised(written[to], calibrate, compare, file)
+        write_files({out: written[to], small: content})
+        found["int8_path"] = small
     else:
-        (content,) = written.values()
-        files = {out: content}
-        if small is not None and calibrate is not None:
-            made = quantise(
-                content, calibrate, taken, lambda c: compare.accuracy(OnnxRunner(c)), file.accuracy
-            )
-            runner = OnnxRunner(made.content)
-            accuracy = compare.accuracy(runner)
-            files[small] = with_metadata(made.content, test_accuracy=accuracy)
-            found = {
-                "int8_path": small,
-                "int8": compare.figures(runner, len(files[small])),
-                "calibrated_on": made.images,
-                "worst": made.worst,
-            }
-        write_files(files)
+        write_files({out: written[to]})
     return Exported(
         path=out,
         to=to,
@@ -149,6 +138,23 @@ def export_network(
         takes_files=trained.pixels == "uint8" and len(trained.mean) in MODES,
         **found,
     )
+
+
+def _quantised(
+    content: bytes, calibrate: NDArray[Any], compare: Comparison, file: Figures
+) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of the int8 file, and what `Exported` tells of it."""
+
+    def accuracy(small: bytes) -> float | None:
+        return compare.accuracy(OnnxRunner(small))
+
+    made = quantise(content, calibrate, compare.pixels, accuracy, file.accuracy)
+    written = with_metadata(made.content, test_accuracy=accuracy(made.content))
+    return written, {
+        "int8": compare.figures(OnnxRunner(written), len(written)),
+        "calibrated_on": made.images,
+        "worst": made.worst,
+    }
 
 
 def _check_asked(
