@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -36,38 +37,66 @@ IN_PLACE = (
 pointwise: norms, and activations that torch does not call so."""
 
 
+class Map(NamedTuple):
+    """A tensor of a pass, without its values.
+
+    Attributes:
+        place: what tensors share that are views of each other.
+        n_bytes: of all that they share.
+        holds_numbers: whether they are floating point; indices are not.
+    """
+
+    place: int
+    n_bytes: int
+    holds_numbers: bool
+
+
 class Step(NamedTuple):
     """One operation, with the tensors that it reads and makes."""
 
     operation: Any
-    read: list[Tensor]
-    made: list[Tensor]
+    read: list[Map]
+    made: list[Map]
 
 
 class MapRecorder(TorchDispatchMode):
     """Records the operations of a forward pass; used as a context.
 
-    All tensors of the pass are kept until the recorder is dropped.
+    Tensors are not kept, so that counting takes no more memory than the pass itself.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.steps: list[Step] = []
+        # While a weak reference exists, no other storage has the same address.
+        self._seen: dict[int, StorageWeakRef] = {}
+        self._n_returned = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out an operation, and record it."""
         del types
         made = func(*args, **(kwargs or {}))
-        self.steps.append(Step(func, _tensors((args, kwargs)), _tensors(made)))
+        tensors = _tensors(made)
+        if getattr(func, "overloadpacket", None) in MAP_MAKERS:
+            self._n_returned += tensors[0].numel()
+        read = [self.map_of(tensor) for tensor in _tensors((args, kwargs))]
+        self.steps.append(Step(func, read, [self.map_of(tensor) for tensor in tensors]))
         return made
+
+    def map_of(self, tensor: Tensor) -> Map:
+        """The record of a tensor."""
+        numbers = tensor.is_floating_point() or tensor.is_complex()
+        if tensor.layout is not torch.strided:
+            return Map(id(tensor), tensor.numel() * tensor.element_size(), numbers)
+        storage = tensor.untyped_storage()
+        place = int(storage._cdata)
+        if place not in self._seen:
+            self._seen[place] = StorageWeakRef(storage)
+        return Map(place, int(storage.nbytes()), numbers)
 
     def acts(self) -> int:
         """Count the numbers that the operations in `MAP_MAKERS` return."""
-        return sum(
-            step.made[0].numel()
-            for step in self.steps
-            if getattr(step.operation, "overloadpacket", None) in MAP_MAKERS
-        )
+        return self._n_returned
 
     def peak_memory(self, images: Tensor, output: Any) -> int:
         """The most bytes of feature maps that live at one time.
@@ -81,16 +110,17 @@ class MapRecorder(TorchDispatchMode):
             output: of the pass; it lives to the end.
         """
         n_steps = len(self.steps)
-        last_read = {_place(images): -1}
+        given, returned = self.map_of(images), map(self.map_of, _tensors(output))
+        last_read = {given.place: -1}
         for index, step in enumerate(self.steps):
-            last_read |= dict.fromkeys(map(_place, step.read), index)
-        last_read |= dict.fromkeys(map(_place, _tensors(output)), n_steps)
+            last_read |= {one.place: index for one in step.read}
+        last_read |= {one.place: n_steps for one in returned}
         spans = _Spans(last_read)
-        spans.begin(images, -1)
+        spans.begin(given, -1)
         for index, step in enumerate(self.steps):
             spans.leave_out(step.read)
-            for tensor in step.made:
-                spans.begin(tensor, index, _replaceable(step))
+            for made in step.made:
+                spans.begin(made, index, _replaceable(step))
         changes = [0] * (n_steps + 3)
         for start, end, n_bytes in spans.all():
             changes[start + 1] += n_bytes
@@ -107,40 +137,42 @@ class _Spans:
         self._outside: set[int] = set()
         self._spans: dict[int, tuple[int, int, int]] = {}
 
-    def leave_out(self, read: list[Tensor]) -> None:
+    def leave_out(self, read: list[Map]) -> None:
         """Let tensors that no operation has made, such as weights, and their views not count."""
-        self._outside |= {place for place in map(_place, read) if place not in self._owner}
+        self._outside |= {one.place for one in read if one.place not in self._owner}
 
-    def begin(self, tensor: Tensor, step: int, replaceable: list[Tensor] | None = None) -> None:
+    def begin(self, made: Map, step: int, replaceable: list[Map] | None = None) -> None:
         """Let a map live from a step on, in the place of one that is read there for the last time.
 
         Args:
-            tensor: the map; a view of a known one, or one that nothing reads, is left out.
+            made: the map; a view of a known one, indices, or one that nothing reads, is left out.
             step: index of the operation that makes it; -1 for the input.
             replaceable: maps whose place it may take.
         """
-        place = _place(tensor)
+        place = made.place
         if place in self._owner or place in self._outside or place not in self._last_read:
             return
-        if not (tensor.is_floating_point() or tensor.is_complex()):
-            return  # indices, which an engine computes beforehand
-        end, n_bytes = self._last_read[place], _bytes(tensor)
+        if not made.holds_numbers:
+            return  # an engine computes indices beforehand
+        end = self._last_read[place]
         for other in replaceable or ():
-            taken = _place(other)
-            if taken in self._owner and self._last_read[taken] == step and _bytes(other) == n_bytes:
+            taken = other.place
+            if taken not in self._owner or other.n_bytes != made.n_bytes:
+                continue
+            if self._last_read[taken] == step:
                 owner = self._owner[place] = self._owner[taken]
                 start, _, _ = self._spans[owner]
-                self._spans[owner] = (start, end, n_bytes)
+                self._spans[owner] = (start, end, made.n_bytes)
                 return
         self._owner[place] = place
-        self._spans[place] = (step, end, n_bytes)
+        self._spans[place] = (step, end, made.n_bytes)
 
     def all(self) -> Iterator[tuple[int, int, int]]:
         """Each span: the steps in which it begins and ends, and its bytes."""
         yield from self._spans.values()
 
 
-def _replaceable(step: Step) -> list[Tensor]:
+def _replaceable(step: Step) -> list[Map]:
     packet = getattr(step.operation, "overloadpacket", None)
     elementwise = torch.Tag.pointwise in getattr(step.operation, "tags", ())
     return step.read if elementwise or packet in IN_PLACE else []
@@ -148,16 +180,3 @@ def _replaceable(step: Step) -> list[Tensor]:
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
-
-
-def _place(tensor: Tensor) -> int:
-    """What tensors share that are views of each other; all tensors of a pass are alive."""
-    if tensor.layout is not torch.strided:
-        return id(tensor)
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _bytes(tensor: Tensor) -> int:
-    if tensor.layout is not torch.strided:
-        return tensor.numel() * tensor.element_size()
-    return int(tensor.untyped_storage().nbytes())
