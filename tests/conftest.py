@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 import torch
 from command_line import TINY, Run
+from hypothesis import HealthCheck, settings
 from pymoo.optimize import minimize
 from strange_cells import strange_operations
 
 from pymoo_nas.cli import _app as cli
 from pymoo_nas.search import EvolutiveNAS, NASProblem, Workers
 from pymoo_nas.spaces import CellSpace
+
+# Beside other work an example may take any time.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from pymoo_nas.spaces import DARTSSpace
@@ -53,4 +52,3 @@ cells = st.tuples(
     *[st.builds(Edge, operations, st.integers(0, node - 1)) for node in NODES for _ in range(2)]
 )
 genotypes = st.builds(DARTSGenotype, cells, cells)
-patient = settings(deadline=None)

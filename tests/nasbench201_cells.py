@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -31,8 +30,6 @@ def spell(letters: str) -> NASBench201Genotype:
 
 
 genotypes = st.tuples(*[st.sampled_from(OPERATION_NAMES)] * 6).map(NASBench201Genotype)
-# The first example makes the table of all classes, which takes longer than the usual deadline.
-patient = settings(deadline=None)
 
 
 def random_tensors(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:

@@ -57,7 +57,7 @@ def label_boxes(figure: Figure) -> list[Bbox]:
 
 
 @given(genotypes())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_cell_arrows_and_labels(genotype: Genotype) -> None:
     """One arrow and one label per used operation; labels are apart and inside the picture."""
     names = NAMES[: genotype.n_operations]

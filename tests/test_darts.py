@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import Run
-from darts_cells import SMALL, SPACE, V2, both, genotypes, operations, patient
+from darts_cells import SMALL, SPACE, V2, both, genotypes, operations
 from hypothesis import given
 from hypothesis import strategies as st
 from pymoo.optimize import minimize
@@ -37,7 +37,6 @@ def assert_valid(genotype: DARTSGenotype) -> None:
 # --- variation
 
 
-@patient
 @given(generators)
 def test_samples_are_valid_and_canonical(rng: np.random.Generator) -> None:
     """Every sample is connected and its own canonical form."""
@@ -55,7 +54,6 @@ def test_samples_take_all_operations_and_different_sources() -> None:
     assert all(one.source != other.source for one, other in used)
 
 
-@patient
 @given(connected, connected, generators)
 def test_children_take_every_edge_from_a_parent(
     a: DARTSGenotype, b: DARTSGenotype, rng: np.random.Generator
@@ -68,14 +66,12 @@ def test_children_take_every_edge_from_a_parent(
         assert {edge.operation for edge in getattr(child, part)} <= of_parents
 
 
-@patient
 @given(connected, generators)
 def test_a_child_of_twins_is_their_twin(parent: DARTSGenotype, rng: np.random.Generator) -> None:
     """Crossing a genotype with itself gives its canonical form."""
     assert SPACE.crossover(parent, parent, rng) == parent.canonical()
 
 
-@patient
 @given(genotypes, genotypes, generators, operations)
 def test_variation_of_any_cells_is_valid(
     a: DARTSGenotype, b: DARTSGenotype, rng: np.random.Generator, operation: str
@@ -90,7 +86,6 @@ def names_of(genotype: DARTSGenotype) -> list[str]:
     return sorted(edge.operation for edge in (*genotype.normal, *genotype.reduce))
 
 
-@patient
 @given(connected, generators, operations)
 def test_change_puts_the_operation_on_one_edge(
     parent: DARTSGenotype, rng: np.random.Generator, operation: str
@@ -108,7 +103,6 @@ def test_change_puts_the_operation_on_one_edge(
     assert len(before) == 1
 
 
-@patient
 @given(connected, generators)
 def test_rewire_keeps_the_operations(parent: DARTSGenotype, rng: np.random.Generator) -> None:
     """A mutant has other sources, the same operations, and one of its cells is the parent's."""
@@ -127,7 +121,6 @@ def test_impossible_mutations_return_the_parent() -> None:
     assert SPACE.mutate(lonely, "change", "none", rng) == lonely
 
 
-@patient
 @given(genotypes, genotypes, st.integers(0, 2**32 - 1))
 def test_variation_is_repeatable(a: DARTSGenotype, b: DARTSGenotype, seed: int) -> None:
     """The generator given is the only source of randomness."""

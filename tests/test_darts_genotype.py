@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from darts_cells import SPACE, TABLE, V2, both, cells, genotypes, needs_table, patient, spell
+from darts_cells import SPACE, TABLE, V2, both, cells, genotypes, needs_table, spell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +25,6 @@ TOKEN = re.compile(r"'\w+'|\w+|\S")
 # --- text
 
 
-@patient
 @given(genotypes)
 def test_text_is_read_back(genotype: DARTSGenotype) -> None:
     """parse(format(g)) is g for every genotype."""
@@ -49,7 +48,6 @@ def test_published_text() -> None:
     assert SPACE.format(genotype) == V2
 
 
-@patient
 @given(genotypes, st.data())
 def test_spaces_do_not_matter(genotype: DARTSGenotype, data: Any) -> None:
     """Spaces and line breaks between any signs change nothing."""
@@ -110,7 +108,7 @@ def test_malformed_text_is_located(text: str, position: int, expected: str) -> N
     assert expected in str(caught.value)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from([*TOKEN.findall(V2), *"([{}])-\\#'\" \n", "é"]), max_size=60)
     | st.just(TOKEN.findall(V2)),
@@ -232,7 +230,6 @@ def respelled(cell: CellEdges, rng: np.random.Generator) -> CellEdges:
     )
 
 
-@patient
 @given(genotypes, st.integers(0, 2**32 - 1))
 def test_spellings_of_a_network_have_one_canonical_form(genotype: DARTSGenotype, seed: int) -> None:
     """The order of inputs and of inner nodes, and the source of ``none``, do not matter."""
@@ -241,7 +238,6 @@ def test_spellings_of_a_network_have_one_canonical_form(genotype: DARTSGenotype,
     assert other.canonical() == genotype.canonical()
 
 
-@patient
 @given(genotypes)
 def test_canonical_is_its_own_canonical_form(genotype: DARTSGenotype) -> None:
     """Canonical forms stay, and are as connected as what they stand for."""
@@ -250,7 +246,6 @@ def test_canonical_is_its_own_canonical_form(genotype: DARTSGenotype) -> None:
     assert canonical.is_connected == genotype.is_connected
 
 
-@patient
 @given(cells, cells)
 def test_canonical_keeps_both_cells_apart(normal: CellEdges, reduce: CellEdges) -> None:
     """Each cell has a canonical form of its own."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from autograd_reference import reference
-from darts_cells import SMALL, SPACE, V2, both, genotypes, patient, spell
+from darts_cells import SMALL, SPACE, V2, both, genotypes, spell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scored_networks import built, images_of
@@ -68,7 +68,6 @@ def test_poolings_and_skip_equal_their_formula(stride: int) -> None:
     assert isinstance(FACTORIES["skip_connect"](4, 2), FactorizedReduce)
 
 
-@patient
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(2, 5))
 def test_factorized_reduce_equals_its_formula(height: int, width: int, channels: int) -> None:
     """Half of the channels see even pixels, half odd ones; beyond an odd map there are zeros."""
@@ -210,7 +209,7 @@ def filled(network: nn.Module) -> nn.Module:
     return network.double().eval()
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(genotypes)
 def test_canonical_form_computes_the_same(genotype: DARTSGenotype) -> None:
     """With equal weights a genotype and its canonical form give equal logits, and equal sizes.

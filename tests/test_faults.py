@@ -39,7 +39,6 @@ OTHER = (b"", b"null", b"[]", b"{}", b'{"a": NaN}', b"\xff\xfe", b"a,b\n1")
 
 per_folder = settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

@@ -90,7 +90,7 @@ def test_popular_networks_equal_the_loop(name: str, dtype: torch.dtype) -> None:
         assert_agree(measure_kernels(network, images, steps=Steps(2, 1 << 20)), expected)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     name=st.sampled_from([*OPERATION_NETWORKS, "nasbench201 all convolutions", "used twice"]),
     n=st.integers(2, 7),

@@ -18,7 +18,6 @@ from nasbench201_cells import (
     TABLE,
     genotypes,
     needs_table,
-    patient,
     spell,
 )
 from torch.utils.flop_counter import FlopCounterMode
@@ -36,7 +35,6 @@ generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 # --- variation
 
 
-@patient
 @given(generators)
 def test_samples_are_valid_and_canonical(rng: np.random.Generator) -> None:
     """Every sample is connected and its own canonical form."""
@@ -52,7 +50,6 @@ def test_samples_are_uniform() -> None:
     assert abs(len(drawn) - 6461 * (1 - missed)) < 5 * sigma
 
 
-@patient
 @given(connected_genotypes, connected_genotypes, generators)
 def test_children_take_every_edge_from_a_parent(
     a: NASBench201Genotype, b: NASBench201Genotype, rng: np.random.Generator
@@ -64,7 +61,6 @@ def test_children_take_every_edge_from_a_parent(
     assert child in {NASBench201Genotype(names).canonical() for names in mixtures}
 
 
-@patient
 @given(genotypes, genotypes, generators, st.sampled_from(OPERATION_NAMES))
 def test_variation_of_any_cells_is_valid(
     a: NASBench201Genotype, b: NASBench201Genotype, rng: np.random.Generator, operation: str
@@ -75,7 +71,6 @@ def test_variation_of_any_cells_is_valid(
         assert_valid(SPACE.mutate(a, kind, operation, rng))
 
 
-@patient
 @given(connected_genotypes, generators, st.sampled_from(OPERATION_NAMES))
 def test_change_puts_the_operation_on_one_edge(
     parent: NASBench201Genotype, rng: np.random.Generator, operation: str
@@ -89,7 +84,6 @@ def test_change_puts_the_operation_on_one_edge(
     assert_one_of(SPACE.mutate(parent, "change", operation, rng), changed, parent)
 
 
-@patient
 @given(connected_genotypes, generators)
 def test_swap_exchanges_two_operations(
     parent: NASBench201Genotype, rng: np.random.Generator
@@ -125,7 +119,6 @@ def test_impossible_mutations_return_the_parent() -> None:
     assert SPACE.mutate(spell("...s.."), "change", "none", rng) == spell("...s..")
 
 
-@patient
 @given(genotypes, genotypes, st.integers(0, 2**32 - 1))
 def test_variation_is_repeatable(a: NASBench201Genotype, b: NASBench201Genotype, seed: int) -> None:
     """The generator given is the only source of randomness."""

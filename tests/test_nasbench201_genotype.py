@@ -20,7 +20,6 @@ from nasbench201_cells import (
     genotypes,
     needs_table,
     obvious_cell,
-    patient,
     random_tensors,
     spell,
 )
@@ -48,7 +47,6 @@ def classes() -> dict[str, list[NASBench201Genotype]]:
 # --- text
 
 
-@patient
 @given(genotypes)
 def test_text_is_read_back(genotype: NASBench201Genotype) -> None:
     """parse(format(g)) is g for every genotype."""
@@ -102,7 +100,6 @@ def test_malformed_text_is_located(text: str, position: int, expected: str) -> N
     assert expected in str(caught.value)
 
 
-@patient
 @given(st.text(alphabet="|~+0123nosekipcav_x", max_size=120))
 def test_any_text_is_read_exactly_or_refused(text: str) -> None:
     """A text is either the text of what was read, or refused with a GenotypeError."""
@@ -113,7 +110,6 @@ def test_any_text_is_read_exactly_or_refused(text: str) -> None:
     assert SPACE.format(genotype) == text
 
 
-@patient
 @given(genotypes, st.integers(0, 200), st.sampled_from("|~+012 n3"))
 def test_a_changed_character_never_passes_unseen(
     genotype: NASBench201Genotype, index: int, char: str
@@ -217,7 +213,6 @@ def test_chance_accuracy_is_unconnectedness() -> None:
     assert (~connected).sum() > 50
 
 
-@patient
 @given(genotypes, st.integers(0, 2**31))
 def test_class_mates_agree_when_weights_are_shared(
     genotype: NASBench201Genotype, seed: int

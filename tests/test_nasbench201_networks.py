@@ -15,7 +15,6 @@ from nasbench201_cells import (
     SPACE,
     genotypes,
     obvious_cell,
-    patient,
     random_tensors,
     spell,
 )
@@ -30,7 +29,6 @@ from pymoo_nas.spaces.nasbench201._networks import ReductionBlock
 UNCONNECTED = "|skip_connect~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|"
 
 
-@patient
 @given(genotypes, st.integers(1, 7), st.integers(1, 7), st.integers(0, 2**31))
 def test_cell_equals_the_obvious_loop(
     genotype: NASBench201Genotype, height: int, width: int, seed: int
@@ -94,7 +92,6 @@ def test_networks_without_channels_or_classes_are_refused(in_channels: int, n_cl
         SPACE.build(SPACE.parse(BEST), in_channels, n_classes)
 
 
-@patient
 @given(st.integers(1, 20), st.integers(1, 20))
 def test_reduction_halves_rounding_up(height: int, width: int) -> None:
     """Branch and shortcut agree on every size; on even sizes the shortcut is the published one."""

@@ -89,7 +89,7 @@ def evaluate(
     return nodes[genotype.n_nodes]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     genotype=genotypes(max_nodes=4, n_operations=4, max_channels=4),
     size=st.tuples(st.integers(4, 7), st.integers(4, 7)),
@@ -109,7 +109,7 @@ def test_cell_against_obvious(genotype: Genotype, size: tuple[int, int], channel
     assert cell.out_channels == output.shape[1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     genotype=genotypes(max_nodes=4, n_operations=4, max_channels=4),
     size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
@@ -204,7 +204,7 @@ def test_logits_are_of_pooled_features() -> None:
     torch.testing.assert_close(network(random_images(2, 1, 8, 8)), expected)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     size=st.tuples(st.integers(4, 19), st.integers(4, 19)),
     channels=st.integers(1, 6),

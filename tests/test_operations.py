@@ -51,7 +51,7 @@ def seeded_weights() -> Any:
 
 
 @EVERY
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
     c_in=st.integers(1, 9),

@@ -176,7 +176,7 @@ def slow_front(frame: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 @given(st.integers(0, 2**31), st.integers(1, 40), st.booleans())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_front_equals_brute_force(seed: int, n: int, ties: bool) -> None:
     """A brute-force Pareto filter finds the circles of each projection, and the triangles."""
     frame = make_history(1, n, seed)

@@ -49,7 +49,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ROWS, max_size=8))
 def test_csv_round_trip_is_exact(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     """Every float comes back to the bit, every genotype as text, every reason as it was."""

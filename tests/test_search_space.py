@@ -31,7 +31,7 @@ def test_samples_are_valid_and_follow_the_generator(space: CellSpace, seed: int)
     assert space.sample(np.random.default_rng(seed)) == genotype
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), spaces(), SEEDS)
 def test_children_are_valid_and_parents_unchanged(data: Any, space: CellSpace, seed: int) -> None:
     """Crossover and every kind of mutation stay within the space and leave the parents alone."""

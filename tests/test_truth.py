@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nasbench201_cells import SPACE, genotypes, patient, spell
+from nasbench201_cells import SPACE, genotypes, spell
 
 from pymoo_nas.errors import DatasetError, GenotypeError
 from pymoo_nas.spaces import join_truth
@@ -34,7 +34,6 @@ def looped(frame: pd.DataFrame, table: pd.DataFrame, column: str) -> list[float]
 cells = st.lists(genotypes, max_size=12)
 
 
-@patient
 @given(cells, cells, st.integers(0, 2**31))
 def test_join_is_the_loop(
     wanted: list[NASBench201Genotype], known: list[NASBench201Genotype], seed: int
