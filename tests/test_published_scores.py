@@ -202,17 +202,33 @@ def test_sizes_are_objectives() -> None:
     assert problem.evaluate("0,0,0,8", return_values_of=["F"]).tolist()[:4] == [1e18] * 4
 
 
-def test_latency_is_milliseconds_per_image() -> None:
-    """A layer that waits for so long takes so long; a batch shares its time among its images."""
+class Takes(nn.Module):
+    """A layer of 20 ms, in which the core computes or waits."""
 
-    class Slow(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            """(N, …) → (N, 2), after 20 ms."""
+    def __init__(self, *, waits: bool) -> None:
+        super().__init__()
+        self.waits = waits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, …) → (N, 2)."""
+        if self.waits:
             time.sleep(0.02)
-            return x.flatten(1)[:, :2]
+        end = time.thread_time() + 0.02
+        while not self.waits and time.thread_time() < end:
+            pass
+        return x.flatten(1)[:, :2]
 
-    assert 20 <= measure_latency(Slow(), IMAGES) < 40
-    assert 2 <= measure_latency(Slow(), IMAGES, batch_size=10) < 4
+
+def test_latency_is_milliseconds_per_image() -> None:
+    """A layer that computes for so long takes so long; a batch shares its time among its images."""
+    assert 20 <= measure_latency(Takes(waits=False), IMAGES) < 40
+    assert 2 <= measure_latency(Takes(waits=False), IMAGES, batch_size=10) < 4
+
+
+def test_latency_of_one_thread_counts_no_waiting() -> None:
+    """Waiting for the core is not counted with one thread; with more the wall clock is read."""
+    assert measure_latency(Takes(waits=True), IMAGES) < 10
+    assert measure_latency(Takes(waits=True), IMAGES, threads=2) >= 20
 
 
 def test_latency_refuses() -> None:

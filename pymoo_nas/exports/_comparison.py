@@ -11,16 +11,13 @@ from torch import Tensor, nn
 
 from pymoo_nas.errors import ExportError
 from pymoo_nas.exports._deployed import Deployed, Runner, raw, run_in_batches
-from pymoo_nas.scores import measure_latency
+from pymoo_nas.scores import BATCH_SIZE, measure_latencies
 
 TOLERANCE = 1e-4
 """Largest difference of a probability between an exported file and torch."""
 
 AT_ONCE = 64
 """Images that are run at once for the comparison."""
-
-BATCH_SIZE = 32
-"""Images at once for the second latency."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,8 @@ class Comparison:
         """Measure a network or a file."""
         module = _Module(runner)
         sample = raw(self.images[:BATCH_SIZE], self.pixels)
-        single, batch = (measure_latency(module, sample, batch_size=n) for n in (1, BATCH_SIZE))
-        return Figures(self.accuracy(runner), single, batch, n_bytes)
+        times = measure_latencies(module, sample)
+        return Figures(self.accuracy(runner), times.latency, times.batch_latency, n_bytes)
 
     def _probabilities(self, runner: Runner) -> Tensor:
         return run_in_batches(runner, self.images, self.pixels, AT_ONCE)

@@ -11,7 +11,13 @@ from pymoo_nas.scores._candidate import (
 )
 from pymoo_nas.scores._from_kernels import Judgement
 from pymoo_nas.scores._gradient_flow import gradient_flow
-from pymoo_nas.scores._latency import latency_objective, measure_latency
+from pymoo_nas.scores._latency import (
+    BATCH_SIZE,
+    Latencies,
+    latency_objective,
+    measure_latencies,
+    measure_latency,
+)
 from pymoo_nas.scores._objective import Measured, Objective, is_failure, worst_values
 from pymoo_nas.scores._objectives import (
     ATTRIBUTE,
@@ -30,6 +36,7 @@ from pymoo_nas.scores._score import NO_MEMORY, Scores, add_noisy, score, score_b
 __all__ = [
     "ADDED",
     "ATTRIBUTE",
+    "BATCH_SIZE",
     "COLUMNS",
     "LATENCY",
     "NOTED",
@@ -40,6 +47,7 @@ __all__ = [
     "SIZES",
     "Candidate",
     "Judgement",
+    "Latencies",
     "Measured",
     "Objective",
     "Probe",
@@ -52,6 +60,7 @@ __all__ = [
     "is_failure",
     "is_sound",
     "latency_objective",
+    "measure_latencies",
     "measure_latency",
     "objectives_in",
     "read_objectives",

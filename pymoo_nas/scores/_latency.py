@@ -1,6 +1,8 @@
 """Latency: how long a network takes for an image, measured on the device where it is.
 
 Times are noisy. One network is timed at once on a machine, whatever number of searches runs there.
+On the CPU with one thread the clock is the CPU time of that thread, which stands still while other
+processes have the core.
 """
 
 from __future__ import annotations
@@ -8,11 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock
@@ -34,14 +37,61 @@ BATCH_SIZE = 32
 """Images at once of the objective ``batch_latency``."""
 
 
+class Latencies(NamedTuple):
+    """Two latencies of a network.
+
+    Attributes:
+        latency: milliseconds for one image.
+        batch_latency: milliseconds per image in a batch of `BATCH_SIZE`.
+        threads: threads of torch on the CPU.
+    """
+
+    latency: float
+    batch_latency: float
+    threads: int
+
+    def __str__(self) -> str:
+        """In words.
+
+        >>> str(Latencies(1.25, 0.5, 1))
+        '1.25 ms for one image, 0.5 ms per image in a batch of 32, on 1 thread'
+        """
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return (
+            f"{self.latency:.3g} ms for one image, {self.batch_latency:.3g} ms per image in a "
+            f"batch of {BATCH_SIZE}, on {threads}"
+        )
+
+
+def measure_latencies(network: nn.Module, images: Tensor, *, threads: int = 1) -> Latencies:
+    """Time the forward pass of a network for one image, and for a batch of 32.
+
+    Args:
+        network: see `measure_latency`.
+        images: see `measure_latency`.
+        threads: see `measure_latency`.
+
+    Raises:
+        SearchError: see `measure_latency`.
+        NetworkError: see `measure_latency`.
+    """
+    single, batch = (
+        measure_latency(network, images, batch_size=size, threads=threads)
+        for size in (1, BATCH_SIZE)
+    )
+    return Latencies(single, batch, threads)
+
+
 def measure_latency(
     network: nn.Module, images: Tensor, *, batch_size: int = 1, threads: int = 1
 ) -> float:
     """Time the forward pass of a network: milliseconds per image, the median of many runs.
 
     The network runs in eval mode and without gradients, after a warm-up. A lock keeps other
-    measurements of this user on the machine away, but no other work: on a busy machine latencies
-    are longer.
+    measurements of this user on the machine away, but no other work. With one thread on the CPU,
+    the CPU time of the thread is measured: waiting for a core is not counted. A busy machine still
+    makes latencies longer, because its caches and its clock are shared. On other devices, and with
+    more threads, the time is that of the wall clock.
 
     Args:
         network: (N, C, H, W) → any output; every module's mode is given back.
@@ -60,7 +110,10 @@ def measure_latency(
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     timer = _timer_class()(
-        "network(batch)", globals={"network": network, "batch": batch}, num_threads=threads
+        "network(batch)",
+        globals={"network": network, "batch": batch},
+        num_threads=threads,
+        **({"timer": time.thread_time} if threads == 1 and batch.device.type == "cpu" else {}),
     )
     try:
         with FileLock(_lock_file()), torch.inference_mode():
