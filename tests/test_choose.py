@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,44 @@ def test_limits(result: Any) -> None:
     """A tighter limit leaves out what breaks it."""
     most = float(order_scored(result)["params"].median())
     assert (choose(result, max_params=most)["params"] <= most).all()
+
+
+def test_latencies_are_measured_for_their_limit(result: Any) -> None:
+    """A limit of a latency that the search has not measured is kept, and the others too."""
+    told: list[Report] = []
+    most = float(order_scored(result)["params"].median())
+    with pytest.raises(SearchError, match=r"max_latency.*latency"):
+        choose(result, max_latency=1e-6, max_params=most, progress=told.append)
+    within = int((order_scored(result)["params"] <= most).sum())
+    assert [report.done for report in told] == list(range(1, within + 1))
+    ordered = choose(result, "knee", max_latency=1e6)
+    assert (ordered["latency"] > 0).all()
+    with pytest.raises(SearchError, match="was not measured"):
+        order_scored(result, max_latency=1e6)
+
+
+def test_what_breaks_another_limit_needs_no_latency(result: Any) -> None:
+    """A size that is unknown of a candidate over another limit does not end the choice."""
+    table = order_scored(result).assign(latency=1.0)
+    most = float(table["params"].median())
+    table.loc[table["params"] > most, "latency"] = float("nan")
+    kept = order_scored(table, max_latency=2.0, max_params=most)
+    assert len(kept) == (table["params"] <= most).sum()
+
+
+def test_the_command_measures_what_it_chooses(finished: Path, tmp_path: Path, run: Run) -> None:
+    """Size and latencies of the chosen network are printed; without its images, that is said."""
+    shutil.copytree(finished, tmp_path / "run")
+    code, out, _ = run("choose", "run", "--max-latency", "1000s")
+    assert code == 0
+    assert re.search(r"parameters.* ms for one image, .* batch of 32, on 1 thread", out)
+    config = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
+    config["problem"]["dataset"] = str(tmp_path / "moved")
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config), "utf-8")
+    code, out, error = run("choose", "run")
+    assert code == 0
+    assert "chosen: " in out
+    assert "moved" in error
 
 
 def test_a_run_keeps_the_choice(finished: Path, tmp_path: Path, run: Run) -> None:

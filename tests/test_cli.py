@@ -78,6 +78,10 @@ def test_score_of_one_initialisation(run: Run) -> None:
     network = space.build_final([space.parse(cell)], 1, 10)
     assert f"{count_parameters(network):,}" in out
     assert f"{count_flops(network, torch.zeros(1, 1, 8, 8)):,}" in out
+    heads = re.split("┃", next(line for line in out.splitlines() if "MACs" in line))
+    values = re.split("│", next(line for line in out.splitlines() if cell in line))
+    row = dict(zip(map(str.strip, heads), map(str.strip, values), strict=True))
+    assert 0 < float(row["ms, batch 32"]) < float(row["ms, batch 1"])
 
 
 def test_search_shows_progress(run: Run) -> None:

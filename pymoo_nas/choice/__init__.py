@@ -1,6 +1,7 @@
 """Choose one architecture of a search, and build its network."""
 
 from pymoo_nas.choice._cells import build_final, choose_cells, keeps_limits
+from pymoo_nas.choice._latencies import Measurements, measured
 from pymoo_nas.choice._methods import (
     METHODS,
     OPTIONS_OF,
@@ -14,10 +15,12 @@ from pymoo_nas.choice._orders import order_front, order_scored, steady_first, tr
 __all__ = [
     "METHODS",
     "OPTIONS_OF",
+    "Measurements",
     "build_final",
     "choose_cells",
     "default_method",
     "keeps_limits",
+    "measured",
     "method_named",
     "order_by",
     "order_front",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from pymoo_nas._machine import Progress
+from pymoo_nas.choice._latencies import with_latencies
 from pymoo_nas.choice._orders import order_front, order_scored, steady_first, try_out
 from pymoo_nas.errors import SearchError
 from pymoo_nas.search import NASProblem
@@ -85,8 +87,9 @@ def order_by(
         front: gives the front that the search kept, for "knee" and "weights".
         problem: gives search space and images, for "gradients" and "training".
         weights: see `order_front`.
-        limits: ``max_params`` and the like, see `order_scored`.
-        progress: takes the reports of "gradients" and "training"; the other methods take no time.
+        limits: ``max_params`` and the like, see `order_scored`. Latencies that the search has not
+            measured are measured here, of all candidates that keep the other limits.
+        progress: takes the reports of "gradients", of "training", and of measured latencies.
         **options: options of `steady_first` and `try_out`.
 
     Raises:
@@ -99,6 +102,10 @@ def order_by(
         expected = f"expected some of {', '.join(taken)}" if taken else "expected no options"
         raise SearchError(f"{', '.join(wrong)} with by={method!r}; {expected}")
     within = dict(limits or {})
+    if within.get("max_latency") is not None:
+        history, front = (
+            partial(_timed, read, problem, within, progress) for read in (history, front)
+        )
     if method in ("knee", "weights"):
         return order_front(front(), weights=weights, **within)
     ordered = order_scored(history(), **within)
@@ -107,3 +114,16 @@ def order_by(
     if method == "training":
         return try_out(ordered, problem(), progress=progress, **options)
     return ordered
+
+
+def _timed(
+    read: Callable[[], pd.DataFrame],
+    problem: Callable[[], NASProblem],
+    limits: Mapping[str, float | None],
+    progress: Progress | None,
+) -> pd.DataFrame:
+    """A table with the latencies that a limit needs; the images are read where some are missing."""
+    table = read()
+    if "latency" in table and not table["latency"].isna().any():
+        return table
+    return with_latencies(table, problem(), limits, progress=progress)

@@ -341,18 +341,29 @@ def _within(rows: pd.DataFrame, limits: Limits) -> pd.DataFrame:
             "nothing to choose from: no candidate keeps the limits and can be judged; search again "
             "with higher limits"
         )
-    unknown = [name for name in limits if name not in rows or rows[name].isna().any()]
+    # A size may be unknown of rows that break another limit.
+    known = [name for name in limits if name in rows and rows[name].notna().all()]
+    kept = rows[_kept(rows, limits, known)]
+    rest = [name for name in limits if name not in known]
+    unknown = [name for name in rest if name not in rows or kept[name].isna().any()]
     if unknown:
         raise SearchError(
             f"{limits}: {', '.join(unknown)} was not measured in this search; search with it as an "
             "objective or a limit, or leave the limit out"
         )
-    over = pd.DataFrame(limits.excess({name: rows[name] for name in limits}), index=rows.index)
-    kept = rows[(over <= 0).all(axis=1)]
+    kept = kept[_kept(kept, limits, rest)]
     if kept.empty:
-        least = ", ".join(f"{rows[name].min():,.10g} {name}" for name in SIZES if name in rows)
+        known = [name for name in SIZES if name in rows and rows[name].notna().any()]
+        least = ", ".join(f"{rows[name].min():,.10g} {name}" for name in known)
         raise SearchError(f"no architecture keeps {limits}; the smallest numbers are {least}")
     return kept
+
+
+def _kept(rows: pd.DataFrame, limits: Limits, names: Sequence[str]) -> pd.Series:
+    """Which rows keep the limits of these names."""
+    excess = limits.excess({name: rows[name] for name in names})
+    shares = {name: excess[name] for name in names}
+    return (pd.DataFrame(shares, index=rows.index) <= 0).all(axis=1)
 
 
 def _scaled(scores: Vector) -> Vector:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pymoo_nas._machine import ConsoleProgress, in_shell
-from pymoo_nas.choice import OPTIONS_OF, method_named, refused_options
+from pymoo_nas.choice import OPTIONS_OF, Measurements, method_named, refused_options
 from pymoo_nas.cli._options import (
     BatchSize,
     Device,
@@ -24,13 +24,13 @@ from pymoo_nas.cli._options import (
     Precision,
     Seed,
     cell_text,
+    complain,
     number_or_auto,
     refuse_given,
     terminal,
 )
-from pymoo_nas.errors import SearchError
-from pymoo_nas.runs import RunFolder, default_of_run
-from pymoo_nas.runs import choose as choose_architecture
+from pymoo_nas.errors import PymooNasError, SearchError
+from pymoo_nas.runs import RunFolder, choose_of_run, default_of_run
 from pymoo_nas.scores import ADDED, SIZES, objectives_in
 from pymoo_nas.training import AUTO
 
@@ -86,6 +86,9 @@ def choose(
     table for --top candidates with steady gradients, which neither grow nor blur in the network
     that is trained, and takes the most expressive (activation score and size). "knee" and "weights"
     choose from front.csv, the front that the search kept.
+
+    --max-latency measures the latencies that the search has not measured, of all candidates that
+    keep the other limits.
     """
     texts = [*(weights or []), *(more or [])]
     parsed = parse_weights(texts) if texts else None
@@ -114,16 +117,28 @@ def choose(
         "max_latency": max_latency,
     }
     with ConsoleProgress(console) as progress:
-        ordered = choose_architecture(
+        ordered, measure = choose_of_run(
             folder, method, weights=parsed, progress=progress, **limits, **options
         )
     _show(console, ordered, method)
     chosen = ordered["genotype"].iloc[0]
     console.print(f"chosen: {chosen}", highlight=False, soft_wrap=True)
+    try:
+        console.print(_sizes(measure()), highlight=False, soft_wrap=True)
+    except PymooNasError as error:
+        complain(f"warning: its latency is not known: {error}")
     drawn = folder.path / "cell.png"
     if drawn.exists():
         console.print(f"wrote {drawn}", highlight=False, soft_wrap=True)
     console.print(f"next: pymoo-nas train {in_shell(run)}", highlight=False, soft_wrap=True)
+
+
+def _sizes(found: Measurements) -> str:
+    counts, times = found.counts, found.latencies
+    return (
+        f"to train: {counts.params:,} parameters, {counts.flops:,} multiply-accumulates and "
+        f"{counts.peak_memory:,} bytes of feature maps per image; {times}"
+    )
 
 
 def parse_weights(texts: list[str]) -> dict[str, float]:

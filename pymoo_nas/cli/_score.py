@@ -33,7 +33,7 @@ from pymoo_nas.cli._options import (
 from pymoo_nas.errors import PymooNasError
 from pymoo_nas.networks import OPERATIONS, PAPER_OPERATIONS, build_operation, count_parameters
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.scores import Scores, score
+from pymoo_nas.scores import BATCH_SIZE, Latencies, Scores, measure_latencies, score
 from pymoo_nas.search import NASProblem
 from pymoo_nas.spaces import Architecture, CellSpace
 
@@ -78,41 +78,45 @@ def score_models(
     averaged = f", mean ± deviation of {inits} initialisations" if inits > 1 else ""
     table = Table(title=f"{problem.dataset.name}: lower is better{averaged}")
     table.add_column("model", overflow="fold")
-    for name in (*problem.objective_names, "params", "MACs", "acts", "bytes of maps", "s"):
+    sizes = ("params", "MACs", "acts", "bytes of maps", "ms, batch 1", f"ms, batch {BATCH_SIZE}")
+    for name in (*problem.objective_names, *sizes, "s"):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("degenerate", overflow="fold")
     failed = False
     for name in models:
         try:
-            scores = _scored(name, problem, inits, seed)
+            scores, times = _scored(name, problem, inits, seed)
         except PymooNasError as error:
             failed = True
             complain(f"error: {name}: {error}")
         else:
-            table.add_row(name, *_cells(scores, inits))
+            table.add_row(name, *_cells(scores, times, inits))
     if table.row_count:
+        table.caption = "ms per image on 1 thread of this machine"
         terminal().print(table)
     if failed:
         raise typer.Exit(2)
 
 
-def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> Scores:
-    """Score a network by name; for a genotype, give the size of the network to train."""
+def _scored(name: str, problem: NASProblem, inits: int, seed: int) -> tuple[Scores, Latencies]:
+    """Score a network by name; for a genotype, give size and time of the network to train."""
     architecture = Architecture.read(name, problem.search_space)
     images = problem.probe.images
     network = architecture.build("scored", problem.dataset, seed=seed).to(problem.device)
-    return score(
+    counted = architecture.build("trained", problem.dataset, seed=seed).to(problem.device)
+    scores = score(
         network,
         images,
         n_inits=inits,
         seed=seed,
         objectives=problem.objectives,
         labels=problem.probe.labels,
-        counted=architecture.build("trained", problem.dataset, seed=seed).to(problem.device),
+        counted=counted,
     )
+    return scores, measure_latencies(counted, images)
 
 
-def _cells(scores: Scores, inits: int) -> list[str]:
+def _cells(scores: Scores, times: Latencies, inits: int) -> list[str]:
     """The texts of a row; the scores of a single initialisation have no deviation."""
     pairs = ((value, scores.spread[name]) for name, value in scores.objectives.items())
     return [
@@ -121,6 +125,8 @@ def _cells(scores: Scores, inits: int) -> list[str]:
         f"{scores.flops:,}",
         f"{scores.acts:,}",
         f"{scores.peak_memory:,}",
+        f"{times.latency:.3g}",
+        f"{times.batch_latency:.3g}",
         f"{scores.seconds:.2f}",
         scores.degenerate,
     ]

@@ -1,6 +1,6 @@
 """Run folders: the files of a search, its continuation, and the networks trained from it."""
 
-from pymoo_nas.runs._choose import choose, default_of_run
+from pymoo_nas.runs._choose import choose, choose_of_run, default_of_run
 from pymoo_nas.runs._compare import compare
 from pymoo_nas.runs._config import OF_STRATEGY, PLACES, RunConfig, SearchSettings
 from pymoo_nas.runs._export import export
@@ -18,6 +18,7 @@ __all__ = [
     "Search",
     "SearchSettings",
     "choose",
+    "choose_of_run",
     "compare",
     "default_of_run",
     "export",

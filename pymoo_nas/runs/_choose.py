@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from pymoo_nas._machine import whole
-from pymoo_nas.choice import default_method, method_named, order_by
+from pymoo_nas.choice import Measurements, default_method, measured, method_named, order_by
 from pymoo_nas.errors import SearchError
 from pymoo_nas.runs._config import RunConfig
 from pymoo_nas.runs._folder import Choice, RunFolder
@@ -53,15 +53,11 @@ def choose(
         SearchError: no candidate keeps the limits, an unknown method, or options of another method.
         RunError: no run in the folder.
     """
-    limits = {name: options.pop(name) for name in list(options) if name.startswith("max_")}
-    for name, least in (("top", 1), ("n_cells", 1), ("seed", 0)):
-        if options.get(name) is not None:
-            options[name] = whole(name, options[name], least)
-    given = {"weights": weights, "limits": limits, **options}
+    given = _given(weights, options)
     if isinstance(result_or_run, str | Path):
         result_or_run = RunFolder(result_or_run)
     if isinstance(result_or_run, RunFolder):
-        return _of_run(result_or_run, by, weights, given)
+        return _of_run(result_or_run, by, weights, given).ordered
     if not hasattr(result_or_run, "opt"):
         raise SearchError(
             f"got a {type(result_or_run).__name__} to choose from; pass the result of a search, or "
@@ -89,18 +85,62 @@ def default_of_run(config: RunConfig) -> str:
     return default_method(chosen_by_gradients=by_gradients, objectives=config.objective_names())
 
 
+class ChoiceOfRun(NamedTuple):
+    """A choice that is kept in its run folder.
+
+    Attributes:
+        ordered: see `choose`.
+        measure: counts and times the network that was chosen; it raises `PymooNasError` where the
+            images or a search space of the user's own are not found.
+    """
+
+    ordered: pd.DataFrame
+    measure: Callable[[], Measurements]
+
+
+def choose_of_run(
+    folder: RunFolder,
+    by: str | None = None,
+    *,
+    weights: Mapping[str, float] | None = None,
+    **options: Any,
+) -> ChoiceOfRun:
+    """Choose as `choose` does from a run folder; the network that was chosen can be measured.
+
+    Args:
+        folder: of the run.
+        by: see `choose`.
+        weights: see `choose`.
+        **options: see `choose`.
+
+    Raises:
+        SearchError: see `choose`.
+        RunError: see `choose`.
+    """
+    return _of_run(folder, by, weights, _given(weights, options))
+
+
+def _given(weights: Mapping[str, float] | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `order_by`, with the limits in one."""
+    limits = {name: options.pop(name) for name in list(options) if name.startswith("max_")}
+    for name, least in (("top", 1), ("n_cells", 1), ("seed", 0)):
+        if options.get(name) is not None:
+            options[name] = whole(name, options[name], least)
+    return {"weights": weights, "limits": limits, **options}
+
+
 def _of_run(
     folder: RunFolder, by: str | None, weights: Mapping[str, float] | None, given: dict[str, Any]
-) -> pd.DataFrame:
+) -> ChoiceOfRun:
     """Choose as `choose` does from a run folder; keep the choice and draw the chosen cell there."""
     config = folder.config()
     method = method_named(by, weights, partial(default_of_run, config))
     # Nothing is scored: objectives of a user's own are not needed.
-    problem = partial(config.problem, device="cpu", objectives=PAPER_OBJECTIVES)
+    problem = cache(partial(config.problem, device="cpu", objectives=PAPER_OBJECTIVES))
     ordered = order_by(method, folder.history, folder.front, problem, **given)
-    genotype = str(ordered["genotype"].iloc[0])
-    choice = Choice([genotype], method, given.get("n_cells"), config.get("generations_done"))
+    genotype, n_cells = str(ordered["genotype"].iloc[0]), given.get("n_cells")
+    choice = Choice([genotype], method, n_cells, config.get("generations_done"))
     kept = None if weights is None else {name: float(value) for name, value in weights.items()}
     folder.choose(choice, weights=kept, seed=given.get("seed", 0))
     folder.draw("cell.png")
-    return ordered
+    return ChoiceOfRun(ordered, lambda: measured(genotype, problem(), n_cells))
