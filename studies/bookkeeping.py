@@ -18,15 +18,21 @@ AMD EPYC virtual machine, beside other work (load average 3 on 2 cores), seed 0,
     one hit: median 0.12, most 0.61 ms
     10000 hits at once: 0.92 s
     100 generations: 2.78 s, with save_history 3.69 s, 3.9 MB
+    resnet20                                    3.387    3.254 ms
+    10 networks: difference median 6.7%, most 24.8%
+
+    the last part again, without other work on this virtual machine:
+    resnet20                                    2.870    3.140 ms
+    10 networks: difference median 2.7%, most 9.4%
+
+    and twice at an earlier commit, by the wall clock, beside other work and without:
     resnet20                                    9.388    8.609 ms
     10 networks: difference median 11.6%, most 114.8%
-
-    and the last part again, without other work on this virtual machine:
     resnet20                                    3.995    5.415 ms
     10 networks: difference median 10.8%, most 63.0%
 
-A hit costs a thousandth of a candidate. On a virtual machine that shares its host, latencies do not
-repeat within 10 %: a limit of them is as good as the machine is quiet.
+A hit costs a thousandth of a candidate. Latencies repeat within 10 % in the median, because each
+network is timed in turn with a convolution: the host of the virtual machine changes its speed.
 """
 
 from __future__ import annotations

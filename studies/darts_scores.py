@@ -5,9 +5,6 @@ better, and of sizes and the latency of the scored network, higher better. Cells
 reaches are left out. The columns are tau, its 95 % bootstrap interval, and the mean accuracy of the
 ten best. Every cell is written down as soon as it is scored, so that a run can be continued.
 
-The rows of jacob_cov, synflow, zico, peak_memory and latency are newer than the figures below and
-are not among them yet.
-
 The size of the network that is scored was chosen on the first 100 cells, and the other 400 are
 reported for that size. Seconds are those of both initialisations, beside other work on the machine.
 
@@ -18,23 +15,29 @@ Command, AMD EPYC virtual machine, OMP_NUM_THREADS=1:
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads;
         rows 100 to 499, N = 64, R = 2, probe seed 0
     3x4 (layers x channels): 400 connected, 0 unconnected, 0 of them flagged;
-        0 connected ones flagged; median 1.10 s each
+        0 connected ones flagged; median 4.77 s each
     score                          tau    95 % interval    mean accuracy of the ten best
     ntk                            0.510   [0.469, 0.555]   83.73
     activation                     0.457   [0.405, 0.501]   84.37
     correlation                    0.322   [0.257, 0.372]   82.18
     balanced_ntk                   0.554   [0.517, 0.591]   83.90
+    jacob_cov                      0.297   [0.232, 0.349]   82.18
+    synflow                        0.647   [0.612, 0.679]   84.58
+    zico                           0.590   [0.546, 0.629]   84.59
     params                         0.643   [0.605, 0.678]   85.20
     flops                          0.624   [0.582, 0.661]   85.05
     acts                           0.604   [0.563, 0.639]   84.73
+    peak_memory                   -0.055   [-0.125, 0.019]   77.01
+    latency                        0.204   [0.145, 0.262]   81.78
     three, log ranks               0.532   [0.490, 0.573]   83.83
     three and FLOPs, log ranks     0.594   [0.554, 0.633]   84.71
     balanced and FLOPs, log ranks  0.595   [0.556, 0.632]   84.73
     best of all 86.61, mean 79.20
 
-On these 400 cells ``balanced_ntk`` agrees best of the objectives, by 0.55. Parameters and FLOPs
-agree better than any objective, by 0.64 and 0.62; no sum of ranks above is better than they are
-alone.
+On these 400 cells ``balanced_ntk`` agrees best of the objectives from kernels, by 0.55.
+``synflow`` agrees as well as parameters do, by 0.65 and 0.64, and ``zico`` less, by 0.59; no sum of
+ranks above is better than parameters alone. Latencies were measured by the wall clock, beside much
+other work.
 
 Command, where the size was chosen:
     ... --first 0 --n 100 --sizes 3x4 3x8 4x4 5x4

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from pymoo_nas import NASProblem, Objective, latency_objective, measure_latency,
 from pymoo_nas.errors import NetworkError, ScoreError, SearchError
 from pymoo_nas.networks import count_all, count_parameters
 from pymoo_nas.scores._jacobian_covariance import jacob_cov_score, worst_jacob_cov
+from pymoo_nas.scores._reference import seconds_beside_reference
 from pymoo_nas.scores._zico import zico_score
 
 IMAGES = images_of(6, 3, 6)
@@ -202,33 +205,59 @@ def test_sizes_are_objectives() -> None:
     assert problem.evaluate("0,0,0,8", return_values_of=["F"]).tolist()[:4] == [1e18] * 4
 
 
-class Takes(nn.Module):
-    """A layer of 20 ms, in which the core computes or waits."""
+class Convolved(nn.Module):
+    """So many equal convolutions, each at the price of one; it may wait first."""
 
-    def __init__(self, *, waits: bool) -> None:
+    def __init__(self, times: int, *, waits: bool = False) -> None:
         super().__init__()
-        self.waits = waits
+        self.convolution = nn.Conv2d(16, 16, 3, padding=1)
+        self.times, self.waits = times, waits
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, …) → (N, 2)."""
+        """(N, …) → (N, 16, 16, 16)."""
         if self.waits:
             time.sleep(0.02)
-        end = time.thread_time() + 0.02
-        while not self.waits and time.thread_time() < end:
-            pass
-        return x.flatten(1)[:, :2]
+        maps = torch.full((len(x), 16, 16, 16), 0.5)
+        for _ in range(self.times):
+            maps = self.convolution(maps)
+        return maps
 
 
 def test_latency_is_milliseconds_per_image() -> None:
-    """A layer that computes for so long takes so long; a batch shares its time among its images."""
-    assert 20 <= measure_latency(Takes(waits=False), IMAGES) < 40
-    assert 2 <= measure_latency(Takes(waits=False), IMAGES, batch_size=10) < 4
+    """Ten times the work takes about ten times as long, and so does it per image of a batch."""
+    once, often = measure_latency(Convolved(4), IMAGES), measure_latency(Convolved(40), IMAGES)
+    assert 6 < often / once < 15
+    started = time.perf_counter()
+    with torch.inference_mode():
+        for _ in range(20):
+            Convolved(40)(IMAGES[:1])
+    assert often < 5 * 1000 * (time.perf_counter() - started) / 20
+    batched = measure_latency(Convolved(40), IMAGES, batch_size=10)
+    assert often / 4 < batched < 3 * often
 
 
 def test_latency_of_one_thread_counts_no_waiting() -> None:
     """Waiting for the core is not counted with one thread; with more the wall clock is read."""
-    assert measure_latency(Takes(waits=True), IMAGES) < 10
-    assert measure_latency(Takes(waits=True), IMAGES, threads=2) >= 20
+    assert measure_latency(Convolved(1, waits=True), IMAGES) < 10
+    assert measure_latency(Convolved(1, waits=True), IMAGES, threads=2) >= 20
+
+
+def test_the_reference_is_timed_once(tmp_path: Path) -> None:
+    """Its time is kept and taken again; a damaged file is replaced."""
+    kept = tmp_path / "reference.json"
+    network = Convolved(10).eval()
+
+    def run() -> Any:
+        return network(IMAGES[:1])
+
+    kept.write_text("{", "utf-8")
+    first = seconds_beside_reference(run, kept)
+    values = json.loads(kept.read_text("utf-8"))
+    assert len(values) == 1
+    doubled = {name: 2 * seconds for name, seconds in values.items()}
+    kept.write_text(json.dumps(doubled), "utf-8")
+    assert 1.2 < seconds_beside_reference(run, kept) / first < 3.3
+    assert json.loads(kept.read_text("utf-8")) == doubled
 
 
 def test_latency_refuses() -> None:

@@ -1,8 +1,6 @@
 """Latency: how long a network takes for an image, measured on the device where it is.
 
 Times are noisy. One network is timed at once on a machine, whatever number of searches runs there.
-On the CPU with one thread the clock is the CPU time of that thread, which stands still while other
-processes have the core.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +20,7 @@ from torch import Tensor, nn
 
 from pymoo_nas._machine import network_errors, whole
 from pymoo_nas.scores._objective import Measured, Objective
+from pymoo_nas.scores._reference import seconds_beside_reference
 
 MIN_SECONDS = 0.1
 """Least time over which the runs of a network are repeated."""
@@ -88,10 +86,11 @@ def measure_latency(
     """Time the forward pass of a network: milliseconds per image, the median of many runs.
 
     The network runs in eval mode and without gradients, after a warm-up. A lock keeps other
-    measurements of this user on the machine away, but no other work. With one thread on the CPU,
-    the CPU time of the thread is measured: waiting for a core is not counted. A busy machine still
-    makes latencies longer, because its caches and its clock are shared. On other devices, and with
-    more threads, the time is that of the wall clock.
+    measurements of this user on the machine away, but no other work. On other devices than the CPU,
+    and with more threads than one, the time is that of the wall clock, which other work makes
+    longer. On one thread of the CPU, the network runs in turn with a convolution, and the time is
+    that at the speed at which this convolution was first timed on the machine (see
+    `seconds_beside_reference`): a slower core counts little, and waiting for a core not at all.
 
     Args:
         network: (N, C, H, W) → any output; every module's mode is given back.
@@ -109,22 +108,27 @@ def measure_latency(
     batch = images.repeat(repeats, 1, 1, 1)[:batch_size].contiguous()
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    timer = _timer_class()(
-        "network(batch)",
-        globals={"network": network, "batch": batch},
-        num_threads=threads,
-        **({"timer": time.thread_time} if threads == 1 and batch.device.type == "cpu" else {}),
-    )
     try:
-        with FileLock(_lock_file()), torch.inference_mode():
+        with FileLock(_file("lock")), torch.inference_mode():
             with network_errors(images):
                 network(batch[:1].clone())
-            timer.timeit(WARM_UP)
-            seconds = timer.blocked_autorange(min_run_time=MIN_SECONDS).median
+            for _ in range(WARM_UP):
+                network(batch)
+            if threads == 1 and batch.device.type == "cpu":
+                seconds = seconds_beside_reference(lambda: network(batch), _file("json"))
+            else:
+                seconds = _by_the_clock(network, batch, threads)
     finally:
         for module, training in modes:
             module.training = training
     return 1000 * float(seconds) / batch_size
+
+
+def _by_the_clock(network: nn.Module, batch: Tensor, threads: int) -> float:
+    """Seconds of a run, the median over many, by torch's timer."""
+    names = {"network": network, "batch": batch}
+    timer = _timer_class()("network(batch)", globals=names, num_threads=threads)
+    return float(timer.blocked_autorange(min_run_time=MIN_SECONDS).median)
 
 
 def _timer_class() -> Any:
@@ -148,9 +152,10 @@ def quiet(logger: logging.Logger) -> Iterator[None]:
         logger.disabled = before
 
 
-def _lock_file() -> Path:
+def _file(kind: str) -> Path:
+    """A file of this user on this machine: the lock, and the time of the reference."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir()) / f"pymoo-nas-latency-{user}.lock"
+    return Path(tempfile.gettempdir()) / f"pymoo-nas-latency-{user}.{kind}"
 
 
 @dataclass(frozen=True)
