@@ -12,6 +12,7 @@ from pymoo_nas.errors import (
     NetworkError,
     OperationError,
     PymooNasError,
+    ReportError,
     RunError,
     ScoreError,
     SearchError,
@@ -37,6 +38,7 @@ from pymoo_nas.runs import (
     compare,
     export,
     load_trained,
+    report,
     resume,
 )
 from pymoo_nas.scores import (
@@ -129,6 +131,7 @@ __all__ = [
     "RandomSearch",
     "RankSumSurvival",
     "RegularisedEvolution",
+    "ReportError",
     "RunError",
     "RunFolder",
     "ScoreError",
@@ -167,6 +170,7 @@ __all__ = [
     "plot_scores_3d",
     "read_frame",
     "repair",
+    "report",
     "resume",
     "save_figure",
     "score",

@@ -11,6 +11,7 @@
     ├── DeviceError        a device that is not there
     ├── WorkerError        processes or a cluster that cannot be used
     ├── ExportError        a network that cannot be exported, or a file that cannot be used
+    ├── ReportError        a report that cannot be made or written
     └── RunError           a run folder that is missing, in use or incomplete
 
 Every message says what was given, what was expected and what to do. All are `ValueError`s, so that
@@ -60,6 +61,10 @@ class WorkerError(PymooNasError):
 
 class ExportError(PymooNasError):
     """A network that cannot be exported, or an exported file that cannot be used."""
+
+
+class ReportError(PymooNasError):
+    """A report that cannot be made or written."""
 
 
 class RunError(PymooNasError):

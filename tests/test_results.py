@@ -43,6 +43,7 @@ ROWS = st.fixed_dictionaries(
         "degenerate": st.sampled_from(["", "no ReLU", 'said "NaN", twice', "nan", "a\nb"]),
         "feasible": st.booleans(),
         "mutation": st.sampled_from(["", "grow:conv3x3", "grow:skip;swap:conv3x3"]),
+        "parents": st.sampled_from(["", "3", "12;7"]),
         "survived": st.booleans(),
         "alpha": st.one_of(st.just(math.nan), st.floats(0, 1)),
     }

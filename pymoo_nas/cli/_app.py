@@ -15,6 +15,7 @@ from pymoo_nas.cli._compare import compare
 from pymoo_nas.cli._export import export
 from pymoo_nas.cli._options import complain, show_warning, terminal
 from pymoo_nas.cli._predict import predict
+from pymoo_nas.cli._report import report
 from pymoo_nas.cli._score import operations, plot, score_models
 from pymoo_nas.cli._search import search
 from pymoo_nas.cli._train import train
@@ -32,6 +33,7 @@ app.command()(train)
 app.command()(predict)
 app.command()(export)
 app.command()(compare)
+app.command()(report)
 app.command(name="score")(score_models)
 app.command()(plot)
 app.command()(operations)

@@ -3,6 +3,7 @@
 from pymoo_nas.plots._cell import plot_cell
 from pymoo_nas.plots._comparison import plot_attainment, plot_hypervolume
 from pymoo_nas.plots._plots import (
+    front_limits,
     plot_evolution,
     plot_front,
     plot_offspring,
@@ -11,6 +12,7 @@ from pymoo_nas.plots._plots import (
 from pymoo_nas.plots._style import save_figure
 
 __all__ = [
+    "front_limits",
     "plot_attainment",
     "plot_cell",
     "plot_evolution",

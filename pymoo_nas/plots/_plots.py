@@ -160,7 +160,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
         kept = read_table(kept)
         of_kept, ringed, good = _read(kept, *names)
         ringed = ringed[good][:, [of_kept.index(name) for name in names]]
-    low, high = _front_limits(others, np.vstack([best, ringed]))
+    low, high = front_limits(others, np.vstack([best, ringed]))
 
     pairs = list(itertools.combinations(range(len(names)), 2))
     figure, panels = _panels(len(pairs))
@@ -305,7 +305,7 @@ def _panels(n: int) -> tuple[Figure, Any]:
     return figure, panels
 
 
-def _front_limits(others: _Floats, front: _Floats) -> tuple[_Floats, _Floats]:
+def front_limits(others: _Floats, front: _Floats) -> tuple[_Floats, _Floats]:
     """Find the ends of the axes, (m,) each, beyond which outliers lie: see `plot_front`."""
     together = np.vstack([others, front])
     if len(together) == 0:

@@ -6,6 +6,7 @@ from pymoo_nas.runs._config import OF_STRATEGY, PLACES, RunConfig, SearchSetting
 from pymoo_nas.runs._export import export
 from pymoo_nas.runs._final import final_of
 from pymoo_nas.runs._folder import Choice, RunFolder
+from pymoo_nas.runs._report import report
 from pymoo_nas.runs._search import Search, resume
 from pymoo_nas.runs._trained import load_trained
 
@@ -24,5 +25,6 @@ __all__ = [
     "export",
     "final_of",
     "load_trained",
+    "report",
     "resume",
 ]

@@ -20,7 +20,13 @@ from pymoo.core.population import Population
 from pymoo_nas._machine import atomic_write
 from pymoo_nas.errors import RunError
 from pymoo_nas.scores import NOTED, SCORED
-from pymoo_nas.search import BEFORE_EQUALS, GenotypeDuplicates, as_column, tournaments_in
+from pymoo_nas.search import (
+    BEFORE_EQUALS,
+    GenotypeDuplicates,
+    as_column,
+    number_scored,
+    tournaments_in,
+)
 
 FORMAT = 2
 """Version of the format; it is raised when older checkpoints cannot be continued any more."""
@@ -123,6 +129,7 @@ def restore(algorithm: Any, state: Mapping[str, Any]) -> None:
     space = algorithm.problem.search_space
     try:
         algorithm.scored = [_individual(row, space.parse) for row in state["scored"]]
+        number_scored(algorithm.scored)
         algorithm.pop = Population([algorithm.scored[index] for index in state["population"]])
         algorithm.random_state.bit_generator.state = state["random"]
         algorithm.data = dict(state["data"])

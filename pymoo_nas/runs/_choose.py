@@ -7,6 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from pymoo_nas._machine import whole
@@ -141,6 +142,12 @@ def _of_run(
     genotype, n_cells = str(ordered["genotype"].iloc[0]), given.get("n_cells")
     choice = Choice([genotype], method, n_cells, config.get("generations_done"))
     kept = None if weights is None else {name: float(value) for name, value in weights.items()}
-    folder.choose(choice, weights=kept, seed=given.get("seed", 0))
+    asked = {name: value for name, value in given.items() if name not in ("n_cells", "seed")}
+    options = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in {**given["limits"], **asked}.items()
+        if isinstance(value, int | float | str | np.generic)
+    }
+    folder.choose(choice, weights=kept, seed=given.get("seed", 0), options=options)
     folder.draw("cell.png")
     return ChoiceOfRun(ordered, lambda: measured(genotype, problem(), n_cells))

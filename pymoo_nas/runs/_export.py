@@ -13,7 +13,7 @@ from torch import nn
 from pymoo_nas._machine import expanded, in_shell
 from pymoo_nas.datasets import DATASET_NAMES, Dataset, DatasetSource, load_dataset
 from pymoo_nas.errors import DatasetError, ExportError, PymooNasError
-from pymoo_nas.exports import Exported, LabelledImages, export_network
+from pymoo_nas.exports import Exported, LabelledImages, export_network, write_records
 from pymoo_nas.runs._config import CONFIG
 from pymoo_nas.runs._folder import RunFolder
 from pymoo_nas.runs._trained import load_trained
@@ -39,7 +39,7 @@ def export(
     The file takes raw pixels (N, C, H, W) for any N, normalises them, and returns probabilities.
     It is run at once on the test images: its probabilities are those of torch within 1e-4, else
     nothing is written. Where the images are not found, random pixels take their place, and no
-    accuracy is known.
+    accuracy is known. What was measured is kept beside the file, in ``NAME.export.json``.
 
     Args:
         run_or_training: folder of a training, or of a run whose final network was trained.
@@ -70,15 +70,17 @@ def export(
     _check_trained(folder)
     trained = load_trained(folder, network=network)
     target = trained.folder / DEFAULT_NAMES.get(to, to) if out is None else expanded(out)
-    return export_network(
+    exported = export_network(
         trained,
         to,
         target,
-        images=_images_of(folder, trained, dataset),
+        images=images_of(folder, trained, dataset),
         int8=int8,
         pixels=pixels,
         overwrite=overwrite,
     )
+    write_records(exported)
+    return exported
 
 
 def _check_trained(folder: Path) -> None:
@@ -96,8 +98,8 @@ def _check_trained(folder: Path) -> None:
         )
 
 
-def _images_of(
-    folder: Path, trained: TrainedNetwork, dataset: DatasetSource | None
+def images_of(
+    folder: Path, trained: TrainedNetwork, dataset: DatasetSource | None = None
 ) -> LabelledImages | None:
     """The images that a network was trained on and tested with; None where they are not found.
 

@@ -28,6 +28,7 @@ from pymoo_nas._machine import (
     in_shell,
     locked,
     make_folder,
+    processor,
     read_object,
     unwritable,
     versions,
@@ -65,6 +66,7 @@ CHOICE = "choice.json"
 TABLES = (CONFIG, CHECKPOINT, FRONT, ARCHIVE, HISTORY, TOURNAMENTS)
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
+REPORT = "report.html"
 
 
 class Choice(NamedTuple):
@@ -102,7 +104,7 @@ class RunFolder:
         """
         if not overwrite:
             self.check_free()
-        trained = self._places()[:-1]
+        trained = self.training_folders()
         if trained:
             raise RunError(
                 f"folder {trained[0]} holds what was trained from the run to be replaced; move or "
@@ -110,7 +112,7 @@ class RunFolder:
             )
         make_folder(self.path)
         # Pictures too: old pictures must not stand beside the tables of the new run.
-        for name in (*TABLES, PREVIOUS, CHOICE, *PICTURES):
+        for name in (*TABLES, PREVIOUS, CHOICE, *PICTURES, REPORT):
             (self.path / name).unlink(missing_ok=True)
 
     def check_free(self) -> None:
@@ -163,6 +165,7 @@ class RunFolder:
             "seconds": 0.0 if started is None else round(time.time() - started, 3),
             "versions": versions(),
             "threads": torch.get_num_threads(),
+            "processor": processor(getattr(algorithm.problem, "device", torch.device("cpu"))),
         }
         write_json(self.path / CONFIG, {**config, **state})
 
@@ -332,6 +335,10 @@ class RunFolder:
         while not folders or os.path.exists(folders[-1]):
             folders.append(self.path / next(names))
         return folders
+
+    def training_folders(self) -> list[Path]:
+        """``final``, ``final-2``, …: the folders of trainings, finished or not."""
+        return self._places()[:-1]
 
     def _trainings(self) -> list[Path]:
         return [folder for folder in self._places() if os.path.exists(folder / DESCRIPTION)]

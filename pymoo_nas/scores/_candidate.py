@@ -46,6 +46,8 @@ class Candidate:
         degenerate: why its scores are worthless; empty where they are not.
         feasible: whether it keeps the limits.
         mutation: the mutations that made it, see `GenotypeMutation`.
+        parents: the rows of the history that its parents have, from 1, separated by semicolons;
+            empty where it was drawn at random, or where the parents are not known.
         survived: whether it outlived its generation.
         alpha: its share in the last tournament that it was in; NaN where it was in none.
     """
@@ -62,6 +64,7 @@ class Candidate:
     degenerate: str = _column("str", "", scored=True)
     feasible: bool = _column("bool", True)
     mutation: str = _column("str", "")
+    parents: str = _column("str", "", added_later=True)
     survived: bool = _column("bool", False)
     alpha: float = _column("float64", math.nan)
 
@@ -78,6 +81,7 @@ class Candidate:
             degenerate=" ".join((individual.get("degenerate") or "").split()),
             feasible=bool(individual.FEAS[0]),
             mutation=str(individual.get("mutation") or ""),
+            parents=str(individual.get("parents") or ""),
             survived=bool(individual.get("survived")),
             alpha=math.nan if alpha is None else float(alpha),
         )
@@ -99,7 +103,7 @@ SIZES = ("params", "flops", "acts", "peak_memory", "latency")
 SCORED = tuple(name for name, column in COLUMNS.items() if column.scored)
 """What scoring leaves on every individual besides F and G."""
 
-NOTED = ("n_gen", "mutation", "survived", "alpha", "rank", "crowding")
+NOTED = ("n_gen", "mutation", "parents", "survived", "alpha", "rank", "crowding")
 """What the algorithm notes on an individual."""
 
 ADDED = ("rank_sum", "distance", "growth", "smoothness", "steady", "accuracy")

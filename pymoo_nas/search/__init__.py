@@ -1,6 +1,6 @@
 """The search: problem, operators, survival, algorithm, tournament, workers, tables."""
 
-from pymoo_nas.search._algorithm import EvolutiveNAS
+from pymoo_nas.search._algorithm import EvolutiveNAS, number_scored
 from pymoo_nas.search._candidates import CandidateScorer, Executor
 from pymoo_nas.search._dask_workers import Workers, scoring_processes
 from pymoo_nas.search._duplicates import GenotypeDuplicates
@@ -66,6 +66,7 @@ __all__ = [
     "make_strategy",
     "non_dominated",
     "nothing_found",
+    "number_scored",
     "operators",
     "read_frame",
     "read_genotype",

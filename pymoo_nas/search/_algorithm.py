@@ -57,7 +57,7 @@ class EvolutiveNAS(GeneticAlgorithm):
     Attributes:
         generation: parents and offspring of the current generation, before survival.
         scored: every individual scored in this run, in order; entries of pymoo's history hold a
-            view of this list.
+            view of this list. Each individual has its place here, from 1, as ``number``.
 
     Raises:
         SearchError: pop_size or n_offsprings is no integer of at least 1; no genotypes to start
@@ -161,6 +161,7 @@ class EvolutiveNAS(GeneticAlgorithm):
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         self.generation = merge_distinct(self.pop, infills if infills is not None else [])
         self.scored += list(infills) if infills is not None else []
+        number_scored(self.scored)
         super()._advance(infills=infills, **kwargs)
 
     def _post_advance(self) -> None:
@@ -201,6 +202,12 @@ class EvolutiveNAS(GeneticAlgorithm):
         failure = nothing_found(self)
         if failure:
             warnings.warn(failure, NothingFoundWarning, stacklevel=2)
+
+
+def number_scored(scored: Sequence[Any]) -> None:
+    """Note on all individuals their places, from 1, by which children name their parents."""
+    for number, individual in enumerate(scored, 1):
+        individual.set("number", number)
 
 
 class _Head(Sequence[Any]):

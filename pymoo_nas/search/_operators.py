@@ -93,7 +93,7 @@ def _started(problem: Any, item: Any) -> Individual:
     judged = isinstance(item, Individual) and _same_objectives(problem, item)
     individual = item.copy() if judged else Individual()
     # Notes of an earlier run are no part of this run.
-    for name in ("mutation", "survived", "alpha"):
+    for name in ("mutation", "parents", "number", "survived", "alpha"):
         individual.data.pop(name, None)
     individual.X = as_column([read_genotype(problem.search_space, item)])[0]
     return individual
@@ -119,6 +119,14 @@ class GenotypeCrossover(Crossover):
     def __init__(self, prob: float = 0.5, **kwargs: Any) -> None:
         super().__init__(n_parents=2, n_offsprings=1, prob=share("crossover: prob", prob), **kwargs)
 
+    def do(self, problem: Any, pop: Any, parents: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Make a child of each pair, and note its parents on it."""
+        children = super().do(problem, pop, parents, *args, **kwargs)
+        matings = pop if parents is None else [pop[mating] for mating in parents]
+        for child, mating in zip(children, matings, strict=True):
+            note_parents(child, mating)
+        return children
+
     def _do(
         self, problem: Any, x: Objects, *args: Any, random_state: Any = None, **kwargs: Any
     ) -> Objects:
@@ -130,6 +138,18 @@ class GenotypeCrossover(Crossover):
             for a, b in zip(*x[:, :, 0], strict=True)
         ]
         return as_column(children)[None]
+
+
+def note_parents(child: Individual, mating: Iterable[Individual]) -> None:
+    """Note on a child the places of its parents among the scored; a copy has one parent.
+
+    Nothing is noted where an algorithm does not number what it has scored, see `EvolutiveNAS`.
+    """
+    parents = list(mating)
+    copied = [parent for parent in parents if parent.X[0] is child.X[0]]
+    numbers = [parent.get("number") for parent in copied[:1] or parents]
+    if None not in numbers:
+        child.set("parents", ";".join(map(str, dict.fromkeys(numbers))))
 
 
 class MutationStep(NamedTuple):

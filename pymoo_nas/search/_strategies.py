@@ -24,7 +24,7 @@ from pymoo_nas._machine import whole
 from pymoo_nas.errors import SearchError
 from pymoo_nas.search._algorithm import EvolutiveNAS
 from pymoo_nas.search._given import as_column, space_of
-from pymoo_nas.search._operators import GenotypeMutation
+from pymoo_nas.search._operators import GenotypeMutation, note_parents
 from pymoo_nas.search._survival import RankSumSurvival, log_rank_sum
 
 EVOLUTIVE = "evolutive"
@@ -124,7 +124,10 @@ class NewChild(NoCrossover):
     def do(self, problem: Any, pop: Any, *args: Any, **kwargs: Any) -> Any:
         """One child for each row of parents."""
         del problem, args, kwargs
-        return Population.new("X", as_column([parent.X[0] for (parent,) in pop]))
+        children = Population.new("X", as_column([parent.X[0] for (parent,) in pop]))
+        for child, mating in zip(children, pop, strict=True):
+            note_parents(child, mating)
+        return children
 
 
 class YoungestSurvival(Survival):

@@ -160,7 +160,10 @@ def read_frame(path: str | Path, objectives: Sequence[str] | None = None) -> pd.
         named = list(objectives or ())
         objectives = named if named and {*named} <= {*header} else objectives_in(header)
         # Genotypes such as 0804 would be taken for numbers, the word "nan" for a missing value.
-        later = [name for name, column in COLUMNS.items() if column.added_later]
+        # Texts are never missing, only empty.
+        later = [
+            name for name, column in COLUMNS.items() if column.added_later and column.kind != "str"
+        ]
         kinds = column_types(objectives)
         frame = pd.read_csv(
             path.absolute(),

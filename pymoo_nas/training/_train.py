@@ -21,6 +21,7 @@ from pymoo_nas._machine import (
     Progress,
     expanded,
     locked,
+    processor,
     resolve_device,
     seeded,
     versions,
@@ -326,6 +327,7 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
         "seconds": training.seconds,
         "device": str(trainer.device),
         "threads": torch.get_num_threads(),
+        "processor": processor(trainer.device),
         "versions": versions(),
     }
 

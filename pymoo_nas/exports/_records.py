@@ -1,0 +1,88 @@
+"""What an export measured, kept as JSON beside the exported file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pymoo_nas._machine import processor, versions, write_json
+from pymoo_nas.errors import ExportError
+from pymoo_nas.exports._comparison import Figures
+from pymoo_nas.exports._export import Exported
+
+RECORD = ".export.json"
+"""End of the name of a record: that of ``model.onnx`` is ``model.onnx.export.json``."""
+
+
+def record_of(path: Path) -> Path:
+    """The place of the record of an exported file or folder.
+
+    >>> record_of(Path("final/model.onnx")).as_posix()
+    'final/model.onnx.export.json'
+    """
+    return path.with_name(path.name + RECORD)
+
+
+def write_records(exported: Exported) -> None:
+    """Write a record of the file, and another of the int8 file where there is one.
+
+    Raises:
+        ExportError: a record cannot be written.
+    """
+    files: list[tuple[Path, str, Figures]] = [(exported.path, exported.to, exported.file)]
+    if exported.int8_path is not None and exported.int8 is not None:
+        files.append((exported.int8_path, "int8", exported.int8))
+    for path, to, figures in files:
+        try:
+            write_json(record_of(path), _described(exported, to, figures))
+        except OSError as error:
+            raise ExportError(
+                f"{record_of(path)} cannot be written ({error}); the export itself is whole"
+            ) from error
+
+
+def read_record(path: Path) -> Mapping[str, Any] | None:
+    """Read the record of an exported file or folder.
+
+    Returns:
+        what `write_records` wrote; None where there is no record, it is damaged, or the file has
+        another size than the one that was measured.
+    """
+    place = record_of(path)
+    try:
+        read = json.loads(place.read_text(encoding="utf-8"))
+        fits = int(read["bytes"]) == size_of(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return read if fits and isinstance(read, dict) else None
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files in a folder that were exported."""
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+
+
+def _described(exported: Exported, to: str, figures: Figures) -> dict[str, Any]:
+    return {
+        "file": exported.path.name if to != "int8" else f"{exported.path.stem}.int8.onnx",
+        "to": to,
+        "title": exported.title,
+        "bytes": figures.n_bytes,
+        "accuracy": figures.accuracy,
+        "latency": figures.latency,
+        "batch_latency": figures.batch_latency,
+        "threads": 1,
+        "torch": asdict(exported.torch),
+        "compared": exported.compared,
+        "difference": exported.difference,
+        "calibrated_on": exported.calibrated_on if to == "int8" else None,
+        "processor": processor(torch.device("cpu")),
+        "versions": versions(),
+    }
