@@ -45,7 +45,7 @@ def javascript() -> str:
     require_altair()
     import vl_convert  # noqa: PLC0415 - an extra
 
-    bundle: str = vl_convert.javascript_bundle()
+    bundle: str = vl_convert.javascript_bundle(snippet=None)
     return bundle.replace("</script", "<\\/script")
 
 
@@ -53,7 +53,16 @@ def rows_of(values: Iterable[Mapping[str, Any]]) -> Any:
     """Rows as the data of a chart, without a limit of their number."""
     import altair as alt  # noqa: PLC0415 - an extra
 
-    return alt.Data(values=[dict(row) for row in values])
+    data: Any = alt.Data
+    return data(values=[dict(row) for row in values])
+
+
+def around(values: Iterable[float]) -> list[float]:
+    """The ends of an axis around values, with some room; also where all are equal."""
+    known = list(values)
+    low, high = min(known), max(known)
+    room = 0.06 * (high - low) or 0.5
+    return [low - room, high + room]
 
 
 def whole_numbers(last: int, title: str) -> Any:
@@ -63,10 +72,6 @@ def whole_numbers(last: int, title: str) -> Any:
     step = max(1, round(last / 10))
     marks = [number for number in range(1, last + 1) if number == 1 or number % step == 0]
     return alt.Axis(title=title, values=marks, format="d", grid=False)
-
-
-FIT_WIDTH: dict[str, Any] = {"type": "fit-x", "contains": "padding"}
-"""How a chart whose height follows from its rows fits into the page."""
 
 
 def spec_of(chart: Any) -> Spec:

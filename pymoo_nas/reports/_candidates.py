@@ -21,10 +21,10 @@ STATUSES = ("chosen", "front of the search", "non-dominated", "survived", "other
 TITLES = {
     "seconds": "seconds to score",
     "generation": "generation",
-    "flops": "multiply-accumulates per image",
-    "acts": "values that convolutions and poolings make",
-    "peak_memory": "bytes of feature maps at one time",
-    "latency": "latency for one image, ms",
+    "flops": "multiply-accumulates",
+    "acts": "acts (values made)",
+    "peak_memory": "peak memory, bytes",
+    "latency": "latency, ms",
     "params": "parameters",
 }
 """Column → its name for people."""

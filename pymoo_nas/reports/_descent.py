@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -57,6 +58,7 @@ def descent(history: pd.DataFrame, genotype: str, *, at_random: bool) -> list[An
         genotype: text of the cell.
         at_random: whether the search drew every candidate at random.
     """
+    rows: list[dict[str, Any]] = history.to_dict("records")
     texts = history["genotype"].tolist()
     if genotype not in texts:
         return []
@@ -66,7 +68,7 @@ def descent(history: pd.DataFrame, genotype: str, *, at_random: bool) -> list[An
         number = waiting.popleft()
         if number in found:
             continue
-        row = history.iloc[number - 1]
+        row = rows[number - 1]
         parents = _parents(row, number, at_random)
         found[number] = Ancestor(
             number=number,
@@ -85,12 +87,12 @@ def is_known(ancestors: Sequence[Ancestor]) -> bool:
     return bool(ancestors) and ancestors[0].parents is not None
 
 
-def _parents(row: pd.Series[object], number: int, at_random: bool) -> tuple[int, ...] | None:
+def _parents(row: Mapping[str, Any], number: int, at_random: bool) -> tuple[int, ...] | None:
     """The parents of a candidate; children of runs of earlier versions have none in the table."""
     kept = str(row.get("parents", "") or "")
     parts = kept.split(";") if kept else []
     numbers = tuple(int(part) for part in parts if part.isdecimal())
     if len(numbers) != len(parts) or not all(0 < parent < number for parent in numbers):
         return None  # edited by hand
-    drawn = at_random or int(str(row["generation"])) == 1
+    drawn = at_random or int(row["generation"]) == 1
     return numbers if numbers or drawn else None

@@ -26,12 +26,12 @@ h2 { font-size: 1.4rem; margin: 2.5rem 0 0.75rem; padding-top: 0.75rem;
   border-top: 1px solid var(--line); }
 h3 { font-size: 1.1rem; margin: 1.5rem 0 0.5rem; }
 a { color: var(--link); }
-nav ol { columns: 14rem; padding-left: 1.5rem; }
+nav ol { columns: 14rem; padding-left: 2rem; }
 code, pre { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 code { font-size: 0.9em; }
 pre { background: var(--soft); padding: 0.75rem; border-radius: 0.4rem; overflow-x: auto;
-  white-space: pre-wrap; margin: 0.25rem 0; }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 13rem), 1fr));
+  margin: 0.25rem 0; overflow-wrap: normal; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(45%, 13rem), 1fr));
   gap: 0.5rem 1.5rem; margin: 0.5rem 0; }
 dt { color: var(--quiet); font-size: 0.85rem; }
 dd { margin: 0; }
@@ -41,7 +41,7 @@ table { border-collapse: collapse; font-size: 0.85rem; min-width: 100%; }
 caption { text-align: left; color: var(--quiet); padding-bottom: 0.25rem; }
 th, td { text-align: left; padding: 0.3rem 0.75rem 0.3rem 0; vertical-align: top;
   border-bottom: 1px solid var(--line); overflow-wrap: normal; }
-th { font-weight: 600; }
+th { font-weight: 600; min-width: 4.5rem; }
 td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 td code { display: inline-block; min-width: 11rem; max-width: 24rem; overflow-wrap: anywhere; }
 figure { margin: 0.75rem 0; min-width: 0; }
@@ -61,12 +61,13 @@ figcaption { color: var(--quiet); font-size: 0.85rem; }
 .mistakes li { display: flex; flex-direction: column; font-size: 0.85rem; }
 .mistakes img { width: 6rem; height: 6rem; object-fit: contain; image-rendering: pixelated;
   background: var(--soft); border-radius: 0.3rem; }
-#vg-tooltip-element { max-width: min(26rem, 92vw); overflow-wrap: anywhere; font-size: 12px; }
+#vg-tooltip-element { max-width: min(34rem, 92vw); overflow-wrap: anywhere; font-size: 12px; }
 #vg-tooltip-element h2 { border: 0; margin: 0 0 0.25rem; padding: 0; font-size: 0.85rem; }
 #vg-tooltip-element img { max-width: 100%; max-height: 15rem; background: #fff; }
 #vg-tooltip-element table { min-width: 0; }
 #vg-tooltip-element td { border: 0; padding: 0 0.5rem 0 0; }
 #vg-tooltip-element table tr td.key { max-width: 14rem; }
+@media (max-width: 40rem) { .drawing { max-width: none; } }
 @media print { nav, .vega-bindings { display: none; } .scroll { max-height: none; } }
 """
 
@@ -132,8 +133,13 @@ SCRIPT = """
   };
 
   const follow = (view) => {
-    for (const name of ["brush", "x_axis", "y_axis"]) {
-      view.addSignalListener(name, () => list(view));
+    view.addSignalListener("brush", () => list(view));
+    for (const name of ["x_axis", "y_axis"]) {
+      view.addSignalListener(name, async () => {
+        // On other axes the rectangle would stand for other values.
+        await view.signal("brush_x", [0, 0]).signal("brush_y", [0, 0]).runAsync();
+        list(view);
+      });
     }
     list(view);
   };
@@ -141,13 +147,17 @@ SCRIPT = """
   const draw = async (place) => {
     const name = place.dataset.chart;
     const theme = dark.matches ? "dark" : "light";
-    if (drawn.has(name)) drawn.get(name).finalize();
+    const before = drawn.get(name);
+    const axes = name === "front" && before
+      ? ["x_axis", "y_axis"].map((axis) => [axis, before.view.signal(axis)]) : [];
+    if (before) before.finalize();
     const options = {
       mode: "vega-lite", renderer: "svg", config: data.themes[theme], tooltip: { theme },
       actions: false,
     };
     const made = await window.vegaEmbed(place, data.specs[name], options);
     drawn.set(name, made);
+    for (const [axis, value] of axes) await made.view.signal(axis, value).runAsync();
     if (name === "front") follow(made.view);
   };
 

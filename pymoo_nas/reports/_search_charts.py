@@ -10,12 +10,12 @@ import pandas as pd
 
 from pymoo_nas.reports._altair import (
     BLUE,
-    FIT_WIDTH,
     GREEN,
     GREY,
     ORANGE,
     PINK,
     Spec,
+    around,
     rows_of,
     spec_of,
     whole_numbers,
@@ -60,8 +60,12 @@ def front_chart(candidates: Candidates) -> Spec:
         .transform_filter("isValid(datum[x_axis]) && isValid(datum[y_axis])")
         .mark_point(filled=True, size=70, stroke="white", strokeWidth=0.5)
         .encode(
-            x=alt.X("x:Q", title=None, scale=alt.Scale(zero=False, nice=False, padding=14)),
-            y=alt.Y("y:Q", title=None, scale=alt.Scale(zero=False, nice=False, padding=14)),
+            x=alt.X(
+                "x:Q", title=None, scale=alt.Scale(domain=alt.ExprRef("limits[x_axis]"), nice=False)
+            ),
+            y=alt.Y(
+                "y:Q", title=None, scale=alt.Scale(domain=alt.ExprRef("limits[y_axis]"), nice=False)
+            ),
             color=alt.Color(
                 "status:N",
                 title=None,
@@ -91,6 +95,13 @@ def _axis_choice(name: str, first: Measure, measures: Sequence[Measure]) -> Any:
         name=f"{'horizontal' if name == 'x_axis' else 'vertical'} axis ",
     )
     return alt.param(name=name, value=first.key, bind=bind)
+
+
+def _robust(axis: str) -> Any:
+    """A scale that ends at the limits of the column on an axis."""
+    import altair as alt  # noqa: PLC0415 - an extra
+
+    return alt.Scale(domain=alt.ExprRef(f"limits[{axis}_axis]"), nice=False)
 
 
 def _placed(axis: str) -> dict[str, str]:
@@ -135,16 +146,18 @@ def _evolution_chart(best: pd.Series[float], title: str, tournaments: Sequence[i
 
     lines = ("best of the generation", "best so far")
     values = {lines[0]: best, lines[1]: best.cummin()}
+    generations = best.index.tolist()
     rows = [
         {"generation": int(generation), "what": what, "value": float(value)}
         for what, series in values.items()
-        for generation, value in series.items()
+        for generation, value in zip(generations, series, strict=True)
     ]
     last = int(best.index.max())
     across = alt.Scale(domain=[0.5, last + 0.5], nice=False)
     axis = whole_numbers(last, "generation")
     x = alt.X("generation:Q", scale=across, axis=axis)
-    y = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False))
+    ends = alt.Scale(domain=around(best), nice=False)
+    y = alt.Y("value:Q", title=title, scale=ends)
     colour = alt.Color(
         "what:N", title=None, scale=alt.Scale(domain=list(lines), range=[GREY, BLUE])
     )
@@ -269,4 +282,4 @@ def tournament_chart(tournament: Mapping[str, Any]) -> Spec:
             tooltip=tips,
         )
     )
-    return spec_of(bars.properties(width="container", height=alt.Step(17), autosize=FIT_WIDTH))
+    return spec_of(bars.properties(width="container", height=17 * len(rows)))

@@ -69,8 +69,7 @@ def add_front(page: Page, content: Content) -> None:
             page.chart(
                 "front",
                 front_chart(candidates),
-                f"Scatter plot of {len(candidates.rows)} candidates: {in_words}. The axes are "
-                "chosen below the chart.",
+                f"Scatter plot of candidates: {in_words}. The axes are chosen below the chart.",
             )
         )
         columns = [["number", "number"], ["genotype", "genotype"], ["status", "status"]]
@@ -175,7 +174,8 @@ def add_descent(page: Page, content: Content) -> None:
             page.chart(
                 "genealogy",
                 descent_chart(ancestors),
-                f"{len(ancestors) - 1} ancestors of candidate {ancestors[0].number} by generation. "
+                f"The ancestors of candidate {ancestors[0].number} by generation: "
+                f"{len(ancestors) - 1}. "
                 "The numbers are rows of history.csv; the table below says the same.",
             )
         )
@@ -240,7 +240,8 @@ def add_network(page: Page, content: Content) -> None:
             continue
         caption = element("figcaption", *told)
         image = element("img", src=drawn, alt=content.alts.get(text, text), class_="drawing")
-        parts.append(element("figure", image, caption))
+        scroll = element("div", image, class_="scroll", tabindex="0")
+        parts.append(element("figure", scroll, caption))
     if content.cells and content.no_drawings:
         parts.append(element("p", content.no_drawings, class_="missing"))
     page.section("network", "Chosen network", *parts)

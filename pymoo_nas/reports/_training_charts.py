@@ -9,10 +9,10 @@ import pandas as pd
 
 from pymoo_nas.reports._altair import (
     BLUE,
-    FIT_WIDTH,
     GREY,
     ORANGE,
     Spec,
+    around,
     rows_of,
     spec_of,
     whole_numbers,
@@ -63,6 +63,7 @@ def _course(
 ) -> Spec:
     import altair as alt  # noqa: PLC0415 - an extra
 
+    ends = around([row[field] for row in rows] or [0.0])
     last = max((row["epoch"] for row in rows), default=1)
     x = alt.X(
         "epoch:Q",
@@ -78,7 +79,7 @@ def _course(
         .mark_line(point=alt.OverlayMarkDef(size=45, filled=True))
         .encode(
             x=x,
-            y=alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False)),
+            y=alt.Y(f"{field}:Q", title=title, scale=alt.Scale(domain=ends, nice=False)),
             color=colour,
             tooltip=tips,
         )
@@ -108,7 +109,7 @@ def confusion_chart(confusion: pd.DataFrame) -> Spec:
         for named in range(len(names))
     ]
     small = len(names) <= WITH_NUMBERS
-    tips = [
+    tips: Any = [
         alt.Tooltip("true:N", title="class"),
         alt.Tooltip("named:N", title="named"),
         "images:Q",
@@ -133,6 +134,4 @@ def confusion_chart(confusion: pd.DataFrame) -> Spec:
         numbers = base.transform_filter("datum.images > 0").mark_text(fontSize=11)
         layers.append(numbers.encode(text="images:Q"))
     step = 24 if small else max(6, 480 // len(names))
-    return spec_of(
-        alt.layer(*layers).properties(width="container", height=alt.Step(step), autosize=FIT_WIDTH)
-    )
+    return spec_of(alt.layer(*layers).properties(width="container", height=step * len(names)))

@@ -158,11 +158,11 @@ def add_exports(page: Page, content: Content) -> None:
         return
     columns = ["file", "format", "bytes", "accuracy", "ms, one image", "ms per image, 32 at once"]
     columns += ["torch: ms, one image", "processor"]
-    told = "Latencies were measured on one thread when the file was exported."
+    measured = "Latencies were measured on one thread when the file was exported."
     unknown = any(e.measured is None for t in content.trainings for e in t.exports)
     note = " Where an earlier version exported, only the size is known." if unknown else ""
     shown = table(columns, rows, "Exported files")
-    page.section("exports", "Exported files", element("p", told + note), shown)
+    page.section("exports", "Exported files", element("p", measured + note), shown)
 
 
 def _export_row(training: TrainedContent, exported: ExportedFile) -> list[Any]:

@@ -118,9 +118,7 @@ def _content(folder: RunFolder, config: RunConfig, truth: Any) -> Content:
     if trainings.missing:
         missing["training"] = trainings.missing
     if trainings.main is None:
-        missing["exports"] = (
-            f"Nothing was trained yet, so nothing is exported. {missing['training']}"
-        )
+        missing["exports"] = f"Nothing is exported. {missing['training']}"
     return Content(
         name=name,
         summary=_summary(config, history, front, chosen, trainings),
@@ -197,9 +195,9 @@ def _trainings(folder: RunFolder, name: str) -> _Trainings:
         return _Trainings(tuple(found), None, None, missing)
     main, missing = finished[-1], ""
     try:
-        place = folder.trained()
+        trained = folder.trained()
         names = [training.name for training in found]
-        main = names.index(in_unicode(place.name)) if place else main
+        main = names.index(in_unicode(trained.name)) if trained else main
     except RunError:
         missing = (
             f"The network that was chosen is not trained yet; {found[main].name} shows another. "
