@@ -33,9 +33,10 @@ from pymoo_nas.search import NASProblem
 
 KEPT = Path(__file__).parent / "data" / "before_rooms"
 HOSTILE = "</script><b>&'\"\u2028"
-SECTIONS = (
-    "front evolution genealogy tournaments network training rivals exports searched commands"
-).split()
+SECTIONS = [
+    *("front", "evolution", "genealogy", "tournaments", "network"),
+    *("training", "rivals", "exports", "searched", "commands"),
+]
 
 
 class Read(HTMLParser):
@@ -55,6 +56,7 @@ class Read(HTMLParser):
             self.open = "data" if dict(attrs).get("id") == "report-data" else "script"
 
     def handle_endtag(self, tag: str) -> None:
+        del tag
         self.open = ""
 
     def handle_data(self, data: str) -> None:
@@ -86,6 +88,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search with two objectives and without anything after it."""
     problem = MadeScores(objectives=["ntk", "activation"])
     return made_run(tmp_path_factory.mktemp("made") / "made", problem, generations=4)
+
+
+@pytest.fixture(scope="module")
+def plain(made: Path) -> Read:
+    """The report of that search."""
+    return read(report(made))
 
 
 def test_parts_of_a_page(earlier: Path) -> None:
@@ -133,17 +141,17 @@ def test_a_run_of_an_earlier_version(earlier: Path) -> None:
     assert "pymoo-nas train run --epochs 1" in page.text
 
 
-def test_what_is_missing_is_told(made: Path) -> None:
+def test_what_is_missing_is_told(plain: Read) -> None:
     """Without choice and training, the page names the commands that make them."""
-    page = read(report(made))
+    page = plain
     for command in ("choose made", "train made"):
         assert f"pymoo-nas {command}" in page.text
     assert "confusion" not in page.data["specs"]
 
 
-def test_axes_of_any_objective_or_count(made: Path) -> None:
+def test_axes_of_any_objective_or_count(plain: Read) -> None:
     """All objectives and sizes can be chosen as an axis, by names that no user gives."""
-    params = read(report(made)).data["specs"]["front"]["params"]
+    params = plain.data["specs"]["front"]["params"]
     axes = [param["bind"] for param in params if param["name"] in {"x_axis", "y_axis"}]
     assert len(axes) == 2
     assert axes[0]["labels"][:2] == ["ntk: log10 condition number", "activation: −log det"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -40,6 +41,7 @@ def require_altair() -> ModuleType:
     return module
 
 
+@cache
 def javascript() -> str:
     """The JavaScript that draws all charts of a page: Vega, Vega-Lite and Vega-Embed."""
     require_altair()

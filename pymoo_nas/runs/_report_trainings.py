@@ -98,7 +98,7 @@ def _confusion(path: Path) -> pd.DataFrame:
     try:
         read = pd.read_csv(path.absolute(), header=None, dtype=str, keep_default_na=False)
         counts = read.iloc[1:, 1:].astype("int64")
-        if counts.shape[0] != counts.shape[1]:
+        if counts.shape[0] != counts.shape[1] or counts.empty:
             raise ValueError(f"{counts.shape[0]} rows and {counts.shape[1]} columns")
     except (ValueError, OverflowError) as error:
         raise RunError(f"{path}: damaged ({error}); train again") from error
