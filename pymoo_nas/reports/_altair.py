@@ -45,9 +45,7 @@ def require_altair() -> ModuleType:
 def javascript() -> str:
     """The JavaScript that draws all charts of a page: Vega, Vega-Lite and Vega-Embed."""
     require_altair()
-    import vl_convert  # noqa: PLC0415 - an extra
-
-    bundle: str = vl_convert.javascript_bundle(snippet=None)
+    bundle: str = importlib.import_module("vl_convert").javascript_bundle()
     return bundle.replace("</script", "<\\/script")
 
 

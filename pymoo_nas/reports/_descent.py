@@ -58,7 +58,7 @@ def descent(history: pd.DataFrame, genotype: str, *, at_random: bool) -> list[An
         genotype: text of the cell.
         at_random: whether the search drew every candidate at random.
     """
-    rows: list[dict[str, Any]] = history.to_dict("records")
+    rows: list[Any] = history.to_dict("records")
     texts = history["genotype"].tolist()
     if genotype not in texts:
         return []
