@@ -95,7 +95,8 @@ SCRIPT = """
       made.appendChild(document.createElement("code")).textContent = value;
     } else if (typeof value === "number") {
       made.className = "number";
-      made.textContent = value.toLocaleString("en", { maximumSignificantDigits: 6 });
+      const digits = Number.isInteger(value) ? 15 : 6;
+      made.textContent = value.toLocaleString("en", { maximumSignificantDigits: digits });
     } else made.textContent = value === null ? "–" : value;
     return made;
   };
