@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,6 +85,20 @@ def train(
     balance: Annotated[
         bool, typer.Option("--balance", help="Weigh classes alike, however few images they have.")
     ] = False,
+    ema: Annotated[
+        float,
+        typer.Option(
+            help="Decay per step, such as 0.99, of a moving average of the weights, which is kept "
+            "in their place; 0: none."
+        ),
+    ] = 0.0,
+    test_flip: Annotated[
+        bool | None,
+        typer.Option(
+            help="Judge, test and predict by the mean over each image and its mirror image; "
+            "default: where --augment is flip."
+        ),
+    ] = None,
     optimizer: Annotated[
         str, typer.Option(help="muon; or sgd, which is cheaper for kernels of many channels.")
     ] = "muon",
@@ -164,6 +179,8 @@ def train(
             augment=augment,
             validation=AUTO if validation is None else validation,
             balance=balance,
+            ema=ema,
+            test_flip=AUTO if test_flip is None else test_flip,
             optimizer=optimizer,
             precision=precision,
             seed=seed,
@@ -216,9 +233,14 @@ def _report(trained: Training, target: Path) -> None:
     for _, row in trained.recall.iterrows():
         table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
     console.print(table)
+    auc = (
+        "AUC undefined, as all test images are of one class"
+        if math.isnan(trained.auc)
+        else f"AUC {trained.auc:.4f}"
+    )
     console.print(
         f"test accuracy {100 * trained.test_accuracy:.2f} %, balanced "
-        f"{100 * trained.balanced_accuracy:.2f} % (best epoch {trained.best_epoch}, "
+        f"{100 * trained.balanced_accuracy:.2f} %, {auc} (best epoch {trained.best_epoch}, "
         f"{trained.seconds:.0f} s); wrote {target}",
         highlight=False,
         soft_wrap=True,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pymoo_nas._machine import VERSION
 from pymoo_nas.errors import ExportError
-from pymoo_nas.training import TrainedNetwork
+from pymoo_nas.training import TrainedNetwork, mirrored_logits
 
 TYPES = {"uint8": torch.uint8, "float32": torch.float32}
 """Name of the pixels' type → torch's type."""
@@ -31,11 +31,15 @@ class Deployed(nn.Module):
         network: normalised images (N, C, H, W) → logits (N, n_classes).
         shift: (C,), what is subtracted from the pixels.
         scale: (C,), by which the difference is divided.
+        flip: whether probabilities are the mean over an image and its mirror image.
     """
 
-    def __init__(self, network: nn.Module, shift: NDArray[Any], scale: NDArray[Any]) -> None:
+    def __init__(
+        self, network: nn.Module, shift: NDArray[Any], scale: NDArray[Any], *, flip: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
+        self.flip = flip
         for name, values in (("shift", shift), ("scale", scale)):
             column = torch.from_numpy(values.astype(np.float32)).view(1, -1, 1, 1)
             self.register_buffer(name, column)
@@ -44,7 +48,10 @@ class Deployed(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map raw pixels (N, C, H, W) → probabilities (N, n_classes)."""
-        return torch.softmax(self.network(self.normalised(images)), dim=1)
+        normalised = self.normalised(images)
+        if self.flip:
+            return torch.softmax(mirrored_logits(self.network, normalised), dim=1)
+        return torch.softmax(self.network(normalised), dim=1)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Map raw pixels → what the network was trained on, of the same shape."""
@@ -55,7 +62,8 @@ def deployed(trained: TrainedNetwork) -> Deployed:
     """Copy a trained network to the CPU, in eval mode and without gradients, to export it."""
     network = copy.deepcopy(trained.network).cpu().eval().requires_grad_(False)
     factor = 255.0 if trained.pixels == "uint8" else 1.0
-    return Deployed(network, factor * trained.mean, factor * trained.std).eval()
+    shift, scale = factor * trained.mean, factor * trained.std
+    return Deployed(network, shift, scale, flip=trained.test_flip).eval()
 
 
 def pixels_of(trained: TrainedNetwork, pixels: str | None) -> str:
@@ -108,6 +116,7 @@ def describe(trained: TrainedNetwork, pixels: str) -> dict[str, Any]:
         "whole": trained.whole,
         "grey_range": None if trained.grey_range is None else list(trained.grey_range),
         "test_accuracy": trained.test_accuracy,
+        "test_flip": trained.test_flip,
         "input": f"images: {pixels} (N, {len(trained.mean)}, {trained.image_size[0]}, "
         f"{trained.image_size[1]}), raw pixels {scale}",
         "output": f"probabilities: float32 (N, {len(trained.class_names)})",

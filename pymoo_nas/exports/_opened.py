@@ -73,6 +73,7 @@ def open_exported(path: Path) -> ExportedNetwork:
             test_accuracy=float(described["test_accuracy"]),
             grey_range=None if grey is None else (int(grey[0]), int(grey[1])),
             whole=bool(described["whole"]),
+            test_flip=bool(described.get("test_flip", False)),  # the file itself does so
             runner=runner,
             taken=runner.pixels,
         )

@@ -1,6 +1,7 @@
 """Train a network, test it, keep its weights, and name the classes of new images with it."""
 
 from pymoo_nas.training._data_summary import describe_data
+from pymoo_nas.training._evaluation import mirrored_logits
 from pymoo_nas.training._fitted_images import fitted_and_judging, none_to_hold_out, with_validation
 from pymoo_nas.training._settings import AUTO, SHORT_EPOCHS, SHORT_STEPS, Settings
 from pymoo_nas.training._state import STATE_FILE, dataset_of, design_in, network_of
@@ -26,6 +27,7 @@ __all__ = [
     "fitted_and_judging",
     "load_training",
     "load_weights",
+    "mirrored_logits",
     "network_of",
     "none_to_hold_out",
     "train",

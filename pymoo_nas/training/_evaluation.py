@@ -1,7 +1,8 @@
-"""Evaluate a network on labelled images: logits, accuracy, loss, recall, confusion matrix."""
+"""Evaluate a network on labelled images: logits, accuracy, loss, recall, AUC, confusion matrix."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from pymoo_nas._machine import resolve_device
@@ -21,7 +23,7 @@ class Evaluation:
     """Outputs of a network for n images.
 
     Attributes:
-        logits: float32 (n, n_classes), on the CPU.
+        logits: float32 (n, n_classes), on the CPU; with mirror images see `mirrored_logits`.
         predictions: int64 (n,), the class of the largest logit.
         accuracy: fraction of predictions that equal the label.
         balanced_accuracy: see `balanced_accuracy`.
@@ -44,6 +46,7 @@ def evaluate(
     batch_size: int = 256,
     device: str | torch.device = "cpu",
     memory_format: torch.memory_format = torch.contiguous_format,
+    flip: bool = False,
 ) -> Evaluation:
     """Run images through a network in eval mode, without gradients.
 
@@ -57,6 +60,7 @@ def evaluate(
         batch_size: images at a time; changes only memory and speed.
         device: see `resolve_device`.
         memory_format: format of the batches; `torch.channels_last` is often faster on a CPU.
+        flip: whether mirror images count too, see `mirrored_logits`.
 
     Raises:
         DatasetError: no images, or another number of labels.
@@ -74,6 +78,7 @@ def evaluate(
         batch_size=batch_size,
         device=resolve_device(device),
         memory_format=memory_format,
+        flip=flip,
     )
     truth = torch.from_numpy(np.array(labels, dtype=np.int64))
     predictions = logits.argmax(1)
@@ -117,6 +122,7 @@ def logits_of(
     batch_size: int,
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
+    flip: bool = False,
 ) -> Tensor:
     """Compute the logits of images, batch by batch: float32 (n, n_classes), on the CPU.
 
@@ -124,28 +130,86 @@ def logits_of(
         network: moved to `device` and left in eval mode.
         images: (n, H, W, C), at least one.
         normalized: function from b of the images to the input of the network, (b, C, H, W).
-        batch_size: images at a time.
+        batch_size: images at a time, mirror images included.
         device: device of the network and the batches.
         memory_format: format of the batches.
+        flip: whether mirror images count too, see `mirrored_logits`.
     """
     network.to(device).eval()
     parts = []
+    at_once = max(1, batch_size // 2) if flip else batch_size
     with torch.no_grad():
-        for start in range(0, len(images), batch_size):
-            batch = normalized(images[start : start + batch_size])
-            parts.append(network(batch.to(device, memory_format=memory_format)).float().cpu())
+        for start in range(0, len(images), at_once):
+            batch = normalized(images[start : start + at_once])
+            batch = batch.to(device, memory_format=memory_format)
+            logits = mirrored_logits(network, batch) if flip else network(batch).float()
+            parts.append(logits.cpu())
     return torch.cat(parts)
 
 
+def mirrored_logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Compute logits whose softmax is the mean over images and their mirror images.
+
+    Both go through the network in one batch, so that a recorded graph holds each layer once.
+
+    Args:
+        network: in eval mode, (N, C, H, W) → (N, n_classes).
+        images: (N, C, H, W), normalised; they are mirrored left to right.
+
+    Returns:
+        float32 (N, n_classes), the logarithms of the mean probabilities.
+    """
+    logits = network(torch.cat([images, images.flip(3)])).float()
+    shares = torch.log_softmax(logits, dim=1).reshape(2, -1, logits.shape[1])
+    return torch.logsumexp(shares, dim=0) - math.log(2)
+
+
+def auc_by_class(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The area under the ROC curve of each class against all others (Fawcett 2006).
+
+    It is the share of pairs, one image of the class and one of another, in which the image of the
+    class has the larger probability of the class; 0.5 by chance, larger is better.
+
+    Args:
+        labels: (n,) true classes.
+        probabilities: (n, n_classes).
+
+    Returns:
+        (n_classes,), from 0 to 1; NaN for a class that none or all of the images belong to, and
+        everywhere where a probability is not finite.
+    """
+    found = np.full(probabilities.shape[1], np.nan)
+    if np.isfinite(probabilities).all():
+        for label in range(len(found)):
+            mine = labels == label
+            if mine.any() and not mine.all():
+                found[label] = roc_auc_score(mine, probabilities[:, label])
+    return found
+
+
+def mean_auc(by_class: np.ndarray) -> float:
+    """The mean AUC of the classes that have one; NaN where none has.
+
+    >>> mean_auc(np.array([0.5, np.nan, 1.0])), mean_auc(np.array([np.nan]))
+    (0.75, nan)
+    """
+    known = by_class[~np.isnan(by_class)]
+    return float(known.mean()) if len(known) else math.nan
+
+
 def class_results(
-    labels: np.ndarray, predictions: np.ndarray, class_names: tuple[str, ...]
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    class_names: tuple[str, ...],
+    probabilities: np.ndarray,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Compute recall per class and the confusion matrix, as `training.Training` describes them.
+    """Compute recall and AUC per class and the confusion matrix, see `training.Training`.
 
     Args:
         labels: (n,) true classes.
         predictions: (n,) predicted classes.
         class_names: names of class 0, 1, …
+        probabilities: (n, n_classes).
     """
     n_classes = len(class_names)
     counts = np.bincount(labels * n_classes + predictions, minlength=n_classes**2)
@@ -154,6 +218,7 @@ def class_results(
     recall = np.divide(correct, images, out=np.full(n_classes, np.nan), where=images > 0)
     names = list(class_names)
     table = {"class": names, "images": images, "correct": correct, "recall": recall}
+    table["auc"] = auc_by_class(labels, probabilities)
     confusion = pd.DataFrame(
         matrix, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted")
     )

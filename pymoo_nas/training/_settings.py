@@ -16,6 +16,9 @@ from pymoo_nas.training._optimizers import OPTIMIZERS
 AUTO = "auto"
 """Value of a setting that is chosen from the data set."""
 
+FLIP = "flip"
+"""The augmentation that mirrors images; the only one with which mirror images are tested."""
+
 OWN_IMAGES = "val"
 """Value of `Settings.validation` for the data set's own validation images."""
 
@@ -62,6 +65,8 @@ class Settings:
     precision: str = "float32"
     optimizer: str = "muon"
     balance: bool = False
+    ema: float = 0.0
+    test_flip: bool | str = AUTO
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -72,6 +77,11 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, kind) or not fits(value):
                 raise SearchError(f"training: {name} is {value!r}; expected {expected}")
+        if self.test_flip is True and self.augment != FLIP:
+            raise SearchError(
+                f"training: test_flip with augment {self.augment!r}; a network that was trained "
+                "without mirrored images is not tested on them; expected augment 'flip' with it"
+            )
 
     def resolved(
         self,
@@ -101,7 +111,8 @@ class Settings:
         if isinstance(epochs, str):
             n_steps = number_of_batches(n_images, size)
             epochs = max(least_epochs, math.ceil(least_steps / n_steps))
-        return replace(self, batch_size=size, epochs=epochs)
+        flip = self.augment == FLIP if self.test_flip == AUTO else self.test_flip
+        return replace(self, batch_size=size, epochs=epochs, test_flip=flip)
 
 
 def number_of_batches(n_images: int, batch_size: int) -> int:
@@ -125,6 +136,7 @@ def _is_share(value: Any) -> bool:
     return not isinstance(value, str) and 0 <= value < 1
 
 
+_BELOW_ONE = "a decay from 0 (no average) to below 1"
 _WHOLE = 'a whole number from 1, or "auto"'
 
 _LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
@@ -142,5 +154,7 @@ _LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "optimizer": (str, OPTIMIZERS.__contains__, " or ".join(OPTIMIZERS)),
     "precision": (str, PRECISIONS.__contains__, "float32 or bfloat16"),
     "balance": (bool, lambda _: True, "True or False"),
+    "ema": (int | float, lambda x: not isinstance(x, bool) and 0 <= x < 1, _BELOW_ONE),
+    "test_flip": (bool | str, lambda x: isinstance(x, bool) or x == AUTO, "True, False or auto"),
     "seed": (int, lambda x: 0 <= x < 2**63, "a whole number from 0 to 2^63 - 1"),
 }

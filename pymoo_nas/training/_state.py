@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from pymoo_nas._machine import read_object
 from pymoo_nas.errors import RunError
 from pymoo_nas.spaces import design_of
-from pymoo_nas.training._settings import OWN_IMAGES
+from pymoo_nas.training._settings import AUTO, OWN_IMAGES
 from pymoo_nas.training._weights import DESCRIPTION, WEIGHTS_FILE, copy_state, misfits, save_weights
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ FORMAT = "3"
 
 MOMENTUM = "momentum_buffer"
 """Torch's name for the momentum of SGD; `Muon` uses the same name."""
+
+BEFORE: Mapping[str, Any] = {"ema": 0.0, "test_flip": False}
+"""Settings that earlier versions did not have, with the values that stand for what they did."""
 
 SCHEDULED = ("last_epoch", "_step_count", "_last_lr")
 """The counters and rates of a schedule that are kept."""
@@ -58,6 +61,7 @@ def write_state(folder: Path, trainer: Trainer, seconds: float) -> None:
         ],
         "seconds": seconds,
         "optimizers": [_shape_of(state) for state, _ in _optimized(trainer)],
+        "averaged_steps": 0 if trainer.average is None else trainer.average.steps,
     }
     metadata = {"format": FORMAT, "training": json.dumps(described, allow_nan=False)}
     save_weights(_tensors(trainer), folder / STATE_FILE, metadata)
@@ -87,11 +91,23 @@ def restore_state(folder: Path, trainer: Trainer) -> float:
             f"{path}: format {metadata.get('format')}; this version continues format {FORMAT}; "
             "continue with the version that wrote it"
         )
+    _continue_as_before(trainer, described["settings"])
+    described["settings"] = {**BEFORE, **described["settings"]}
     _check_same(path, described, _identity(trainer))
     _check_fit(path, tensors, _tensors(trainer))
     _check_optimizers(path, trainer, tensors, described.get("optimizers"))
     _put_back(trainer, tensors, described)
     return float(described["seconds"])
+
+
+def _continue_as_before(trainer: Trainer, stored: Mapping[str, Any]) -> None:
+    """Leave the choice of a setting that is newer than the training at what was done then."""
+    unknown = {
+        name: value
+        for name, value in BEFORE.items()
+        if name not in stored and getattr(trainer.asked, name) == AUTO
+    }
+    trainer.settings = replace(trainer.settings, **unknown)
 
 
 def _stored(path: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tensor]]:
@@ -168,17 +184,21 @@ def _tensors(trainer: Trainer) -> dict[str, Tensor]:
     tensors = {f"network.{name}": tensor for name, tensor in network.items()}
     best = trainer.best_state or network
     tensors |= {f"best.{name}": tensor.clone() for name, tensor in best.items()}
+    if trainer.average is not None:
+        averages = enumerate(trainer.average.values)
+        tensors |= {f"average.{i}": _on_cpu(value) for i, value in averages}
     for index, (state, _) in enumerate(_optimized(trainer)):
         kept = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-        tensors |= {
-            _place(index, name): value.detach().to("cpu", copy=True).contiguous()
-            for name, value in kept.items()
-        }
+        tensors |= {_place(index, name): _on_cpu(value) for name, value in kept.items()}
     tensors["random.order"] = trainer.generator.get_state()
     tensors["random.torch"] = torch.get_rng_state()
     if trainer.device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(trainer.device)
     return tensors
+
+
+def _on_cpu(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
 
 
 def _put_back(
@@ -197,6 +217,10 @@ def _put_back(
         state |= {name: kept.to(parameter.device) for name, kept in _states(tensors, index).items()}
         numbers = described["optimizers"][index] if "optimizers" in described else {}
         state |= {name: value for name, value in numbers.items() if not isinstance(value, list)}
+    if trainer.average is not None:
+        for index, value in enumerate(trainer.average.values):
+            value.copy_(tensors[f"average.{index}"])
+        trainer.average.steps = int(described["averaged_steps"])
     for schedule, stored in zip(trainer.schedules, described["schedules"], strict=True):
         schedule.load_state_dict(stored)
         groups = schedule.optimizer.param_groups

@@ -53,6 +53,7 @@ class TrainedNetwork:
             training images were other files or arrays.
         whole: whether the training images were floats with whole numbers only; integers that 8 bits
             cannot hold become such floats.
+        test_flip: whether probabilities are the mean over an image and its mirror image.
     """
 
     network: nn.Module
@@ -67,9 +68,12 @@ class TrainedNetwork:
     test_accuracy: float
     grey_range: GreyRange | None = FULL_RANGE
     whole: bool = False
+    test_flip: bool = False
 
     def probabilities(self, images: Any, *, batch_size: int = 256) -> NDArray[np.float32]:
-        """The softmax of the logits: (n, n_classes), rows sum to 1.
+        """The softmax of the logits, (n, n_classes): rows sum to 1.
+
+        With `test_flip` it is the mean over each image and its mirror image.
 
         Args:
             images: one image or several, resized to the size of the training images. One of
@@ -92,6 +96,7 @@ class TrainedNetwork:
             lambda batch: normalize(batch, self.mean, self.std),
             batch_size=batch_size,
             device=self.device,
+            flip=self.test_flip,
         )
         return torch.softmax(logits, dim=1).numpy()
 
@@ -219,6 +224,8 @@ def load_training(
             test_accuracy=float(described["test_accuracy"]),
             grey_range=_grey_range(described),
             whole=bool(described.get("whole", False)),
+            # Earlier versions tested without mirror images.
+            test_flip=bool(dict(described.get("settings", {})).get("test_flip", False)),
         )
     except PymooNasError:
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import NetworkError, PymooNasError
 from pymoo_nas.kernels import recalibrate
 from pymoo_nas.training._augmentation import augment_images
+from pymoo_nas.training._averaging import WeightAverage
 from pymoo_nas.training._evaluation import Evaluation, evaluate, evaluation_batch_size
 from pymoo_nas.training._fitted_images import (
     class_weights,
@@ -38,11 +40,14 @@ class Trainer:
     `run` fills `history` (one row per epoch), `best_epoch`, `best_score` and `best_state`.
 
     Attributes:
+        asked: settings as given.
         settings: as given, with numbers in place of "auto".
         fitted: indices of the training images that are trained on, ascending.
         judging: images and labels that choose the best epoch; empty where no images choose it.
         unequal: whether classes are so unequal (see `unequal`) that balanced accuracy chooses.
         sizes: images of each batch of an epoch.
+        average: the moving average of the weights, which is judged and kept in their place; None
+            without one.
         calibration_images: largest number of images from which batch norms take their statistics
             after an epoch (studies/batch_size.py).
     """
@@ -56,6 +61,7 @@ class Trainer:
         self.network = network.to(device)
         self.dataset = dataset
         self.device = device
+        self.asked = settings
         settings = with_validation(settings, dataset)
         self.fitted, self.judging = fitted_and_judging(dataset, settings)
         if not len(self.judging[1]) and settings.validation != 0:
@@ -78,6 +84,7 @@ class Trainer:
             )
             for optimizer in self.optimizers
         ]
+        self.average = WeightAverage(network, settings.ema) if settings.ema else None
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
         self.best_score = (-math.inf, -math.inf)
@@ -102,12 +109,7 @@ class Trainer:
 
         tell(before + 1, 0, found=self.plan())
         for epoch in range(before + 1, n_epochs + 1):
-            score = self._run_epoch(epoch, partial(tell, epoch))
-            is_best = score > self.best_score
-            if is_best:
-                self.best_score, self.best_epoch = score, epoch
-                self.best_state = copy_state(self.network)
-            done(is_best)
+            done(self._run_epoch(epoch, partial(tell, epoch)))
             line = _epoch_line(self.history[-1], n_epochs, unequal=self.unequal)
             tell(epoch, n_steps, found=line)
 
@@ -126,8 +128,13 @@ class Trainer:
         return (
             f"{len(self.fitted)} images, batch size {self.settings.batch_size}: "
             f"{len(self.sizes)} steps per epoch, {self.settings.epochs} epochs; augmentation: "
-            f"{self.settings.augment}; {judged}"
+            f"{self.settings.augment}{self._added()}; {judged}"
         )
+
+    def _added(self) -> str:
+        """The settings of the plan that differ from a plain training, in words."""
+        average = f"; weights averaged with decay {self.settings.ema:g}" * (self.settings.ema > 0)
+        return average + "; tested with mirror images" * bool(self.settings.test_flip)
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
         """Evaluate the network as it is now, on images that are not yet normalised."""
@@ -139,11 +146,24 @@ class Trainer:
             batch_size=self._at_once(),
             device=self.device,
             memory_format=self.memory_format,
+            flip=bool(self.settings.test_flip),
         )
 
-    def _run_epoch(self, epoch: int, report: Callable[[int, str], None]) -> tuple[float, float]:
-        """Pass once over the training images; return the score by which epochs are compared."""
+    def _run_epoch(self, epoch: int, report: Callable[[int, str], None]) -> bool:
+        """Train for an epoch and judge it; return whether it is the best epoch so far."""
         started = time.perf_counter()
+        row = self._pass(epoch, report)
+        with nullcontext() if self.average is None else self.average.in_place():
+            score = self._judge(row)
+            is_best = score > self.best_score
+            if is_best:
+                self.best_score, self.best_epoch = score, epoch
+                self.best_state = copy_state(self.network)
+        self.history.append({**row, "seconds": time.perf_counter() - started})
+        return is_best
+
+    def _pass(self, epoch: int, report: Callable[[int, str], None]) -> dict[str, float]:
+        """Pass once over the training images; return the row of the epoch, not judged yet."""
         total_loss = 0.0
         n_correct = n_seen = 0
         self.network.train()
@@ -158,23 +178,24 @@ class Trainer:
             report(step, f"loss {loss:.3f}  accuracy {n_correct / n_seen:.1%}")
         if not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
             raise self._divergence("weights became infinite or NaN", epoch, rate)
-        self.recalibrate()
-        accuracy, balanced, score = math.nan, math.nan, (float(epoch), 0.0)
-        if len(self.judging[1]):
-            judged = self.evaluate(*self.judging)
-            accuracy, balanced = judged.accuracy, judged.balanced_accuracy
-            score = (balanced if self.unequal else accuracy, -judged.loss)
-        row = {
+        return {
             "epoch": epoch,
             "loss": total_loss / n_seen,
             "train_accuracy": n_correct / n_seen,
-            "validation_accuracy": accuracy,
-            "validation_balanced_accuracy": balanced,
+            "validation_accuracy": math.nan,
+            "validation_balanced_accuracy": math.nan,
             "learning_rate": rate,
-            "seconds": time.perf_counter() - started,
         }
-        self.history.append(row)
-        return score
+
+    def _judge(self, row: dict[str, float]) -> tuple[float, float]:
+        """Fill in the accuracies of a row; return the score by which epochs are compared."""
+        self.recalibrate()
+        if not len(self.judging[1]):
+            return row["epoch"], 0.0
+        judged = self.evaluate(*self.judging)
+        row["validation_accuracy"] = judged.accuracy
+        row["validation_balanced_accuracy"] = judged.balanced_accuracy
+        return judged.balanced_accuracy if self.unequal else judged.accuracy, -judged.loss
 
     def recalibrate(self) -> None:
         """Give batch norms the statistics of (at most `calibration_images`) images trained on.
@@ -229,6 +250,8 @@ class Trainer:
         for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()
             schedule.step()
+        if self.average is not None:
+            self.average.update()
         return loss.item(), int((logits.argmax(1) == labels).sum())
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
