@@ -23,17 +23,26 @@ from pymoo_nas._machine._memory import free_memory, is_out_of_memory, release_fr
 from pymoo_nas._machine._network_errors import network_errors
 from pymoo_nas._machine._number_checks import not_negative, positive, share, whole
 from pymoo_nas._machine._progress import ConsoleProgress, Progress, Report
+from pymoo_nas._machine._tensorboard import (
+    TENSORBOARD,
+    Curves,
+    forget_curves,
+    require_tensorboard,
+)
 from pymoo_nas._machine._version import VERSION, versions
 
 __all__ = [
+    "TENSORBOARD",
     "VERSION",
     "ConsoleProgress",
+    "Curves",
     "Progress",
     "Report",
     "as_written",
     "atomic_write",
     "exact_convolutions",
     "expanded",
+    "forget_curves",
     "free_memory",
     "import_name",
     "imported",
@@ -48,6 +57,7 @@ __all__ = [
     "processor",
     "read_object",
     "release_freed_memory",
+    "require_tensorboard",
     "resolve_device",
     "seeded",
     "share",

@@ -162,6 +162,10 @@ Augment = Annotated[
         "and signs must not be. Default: flip, for digits none."
     ),
 ]
+TensorBoardOption = Annotated[
+    bool,
+    typer.Option("--tensorboard", help="Write curves for TensorBoard to FOLDER/tensorboard."),
+]
 Operations = Annotated[
     str, typer.Option(help="Comma-separated operations of a cell, in order; see `operations`.")
 ]

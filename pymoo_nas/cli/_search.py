@@ -7,7 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pymoo_nas._machine import in_shell
+from pymoo_nas._machine import TENSORBOARD, in_shell, require_tensorboard
 from pymoo_nas.cli._options import (
     DEFAULT_OBJECTIVES,
     DEFAULT_OPERATIONS,
@@ -38,6 +38,7 @@ from pymoo_nas.cli._options import (
     Reduction,
     ScoredCells,
     Seed,
+    TensorBoardOption,
     absolute_dataset,
     cell_text,
     checked_augment,
@@ -51,10 +52,11 @@ from pymoo_nas.cli._options import (
 )
 from pymoo_nas.cli._progress import SearchProgress
 from pymoo_nas.errors import SearchError
-from pymoo_nas.runs import OF_STRATEGY, PLACES, RunFolder, Search, SearchSettings
+from pymoo_nas.runs import OF_STRATEGY, PLACES, RunFolder, Search, SearchSettings, TensorBoard
 from pymoo_nas.scores import SIZES, objectives_in, read_objectives
 from pymoo_nas.search import (
     STRATEGIES,
+    CallbackChain,
     NASProblem,
     NothingFoundWarning,
     Workers,
@@ -166,6 +168,7 @@ def search(
         float | None,
         typer.Option(help="Begin no further generation after so long; --resume goes on."),
     ] = None,
+    tensorboard: TensorBoardOption = False,
     resume: Annotated[
         Path | None,
         typer.Option(help="Continue the run in this folder; with --generations, up to so many."),
@@ -178,6 +181,8 @@ def search(
     correlation (how alike its gradients at different images are). A genotype such as
     5000|0001|0800 gives the channels of each operation between each two nodes of a cell.
     """
+    if tensorboard:
+        require_tensorboard()
     words = [dataset, *(more or [])]
     dataset, objectives = dataset_and_objectives(ctx, words, objectives)
     arguments: dict[str, Any] = {
@@ -232,7 +237,7 @@ def search(
                     places={name: arguments[name] for name in PLACES if name in given},
                     download=download,
                 )
-                _run(search, helpers, minutes)
+                _run(search, helpers, minutes, tensorboard)
         return
     scoring = scoring_processes(threads=threads, **processes)
     if settings.tournament_every:
@@ -245,20 +250,23 @@ def search(
     # The workers start first: where they cannot start, an old run must not be replaced.
     with folder.locked(), scoring as helpers:
         folder.create(overwrite=overwrite)
-        _run(Search(folder, problem, settings, {"problem": arguments}), helpers, minutes)
+        search = Search(folder, problem, settings, {"problem": arguments})
+        _run(search, helpers, minutes, tensorboard)
 
 
-def _run(search: Search, workers: Workers | None, minutes: float | None) -> None:
+def _run(search: Search, workers: Workers | None, minutes: float | None, tensorboard: bool) -> None:
     """Run a search with live progress, and report its result."""
     search.problem.workers = workers
     console = terminal()
     _describe(console, search.problem, search.folder)
     progress = SearchProgress(console, search)
-    with progress, stopping_between_candidates(progress), warnings.catch_warnings():
+    board = TensorBoard(search.folder.path / TENSORBOARD) if tensorboard else nullcontext()
+    with board, progress, stopping_between_candidates(progress), warnings.catch_warnings():
         # The report says the same, as an error.
         warnings.simplefilter("ignore", NothingFoundWarning)
         try:
-            search.run(progress, seconds=math.inf if minutes is None else 60 * minutes)
+            told = CallbackChain(progress, board) if tensorboard else progress
+            search.run(told, seconds=math.inf if minutes is None else 60 * minutes)
         except KeyboardInterrupt:
             path = search.folder.path
             complain(

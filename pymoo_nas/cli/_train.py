@@ -11,7 +11,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from pymoo_nas._machine import expanded, in_shell
+from pymoo_nas._machine import expanded, in_shell, require_tensorboard
 from pymoo_nas.cli._options import (
     DEFAULT_OPERATIONS,
     NO_CELLS,
@@ -28,6 +28,7 @@ from pymoo_nas.cli._options import (
     Precision,
     Reduction,
     Seed,
+    TensorBoardOption,
     cell_space,
     checked_augment,
     complain,
@@ -116,6 +117,7 @@ def train(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a training.")] = False,
+    tensorboard: TensorBoardOption = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue after the last whole epoch in the folder.")
     ] = False,
@@ -125,6 +127,8 @@ def train(
     The cell that `choose` chose stands at every stage. Without a choice, cells of the front follow
     each other. With --model, any other network is trained by the same recipe.
     """
+    if tensorboard:
+        require_tensorboard()
     if (run is None) == (model is None):
         raise SearchError("train what? expected either a run folder, or --model and --dataset")
     n_epochs = number_or_auto("epochs", epochs)
@@ -188,6 +192,7 @@ def train(
             out=target,
             overwrite=overwrite,
             resume=resume,
+            tensorboard=tensorboard,
             progress=True,
         )
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from pymoo_nas.runs._final import final_of
 from pymoo_nas.runs._folder import Choice, RunFolder
 from pymoo_nas.runs._report import report
 from pymoo_nas.runs._search import Search, resume
+from pymoo_nas.runs._tensorboard import TensorBoard
 from pymoo_nas.runs._trained import load_trained
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "RunFolder",
     "Search",
     "SearchSettings",
+    "TensorBoard",
     "choose",
     "choose_of_run",
     "compare",

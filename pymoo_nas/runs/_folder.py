@@ -4,7 +4,8 @@ A folder holds ``config.json`` (settings, versions, state), ``front.csv`` (what 
 ``archive.csv`` (the non-dominated of all candidates), ``history.csv``, ``tournaments.json``,
 ``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; ``checkpoint.json``, from which
 the search is continued, and the checkpoint before it, ``checkpoint.previous.json``; after a choice,
-``choice.json``; after training, ``final/``, and for each further network ``final-2/`` and so on.
+``choice.json``; with ``--tensorboard``, ``tensorboard/``;
+after training, ``final/``, and for each further network ``final-2/`` and so on.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ import torch
 from matplotlib.figure import Figure
 
 from pymoo_nas._machine import (
+    TENSORBOARD,
     expanded,
+    forget_curves,
     in_shell,
     locked,
     make_folder,
@@ -114,6 +117,7 @@ class RunFolder:
         # Pictures too: old pictures must not stand beside the tables of the new run.
         for name in (*TABLES, PREVIOUS, CHOICE, *PICTURES, REPORT):
             (self.path / name).unlink(missing_ok=True)
+        forget_curves(self.path / TENSORBOARD)
 
     def check_free(self) -> None:
         """Refuse a folder that holds a run.

@@ -32,6 +32,7 @@ from pymoo_nas.search._survival import (
 from pymoo_nas.search._tables import (
     front_to_frame,
     history_to_frame,
+    objective_names,
     read_frame,
     read_table,
     write_frame,
@@ -67,6 +68,7 @@ __all__ = [
     "non_dominated",
     "nothing_found",
     "number_scored",
+    "objective_names",
     "operators",
     "read_frame",
     "read_genotype",

@@ -13,8 +13,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 class WeightAverage:
     """A moving average of the weights that are trained; buffers play no part.
 
-    In step t (from 1) the average keeps the share min(decay, (1 + t) / (10 + t)) of itself and takes
-    the rest from the weights. So the first steps, which begin at random weights, are soon forgotten.
+    In step t (from 1) the average keeps the share min(decay, (1 + t) / (10 + t)) of itself and
+    takes the rest from the weights. So the random weights of the beginning are soon forgotten.
 
     Batch norms need the statistics of the averaged network, which no average of statistics gives:
     recalculate them within `in_place`, see `recalibrate`.

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ import torch
 from torch import nn
 
 from pymoo_nas._machine import (
+    TENSORBOARD,
     ConsoleProgress,
     Progress,
     expanded,
+    forget_curves,
     locked,
     processor,
     resolve_device,
@@ -32,6 +33,7 @@ from pymoo_nas.datasets import DatasetSource, augmentation_named, load_dataset
 from pymoo_nas.errors import RunError
 from pymoo_nas.networks import count_parameters
 from pymoo_nas.spaces import description_of, design_of
+from pymoo_nas.training._curves import curves_of, show_epoch, show_test
 from pymoo_nas.training._evaluation import class_results, mean_auc
 from pymoo_nas.training._settings import AUTO, Settings
 from pymoo_nas.training._state import STATE_FILE, restore_state, write_state
@@ -99,6 +101,7 @@ def train(
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    tensorboard: bool | str | Path = False,
     progress: bool | Progress = False,
 ) -> Training:
     """Train a network on a data set's training images and test it on its test images.
@@ -158,14 +161,16 @@ def train(
         overwrite: replace the files of an earlier training in `out`.
         resume: continue the training that was interrupted in `out`, after its last whole epoch. It
             ends as without the interruption, to the bit where equal seeds give equal weights.
+        tensorboard: True writes curves for TensorBoard to ``tensorboard`` in `out`; or a folder for
+            them. A step is an epoch; a training that is continued has each step once.
         progress: True shows a bar and one line per epoch; or a function that takes each `Report`.
 
     Raises:
-        SearchError: a setting that is out of range.
+        SearchError: a setting that is out of range, or `tensorboard` without the package.
         DeviceError: an unknown or absent device.
         RunError: `out` holds weights already, is in use by another process, or cannot be made or
-            written to; or `resume` without an interrupted training there, or with another network,
-            data set or settings.
+            written to; `tensorboard` without a folder; or `resume` without an interrupted training
+            there, or with another network, data set or settings.
         DatasetError: too few images per class to hold some out, or no test images.
         NetworkError: a network that cannot take these images or gives another number of classes;
             no network; one whose state no file can hold; or a loss that became infinite or NaN.
@@ -193,16 +198,23 @@ def train(
     )
     target = resolve_device(device)
     folder = _checked_folder(out, overwrite=overwrite, resume=resume)
-    with seeded(target, seed):
+    with curves_of(tensorboard, folder) as curves, seeded(target, seed):
         trainer = Trainer(network, dataset, settings, target)
         with _alone(folder, overwrite=overwrite, resume=resume):
             if folder is not None and resume:
                 started -= restore_state(folder, trainer)
             elif folder is not None:
                 (folder / STATE_FILE).unlink(missing_ok=True)
+                forget_curves(folder / TENSORBOARD)
+
+            def done(is_best: bool) -> None:
+                _keep(folder, trainer, started, is_best)
+                show_epoch(curves, trainer.history[-1])
+
             with _shown(progress) as told:
-                trainer.run(partial(_keep, folder, trainer, started), told)
+                trainer.run(done, told)
             training = _tested(trainer, started)
+            show_test(curves, len(trainer.history), _test_values(training))
             if folder is not None:
                 _write_results(folder, training, trainer)
     kept = trainer.history[trainer.best_epoch - 1]
@@ -342,16 +354,19 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
         "best_epoch": training.best_epoch,
         "validation_accuracy": _finite_or_none(best["validation_accuracy"]),
         "validation_balanced_accuracy": _finite_or_none(best["validation_balanced_accuracy"]),
-        "test_accuracy": training.test_accuracy,
-        "balanced_accuracy": training.balanced_accuracy,
-        "auc": _finite_or_none(training.auc),
-        "test_loss": _finite_or_none(training.test_loss),
+        **{name: _finite_or_none(value) for name, value in _test_values(training).items()},
         "seconds": training.seconds,
         "device": str(trainer.device),
         "threads": torch.get_num_threads(),
         "processor": processor(trainer.device),
         "versions": versions(),
     }
+
+
+def _test_values(training: Training) -> dict[str, float]:
+    """The numbers of the test, by their names in `Training`."""
+    names = ("test_accuracy", "balanced_accuracy", "auc", "test_loss")
+    return {name: getattr(training, name) for name in names}
 
 
 def _finite_or_none(value: float) -> float | None:
