@@ -34,7 +34,7 @@ def train_on_folder(mode: str) -> list[str]:
     data = load_dataset("photos")
     network = Architecture.read("8000").build("trained", data)
     train(network, data, epochs=2, batch_size=8, out=Path("run/final"))
-    tested = evaluate(network, data.test_images, data.test_labels, data)
+    tested = evaluate(network, data.test_images, data.test_labels, data, flip=True)
     return [data.class_names[label] for label in tested.predictions]
 
 

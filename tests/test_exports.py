@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,6 +95,11 @@ def recorded(trained: TrainedNetwork) -> tuple[torch.export.ExportedProgram, tor
 def test_operations_for_torch(name: str) -> None:
     """Every operation of the package is exported to pt2 and to Python, to the bit."""
     check_exact(of_operation(name))
+
+
+def test_mirror_images_for_torch() -> None:
+    """The mean over an image and its mirror image is in the files, to the bit."""
+    check_exact(replace(of_operation("conv3x3"), test_flip=True))
 
 
 @pytest.mark.slow

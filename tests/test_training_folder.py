@@ -117,10 +117,13 @@ def test_description_says_how_the_training_was_made(tmp_path: Path) -> None:
         "precision": "float32",
         "optimizer": "muon",
         "balance": False,
+        "ema": 0.0,
+        "test_flip": False,
     }
     assert values["test_accuracy"] == training.test_accuracy
     assert values["balanced_accuracy"] == training.balanced_accuracy
     assert values["test_loss"] == training.test_loss
+    assert values["auc"] == training.auc
     assert values["validation_accuracy"] is None
     assert values["validation_balanced_accuracy"] is None
     assert values["best_epoch"] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,6 +118,9 @@ class Curves:
     def _open(self, step: int) -> Any:
         if self._writer is None:
             make_folder(self.folder)
+            # TensorBoard reads files in the order of their names, which begin with the second.
+            while any(self.folder.glob(EVENTS.replace("*", f"{int(time.time())}.*"))):
+                time.sleep(0.05)
             self._writer = _writer_class()(str(self.folder), purge_step=step)
         return self._writer
 
@@ -130,6 +134,6 @@ class Curves:
 def _pixels(figure: Figure) -> np.ndarray:
     """Draw a figure: uint8 (height, width, 3)."""
     figure.set_dpi(DPI)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

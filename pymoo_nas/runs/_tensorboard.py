@@ -50,21 +50,22 @@ class TensorBoard(Callback):
     - pictures ``front``, ``evolution``, and ``cell``, the best cell of the front.
 
     The search is not changed. The last two curves and ``evolution`` need a strategy of this
-    package. Use it as the callback, or in a `CallbackChain` behind a tournament. It closes its file
-    after the last generation; as a context it does so in any case.
+    package, ``front`` two objectives of a `NASProblem`. Use it as the callback, or in a
+    `CallbackChain` behind a tournament. It closes its file after the last generation; as a context
+    it does so in any case.
 
     Args:
         folder: folder for the event files, for ``tensorboard --logdir``. A continued search gives
             the same folder again.
-        pictures_every: generations between pictures, which the last generation has in any case.
+        pictures_every: generations between pictures, which the last one has too; 0 for none.
 
     Raises:
-        SearchError: the package tensorboard is missing; or a number below 1.
+        SearchError: the package tensorboard is missing; or a number below 0.
     """
 
     def __init__(self, folder: str | Path, *, pictures_every: int = 3) -> None:
         super().__init__()
-        self.pictures_every = whole("TensorBoard: pictures_every", pictures_every)
+        self.pictures_every = whole("TensorBoard: pictures_every", pictures_every, 0)
         self.curves = Curves(folder)
 
     def __enter__(self) -> TensorBoard:
@@ -85,7 +86,8 @@ class TensorBoard(Callback):
         scalars = {**_survivors(algorithm), "search/candidates": algorithm.evaluator.n_eval}
         if history is not None:
             scalars |= _searched(history, step, algorithm.problem)
-        drawn = ends or step % self.pictures_every == 0
+        every = self.pictures_every
+        drawn = every > 0 and (ends or step % every == 0)
         self.curves.write(step, scalars, _pictures(algorithm, history) if drawn else {})
         if ends:
             self.curves.close()
@@ -144,8 +146,8 @@ def _pictures(algorithm: Any, history: pd.DataFrame | None) -> Mapping[str, Figu
     """The pictures that a search of this kind has."""
     front = front_to_frame(algorithm)
     drawn: dict[str, Figure] = {}
-    several = len(objectives_in(front if history is None else history)) > 1
-    if several:
+    table = front if history is None else history
+    if len(objectives_in(table)) > 1 and "params" in table:
         drawn["front"] = plot_front(front) if history is None else plot_front(history, front)
     if history is not None:
         held = [
