@@ -265,7 +265,7 @@ def _run(search: Search, workers: Workers | None, minutes: float | None, tensorb
         # The report says the same, as an error.
         warnings.simplefilter("ignore", NothingFoundWarning)
         try:
-            told = CallbackChain(progress, board) if tensorboard else progress
+            told = CallbackChain(board, progress) if tensorboard else progress
             search.run(told, seconds=math.inf if minutes is None else 60 * minutes)
         except KeyboardInterrupt:
             path = search.folder.path

@@ -4,8 +4,8 @@ A folder holds ``config.json`` (settings, versions, state), ``front.csv`` (what 
 ``archive.csv`` (the non-dominated of all candidates), ``history.csv``, ``tournaments.json``,
 ``front.png``, ``evolution.png``, ``offspring.png``, ``cell.png``; ``checkpoint.json``, from which
 the search is continued, and the checkpoint before it, ``checkpoint.previous.json``; after a choice,
-``choice.json``; with ``--tensorboard``, ``tensorboard/``;
-after training, ``final/``, and for each further network ``final-2/`` and so on.
+``choice.json``; after training, ``final/``, and for each further network ``final-2/`` and so on;
+with ``--tensorboard``, ``tensorboard/``.
 """
 
 from __future__ import annotations
