@@ -94,12 +94,13 @@ def train(
         ),
     ] = 0.0,
     test_flip: Annotated[
-        bool | None,
+        bool,
         typer.Option(
-            help="Judge, test and predict by the mean over each image and its mirror image; "
-            "default: where --augment is flip."
+            "--test-flip",
+            help="Judge, test and predict by the mean over each image and its mirror image, at "
+            "twice the time; with --augment flip.",
         ),
-    ] = None,
+    ] = False,
     optimizer: Annotated[
         str, typer.Option(help="muon; or sgd, which is cheaper for kernels of many channels.")
     ] = "muon",
@@ -184,7 +185,7 @@ def train(
             validation=AUTO if validation is None else validation,
             balance=balance,
             ema=ema,
-            test_flip=AUTO if test_flip is None else test_flip,
+            test_flip=test_flip,
             optimizer=optimizer,
             precision=precision,
             seed=seed,

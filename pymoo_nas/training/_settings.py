@@ -66,7 +66,7 @@ class Settings:
     optimizer: str = "muon"
     balance: bool = False
     ema: float = 0.0
-    test_flip: bool | str = AUTO
+    test_flip: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -77,7 +77,7 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, kind) or not fits(value):
                 raise SearchError(f"training: {name} is {value!r}; expected {expected}")
-        if self.test_flip is True and self.augment != FLIP:
+        if self.test_flip and self.augment != FLIP:
             raise SearchError(
                 f"training: test_flip with augment {self.augment!r}; a network that was trained "
                 "without mirrored images is not tested on them; expected augment 'flip' with it"
@@ -111,8 +111,7 @@ class Settings:
         if isinstance(epochs, str):
             n_steps = number_of_batches(n_images, size)
             epochs = max(least_epochs, math.ceil(least_steps / n_steps))
-        flip = self.augment == FLIP if self.test_flip == AUTO else self.test_flip
-        return replace(self, batch_size=size, epochs=epochs, test_flip=flip)
+        return replace(self, batch_size=size, epochs=epochs)
 
 
 def number_of_batches(n_images: int, batch_size: int) -> int:
@@ -155,6 +154,6 @@ _LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "precision": (str, PRECISIONS.__contains__, "float32 or bfloat16"),
     "balance": (bool, lambda _: True, "True or False"),
     "ema": (int | float, lambda x: not isinstance(x, bool) and 0 <= x < 1, _BELOW_ONE),
-    "test_flip": (bool | str, lambda x: isinstance(x, bool) or x == AUTO, "True, False or auto"),
+    "test_flip": (bool, lambda _: True, "True or False"),
     "seed": (int, lambda x: 0 <= x < 2**63, "a whole number from 0 to 2^63 - 1"),
 }

@@ -93,7 +93,7 @@ def train(
     validation: float | str = AUTO,
     balance: bool = False,
     ema: float = 0.0,
-    test_flip: bool | str = AUTO,
+    test_flip: bool = False,
     optimizer: str = "muon",
     precision: str = "float32",
     seed: int = 0,
@@ -145,8 +145,9 @@ def train(
             Above 0, the averaged weights are judged and kept in place of the last ones; batch norms
             take their statistics with the averaged weights. See studies/better_training.py.
         test_flip: judge and test each image by the mean of the probabilities of it and its mirror
-            image. The kept network does the same in `load_trained` and `export`, at twice the time
-            per image. "auto" does so where `augment` is "flip"; only there it may be True.
+            image. The kept network does the same in `load_trained` and `export`. That doubles the
+            multiply-accumulates, the maps and the time per image, which no limit of a search
+            counts. It needs the `augment` "flip".
         optimizer: "muon"; or "sgd" for all parameters: almost four points less on CIFAR-10 after
             four epochs (studies/recipe.py), but cheaper for kernels of many hundred channels.
         precision: "float32", or "bfloat16" for the passes of the training (weights, their updates

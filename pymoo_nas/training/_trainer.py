@@ -134,7 +134,7 @@ class Trainer:
     def _added(self) -> str:
         """The settings of the plan that differ from a plain training, in words."""
         average = f"; weights averaged with decay {self.settings.ema:g}" * (self.settings.ema > 0)
-        return average + "; tested with mirror images" * bool(self.settings.test_flip)
+        return average + "; tested with mirror images" * self.settings.test_flip
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
         """Evaluate the network as it is now, on images that are not yet normalised."""
@@ -146,7 +146,7 @@ class Trainer:
             batch_size=self._at_once(),
             device=self.device,
             memory_format=self.memory_format,
-            flip=bool(self.settings.test_flip),
+            flip=self.settings.test_flip,
         )
 
     def _run_epoch(self, epoch: int, report: Callable[[int, str], None]) -> bool:
