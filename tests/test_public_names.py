@@ -8,7 +8,7 @@ from pymoo_nas import errors
 PUBLIC = {
     "search": "NASProblem EvolutiveNAS RandomSearch RegularisedEvolution NSGA2Search "
     "RankSumSurvival DartsTournament CallbackChain Workers "
-    "Executor Limits GenotypeSampling GenotypeCrossover GenotypeMutation "
+    "Executor Limits GenotypeSampling GenotypeCrossover GenotypeMutation GenotypeRepair "
     "GenotypeDuplicates operators",
     "spaces": "SearchSpace CellSpace NASBench201Space DARTSSpace Architecture Genotype Cell repair "
     "OPERATIONS PAPER_OPERATIONS join_truth",

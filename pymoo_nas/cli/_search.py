@@ -127,6 +127,10 @@ def search(
         int | None,
         typer.Option(help="For evolutive: generations after which a parent dies.", min=1),
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(help="Make candidates over a limit of a size smaller before they are scored."),
+    ] = DEFAULTS.repair,
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
     reduction: Reduction = None,
@@ -211,6 +215,7 @@ def search(
         tournament_size=tournament_size,
         seed=seed,
         algorithm=algorithm,
+        repair=repair,
     )
     if not settings.tournament_every:
         without = "with --tournament-every 0" if tournament_every == 0 else "without tournaments"

@@ -53,10 +53,11 @@ class SearchSettings:
         algorithm: "evolutive", "random", "regularised-evolution" or "nsga2". The strategy decides
             generations, population, offspring and tournament_every where these are left out: 9, 5,
             15, 3; 9, 5, 15, 0; 22, 30, 5, 0; 9, 15, 15, 0. So 135 candidates are scored by each.
+        repair: whether candidates over a limit of a size are made smaller before they are scored.
 
     Raises:
         SearchError: a setting that is no integer, or too small; an unknown algorithm, or one
-            without a limit of age where there is a max_age.
+            without a limit of age where there is a max_age; a repair that is not true or false.
     """
 
     generations: int = OF_STRATEGY
@@ -67,14 +68,17 @@ class SearchSettings:
     tournament_size: int = 4
     seed: int = 0
     algorithm: str = EVOLUTIVE
+    repair: bool = True
 
     def __post_init__(self) -> None:
         """Check the settings, and turn numbers into Python's, which `config.json` can hold."""
         least = {"tournament_every": 0, "seed": 0}
         strategy = strategy_named(self.algorithm)
+        if not isinstance(self.repair, bool):
+            raise SearchError(f"repair={self.repair!r}; expected true or false")
         for name, value in vars(self).copy().items():
             left_out = value is None and name in MAY_BE_LEFT_OUT
-            if name != "algorithm" and not left_out:
+            if name not in ("algorithm", "repair") and not left_out:
                 self._set(name, whole(name, value, least.get(name, 1)))
         for name in ("generations", "tournament_every"):
             if getattr(self, name) is OF_STRATEGY:
@@ -88,7 +92,13 @@ class SearchSettings:
 
     def made(self) -> EvolutiveNAS:
         """A new algorithm of these settings, not set up."""
-        return make_strategy(self.algorithm, self.population, self.offspring, max_age=self.max_age)
+        return make_strategy(
+            self.algorithm,
+            self.population,
+            self.offspring,
+            max_age=self.max_age,
+            repair=self.repair,
+        )
 
 
 class RunConfig(dict[str, Any]):

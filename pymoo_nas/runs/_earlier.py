@@ -1,7 +1,8 @@
 """Bring the content of run folders of earlier versions into the form of this version.
 
 In earlier versions ``balanced_ntk`` was a setting. It put the values of the objective of that name
-into the column ``ntk``. There was one strategy of search, which had no name.
+into the column ``ntk``. There was one strategy of search, which had no name. Candidates over a
+limit were not repaired; a search goes on as it began.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ BALANCED = "balanced_ntk"
 
 
 def config_of_today(config: dict[str, Any]) -> dict[str, Any]:
-    """Put the names of the strategy and of the objectives into a configuration."""
+    """Put the names of strategy and objectives, and that nothing is repaired, where they lack."""
     algorithm = config.get("algorithm")
     if isinstance(algorithm, dict):
-        config = {**config, "algorithm": {"algorithm": EVOLUTIVE, **algorithm}}
+        config = {**config, "algorithm": {"algorithm": EVOLUTIVE, "repair": False, **algorithm}}
     problem = config.get("problem")
     if not isinstance(problem, dict) or BALANCED not in problem:
         return config

@@ -14,6 +14,7 @@ from pymoo_nas.search._operators import (
     operators,
 )
 from pymoo_nas.search._problem import NASProblem
+from pymoo_nas.search._repair import GenotypeRepair
 from pymoo_nas.search._strategies import (
     EVOLUTIVE,
     STRATEGIES,
@@ -51,6 +52,7 @@ __all__ = [
     "GenotypeCrossover",
     "GenotypeDuplicates",
     "GenotypeMutation",
+    "GenotypeRepair",
     "GenotypeSampling",
     "Limits",
     "NASProblem",

@@ -24,6 +24,7 @@ from pymoo_nas.search._operators import (
     GenotypeSampling,
     MutationShares,
 )
+from pymoo_nas.search._repair import repair_of
 from pymoo_nas.search._survival import RankSumSurvival, non_dominated
 from pymoo_nas.search._tournament import (
     CallbackChain,
@@ -50,6 +51,8 @@ class EvolutiveNAS(GeneticAlgorithm):
         mutation: default `GenotypeMutation`, with probabilities learned in ``data["mutation"]``.
         survival: default `RankSumSurvival`.
         eliminate_duplicates: default `GenotypeDuplicates`.
+        repair: whether genotypes over a limit of a size are made smaller before scoring, see
+            `GenotypeRepair` (studies/limits.py); or a repair of your own.
         callback: for example a `DartsTournament`.
         output: columns printed with ``verbose=True``; default `NASOutput`.
         **kwargs: further arguments of pymoo's ``GeneticAlgorithm``.
@@ -75,6 +78,7 @@ class EvolutiveNAS(GeneticAlgorithm):
         mutation: Any = None,
         survival: Any = None,
         eliminate_duplicates: Any = None,
+        repair: Any = True,
         callback: Callback | None = None,
         output: Output | None = None,
         **kwargs: Any,
@@ -96,6 +100,7 @@ class EvolutiveNAS(GeneticAlgorithm):
             eliminate_duplicates=(
                 GenotypeDuplicates() if eliminate_duplicates is None else eliminate_duplicates
             ),
+            repair=repair_of(repair),
             callback=callback,
             output=NASOutput() if output is None else output,
             advance_after_initial_infill=True,

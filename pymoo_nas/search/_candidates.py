@@ -94,7 +94,7 @@ class CandidateScorer:
         """
         return self._built("scored", genotype, seed)
 
-    def score(self, genotype: Any, *, check: bool = False) -> Scores:
+    def score(self, genotype: Any, *, check: bool = False, counts: Counts | None = None) -> Scores:
         """Score one genotype by all objectives that are not noisy.
 
         A network that cannot be scored gets the worst scores and a reason.
@@ -105,6 +105,7 @@ class CandidateScorer:
         Args:
             genotype: a genotype of the search space.
             check: compare with plain autograd, see `pymoo_nas.score`.
+            counts: the size of the network, where it is known already.
 
         Raises:
             ScoreError: an operation of a user's own that mixes images, is random, hides its
@@ -112,7 +113,7 @@ class CandidateScorer:
         """
         start = time.perf_counter()
         try:
-            scores = self._score(genotype, check)
+            scores = self._score(genotype, check, counts)
         except (NetworkError, OperationError, MemoryLimitError) as error:
             scores = self.not_scored(str(error))
         except (MemoryError, RuntimeError) as error:
@@ -173,14 +174,15 @@ class CandidateScorer:
             return self.not_scored(OVER, Counts(counts.params))
         return scores if self.limits.kept_by(counts._asdict()) else self.not_scored(OVER, counts)
 
-    def _score(self, genotype: Any, check: bool) -> Scores:
-        params = self._parameters(genotype)
+    def _score(self, genotype: Any, check: bool, counts: Counts | None) -> Scores:
+        params = self._parameters(genotype) if counts is None else counts.params
         if params > self.limits.get("params", params):
             # The count took no memory, so that a huge candidate costs none.
             return self.not_scored(OVER, Counts(params))
         counted = self._built("counted", genotype)
         check_network(counted)
-        counts = count_all(counted, self.probe.images)
+        if counts is None:
+            counts = count_all(counted, self.probe.images)
         if not self.limits.kept_by(counts._asdict()):
             return self.not_scored(OVER, counts)
         return score_builds(
@@ -192,12 +194,34 @@ class CandidateScorer:
             check=check,
         )
 
+    def counts_without_memory(self, genotype: Any) -> Counts | None:
+        """Count all sizes without memory for weights and maps.
+
+        Returns:
+            the sizes; None where the network cannot be built, or cannot be counted so.
+        """
+        images = torch.empty(1, *self.probe.images.shape[1:], device="meta")
+        try:
+            return count_all(self._without_memory(genotype), images)
+        except (NetworkError, OperationError, RuntimeError):
+            return None  # told when it is scored
+
+    def params_without_memory(self, genotype: Any) -> int | None:
+        """Count trainable parameters without memory for them; None as in the count of all sizes."""
+        try:
+            return count_parameters(self._without_memory(genotype))
+        except (NetworkError, OperationError, RuntimeError):
+            return None
+
+    def _without_memory(self, genotype: Any) -> nn.Module:
+        with torch.device("meta"):
+            return Architecture.of(self.search_space, genotype).build("counted", self)
+
     def _parameters(self, genotype: Any) -> int:
         """Count trainable parameters without memory for them; 0 where there is no limit."""
         if "params" not in self.limits:
             return 0
-        with torch.device("meta"):
-            counted = Architecture.of(self.search_space, genotype).build("counted", self)
+        counted = self._without_memory(genotype)
         check_network(counted)
         return count_parameters(counted)
 

@@ -13,7 +13,9 @@ from pymoo.core.population import Population
 
 from pymoo_nas.errors import GenotypeError, SearchError
 
-OPERATORS = "**operators(): sampling, crossover, mutation and eliminate_duplicates for genotypes"
+OPERATORS = (
+    "**operators(): sampling, crossover, mutation, repair and eliminate_duplicates for genotypes"
+)
 """The arguments of pymoo's algorithms that let them work on genotypes."""
 
 EXPECTED = (

@@ -7,8 +7,8 @@ that pymoo hands over.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.search._adoption import adopt
 from pymoo_nas.search._duplicates import GenotypeDuplicates
 from pymoo_nas.search._given import as_column, items_of, parsed, read_genotype, space_of
+from pymoo_nas.search._repair import fitting_of, repair_of
+from pymoo_nas.search._steps import MutationStep, MutationSteps
 
 Objects = npt.NDArray[Any]
 
@@ -30,7 +32,8 @@ Objects = npt.NDArray[Any]
 class GenotypeSampling(Sampling):
     """Samples different genotypes at random from the problem's search space.
 
-    A small search space may give fewer than are asked for.
+    A small search space may give fewer than are asked for. In an algorithm with a `GenotypeRepair`,
+    genotypes over a limit of a size are made smaller.
 
     Args:
         genotypes: genotypes to start from instead, in any form that `read_genotypes` takes; all of
@@ -65,7 +68,10 @@ class GenotypeSampling(Sampling):
         if algorithm is not None:
             adopt(algorithm, space)
         if self.items is None:
-            return super().do(problem, n_samples, *args, random_state=random_state, **kwargs)
+            fit = fitting_of(algorithm, problem)
+            return super().do(
+                problem, n_samples, *args, random_state=random_state, fit=fit, **kwargs
+            )
         return Population([_started(problem, item) for item in self.items])
 
     def _do(
@@ -74,6 +80,7 @@ class GenotypeSampling(Sampling):
         n_samples: int,
         *args: Any,
         random_state: Any = None,
+        fit: Callable[[Any, Any], Any] | None = None,
         **kwargs: Any,
     ) -> Objects:
         del args, kwargs
@@ -84,6 +91,8 @@ class GenotypeSampling(Sampling):
             if len(different) == n_samples:
                 break
             genotype = space.sample(random_state)
+            if fit is not None:
+                genotype = fit(genotype, random_state)
             different.setdefault(space.canonical(genotype), genotype)
         return as_column(different.values())
 
@@ -150,31 +159,6 @@ def note_parents(child: Individual, mating: Iterable[Individual]) -> None:
     numbers = [parent.get("number") for parent in copied[:1] or parents]
     if None not in numbers:
         child.set("parents", ";".join(map(str, dict.fromkeys(numbers))))
-
-
-class MutationStep(NamedTuple):
-    """One change of a genotype.
-
-    Attributes:
-        kind: one of the space's ``mutation_kinds``.
-        operation: the operation that was placed; empty for kinds that place none.
-    """
-
-    kind: str
-    operation: str = ""
-
-
-class MutationSteps(tuple[MutationStep, ...]):
-    """The changes that made a child, in order; tables hold their text.
-
-    >>> str(MutationSteps([MutationStep("grow", "conv3x3"), MutationStep("swap")]))
-    'grow:conv3x3;swap'
-    """
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return ";".join(":".join(filter(None, step)) for step in self)
 
 
 class GenotypeMutation(Mutation):
@@ -336,16 +320,17 @@ class MutationShares:
         self.exploration = max(last, self.exploration * factor)
 
 
-def operators(genotypes: Any = None) -> dict[str, Any]:
+def operators(genotypes: Any = None, *, repair: Any = True) -> dict[str, Any]:
     """The keyword arguments that let any genetic algorithm of pymoo search genotypes.
 
     The operators take the search space from the problem.
 
     Args:
         genotypes: genotypes to start from, see `GenotypeSampling`; None samples at random.
+        repair: whether children over a limit are made smaller, see `GenotypeRepair`; or a repair.
 
     Raises:
-        SearchError: a search space is given in place of genotypes.
+        SearchError: a search space is given in place of genotypes, or no repair.
 
     >>> from pymoo.algorithms.moo.nsga2 import NSGA2
     >>> algorithm = NSGA2(pop_size=20, **operators())
@@ -359,5 +344,6 @@ def operators(genotypes: Any = None) -> dict[str, Any]:
         "sampling": GenotypeSampling(genotypes),
         "crossover": GenotypeCrossover(),
         "mutation": GenotypeMutation(),
+        "repair": repair_of(repair),
         "eliminate_duplicates": GenotypeDuplicates(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pymoo_nas._machine import (
 )
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import NetworkError, SearchError, WorkerError
-from pymoo_nas.networks import MIN_SIZE
+from pymoo_nas.networks import MIN_SIZE, Counts
 from pymoo_nas.scores import (
     PAPER_OBJECTIVES,
     SCORED,
@@ -47,6 +47,7 @@ from pymoo_nas.search._given import (
 )
 from pymoo_nas.search._limits import Limits
 from pymoo_nas.search._memory import ProblemMemory
+from pymoo_nas.search._repair import Sizes
 from pymoo_nas.search._scale import Scaled
 from pymoo_nas.spaces import CellSpace, SearchSpace
 
@@ -187,6 +188,7 @@ class NASProblem(Scaled, Problem):
             max_memory=max_memory,
             objectives=judged_by,
         )
+        self._sizes = Sizes(self.scorer)
         worst_values(judged_by, n_images)  # before anything is scored
         self.workers: Executor | None = None
         self.objective_names = [objective.name for objective in judged_by]
@@ -277,6 +279,20 @@ class NASProblem(Scaled, Problem):
         """
         return self.scorer.build(read_genotype(self.search_space, genotype), seed)
 
+    def excess(self, genotype: Any, sizes: Collection[str] = Counts._fields) -> float:
+        """The largest excess of a network over a limit of a size, as a share of this limit.
+
+        The network is counted without memory, and once.
+
+        Args:
+            genotype: a genotype of the search space.
+            sizes: the sizes that count; a latency never does, as it is not known before.
+
+        Returns:
+            0 or less where all limits are kept; −inf without limits, and for what cannot be built.
+        """
+        return self._sizes.excess(genotype, sizes)
+
     def score_genotype(self, genotype: Any) -> Scores:
         """See `CandidateScorer.score`; the first few of a problem are checked with autograd.
 
@@ -291,7 +307,8 @@ class NASProblem(Scaled, Problem):
         if known:
             return known[0]
         with _ONE_AT_A_TIME:
-            scores = self.scorer.score(read, check=self.n_scored < CHECKED)
+            counts = self._sizes.counts(read)
+            scores = self.scorer.score(read, check=self.n_scored < CHECKED, counts=counts)
             scores = self.scorer.add_noisy(read, scores)
             if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
                 release_freed_memory()

@@ -49,7 +49,9 @@ class RandomSearch(EvolutiveNAS):
 
     def __init__(self, pop_size: int = 5, n_offsprings: int = 15, **kwargs: Any) -> None:
         super().__init__(pop_size, n_offsprings, **kwargs)
-        self.mating = NewGenotypes(eliminate_duplicates=self.eliminate_duplicates)
+        self.mating = NewGenotypes(
+            repair=self.repair, eliminate_duplicates=self.eliminate_duplicates
+        )
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         self.pop = Population(self.scored)
@@ -67,8 +69,13 @@ class NewGenotypes(InfillCriterion):
     ) -> Any:
         del pop, kwargs
         space = space_of(problem)
-        drawn = [space.sample(random_state) for _ in range(n_offsprings)]
-        return Population.new("X", as_column(drawn))
+        drawn = Population.create()
+        # One by one, so that the candidates are the same however they are divided.
+        for _ in range(n_offsprings):
+            one = Population.new("X", as_column([space.sample(random_state)]))
+            one = self.repair.do(problem, one, random_state=random_state)
+            drawn = Population.merge(drawn, one)
+        return drawn
 
 
 class RegularisedEvolution(EvolutiveNAS):
@@ -215,6 +222,7 @@ def make_strategy(
     n_offsprings: int | None = None,
     *,
     max_age: int | None = None,
+    repair: bool = True,
 ) -> EvolutiveNAS:
     """The algorithm of a name.
 
@@ -223,12 +231,14 @@ def make_strategy(
         pop_size: None takes that of the strategy.
         n_offsprings: None takes that of the strategy.
         max_age: see `RankSumSurvival`; for "evolutive" only.
+        repair: see `EvolutiveNAS`.
 
     Raises:
         SearchError: an unknown name, or a limit of age for a strategy that has none.
     """
     sizes = {"pop_size": pop_size, "n_offsprings": n_offsprings}
     options: dict[str, Any] = {size: value for size, value in sizes.items() if value is not None}
+    options["repair"] = repair
     make = strategy_named(name).make
     if max_age is not None:
         if name != EVOLUTIVE:

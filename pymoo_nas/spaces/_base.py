@@ -102,6 +102,16 @@ class SearchSpace(ABC, Generic[G]):
             rng: the only source of randomness.
         """
 
+    def shrink(self, genotype: G, rng: np.random.Generator) -> G:
+        """Change a genotype so that its network is likely to be smaller, for searches under limits.
+
+        By default this is a random mutation. A repair takes it back where the network is larger.
+        """
+        kind = str(rng.choice(list(self.mutation_kinds)))
+        operations = self.operation_names
+        operation = str(rng.choice(list(operations))) if operations else ""
+        return self.mutate(genotype, kind, operation, rng)
+
     def check_mutation(self, kind: str, operation: str) -> None:
         """Refuse a mutation that `mutate` cannot do.
 

@@ -30,6 +30,9 @@ REDUCTIONS = ("inside", "between")
 """Places where the map is halved: inside or between cells. Inside, all but the first operations see
 a quarter of the pixels, so that a training takes two thirds of the time (studies/stages.py)."""
 
+REMOVED = 0.1
+"""Share of the steps of `CellSpace.shrink` that remove a node."""
+
 
 class CellSpace(SearchSpace[Genotype]):
     """The paper's space: one cell, written as channel counts (Fig. 1), at every stage (Fig. 3).
@@ -187,6 +190,12 @@ class CellSpace(SearchSpace[Genotype]):
         change = getattr(self, f"_{kind}")
         changed = change(blocks, index, rng)
         return self._valid(Genotype(tuple(map(tuple, changed))), index)
+
+    def shrink(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
+        """Take channels from an operation; of a cell with several nodes sometimes take a node."""
+        removes = genotype.n_nodes > 1 and rng.random() < REMOVED
+        kind = "remove_node" if removes else "shrink"
+        return self.mutate(genotype, kind, self.operation_names[0], rng)
 
     def build(self, genotype: Genotype, in_channels: int, n_classes: int) -> nn.Module:
         """Build the `CellNetwork` that has this cell at every stage, without a stem.
