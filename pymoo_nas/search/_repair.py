@@ -88,7 +88,7 @@ def limits_sizes(problem: Any) -> bool:
 
 
 def fitting_of(algorithm: Any, problem: Any) -> Callable[[Any, Any], Any] | None:
-    """The function by which an algorithm fits a drawn genotype to the limits: (genotype, rng) → one.
+    """How an algorithm fits a drawn genotype to the limits: (genotype, rng) → another.
 
     None without a `GenotypeRepair`, or without limits of sizes.
     """
