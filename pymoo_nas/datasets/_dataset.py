@@ -171,6 +171,7 @@ DatasetSource: TypeAlias = (
     | tuple[Any, Any, Any, Any]
     | tuple[Any, Any, Any, Any, Any, Any]
 )
+"""What `load_dataset` takes: a name, a path, a `Dataset`, or arrays of images and labels."""
 
 ARRAYS = {
     2 * len(parts): tuple(f"{part}_{kind}" for part in parts for kind in ("images", "labels"))

@@ -27,7 +27,6 @@ FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP"
 ANIMATED = ("GIF", "PNG", "TIFF", "WEBP")
 """Formats in which further frames or pages are images of their own (in a JPEG, previews)."""
 
-# Errors that the readers raise on damaged, cut off, oversized or forged files.
 UNREADABLE = (
     ArithmeticError,
     AssertionError,
@@ -46,6 +45,7 @@ UNREADABLE = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
+"""Errors that the readers raise on damaged, cut off, oversized or forged files."""
 
 MODES = {1: "L", 3: "RGB"}
 """Number of channels → PIL's name for the mode with 8 bits per channel."""
@@ -54,6 +54,7 @@ GreyRange: TypeAlias = tuple[int, int]
 """Levels of 16-bit grey files that become 0 and 255."""
 
 FULL_RANGE: GreyRange = (0, 65535)
+"""Range of 16-bit grey files that use all levels."""
 
 HALF = 128
 """Middle of the 256 levels of 8 bits."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from pymoo_nas.errors import OperationError
 
 Operation: TypeAlias = Callable[[int, int], nn.Module]
+"""Factory: (input channels, output channels) → module that keeps height and width."""
 
 
 def conv_bn_relu(

@@ -82,6 +82,7 @@ def worst_count(n_images: int) -> float:
 
 
 LATENCY = latency_objective()
+"""Objective `latency`: milliseconds for one image on one thread, see `latency_objective`."""
 
 OBJECTIVES = {
     objective.name: objective

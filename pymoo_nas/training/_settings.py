@@ -40,8 +40,11 @@ EPOCHS = 20
 STEPS = 200
 """Smallest number of steps of a training whose epochs are chosen (studies/batch_size.py)."""
 
-SHORT_EPOCHS, SHORT_STEPS = 2, 100
-"""Smallest numbers of epochs and steps of the short trainings in `try_out`."""
+SHORT_EPOCHS = 2
+"""Smallest number of epochs of the short trainings in `try_out`."""
+
+SHORT_STEPS = 100
+"""Smallest number of steps of the short trainings in `try_out`."""
 
 
 @dataclass(frozen=True)

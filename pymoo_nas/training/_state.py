@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pymoo_nas.training._trainer import Trainer
 
 STATE_FILE = "training.state.safetensors"
+"""Name of the file with which an interrupted training is continued."""
 
 FORMAT = "3"
 """Version of the format; it is raised when older states cannot be continued any more."""
