@@ -1,11 +1,10 @@
-"""A search space of a user's own, the README's, from the search to the images of a folder."""
+"""A search space of a user's own, that of the pages, from the search to the images of a folder."""
 
 from __future__ import annotations
 
 import copy
 import json
 import pickle
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import Run
+from documentation import blocks
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize
 from torch import nn
@@ -44,10 +44,8 @@ from pymoo_nas.spaces import (
 from pymoo_nas.spaces._by_name import import_name, imported, space_class, space_description
 from pymoo_nas.training import train
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-WIDTHS = next(
-    text for text in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Widths" in text
-)
+PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
+WIDTHS = next(block.text for block in blocks(PAGE) if block.title == "widths.py")
 MORE = '''
 
 class Wider(Widths):
@@ -86,7 +84,7 @@ TINY = SearchSettings(generations=2, population=2, offspring=3, tournament_every
 
 @pytest.fixture(autouse=True)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The README's class and others, in a module that can be imported."""
+    """The page's class and others, in a module that can be imported."""
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "widths.py").write_text(WIDTHS + MORE, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path / "modules")
@@ -308,8 +306,8 @@ def test_texts_are_read_by_the_users_space(module: Any) -> None:
             Architecture.read(text, space)
 
 
-def test_variation_of_the_readme(module: Any) -> None:
-    """The README's operators give genotypes whose texts read back."""
+def test_variation_of_the_page(module: Any) -> None:
+    """The page's operators give genotypes whose texts read back."""
     space, rng = module.Widths(), np.random.default_rng(0)
     for _ in range(20):
         a, b = space.sample(rng), space.sample(rng)

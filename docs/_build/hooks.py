@@ -15,8 +15,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mkdocs.structure.files import File
-
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(((?:\.\./)+(?:CHANGELOG|[a-z]+/)[^)#\s]*)((?:#[^)\s]*)?)\)")
 MARKER = re.compile(r"^<!-- (commands|names)(?: (\w+))? -->$", re.MULTILINE)
@@ -69,7 +67,9 @@ def _site_name(name: str) -> str:
     return "repository/" + (f"{name}.md" if suffix in {".py", ".ipynb"} else name)
 
 
-def _file(name: str, config: Any) -> File:
+def _file(name: str, config: Any) -> Any:
+    from mkdocs.structure.files import File  # noqa: PLC0415 - tests run without mkdocs
+
     source = ROOT / name
     if source.is_dir() or source.suffix == ".png":
         return File.generated(config, _site_name(name), abs_src_path=str(source))
@@ -100,6 +100,7 @@ def _output(output: dict[str, Any]) -> str:
     if "text/html" in data:
         # A blank line would end the raw HTML.
         table = re.sub(r"<style.*?</style>", "", data["text/html"], flags=re.DOTALL)
+        table = table.replace('<table border="1" class="dataframe">', "<table>")
         return re.sub(r"\n\s*", "\n", table)
     text = data.get("text/plain") or "".join(output.get("text", ()))
     return f"```text\n{text.rstrip()}\n```"
@@ -121,7 +122,8 @@ def command_tables() -> Iterator[str]:
 
 
 def _option_row(parameter: Any) -> str:
-    names = [parameter.name] if parameter.param_type_name == "argument" else parameter.opts
+    is_argument = parameter.param_type_name == "argument"
+    names = [parameter.metavar or parameter.name] if is_argument else parameter.opts
     default = parameter.default
     if getattr(parameter, "is_flag", False) or default is None or callable(default):
         default = ""
