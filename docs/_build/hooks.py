@@ -44,7 +44,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     def generated(match: re.Match[str]) -> str:
         return "\n".join(command_tables() if match[1] == "commands" else _public_names(match[2]))
 
-    return MARKER.sub(generated, LINK.sub(led, markdown))
+    # A number and its deviation stay on one line, also in a narrow column.
+    together = re.sub(r"(?<=[\d%]) ±\s(?=\d)", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", markdown)
+    return MARKER.sub(generated, LINK.sub(led, together))
 
 
 def _outside(markdown: str, here: str) -> Iterator[str]:
