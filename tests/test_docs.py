@@ -23,7 +23,7 @@ from documentation import (
 )
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
-BUILD = ROOT / "docs" / "_build"
+SCRIPTS = ROOT / "docs" / "_scripts"
 
 
 @every_page
@@ -110,7 +110,7 @@ def test_every_study_and_example_is_linked() -> None:
 
 def test_every_drawing_is_made_and_shown() -> None:
     """The script draws the pictures that the pages show, and no others."""
-    drawn = {f"{name}.svg" for name in script(BUILD / "drawings.py").PICTURES}
+    drawn = {f"{name}.svg" for name in script(SCRIPTS / "drawings.py").PICTURES}
     assert drawn == {path.name for path in (ROOT / "docs" / "figures").iterdir()}
     shown = {Path(target).name for page in PAGES[1:] for target in links(page)}
     assert drawn <= shown
@@ -119,7 +119,7 @@ def test_every_drawing_is_made_and_shown() -> None:
 @pytest.mark.slow
 def test_drawings_are_drawn(tmp_path: Path) -> None:
     """The script writes each picture, without letters that need a font."""
-    drawings = script(BUILD / "drawings.py")
+    drawings = script(SCRIPTS / "drawings.py")
     drawings.main(tmp_path)
     for name in drawings.PICTURES:
         text = (tmp_path / f"{name}.svg").read_text("utf-8")
@@ -129,7 +129,7 @@ def test_drawings_are_drawn(tmp_path: Path) -> None:
 
 def test_command_tables_have_every_option() -> None:
     """The page of commands has a section per command and a row per option."""
-    text = "\n".join(script(BUILD / "hooks.py").command_tables())
+    text = "\n".join(script(SCRIPTS / "hooks.py").command_tables())
     sections = dict(zip(*[iter(re.split(r"## `pymoo-nas (\w+)`", text)[1:])] * 2, strict=True))
     assert set(sections) == set(COMMANDS)
     for name, section in sections.items():
@@ -139,7 +139,7 @@ def test_command_tables_have_every_option() -> None:
 
 def test_links_to_sources_lead_to_their_pages() -> None:
     """On the site, a linked source is a page of its own; pictures and pages stay what they are."""
-    hooks = script(BUILD / "hooks.py")
+    hooks = script(SCRIPTS / "hooks.py")
 
     class Page:
         class file:  # noqa: N801 - as mkdocs has it

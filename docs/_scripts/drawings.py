@@ -1,6 +1,6 @@
 """Draw the pictures of the page "How it works".
 
-    python docs/_build/drawings.py docs/figures
+    python docs/_scripts/drawings.py docs/figures
 
 The pictures are SVG files without fonts: letters are paths. Cells are drawn by `plot_cell`, and the
 kernels are measured here, so that both stay those of the package.
@@ -189,7 +189,9 @@ def draw_kernels(genotypes: Sequence[str] = (GOOD, BAD)) -> Figure:
         unit = centred / centred.norm(dim=1, keepdim=True)
         matrices = (_correlated(kernels.ntk), _correlated(kernels.agreement), unit @ unit.T)
         for axes, matrix, name in zip(row, matrices, scores, strict=True):
-            shown = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", interpolation="none")
+            shown = axes.imshow(
+                matrix.numpy(), vmin=0, vmax=1, cmap="viridis", interpolation="none"
+            )
             axes.set(xticks=[], yticks=[], xlabel=f"{name} = {scores[name]:.1f}")
         row[0].set_ylabel(text, family="monospace", fontsize=8)
     figure.colorbar(shown, ax=panels, shrink=0.6, label="how alike two images are")
