@@ -24,7 +24,14 @@ INSTALL = re.compile(r"python3 -m venv \.venv && \.venv/bin/pip install [^&]+ &&
 PROGRAMS = ("pymoo-nas", "python", "dask")
 
 COMMANDS: dict[str, set[str]] = {
-    name: {"--help", *(option for parameter in command.params for option in parameter.opts)}
+    name: {
+        "--help",
+        *(
+            option
+            for parameter in command.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        ),
+    }
     for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
 }
 """Command → its options."""

@@ -125,7 +125,8 @@ def command_tables() -> Iterator[str]:
 
 def _option_row(parameter: Any) -> str:
     is_argument = parameter.param_type_name == "argument"
-    names = [parameter.metavar or parameter.name] if is_argument else parameter.opts
+    options = [*parameter.opts, *parameter.secondary_opts]
+    names = [parameter.metavar or parameter.name] if is_argument else options
     default = parameter.default
     if getattr(parameter, "is_flag", False) or default is None or callable(default):
         default = ""
