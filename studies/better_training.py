@@ -74,7 +74,7 @@ import numpy as np
 import pandas as pd
 
 from common.command import machine, parser
-from common.rows import kept_rows
+from common.rows import kept_rows, with_deviation
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.spaces import Architecture
 from pymoo_nas.training import train
@@ -186,12 +186,6 @@ def measured(task: Task, shared: Path, most: int, epochs: int) -> dict[str, Any]
         "auc": training.auc,
         "seconds": time.process_time() - started,
     }
-
-
-def with_deviation(values: pd.Series, places: int, sign: str = "") -> str:
-    """Mean ± standard deviation; the mean alone of one value."""
-    deviation = f" ± {values.std():.{places}f}" if len(values) > 1 else ""
-    return f"{values.mean():{sign}.{places}f}{deviation}"
 
 
 def report(rows: pd.DataFrame) -> None:

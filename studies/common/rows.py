@@ -47,3 +47,9 @@ def rows_by(
             row = pd.DataFrame([{column: value, **measure(value)}])
             row.to_csv(path, mode="a", header=not path.exists(), index=False)
     return pd.read_csv(path)
+
+
+def with_deviation(values: pd.Series, places: int, sign: str = "") -> str:
+    """Mean ± standard deviation; the mean alone of one value."""
+    deviation = f" ± {values.std():.{places}f}" if len(values) > 1 else ""
+    return f"{values.mean():{sign}.{places}f}{deviation}"
