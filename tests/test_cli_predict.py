@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from pymoo_nas.cli import _predict as cli_predict
 from pymoo_nas.datasets import load_dataset
+from pymoo_nas.runs import load_trained
 from pymoo_nas.spaces import Architecture
 from pymoo_nas.training import train
 from pymoo_nas.training._evaluation import evaluate
@@ -34,7 +36,7 @@ def train_on_folder(mode: str) -> list[str]:
     data = load_dataset("photos")
     network = Architecture.read("8000").build("trained", data)
     train(network, data, epochs=2, batch_size=8, out=Path("run/final"))
-    tested = evaluate(network, data.test_images, data.test_labels, data, flip=True)
+    tested = evaluate(network, data.test_images, data.test_labels, data)
     return [data.class_names[label] for label in tested.predictions]
 
 
@@ -109,3 +111,46 @@ def test_the_network_is_named(run: Run) -> None:
     train_on_folder("L")
     _, out, _ = run("predict", "run", "photos/test")
     assert out.startswith("8000, trained in run/final: ")
+
+
+def test_pixels_of_a_file(run: Run) -> None:
+    """Floats, and more channels than three, are named from .npy files; each image has a row."""
+    rng = np.random.default_rng(0)
+    images = rng.random((12, 8, 8, 5)).astype("float32")
+    np.savez("many.npz", train_images=images, train_labels=np.arange(12) % 2)
+    data = load_dataset("many.npz")
+    network = Architecture.read("8000").build("trained", data)
+    train(network, data, epochs=1, out=Path("run/final"))
+    np.save("pixels.npy", images[:3])
+    code, out, err = run("predict", "run", "pixels.npy", "--out", "classes.csv")
+    assert (code, err) == (0, "")
+    assert "pixels.npy[2]" in out
+    table = pd.read_csv("classes.csv")
+    assert table["image"].tolist() == [f"pixels.npy[{index}]" for index in range(3)]
+    expected = load_trained("run").probabilities(images[:3]).max(axis=1)
+    assert table["probability"].tolist() == pytest.approx(expected.tolist())
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (np.zeros((4, 4)), r"\(4, 4\)"),
+        (np.array([{}, {}], dtype=object), "pickle"),
+        (np.zeros((2, 20, 24, 7), dtype=np.uint8), "7"),
+        (np.zeros((2, 20, 24, 3), dtype=np.float32), "float32"),
+        (b"no array", "cannot be read"),
+        (None, "absent.npy"),
+    ],
+)
+def test_other_pixels_are_refused(run: Run, content: object, named: str) -> None:
+    """One line names the file, or what is wrong with its pixels."""
+    train_on_folder("RGB")
+    path = Path("absent.npy")
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, content, allow_pickle=True)
+    code, _, err = run("predict", "run", str(path))
+    assert code == 2
+    assert err.count("\n") == 1
+    assert re.search(named, err)

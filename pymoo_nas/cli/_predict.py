@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from pymoo_nas._machine import expanded, in_unicode, write_csv
 from pymoo_nas.cli._options import Device, complain, terminal
-from pymoo_nas.datasets import HALF, find_images, read_images
+from pymoo_nas.datasets import HALF, PIXEL_FILE, find_images, read_images, read_pixels
 from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.runs import load_trained
 from pymoo_nas.training import TrainedNetwork
@@ -31,7 +31,10 @@ def predict(
         ),
     ],
     images: Annotated[
-        list[Path], typer.Argument(help="Image files, and folders of them.", metavar="IMAGES…")
+        list[Path],
+        typer.Argument(
+            help="Image files, folders of them, and .npy files of raw pixels.", metavar="IMAGES…"
+        ),
     ],
     top: Annotated[int, typer.Option(help="Name so many classes, the best first.", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.")] = None,
@@ -40,12 +43,16 @@ def predict(
     """Name the class of every image, with the probability that the network gives it.
 
     Files are read in the same way as image folders for training. A folder stands for all files in
-    it and below it. Networks that were trained on floats (digits, some arrays) take no files: see
-    `load_trained` in Python. Torch loads a .pt2 file by pickle, which can run code: give only files
-    that you trust.
+    it and below it. A .npy file holds pixels as the network was trained on, (N, height, width) or
+    (N, height, width, channels): networks that were trained on floats (digits, some arrays) or on
+    more channels than three take such files only. Torch loads a .pt2 file by pickle, which can run
+    code: give only files that you trust.
     """
     network = load_trained(trained, device=device)
-    network.check_files()
+    arrays = [path for path in images if path.suffix == PIXEL_FILE]
+    files = [path for path in images if path.suffix != PIXEL_FILE]
+    if files:
+        network.check_files()
     where = "trained in" if network.folder.is_dir() else "of"
     terminal().print(
         f"{network.title}, {where} {network.folder}: {100 * network.test_accuracy:.2f} % of its "
@@ -54,8 +61,12 @@ def predict(
         soft_wrap=True,
     )
     n_named = min(top, len(network.class_names))
-    paths = list(dict.fromkeys(path for given in images for path in find_images(given)))
+    paths = list(dict.fromkeys(path for given in files for path in find_images(given)))
     rows = [row for part in _parts(paths) for row in _named(network, part, n_named)]
+    for path in dict.fromkeys(arrays):
+        pixels = read_pixels(path)
+        names = [f"{in_unicode(path)}[{index}]" for index in range(len(pixels))]
+        rows += _rows(network, names, pixels, n_named)
     if not rows:
         raise DatasetError(
             f"none of {len(paths)} image files can be read; expected image files, or folders of "
@@ -98,9 +109,15 @@ def _named(
             )
     if not read.images:
         return
-    probabilities = network.probabilities(list(read.images.values()))
-    for path, shares in zip(read.images, probabilities, strict=True):
-        row: dict[str, Any] = {"image": in_unicode(path)}
+    yield from _rows(network, map(in_unicode, read.images), list(read.images.values()), n_named)
+
+
+def _rows(
+    network: TrainedNetwork, names: Iterable[str], images: Any, n_named: int
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each image."""
+    for name, shares in zip(names, network.probabilities(images), strict=True):
+        row: dict[str, Any] = {"image": name}
         for place, label in enumerate(np.argsort(-shares, kind="stable")[:n_named], start=1):
             suffix = "" if place == 1 else f"_{place}"
             row[f"class{suffix}"] = network.class_names[label]

@@ -10,7 +10,14 @@ from pymoo_nas.datasets._dataset import (
     load_dataset,
 )
 from pymoo_nas.datasets._draws import balanced_indices
-from pymoo_nas.datasets._image_arrays import channels_last, normalize, resize, same_type
+from pymoo_nas.datasets._image_arrays import (
+    PIXEL_FILE,
+    channels_last,
+    normalize,
+    read_pixels,
+    resize,
+    same_type,
+)
 from pymoo_nas.datasets._image_folders import find_images, refuse_among_classes
 from pymoo_nas.datasets._image_reading import (
     FULL_RANGE,
@@ -30,6 +37,7 @@ __all__ = [
     "HALF",
     "MAX_IMAGE_SIZE",
     "MODES",
+    "PIXEL_FILE",
     "UNREADABLE",
     "Dataset",
     "DatasetSource",
@@ -43,6 +51,7 @@ __all__ = [
     "load_dataset",
     "normalize",
     "read_images",
+    "read_pixels",
     "refuse_among_classes",
     "resize",
     "same_type",

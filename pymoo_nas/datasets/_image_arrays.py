@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,28 @@ SMALL = 4
 
 SCALES_APART = 50
 """Largest ratio of two parts' highest values on one scale; 255 to 1 means two scales."""
+
+
+PIXEL_FILE = ".npy"
+"""Ending of the files that `read_pixels` reads."""
+
+
+def read_pixels(path: Path) -> NDArray[Any]:
+    """Read raw pixels (N, H, W) or (N, H, W, C) that ``numpy.save`` has written.
+
+    Raises:
+        DatasetError: no such file, another content, or objects in place of numbers.
+    """
+    try:
+        pixels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(
+            f"{path}: cannot be read ({error}); expected pixels that numpy.save has written"
+        ) from error
+    if not isinstance(pixels, np.ndarray) or pixels.ndim not in (3, 4):
+        shape = getattr(pixels, "shape", "several arrays")
+        raise DatasetError(f"{path}: got {shape}; expected pixels (N, H, W) or (N, H, W, C)")
+    return pixels
 
 
 def channels_last(

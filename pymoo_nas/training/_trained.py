@@ -110,7 +110,8 @@ class TrainedNetwork:
         if self.pixels != "uint8" or channels not in MODES:
             raise DatasetError(
                 f"{self.folder}: trained on {self.pixels} pixels of {channels} channels; image "
-                "files hold uint8 of 1 or 3; use load_trained(...).probabilities(images) in Python"
+                "files hold uint8 of 1 or 3; give a .npy file of such pixels, or use "
+                "load_trained(...).probabilities(images) in Python"
             )
 
     def _prepared(self, images: Any) -> NDArray[Any]:
