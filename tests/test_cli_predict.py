@@ -131,6 +131,19 @@ def test_pixels_of_a_file(run: Run) -> None:
     assert table["probability"].tolist() == pytest.approx(expected.tolist())
 
 
+@pytest.mark.filterwarnings("default")
+def test_pixels_on_another_scale_are_told(run: Run) -> None:
+    """Floats from 0 to 16 are named with a warning where training had 0 to 1."""
+    data = load_dataset("digits")
+    network = Architecture.read("8000").build("trained", data)
+    train(network, data, epochs=1, out=Path("run/final"))
+    for factor, lines in ((1, 0), (16, 1)):
+        np.save("pixels.npy", data.test_images[:4] * np.float32(factor))
+        code, _, err = run("predict", "run", "pixels.npy")
+        assert (code, err.count("\n")) == (0, lines)
+    assert "scale" in err
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,8 +175,30 @@ class TrainedNetwork:
                 f"{images.shape[3]}; the network was trained on {expected}, channels: "
                 f"{len(self.mean)}; convert them"
             )
+        if self.pixels != "uint8":
+            self._warn_of_scale(array)
         return array
 
+    def _warn_of_scale(self, images: NDArray[Any]) -> None:
+        """Warn of floats that lie far from those of the training images.
+
+        Warns:
+            UserWarning: the mean of a channel differs by more than `FAR` standard deviations.
+        """
+        found = images.mean((0, 1, 2), dtype=np.float64)
+        far = np.abs(found - self.mean) > FAR * np.maximum(self.std, np.abs(self.mean) * 1e-3)
+        if far.any():
+            channel = int(np.argmax(far))
+            warnings.warn(
+                f"images: channel {channel} has a mean of {found[channel]:.3g}, that of the "
+                f"training images has {self.mean[channel]:.3g} ± {self.std[channel]:.3g}; give "
+                "pixels on the same scale",
+                stacklevel=2,
+            )
+
+
+FAR = 5
+"""Standard deviations of the training images' pixels beyond which a mean is on another scale."""
 
 _SINGLE = (str, Path, Image.Image, np.ndarray, Tensor)
 """Types of the items in a list of separate images."""
