@@ -66,7 +66,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +73,7 @@ import numpy as np
 import pandas as pd
 
 from common.command import machine, parser
+from common.images import of_training_images
 from common.rows import kept_rows, with_deviation
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.spaces import Architecture
@@ -151,15 +151,7 @@ def images_of(part: str, shared: Path, seed: int, most: int) -> Dataset:
             which[~np.isin(images.train_labels[which], rare) | (rng.random(len(which)) < RARE)]
             for which in (chosen, judging)
         )
-    return replace(
-        images,
-        train_images=images.train_images[chosen],
-        train_labels=images.train_labels[chosen],
-        val_images=None,
-        val_labels=None,
-        test_images=images.train_images[judging],
-        test_labels=images.train_labels[judging],
-    )
+    return of_training_images(images, chosen, judging)
 
 
 def measured(task: Task, shared: Path, most: int, epochs: int) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import json
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +26,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from scipy.stats import wilcoxon
 
 from common.command import machine, parser
+from common.images import of_training_images
 from common.rows import kept_rows, with_deviation
 from pymoo_nas.choice import build_final, order_scored
 from pymoo_nas.datasets import Dataset, load_dataset
@@ -75,15 +75,7 @@ def images_of(path: Any, n_images: int) -> Dataset:
     images = load_dataset(path)
     order = np.random.default_rng(0).permutation(len(images.train_labels))
     chosen, judging = order[:n_images], order[n_images : 2 * n_images]
-    return replace(
-        images,
-        train_images=images.train_images[chosen],
-        train_labels=images.train_labels[chosen],
-        val_images=None,
-        val_labels=None,
-        test_images=images.train_images[judging],
-        test_labels=images.train_labels[judging],
-    )
+    return of_training_images(images, chosen, judging)
 
 
 def measured(task: Task, images: Dataset, given: Any) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from pymoo.mcdm.pseudo_weights import PseudoWeights
 
 from pymoo_nas._machine import Progress, Report, resolve_device, seeded, whole
 from pymoo_nas.choice._cells import build_final, keeps_limits
+from pymoo_nas.choice._given_tables import objectives_of, table_of, within
 from pymoo_nas.choice._steadiness import Steadiness, steadiness
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import SearchError
-from pymoo_nas.scores import PAPER_OBJECTIVES, SIZES, is_sound, objectives_in
+from pymoo_nas.scores import SIZES, is_sound
 from pymoo_nas.search import Limits, NASProblem, front_to_frame, read_table
 from pymoo_nas.training import (
     AUTO,
@@ -68,10 +69,10 @@ def order_scored(
     Raises:
         SearchError: no candidate is left; or a table without the columns of a history.
     """
-    history = _table(read_table(history), "genotype", "flops", "feasible", "degenerate")
-    objectives = _objectives(history)
+    history = table_of(read_table(history), "genotype", "flops", "feasible", "degenerate")
+    objectives = objectives_of(history)
     usable = history[history["feasible"] & is_sound(history)]
-    kept = _within(usable.drop_duplicates("genotype"), Limits.read(limits))
+    kept = within(usable.drop_duplicates("genotype"), Limits.read(limits))
     columns = kept[objectives]
     if not {*objectives} & {*SIZES}:  # else small networks are asked for
         columns = columns.assign(**{"-flops": -kept["flops"]})
@@ -119,9 +120,9 @@ def order_front(
         SearchError: a front without an architecture that can be judged, limits that none keeps,
             senseless weights, or a table without the columns of a front.
     """
-    front = _table(front if isinstance(front, pd.DataFrame) else front_to_frame(front))
-    objectives = _objectives(front)
-    kept = _within(front[is_sound(front)], Limits.read(limits))
+    front = table_of(front if isinstance(front, pd.DataFrame) else front_to_frame(front))
+    objectives = objectives_of(front)
+    kept = within(front[is_sound(front)], Limits.read(limits))
     scores = _scaled(kept[objectives].to_numpy(float))
     distance = (
         _knee_distance(scores)
@@ -168,7 +169,7 @@ def steady_first(
             "a choice by gradients needs the objective activation; search with it, or choose by "
             'ranks (--by ranks, by="ranks")'
         )
-    if _table(ordered, "genotype", "flops").empty:
+    if table_of(ordered, "genotype", "flops").empty:
         raise SearchError("no architectures to choose from; expected at least one")
     found: list[Steadiness] = []
     for genotype in ordered["genotype"]:
@@ -234,7 +235,7 @@ def try_out(
         UserWarning: the accuracies are equal, or closer than so many images can tell apart.
     """
     top = whole("top", top)
-    if _table(front, "genotype").empty:
+    if table_of(front, "genotype").empty:
         raise SearchError("no architectures to try; expected at least one")
     dataset = problem.dataset
     asked = Settings(epochs, batch_size, augment=dataset.augment, precision=precision, seed=seed)
@@ -257,42 +258,6 @@ def try_out(
     return tried.assign(accuracy=accuracies).sort_values(
         "accuracy", ascending=False, kind="stable", ignore_index=True
     )
-
-
-def _table(given: Any, *columns: str) -> pd.DataFrame:
-    """Return the given table, after a check that it has some columns.
-
-    Raises:
-        SearchError: something else.
-    """
-    if not isinstance(given, pd.DataFrame):
-        raise SearchError(
-            f"got a {type(given).__name__} for a table; expected history_to_frame(result), "
-            "front_to_frame(result), or what order_scored or order_front returns"
-        )
-    missing = [name for name in columns if name not in given]
-    if missing:
-        raise SearchError(
-            f"a table without the columns {', '.join(missing)}; expected history_to_frame(result), "
-            "front_to_frame(result), or what order_scored or order_front returns"
-        )
-    return given
-
-
-def _objectives(table: pd.DataFrame) -> list[str]:
-    """The objectives of a table.
-
-    Raises:
-        SearchError: the table has none.
-    """
-    objectives = objectives_in(table)
-    if not objectives:
-        raise SearchError(
-            f"a table without objectives, such as {', '.join(PAPER_OBJECTIVES)}; its columns: "
-            f"{', '.join(map(str, table.columns)) or 'none'}; expected history_to_frame(result) or "
-            "front_to_frame(result)"
-        )
-    return objectives
 
 
 def _short(dataset: Dataset, settings: Settings) -> Settings:
@@ -328,42 +293,6 @@ def _keeping(genotypes: pd.Series, n_cells: int | None, problem: NASProblem, top
             "fewer, or search with higher limits"
         )
     return kept
-
-
-def _within(rows: pd.DataFrame, limits: Limits) -> pd.DataFrame:
-    """The rows that keep the limits.
-
-    Raises:
-        SearchError: no row does.
-    """
-    if rows.empty:
-        raise SearchError(
-            "nothing to choose from: no candidate keeps the limits and can be judged; search again "
-            "with higher limits"
-        )
-    # A size may be unknown of rows that break another limit.
-    known = [name for name in limits if name in rows and rows[name].notna().all()]
-    kept = rows[_kept(rows, limits, known)]
-    rest = [name for name in limits if name not in known]
-    unknown = [name for name in rest if name not in rows or kept[name].isna().any()]
-    if unknown:
-        raise SearchError(
-            f"{limits}: {', '.join(unknown)} was not measured in this search; search with it as an "
-            "objective or a limit, or leave the limit out"
-        )
-    kept = kept[_kept(kept, limits, rest)]
-    if kept.empty:
-        known = [name for name in SIZES if name in rows and rows[name].notna().any()]
-        least = ", ".join(f"{rows[name].min():,.10g} {name}" for name in known)
-        raise SearchError(f"no architecture keeps {limits}; the smallest numbers are {least}")
-    return kept
-
-
-def _kept(rows: pd.DataFrame, limits: Limits, names: Sequence[str]) -> pd.Series:
-    """Which rows keep the limits of these names."""
-    excess = limits.excess({name: rows[name] for name in names})
-    shares = {name: excess[name] for name in names}
-    return (pd.DataFrame(shares, index=rows.index) <= 0).all(axis=1)
 
 
 def _scaled(scores: Vector) -> Vector:
