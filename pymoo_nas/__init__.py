@@ -1,185 +1,36 @@
 """Multi-objective, training-free neural architecture search on pymoo."""
 
-from pymoo_nas._machine import VERSION
-from pymoo_nas.choice import build_final, order_front, order_scored, steady_first, try_out
-from pymoo_nas.comparison import Comparison
-from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.errors import (
-    DatasetError,
-    DeviceError,
-    ExportError,
-    GenotypeError,
-    NetworkError,
-    OperationError,
-    PymooNasError,
-    ReportError,
-    RunError,
-    ScoreError,
-    SearchError,
-    WorkerError,
-)
-from pymoo_nas.exports import Exported
-from pymoo_nas.networks import OPERATIONS, PAPER_OPERATIONS, CellNetwork, TournamentNetwork
-from pymoo_nas.plots import (
-    plot_attainment,
-    plot_cell,
-    plot_evolution,
-    plot_front,
-    plot_hypervolume,
-    plot_offspring,
-    plot_scores_3d,
-    save_figure,
-)
-from pymoo_nas.runs import (
-    RunFolder,
-    Search,
-    SearchSettings,
-    TensorBoard,
-    choose,
-    compare,
-    export,
-    load_trained,
-    report,
-    resume,
-)
-from pymoo_nas.scores import (
-    OBJECTIVES,
-    PAPER_OBJECTIVES,
-    Judgement,
-    Measured,
-    Objective,
-    Probe,
-    Scores,
-    draw_probe,
-    latency_objective,
-    measure_latency,
-    score,
-)
-from pymoo_nas.search import (
-    CallbackChain,
-    DartsTournament,
-    EvolutiveNAS,
-    Executor,
-    GenotypeCrossover,
-    GenotypeDuplicates,
-    GenotypeMutation,
-    GenotypeRepair,
-    GenotypeSampling,
-    Limits,
-    NASProblem,
-    NSGA2Search,
-    RandomSearch,
-    RankSumSurvival,
-    RegularisedEvolution,
-    Workers,
-    front_to_frame,
-    history_to_frame,
-    operators,
-    read_frame,
-    write_frame,
-)
-from pymoo_nas.spaces import (
-    Architecture,
-    Cell,
-    CellSpace,
-    DARTSSpace,
-    Genotype,
-    NASBench201Space,
-    SearchSpace,
-    join_truth,
-    repair,
-)
-from pymoo_nas.training import TrainedNetwork, Training, load_weights, train
+import ast
+import pkgutil
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from pymoo_nas._version import VERSION
+
+
+def _modules_of_names() -> dict[str, str]:
+    """Name → module, by the imports of ``__init__.pyi`` (as in Scientific Python's SPEC 1)."""
+    stub = ast.parse(pkgutil.get_data(__name__, "__init__.pyi"))
+    imports = (node for node in stub.body if isinstance(node, ast.ImportFrom))
+    return {name.name: f"{__name__}.{node.module}" for node in imports for name in node.names}
+
+
+_MODULES = _modules_of_names()
 
 __version__ = VERSION
+__all__ = list(_MODULES)
 
-__all__ = [
-    "OBJECTIVES",
-    "OPERATIONS",
-    "PAPER_OBJECTIVES",
-    "PAPER_OPERATIONS",
-    "Architecture",
-    "CallbackChain",
-    "Cell",
-    "CellNetwork",
-    "CellSpace",
-    "Comparison",
-    "DARTSSpace",
-    "DartsTournament",
-    "Dataset",
-    "DatasetError",
-    "DeviceError",
-    "EvolutiveNAS",
-    "Executor",
-    "ExportError",
-    "Exported",
-    "Genotype",
-    "GenotypeCrossover",
-    "GenotypeDuplicates",
-    "GenotypeError",
-    "GenotypeMutation",
-    "GenotypeRepair",
-    "GenotypeSampling",
-    "Judgement",
-    "Limits",
-    "Measured",
-    "NASBench201Space",
-    "NASProblem",
-    "NSGA2Search",
-    "NetworkError",
-    "Objective",
-    "OperationError",
-    "Probe",
-    "PymooNasError",
-    "RandomSearch",
-    "RankSumSurvival",
-    "RegularisedEvolution",
-    "ReportError",
-    "RunError",
-    "RunFolder",
-    "ScoreError",
-    "Scores",
-    "Search",
-    "SearchError",
-    "SearchSettings",
-    "SearchSpace",
-    "TensorBoard",
-    "TournamentNetwork",
-    "TrainedNetwork",
-    "Training",
-    "WorkerError",
-    "Workers",
-    "build_final",
-    "choose",
-    "compare",
-    "draw_probe",
-    "export",
-    "front_to_frame",
-    "history_to_frame",
-    "join_truth",
-    "latency_objective",
-    "load_dataset",
-    "load_trained",
-    "load_weights",
-    "measure_latency",
-    "operators",
-    "order_front",
-    "order_scored",
-    "plot_attainment",
-    "plot_cell",
-    "plot_evolution",
-    "plot_front",
-    "plot_hypervolume",
-    "plot_offspring",
-    "plot_scores_3d",
-    "read_frame",
-    "repair",
-    "report",
-    "resume",
-    "save_figure",
-    "score",
-    "steady_first",
-    "train",
-    "try_out",
-    "write_frame",
-]
+
+def __getattr__(name: str) -> Any:
+    """Import a name, or a sub-package, when it is first asked for: torch alone takes seconds."""
+    if name in _MODULES:
+        found = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        return found
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

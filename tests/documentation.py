@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import typer
-
-from pymoo_nas.cli._app import app
+from pymoo_nas.cli import _app as cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,7 +30,7 @@ COMMANDS: dict[str, set[str]] = {
             for option in (*parameter.opts, *parameter.secondary_opts)
         ),
     }
-    for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
+    for name, command in ((name, cli.load_command(name)) for name in cli.COMMANDS)
 }
 """Command → its options."""
 

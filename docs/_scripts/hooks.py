@@ -110,12 +110,11 @@ def _output(output: dict[str, Any]) -> str:
 
 def command_tables() -> Iterator[str]:
     """Write a section per command: what it does, its arguments and its options."""
-    import typer  # noqa: PLC0415 - only the page of commands needs the package
+    # Only the page of commands needs the package.
+    from pymoo_nas.cli._app import COMMANDS, load_command  # noqa: PLC0415
 
-    from pymoo_nas.cli._app import app  # noqa: PLC0415
-
-    group: Any = typer.main.get_command(app)
-    for name, command in group.commands.items():
+    for name in COMMANDS:
+        command = load_command(name)
         yield f"\n## `pymoo-nas {name}`\n\n{command.help}\n"
         rows = [row for row in map(_option_row, command.params) if row]
         if rows:

@@ -29,11 +29,10 @@ from pymoo_nas._machine._tensorboard import (
     forget_curves,
     require_tensorboard,
 )
-from pymoo_nas._machine._version import VERSION, versions
+from pymoo_nas._machine._version import versions
 
 __all__ = [
     "TENSORBOARD",
-    "VERSION",
     "ConsoleProgress",
     "Curves",
     "Progress",

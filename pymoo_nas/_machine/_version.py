@@ -1,4 +1,4 @@
-"""Version of this package, and versions of the packages that a result depends on."""
+"""Versions of the packages that a result depends on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import platform
 from importlib import metadata
 
 import torch
-
-VERSION = "0.1.0"
 
 
 def versions() -> dict[str, str]:

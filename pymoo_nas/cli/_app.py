@@ -5,38 +5,67 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import pymoo_nas
-from pymoo_nas.cli._choose import choose
-from pymoo_nas.cli._compare import compare
-from pymoo_nas.cli._export import export
-from pymoo_nas.cli._options import complain, show_warning, terminal
-from pymoo_nas.cli._predict import predict
-from pymoo_nas.cli._report import report
-from pymoo_nas.cli._score import operations, plot, score_models
-from pymoo_nas.cli._search import search
-from pymoo_nas.cli._train import train
+from pymoo_nas.cli._terminal import complain, show_warning, terminal
 from pymoo_nas.errors import PymooNasError
 
+COMMANDS = {
+    "search": "Search architectures for a data set, and write a run folder with tables and "
+    "pictures.",
+    "choose": "Choose an architecture; `train` then takes it for every stage.",
+    "train": "Build the final network of a run, train it, test it, and write its weights as "
+    "safetensors.",
+    "predict": "Name the class of every image, with the probability that the network gives it.",
+    "export": "Write a trained network to a file that takes raw pixels and returns probabilities.",
+    "compare": "Compare searches by what they have scored: mean ± standard deviation over the "
+    "runs.",
+    "report": "Write one page of HTML that shows a run: front, evolution, training, mistakes, "
+    "exports.",
+    "score": "Score any networks without training: the objectives, their spread, size and time.",
+    "plot": "Draw the pictures of a run again from its tables.",
+    "operations": "List the operations that a cell can be made of.",
+}
+"""Command → first line of its help, which the overview shows without importing the command."""
+
+MODULES = {"plot": "score", "operations": "score"}
+"""Command → module of another name than its own, without the underscore."""
+
+FUNCTIONS = {"score": "score_models"}
+"""Command → function of another name than its own."""
+
+
+def load_command(name: str) -> Any:
+    """Import a command: its module imports torch, which takes seconds."""
+    module = import_module(f"pymoo_nas.cli._{MODULES.get(name, name)}")
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(getattr(module, FUNCTIONS.get(name, name)))
+    return typer.main.get_command(alone)
+
+
+class _LazyGroup(TyperGroup):
+    """A group of commands that imports a command when it is called, not for the overview."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Put the command itself in the place of its line in the overview."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else load_command(name), rest
+
+
 app = typer.Typer(
+    cls=_LazyGroup,
     help="Multi-objective, training-free neural architecture search on pymoo.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command()(search)
-app.command()(choose)
-app.command()(train)
-app.command()(predict)
-app.command()(export)
-app.command()(compare)
-app.command()(report)
-app.command(name="score")(score_models)
-app.command()(plot)
-app.command()(operations)
+for _name, _line in COMMANDS.items():
+    app.command(_name, help=_line)(lambda: None)
 
 
 def main() -> None:

@@ -24,11 +24,10 @@ from pymoo_nas.cli._options import (
     Precision,
     Seed,
     cell_text,
-    complain,
     number_or_auto,
     refuse_given,
-    terminal,
 )
+from pymoo_nas.cli._terminal import complain, terminal
 from pymoo_nas.errors import PymooNasError, SearchError
 from pymoo_nas.runs import RunFolder, choose_of_run, default_of_run
 from pymoo_nas.scores import ADDED, SIZES, objectives_in

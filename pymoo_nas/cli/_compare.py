@@ -10,7 +10,8 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from pymoo_nas.cli._options import cell_text, terminal
+from pymoo_nas.cli._options import cell_text
+from pymoo_nas.cli._terminal import terminal
 from pymoo_nas.runs import compare as compare_runs
 
 

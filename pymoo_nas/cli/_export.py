@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from pymoo_nas._machine import in_shell
-from pymoo_nas.cli._options import complain, terminal
+from pymoo_nas.cli._terminal import complain, terminal
 from pymoo_nas.exports import FORMATS, Exported, Figures
 from pymoo_nas.runs import export as export_trained
 

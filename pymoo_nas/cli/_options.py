@@ -1,4 +1,4 @@
-"""The options that commands share, the terminal, and one-line complaints."""
+"""The options that commands share, and what their values mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from pymoo_nas.datasets import (
     AUGMENTATIONS,
@@ -284,13 +283,6 @@ def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
         raise SearchError(f"{flags} {why}; leave {flags} out")
 
 
-def terminal() -> Console:
-    """The terminal; a file or a pipe gets long lines, so that genotypes stay whole."""
-    # Without markup: brackets in a path or a reason are no instructions.
-    console = Console(markup=False)
-    return console if console.is_terminal else Console(markup=False, width=1000)
-
-
 def cell_text(value: Any) -> str:
     """Format a value of a table for people.
 
@@ -320,13 +312,3 @@ def refuse_among_images(target: Path, dataset: str) -> None:
     source = Path(dataset).expanduser()
     if dataset.lower() not in DATASET_NAMES and os.path.isdir(source):
         refuse_among_classes(target, source)
-
-
-def show_warning(message: Any, *_: Any, **__: Any) -> None:
-    """Show a warning as one line, without the place in the code."""
-    complain(f"warning: {message}")
-
-
-def complain(text: str) -> None:
-    """Write one line to stderr, however long."""
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

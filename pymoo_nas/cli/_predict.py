@@ -13,7 +13,8 @@ from rich.progress import track
 from rich.table import Table
 
 from pymoo_nas._machine import expanded, in_unicode, write_csv
-from pymoo_nas.cli._options import Device, complain, terminal
+from pymoo_nas.cli._options import Device
+from pymoo_nas.cli._terminal import complain, terminal
 from pymoo_nas.datasets import HALF, PIXEL_FILE, find_images, read_images, read_pixels
 from pymoo_nas.errors import DatasetError, RunError
 from pymoo_nas.runs import load_trained

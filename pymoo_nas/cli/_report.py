@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pymoo_nas.cli._options import terminal
+from pymoo_nas.cli._terminal import terminal
 from pymoo_nas.runs import report as write_report
 
 

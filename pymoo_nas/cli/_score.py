@@ -26,10 +26,9 @@ from pymoo_nas.cli._options import (
     ScoredCells,
     Seed,
     cell_space,
-    complain,
     refuse_given,
-    terminal,
 )
+from pymoo_nas.cli._terminal import complain, terminal
 from pymoo_nas.errors import PymooNasError
 from pymoo_nas.networks import OPERATIONS, PAPER_OPERATIONS, build_operation, count_parameters
 from pymoo_nas.runs import RunFolder

@@ -42,15 +42,14 @@ from pymoo_nas.cli._options import (
     absolute_dataset,
     cell_text,
     checked_augment,
-    complain,
     dataset_and_objectives,
     is_given,
     refuse_among_images,
     refuse_given,
     search_space_of,
-    terminal,
 )
 from pymoo_nas.cli._progress import SearchProgress
+from pymoo_nas.cli._terminal import complain, terminal
 from pymoo_nas.errors import SearchError
 from pymoo_nas.runs import OF_STRATEGY, PLACES, RunFolder, Search, SearchSettings, TensorBoard
 from pymoo_nas.scores import SIZES, objectives_in, read_objectives

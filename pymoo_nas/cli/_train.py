@@ -31,13 +31,12 @@ from pymoo_nas.cli._options import (
     TensorBoardOption,
     cell_space,
     checked_augment,
-    complain,
     is_given,
     number_or_auto,
     refuse_among_images,
     refuse_given,
-    terminal,
 )
+from pymoo_nas.cli._terminal import complain, terminal
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import count_flops, count_parameters

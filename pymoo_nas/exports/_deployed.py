@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pymoo_nas._machine import VERSION
+from pymoo_nas._version import VERSION
 from pymoo_nas.errors import ExportError
 from pymoo_nas.training import TrainedNetwork, mirrored_logits
 

@@ -1,0 +1,24 @@
+"""The terminal, and one-line complaints; imports little, as help has to be quick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+
+def terminal() -> Console:
+    """The terminal; a file or a pipe gets long lines, so that genotypes stay whole."""
+    # Without markup: brackets in a path or a reason are no instructions.
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=1000)
+
+
+def show_warning(message: Any, *_: Any, **__: Any) -> None:
+    """Show a warning as one line, without the place in the code."""
+    complain(f"warning: {message}")
+
+
+def complain(text: str) -> None:
+    """Write one line to stderr, however long."""
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
