@@ -9,15 +9,16 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from pymoo_nas._machine._files import expanded
 from pymoo_nas._machine._folders import make_folder, unwritable
 from pymoo_nas.errors import SearchError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TENSORBOARD = "tensorboard"
 """The folder of the curves in the folder of a run or a training."""
@@ -133,6 +134,8 @@ class Curves:
 
 def _pixels(figure: Figure) -> np.ndarray:
     """Draw a figure: uint8 (height, width, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - heavy
+
     figure.set_dpi(DPI)
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()

@@ -19,7 +19,6 @@ from pymoo_nas.comparison._searched import Searched, check_groups, scores_of
 from pymoo_nas.comparison._statistics import compare_pairs
 from pymoo_nas.comparison._truth import KNOWN, accuracies_of, known_of, read_truth
 from pymoo_nas.errors import SearchError
-from pymoo_nas.plots import plot_attainment, plot_hypervolume, save_figure
 
 OWN = ("label", "run", "seed", "n", "scored", "hypervolume", "front")
 """Columns of the table of runs beside objectives and known accuracies."""
@@ -74,6 +73,12 @@ class Comparison:
         Raises:
             RunError: the folder cannot be made or written to.
         """
+        from pymoo_nas.plots import (  # noqa: PLC0415 - matplotlib is heavy
+            plot_attainment,
+            plot_hypervolume,
+            save_figure,
+        )
+
         path = expanded(folder)
         make_folder(path)
         written = []

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import mannwhitneyu, rankdata, wilcoxon
 
 Vector = npt.NDArray[np.float64]
 
@@ -40,6 +39,8 @@ def rank_biserial(differences: Sequence[float] | Vector) -> float:
     >>> rank_biserial([3.0, -1.0, 2.0])
     0.6666666666666666
     """
+    from scipy.stats import rankdata  # noqa: PLC0415 - heavy
+
     unequal = np.asarray([value for value in differences if value != 0], dtype=float)
     if len(unequal) == 0:
         return 0.0
@@ -120,6 +121,8 @@ def _are_paired(a: pd.Series, b: pd.Series) -> bool:
 
 
 def _signed_rank(differences: Vector) -> Mapping[str, float]:
+    from scipy.stats import wilcoxon  # noqa: PLC0415 - heavy
+
     unequal = differences[differences != 0]
     if len(unequal) == 0:
         return {"statistic": 0.0, "p": 1.0}
@@ -128,5 +131,7 @@ def _signed_rank(differences: Vector) -> Mapping[str, float]:
 
 
 def _u_test(a: Vector, b: Vector) -> Mapping[str, float]:
+    from scipy.stats import mannwhitneyu  # noqa: PLC0415 - heavy
+
     statistic, p = mannwhitneyu(a, b, alternative="two-sided")
     return {"statistic": float(statistic), "p": float(p)}

@@ -21,7 +21,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from pymoo_nas.datasets import _image_arrays as image_arrays
@@ -263,6 +262,8 @@ def _find(
         )
     name = source.lower() if isinstance(source, str) else ""
     if name == "digits":
+        from sklearn.datasets import load_digits  # noqa: PLC0415 - takes a second
+
         digits = load_digits()
         return name, Splits((digits.images / 16).astype(np.float32), digits.target), False
     if name in TORCHVISION:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from torchvision import datasets
 
 from pymoo_nas._machine import free_memory
 from pymoo_nas.datasets._image_reading import UNREADABLE, GreyRange
@@ -21,17 +20,17 @@ from pymoo_nas.errors import DatasetError
 class _Torchvision(NamedTuple):
     """A data set of torchvision: its class, its place under the root, and `Dataset.augment`."""
 
-    loader: Any
+    loader: str
     place: str
     augment: bool
 
 
 TORCHVISION = {
-    "cifar10": _Torchvision(datasets.CIFAR10, "cifar-10-batches-py", True),
-    "cifar100": _Torchvision(datasets.CIFAR100, "cifar-100-python", True),
-    "fashion-mnist": _Torchvision(datasets.FashionMNIST, "FashionMNIST/raw", True),
-    "mnist": _Torchvision(datasets.MNIST, "MNIST/raw", False),
-    "svhn": _Torchvision(datasets.SVHN, "*_32x32.mat", False),
+    "cifar10": _Torchvision("CIFAR10", "cifar-10-batches-py", True),
+    "cifar100": _Torchvision("CIFAR100", "cifar-100-python", True),
+    "fashion-mnist": _Torchvision("FashionMNIST", "FashionMNIST/raw", True),
+    "mnist": _Torchvision("MNIST", "MNIST/raw", False),
+    "svhn": _Torchvision("SVHN", "*_32x32.mat", False),
 }
 """Name → class and place of the data set in torchvision."""
 
@@ -145,12 +144,14 @@ def read_torchvision(name: str, root: Path, download: bool) -> Splits:
     Raises:
         DatasetError: the data set is absent or damaged, or cannot be downloaded.
     """
+    from torchvision import datasets  # noqa: PLC0415 - takes seconds
+
     loader, place, _ = TORCHVISION[name]
     svhn = name == "svhn"
     kinds = [{"split": "train"}, {"split": "test"}] if svhn else [{"train": True}, {"train": False}]
     try:
         # CIFAR's files are pickles: torchvision compares their MD5 sums before it opens them.
-        train, test = (loader(root, download=download, **kind) for kind in kinds)
+        train, test = (getattr(datasets, loader)(root, download=download, **kind) for kind in kinds)
     except UNREADABLE as error:
         failed = "could not be downloaded to" if download else "is not there or damaged in"
         raise DatasetError(

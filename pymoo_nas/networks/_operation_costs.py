@@ -8,11 +8,11 @@ multiply-accumulates. Products that a mask leaves out of an attention are counte
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
-import torchvision  # noqa: F401  registers torch.ops.torchvision
 
 CostRule: TypeAlias = Callable[..., int]
 """Shapes of the arguments, ``out_shape`` of the output → twice the multiply-accumulates."""
@@ -123,7 +123,16 @@ COSTS: Mapping[Any, CostRule] = {
     ATEN.addr: added_outer,
     ATEN.addbmm: added_batch_of_products,
     ATEN.conv_tbc: convolution_of_steps,
-    torch.ops.torchvision.deform_conv2d: deformable_convolution,
     ATEN._cdist_forward: distances,
 }
 """Operation → rule, for operations that torch's counter lacks or refuses."""
+
+
+def cost_rules() -> dict[Any, CostRule]:
+    """Give `COSTS`, and the rules for operations of torchvision where that is imported.
+
+    A network that has them has imported it; importing it here would take seconds.
+    """
+    if "torchvision" not in sys.modules:
+        return dict(COSTS)
+    return {**COSTS, torch.ops.torchvision.deform_conv2d: deformable_convolution}

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pymoo_nas._machine import as_written, network_errors
 from pymoo_nas.networks._maps_in_memory import MapRecorder
-from pymoo_nas.networks._operation_costs import COSTS
+from pymoo_nas.networks._operation_costs import cost_rules
 
 
 class Counts(NamedTuple):
@@ -76,7 +76,7 @@ def count_all(network: nn.Module, images: Tensor) -> Counts:
     """
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    counter = FlopCounterMode(display=False, custom_mapping=dict(COSTS))
+    counter = FlopCounterMode(display=False, custom_mapping=cost_rules())
     recorder = MapRecorder()
     image = images[:1].clone()  # the network may change its input in place
     try:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from pymoo_nas.plots import front_limits
 from pymoo_nas.reports._content import Content
 from pymoo_nas.scores import SIZES, is_sound, objectives_in, title_of_objective
 
@@ -113,6 +112,8 @@ def _statuses(shown: pd.DataFrame, names: list[str], content: Content) -> list[i
 
 
 def _measures(shown: pd.DataFrame, names: list[str], accuracy_title: str) -> list[Measure]:
+    from pymoo_nas.plots import front_limits  # noqa: PLC0415 - matplotlib is heavy
+
     others = [name for name in (*SIZES, "accuracy", "generation", "seconds") if name in shown]
     columns = [name for name in dict.fromkeys([*names, *others]) if shown[name].notna().any()]
     important = (shown["status"] <= STATUSES.index("non-dominated")).to_numpy()

@@ -18,11 +18,10 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import count, cycle, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 
 from pymoo_nas._machine import (
     TENSORBOARD,
@@ -39,7 +38,6 @@ from pymoo_nas._machine import (
     write_json,
 )
 from pymoo_nas.errors import GenotypeError, RunError
-from pymoo_nas.plots import plot_cell, plot_evolution, plot_front, plot_offspring, save_figure
 from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
 from pymoo_nas.runs._config import CONFIG, RunConfig
 from pymoo_nas.runs._earlier import table_of_today
@@ -60,6 +58,9 @@ from pymoo_nas.spaces import (
     title_of,
 )
 from pymoo_nas.training import DESCRIPTION, design_in, network_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FRONT = "front.csv"
 ARCHIVE = "archive.csv"
@@ -363,24 +364,28 @@ class RunFolder:
             the files written. ``cell.png`` is left out in spaces whose genotypes are no such cells,
             ``front.png`` needs two objectives or more, ``offspring.png`` three or more.
         """
+        from pymoo_nas import plots  # noqa: PLC0415 - matplotlib is heavy
+
         config = self.config()
         history, front = self.history(), self.front()
         n_objectives = len(objectives_in(history))
         draw: dict[str, Callable[[], Figure | None]] = {
-            "front.png": lambda: plot_front(history, front) if n_objectives > 1 else None,
-            "evolution.png": lambda: plot_evolution(history, self.tournaments()),
-            "offspring.png": lambda: plot_offspring(history) if n_objectives > 2 else None,
+            "front.png": lambda: plots.plot_front(history, front) if n_objectives > 1 else None,
+            "evolution.png": lambda: plots.plot_evolution(history, self.tournaments()),
+            "offspring.png": lambda: plots.plot_offspring(history) if n_objectives > 2 else None,
             "cell.png": lambda: self._cell_figure(config.get("search_space", {}), front),
         }
         written = []
         for name in names or PICTURES:
             figure = draw[name]()
             if figure is not None:
-                save_figure(figure, self.path / name)
+                plots.save_figure(figure, self.path / name)
                 written.append(self.path / name)
         return written
 
     def _cell_figure(self, settings: Mapping[str, Any], front: pd.DataFrame) -> Figure | None:
+        from pymoo_nas.plots import plot_cell  # noqa: PLC0415 - matplotlib is heavy
+
         operations = cell_operations(settings)
         if operations is None:
             return None

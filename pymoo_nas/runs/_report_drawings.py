@@ -9,7 +9,6 @@ from typing import Any
 
 from PIL import Image
 
-from pymoo_nas.plots import plot_cell
 from pymoo_nas.reports import Content, candidates_of, descent
 from pymoo_nas.runs._config import RunConfig
 from pymoo_nas.runs._report_trainings import png_uri
@@ -73,6 +72,8 @@ def _important(content: Content) -> Iterator[str]:
 
 def _drawn(genotype: Genotype, operations: list[str]) -> str:
     """A drawing as a data URI."""
+    from pymoo_nas.plots import plot_cell  # noqa: PLC0415 - matplotlib is heavy
+
     buffer = io.BytesIO()
     plot_cell(genotype, operations).savefig(buffer, dpi=DOTS_PER_INCH, format="png")
     with Image.open(buffer) as picture:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.figure import Figure
 from pymoo.core.callback import Callback
 from pymoo.indicators.hv import Hypervolume
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from pymoo_nas._machine import Curves, whole
 from pymoo_nas.errors import SearchError
-from pymoo_nas.plots import plot_cell, plot_evolution, plot_front
 from pymoo_nas.scores import objectives_in
 from pymoo_nas.search import (
     front_to_frame,
@@ -25,6 +23,9 @@ from pymoo_nas.search import (
     tournaments_in,
 )
 from pymoo_nas.spaces import Genotype, cell_operations, space_settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_OBJECTIVES = 3
 """The hypervolume of more objectives takes too long for every generation."""
@@ -144,20 +145,24 @@ def _hypervolume(scaled: npt.NDArray[np.float64]) -> float:
 
 def _pictures(algorithm: Any, history: pd.DataFrame | None) -> Mapping[str, Figure]:
     """The pictures that a search of this kind has."""
+    from pymoo_nas import plots  # noqa: PLC0415 - matplotlib is heavy
+
     front = front_to_frame(algorithm)
     drawn: dict[str, Figure] = {}
     table = front if history is None else history
     if len(objectives_in(table)) > 1 and "params" in table:
-        drawn["front"] = plot_front(front) if history is None else plot_front(history, front)
+        drawn["front"] = (
+            plots.plot_front(front) if history is None else plots.plot_front(history, front)
+        )
     if history is not None:
         held = [
             int(row["generation"])
             for tournament in tournaments_in(algorithm.callback)
             for row in tournament.data["tournaments"]
         ]
-        drawn["evolution"] = plot_evolution(history, held)
+        drawn["evolution"] = plots.plot_evolution(history, held)
     operations = cell_operations(space_settings(algorithm.problem.search_space))
     if operations is not None and not front.empty:
         cell = Genotype.parse(front["genotype"][0], n_operations=len(operations))
-        drawn["cell"] = plot_cell(cell, operations)
+        drawn["cell"] = plots.plot_cell(cell, operations)
     return drawn

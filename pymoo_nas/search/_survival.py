@@ -10,7 +10,6 @@ import numpy.typing as npt
 from pymoo.core.population import Population
 from pymoo.core.survival import Survival
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
-from scipy.stats import rankdata
 
 from pymoo_nas._machine import whole
 
@@ -53,6 +52,8 @@ def log_rank_sum(columns: Iterable[Any]) -> Vector:
     >>> log_rank_sum([[1.0, 9.0, 4.0], [2.0, 8.0, 1.0]]).round(2).tolist()
     [0.69, 2.2, 0.69]
     """
+    from scipy.stats import rankdata  # noqa: PLC0415 - heavy
+
     total: Vector = np.sum([np.log(rankdata(column)) for column in columns], axis=0)
     return total
 

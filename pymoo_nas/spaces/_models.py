@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 
-import torchvision
 from torch import Tensor, nn
 
 from pymoo_nas.errors import NetworkError
@@ -37,6 +36,8 @@ def build_model(name: str, in_channels: int, n_classes: int) -> nn.Module:
     """
     if name in BLOCKS:
         return CifarResNet(BLOCKS[name], in_channels, n_classes)
+    import torchvision  # noqa: PLC0415 - takes seconds
+
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         near = difflib.get_close_matches(name, [*BLOCKS, *known], n=1)

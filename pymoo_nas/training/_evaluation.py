@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from pymoo_nas._machine import resolve_device
@@ -178,6 +177,8 @@ def auc_by_class(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         (n_classes,), from 0 to 1; NaN for a class that none or all of the images belong to, and
         everywhere where a probability is not finite.
     """
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - heavy
+
     found = np.full(probabilities.shape[1], np.nan)
     if np.isfinite(probabilities).all():
         for label in range(len(found)):
