@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
-from pymoo_nas.errors import RunError
+from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.spaces import REDUCTIONS, Architecture, CellSpace
 from pymoo_nas.training import STATE_FILE, Training, train
 from pymoo_nas.training._weights import WEIGHTS_FILE, copy_state
@@ -198,3 +199,22 @@ def test_a_damaged_momentum_is_refused(tmp_path: Path, change: str) -> None:
     safetensors.torch.save_file(tensors, path, metadata)
     with pytest.raises(RunError, match="damaged"):
         train(small_network(dropout=0.5), small_dataset(), out=tmp_path, resume=True, **OPTIONS)
+
+
+def test_continued_with_the_same_threads(tmp_path: Path) -> None:
+    """A training goes on with the threads that it was begun with, unless others are given."""
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    for given, expected in ((None, 3), (2, 2)):
+        folder = tmp_path / str(expected)
+        interrupted(folder, 1 + STEPS, threads=3)
+        assert torch.get_num_threads() == before
+        network = small_network(dropout=0.5)
+        network.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+        train(network, small_dataset(), out=folder, resume=True, threads=given, **OPTIONS)
+        assert set(seen) == {expected}
+        assert json.loads((folder / "training.json").read_text("utf-8"))["threads"] == expected
+        assert torch.get_num_threads() == before
+        seen.clear()
+    with pytest.raises(SearchError, match="threads"):
+        train(small_network(), small_dataset(), threads=0, **OPTIONS)

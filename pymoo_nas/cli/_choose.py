@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pymoo_nas._machine import ConsoleProgress, in_shell
+from pymoo_nas._machine import ConsoleProgress, in_shell, threads_set
 from pymoo_nas.choice import OPTIONS_OF, Measurements, method_named, refused_options
 from pymoo_nas.cli._options import (
     BatchSize,
@@ -23,6 +23,7 @@ from pymoo_nas.cli._options import (
     MaxParams,
     Precision,
     Seed,
+    Threads,
     cell_text,
     number_or_auto,
     refuse_given,
@@ -76,6 +77,7 @@ def choose(
     precision: Precision = "float32",
     seed: Seed = 0,
     device: Device = "cpu",
+    threads: Threads = None,
 ) -> None:
     """Choose an architecture; `train` then takes it for every stage.
 
@@ -115,7 +117,7 @@ def choose(
         "max_peak_memory": max_memory,
         "max_latency": max_latency,
     }
-    with ConsoleProgress(console) as progress:
+    with threads_set(threads), ConsoleProgress(console) as progress:
         ordered, measure = choose_of_run(
             folder, method, weights=parsed, progress=progress, **limits, **options
         )

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pymoo_nas._machine import in_shell
+from pymoo_nas._machine import in_shell, threads_set
+from pymoo_nas.cli._options import Threads
 from pymoo_nas.cli._terminal import complain, terminal
 from pymoo_nas.exports import FORMATS, Exported, Figures
 from pymoo_nas.runs import export as export_trained
@@ -45,21 +46,23 @@ def export(
         typer.Option(help="File, or folder of python; default: in the folder of the training."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
+    threads: Threads = None,
 ) -> None:
     """Write a trained network to a file that takes raw pixels and returns probabilities.
 
     The file is run at once on the test images. Nothing is written where its probabilities are not
     those of torch within 0.0001.
     """
-    exported = export_trained(
-        trained,
-        to,
-        out=out,
-        int8=int8,
-        dataset=dataset,
-        pixels=pixels,
-        overwrite=overwrite,
-    )
+    with threads_set(threads):
+        exported = export_trained(
+            trained,
+            to,
+            out=out,
+            int8=int8,
+            dataset=dataset,
+            pixels=pixels,
+            overwrite=overwrite,
+        )
     counts = exported.counts
     _say(
         f"{exported.title}: {counts.params:,} parameters, {counts.flops:,} multiply-accumulates "

@@ -161,6 +161,14 @@ Augment = Annotated[
         "and signs must not be. Default: flip, for digits none."
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads of torch on the CPU; default: torch's own choice. Results are equal to the "
+        "bit only with as many.",
+        min=1,
+    ),
+]
 TensorBoardOption = Annotated[
     bool,
     typer.Option("--tensorboard", help="Write curves for TensorBoard to FOLDER/tensorboard."),

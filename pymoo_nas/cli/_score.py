@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from pymoo_nas._machine import threads_set
 from pymoo_nas.cli._options import (
     DEFAULT_OBJECTIVES,
     DEFAULT_OPERATIONS,
@@ -25,6 +26,7 @@ from pymoo_nas.cli._options import (
     Reduction,
     ScoredCells,
     Seed,
+    Threads,
     cell_space,
     refuse_given,
 )
@@ -57,6 +59,7 @@ def score_models(
     image_size: ImageSize = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    threads: Threads = None,
     data_dir: DataDir = Path("data"),
     download: Download = False,
 ) -> None:
@@ -84,7 +87,8 @@ def score_models(
     failed = False
     for name in models:
         try:
-            scores, times = _scored(name, problem, inits, seed)
+            with threads_set(threads):
+                scores, times = _scored(name, problem, inits, seed)
         except PymooNasError as error:
             failed = True
             complain(f"error: {name}: {error}")

@@ -29,6 +29,7 @@ from pymoo_nas.cli._options import (
     Reduction,
     Seed,
     TensorBoardOption,
+    Threads,
     cell_space,
     checked_augment,
     is_given,
@@ -108,6 +109,7 @@ def train(
     augment: Augment = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    threads: Threads = None,
     data_dir: DataDir = Path("data"),
     download: Download = False,
     out: Annotated[
@@ -189,6 +191,7 @@ def train(
             precision=precision,
             seed=seed,
             device=device,
+            threads=threads,
             out=target,
             overwrite=overwrite,
             resume=resume,

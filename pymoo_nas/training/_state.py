@@ -18,7 +18,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from pymoo_nas._machine import read_object
+from pymoo_nas._machine import read_object, whole
 from pymoo_nas.errors import RunError
 from pymoo_nas.spaces import design_of
 from pymoo_nas.training._settings import AUTO, OWN_IMAGES
@@ -61,6 +61,7 @@ def write_state(folder: Path, trainer: Trainer, seconds: float) -> None:
             for schedule in trainer.schedules
         ],
         "seconds": seconds,
+        "threads": torch.get_num_threads(),
         "optimizers": [_shape_of(state) for state, _ in _optimized(trainer)],
         "averaged_steps": 0 if trainer.average is None else trainer.average.steps,
     }
@@ -99,6 +100,19 @@ def restore_state(folder: Path, trainer: Trainer) -> float:
     _check_optimizers(path, trainer, tensors, described.get("optimizers"))
     _put_back(trainer, tensors, described)
     return float(described["seconds"])
+
+
+def threads_in(folder: Path) -> int | None:
+    """Torch's threads in the training that was interrupted in a folder; None where nothing tells.
+
+    Raises:
+        RunError: a damaged file, or a damaged value in it.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        return None
+    threads = _stored(path)[0].get("threads")  # an earlier version did not keep them
+    return None if threads is None else whole(f"{path}: threads", threads, error=RunError)
 
 
 def _continue_as_before(trainer: Trainer, stored: Mapping[str, Any]) -> None:

@@ -25,7 +25,9 @@ from pymoo_nas._machine import (
     processor,
     resolve_device,
     seeded,
+    threads_set,
     versions,
+    whole,
     write_csv,
     write_json,
 )
@@ -36,7 +38,7 @@ from pymoo_nas.spaces import description_of, design_of
 from pymoo_nas.training._curves import curves_of, show_epoch, show_test
 from pymoo_nas.training._evaluation import class_results, mean_auc
 from pymoo_nas.training._settings import AUTO, Settings
-from pymoo_nas.training._state import STATE_FILE, restore_state, write_state
+from pymoo_nas.training._state import STATE_FILE, restore_state, threads_in, write_state
 from pymoo_nas.training._trained import describe_images
 from pymoo_nas.training._trainer import Trainer
 from pymoo_nas.training._warnings import warn_of_gap, warn_of_unpredicted
@@ -98,6 +100,7 @@ def train(
     precision: str = "float32",
     seed: int = 0,
     device: str | torch.device = "cpu",
+    threads: int | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -155,6 +158,8 @@ def train(
         seed: seed of the split, the order of the images, the augmentation and the network's
             dropout; it does not change the network's initial weights.
         device: see `resolve_device`.
+        threads: torch's threads on the CPU while it trains; None leaves their number as it is, or
+            with `resume` takes that of the interrupted training.
         out: folder for ``weights.safetensors`` (written at each improvement, so that an interrupt
             leaves the best so far), ``training.csv`` (each epoch), ``recall.csv``,
             ``confusion.csv`` and ``training.json``, from which `load_trained` builds the network
@@ -199,7 +204,15 @@ def train(
     )
     target = resolve_device(device)
     folder = _checked_folder(out, overwrite=overwrite, resume=resume)
-    with curves_of(tensorboard, folder) as curves, seeded(target, seed):
+    if threads is not None:
+        threads = whole("threads", threads)
+    elif folder is not None and resume:
+        threads = threads_in(folder)
+    with (
+        threads_set(threads),
+        curves_of(tensorboard, folder) as curves,
+        seeded(target, seed),
+    ):
         trainer = Trainer(network, dataset, settings, target)
         with _alone(folder, overwrite=overwrite, resume=resume):
             if folder is not None and resume:
