@@ -6,8 +6,28 @@ to the worst value that any front of the budget has (reference 1.1 in each objec
 architecture by ranks is trained for four epochs on 1,500 training images of CIFAR-10 and judged by
 1,500 others; test images are not used. Rows that are in the file already are not measured again.
 
-Command:
-    python studies/limits.py --cifar PATH/cifar10.npz --rows limits.csv
+Command, of which the first budget by evolution is measured so far (random search, and the budget of
+78,700 parameters and 12.5 M MACs, are to be measured):
+    python studies/limits.py --cifar PATH/cifar10.npz --rows limits.csv --budgets 1
+        --strategies evolutive
+
+AMD EPYC virtual machine, 2 cores, beside other work; a row's seconds are those of one core, and the
+repair was one that did not yet give up on genotypes that cannot become smaller:
+
+    pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; 4 generations,
+        seeds 0 to 9
+    30,000 parameters
+      evolutive, without repair: 74% of 600 over the limits, 6.7 of 60 judged, hypervolume
+          0.505 ± 0.144, accuracy 45.78 ± 1.56 %, n = 10, 3.0 s
+      evolutive, with repair: 0% of 600 over the limits, 40.0 of 60 judged, hypervolume
+          0.928 ± 0.100, accuracy 46.71 ± 1.82 %, n = 10, 13.0 s
+        gain in hypervolume: +0.423 ± 0.163, higher with 10 of 10 seeds, Wilcoxon p = 0.002
+        gain in accuracy: +0.933 ± 2.528, higher with 6 of 10 seeds, Wilcoxon p = 0.477
+    2.7 minutes of one core for the searches
+
+The repair leaves no candidate over the limit, and the fronts are larger with every seed. What is
+judged takes time: without the repair three of four candidates cost nothing, as nothing is learned
+from them. The accuracies that are handed over do not differ clearly.
 """
 
 from __future__ import annotations
@@ -61,10 +81,10 @@ class Task(NamedTuple):
     seed: int
 
 
-def tasks(seeds: int) -> Iterator[Task]:
-    """All searches."""
-    for budget in BUDGETS:
-        for strategy in STRATEGIES:
+def tasks(seeds: int, strategies: Sequence[str], n_budgets: int) -> Iterator[Task]:
+    """All searches of the first budgets."""
+    for budget in list(BUDGETS)[:n_budgets]:
+        for strategy in strategies:
             for seed in range(seeds):
                 for repair in (False, True):
                     yield Task(budget, strategy, repair, seed)
@@ -153,12 +173,22 @@ def report(rows: pd.DataFrame) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Search, train, print."""
     of = parser(
-        __doc__, "cifar", "rows", seeds=10, generations=4, images=16, epochs=4, training=1500
+        __doc__,
+        "cifar",
+        "rows",
+        seeds=10,
+        generations=4,
+        images=16,
+        epochs=4,
+        training=1500,
+        budgets=len(BUDGETS),
     )
+    of.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     given = of.parse_args(argv)
     print(f"{machine()}; {given.generations} generations, seeds 0 to {given.seeds - 1}")
     images = images_of(given.cifar, given.training)
-    report(kept_rows(given.rows, tasks(given.seeds), lambda task: measured(task, images, given)))
+    asked = tasks(given.seeds, given.strategies, given.budgets)
+    report(kept_rows(given.rows, asked, lambda task: measured(task, images, given)))
 
 
 if __name__ == "__main__":

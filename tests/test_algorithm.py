@@ -83,6 +83,7 @@ def test_without_tournament_the_best_of_each_generation_survive(problem: NASProb
         assert [i.X[0] for i in algorithm.pop] == expected
 
 
+@pytest.mark.slow
 def test_learned_shares_are_in_the_result(problem: NASProblem) -> None:
     """Each generation's mutations are counted in data, and the exploration has shrunk."""
     data = run(problem).data["mutation"]
@@ -100,6 +101,7 @@ def test_history_says_who_survived(problem: NASProblem) -> None:
     assert set(last["genotype"]) == left
 
 
+@pytest.mark.slow
 def test_every_operator_can_be_replaced(problem: NASProblem) -> None:
     """Pymoo's selection and survival, and settings of ours, take the defaults' places."""
 
@@ -200,6 +202,7 @@ def test_sizes_below_one_are_refused(arguments: Any) -> None:
         EvolutiveNAS(*arguments)
 
 
+@pytest.mark.slow
 def test_max_age_renews_the_population(problem: NASProblem) -> None:
     """With a limit of two generations nobody in the last population is older."""
     from pymoo_nas.search import RankSumSurvival
@@ -209,6 +212,7 @@ def test_max_age_renews_the_population(problem: NASProblem) -> None:
     assert min(i.get("n_gen") for i in result.pop) >= 4
 
 
+@pytest.mark.slow
 def test_pymoo_plots_take_the_front(problem: NASProblem) -> None:
     """Scatter and PCP draw res.F with the problem's names."""
     result = run(problem)

@@ -81,6 +81,7 @@ def test_search_goes_on_after_a_gradient_that_is_not_finite() -> None:
         assert all(block.endswith(",0") for block in text.split("|"))
 
 
+@pytest.mark.slow
 def test_workers_go_on_after_a_gradient_that_is_not_finite(two_workers: Workers) -> None:
     """Scored by other processes such a candidate has the reason and scores of one process."""
     problem = strange_problem(NAN_GRADIENTS["where"])

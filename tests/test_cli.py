@@ -52,6 +52,7 @@ def test_problem_of_a_run_scores_the_same(finished: Path) -> None:
         assert scores.values == (row["ntk"], row["activation"], row["correlation"])
 
 
+@pytest.mark.slow
 def test_same_seed_same_tables(run: Run, finished: Path) -> None:
     """A second search with the same seed writes the same tables but for the times."""
     assert run("search", *TINY, "--out", "again")[0] == 0
@@ -167,7 +168,7 @@ def test_version(run: Run) -> None:
         (["search", "--seed", str(10**30)], "seed"),
         (["search", "--max-params", "0"], "max_params"),
         (["search", "--max-flops=-5"], "max_flops"),
-        (["search", *TINY, "--max-acts", "20"], "limit 20"),
+        (["search", *TINY, *ONE, "--offspring", "2", "--max-acts", "20"], "limit 20"),
         (["search", "--device", "cuda:99"], "cuda:99"),
         (["nosuch"], "No such command"),
         (["train", "nosuch"], "holds no run"),
@@ -263,6 +264,7 @@ def test_names_go_before_paths(run: Run) -> None:
     assert "wrote [red]a[/red]/front.png" in out
 
 
+@pytest.mark.slow
 def test_nas_bench_201(run: Run) -> None:
     """The second space goes all the way from search to training."""
     assert run("search", *TINY, *ONE, "--space", "nasbench201", "--out", "bench")[0] == 0

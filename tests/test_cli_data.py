@@ -38,6 +38,7 @@ def searched(run: Run) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_moved_images(searched: Run) -> None:
     """Where the images have moved, the search continues from there, and the place is kept."""
     shutil.move("images.npz", "moved.npz")
@@ -84,6 +85,7 @@ def test_limits_are_those_of_the_runs_images(run: Run) -> None:
         assert (code, err) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_training_on_changed_images(searched: Run) -> None:
     """Images that have changed since the search are trained on with a warning."""
@@ -109,6 +111,7 @@ def test_choice_of_a_younger_run(searched: Run) -> None:
     assert "chosen after 3 of 4 generations" in err
 
 
+@pytest.mark.slow
 def test_front_that_cannot_be_judged(searched: Run) -> None:
     """Degenerate architectures are neither chosen from the front nor trained."""
     for name in ("front.csv", "history.csv"):
@@ -164,6 +167,7 @@ def test_names_that_are_no_unicode(run: Run) -> None:
     assert table["image"][0].startswith("caf\\xe9/")
 
 
+@pytest.mark.slow
 def test_a_terminal_without_these_letters(tmp_path: Path) -> None:
     """What the encoding of the output lacks is written as an escape."""
     done = subprocess.run(
@@ -177,6 +181,7 @@ def test_a_terminal_without_these_letters(tmp_path: Path) -> None:
     assert b"16 \\u2192 16" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["~/run", "~no-such-user/run"])
 def test_the_home_folder(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A tilde is the home folder, as in names of data sets; of no user, a folder of that name."""

@@ -39,6 +39,7 @@ def test_resume_refuses_other_settings(run: Run, finished: Path) -> None:
     assert run("search", "--resume", "nosuch")[0] == 2
 
 
+@pytest.mark.slow
 def test_interrupted_run_is_resumed(
     run: Run, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +118,7 @@ def test_nothing_is_left_open(run: Run) -> None:
     assert held() == before
 
 
+@pytest.mark.slow
 def test_interrupt_while_saving(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C between two tables of the second generation leaves them agreeing on it."""
     original = runs.front_to_frame

@@ -65,6 +65,7 @@ def test_choose_and_train(run: Run, finished: Path) -> None:
     (finished / runs.CHOICE).unlink()
 
 
+@pytest.mark.slow
 def test_cells_of_search_and_train(run: Run) -> None:
     """As many cells as are asked for are scored, and trained; `score` and names know them too."""
     limits = ("--generations", "1", "--offspring", "2", "--population", "1", "--images", "20")
@@ -85,6 +86,7 @@ def test_cells_of_search_and_train(run: Run) -> None:
     assert "the run has 4" in err
 
 
+@pytest.mark.slow
 def test_reduction_of_search_and_train(run: Run) -> None:
     """Cells halve the map where it is asked for, in a search, in a training, by name and scored."""
     limits = ("--generations", "1", "--offspring", "2", "--population", "1", "--images", "20")
@@ -113,6 +115,7 @@ def test_reduction_of_search_and_train(run: Run) -> None:
     assert (code, "leave --reduction out" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_more_cells_than_the_limits_allow(run: Run) -> None:
     """A choice is not trained with more cells than keep the limits of its run, nor chosen so."""
     limits = ("--generations", "1", "--offspring", "9", "--population", "2", "--images", "16")
@@ -125,6 +128,7 @@ def test_more_cells_than_the_limits_allow(run: Run) -> None:
     assert run("train", "small", "--epochs", "1")[0] == 0
 
 
+@pytest.mark.slow
 def test_stages_of_nasbench201(run: Run) -> None:
     """Its final network is larger than the one that limits bound, and has always three stages."""
     search = ("search", "--space", "nasbench201", "--generations", "1", "--images", "16")
@@ -209,6 +213,7 @@ def test_a_run_that_was_trained_is_not_replaced(run: Run, finished: Path) -> Non
     assert "run/final" in err
 
 
+@pytest.mark.slow
 def test_search_names_the_next_command(run: Run) -> None:
     """The last line of a search is the command that chooses an architecture."""
     code, out, _ = run("search", *TINY, *ONE, "--out", "run")
@@ -228,6 +233,7 @@ def test_cell_picture_shows_the_choice(run: Run, finished: Path) -> None:
     assert Path("run/cell.png").read_bytes() != first
 
 
+@pytest.mark.slow
 def test_augmentation_of_a_search_is_that_of_its_training(run: Run) -> None:
     """What a search was given is kept, taken by train, replaced by train's own; else refused."""
     limits = ("--generations", "1", "--offspring", "2", "--population", "1", "--images", "20")

@@ -249,6 +249,7 @@ def test_a_search_goes_on(tmp_path: Path) -> None:
     assert tables[0].equals(tables[1])
 
 
+@pytest.mark.slow
 def test_command_line(run: Run) -> None:
     """Search and score take the space and the text; tournaments are refused."""
     few = ("--generations", "1", "--offspring", "2", "--population", "1", "--images", "16")

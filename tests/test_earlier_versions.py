@@ -16,6 +16,7 @@ from pymoo_nas.search import read_frame
 KEPT = Path(__file__).parent / "data" / "before_rooms"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "first"), [("run", "ntk"), ("balanced", "balanced_ntk")])
 def test_runs_go_on(run: Run, name: str, first: str) -> None:
     """A run folder goes on where it was; what had been scored stays as it was."""

@@ -117,6 +117,7 @@ def test_mistakes(problem: NASProblem) -> None:
         build_final(["80x0"], problem=problem)
 
 
+@pytest.mark.slow
 def test_a_final_network_learns(problem: NASProblem) -> None:
     """The whole chain ends in a network that tells digits apart."""
     network = build_final(["8,0,0,0|0,8,0,0|0,12,0,4"], problem=problem)

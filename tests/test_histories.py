@@ -30,6 +30,7 @@ def with_history(make: Any, generations: int) -> Any:
     return minimize(Channels(), make(), ("n_gen", generations), seed=1, save_history=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_a_history_grows_with_the_generations(make: Any) -> None:
     """Four times the generations take about four times the room, not sixteen times."""

@@ -126,6 +126,7 @@ def test_npz_that_unpacks_to_more_than_there_is(tmp_path: Path) -> None:
         load_dataset(path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "datasets").is_dir(), reason="no shared data sets here")
 def test_shared_cifar10() -> None:
     """The real file loads as it is, its labels in step with its images."""

@@ -236,6 +236,7 @@ def test_the_command_line_takes_objectives(run: Run) -> None:
     assert (code, "'nkt' is unknown" in err, Path("other").exists()) == (2, True, False)
 
 
+@pytest.mark.slow
 def test_a_run_with_the_setting_of_before_is_read(run: Run, finished: Path) -> None:
     """A run of ``balanced_ntk: true`` had its values in the column ntk; they get their name."""
     shutil.copytree(finished, "run")
@@ -467,6 +468,7 @@ def test_a_name_of_the_package_is_refused(name: str) -> None:
         read_objectives([Objective.of_network(name, lambda *_: 1.0, 1e9)])
 
 
+@pytest.mark.slow
 def test_resume_names_its_objectives_again(run: Run) -> None:
     """The objectives of the run are no data set; another limit is refused."""
     data = load_dataset("digits")

@@ -112,6 +112,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.endswith("modules")])
 
 
+@pytest.mark.slow
 def test_continued_without_the_problem(tmp_path: Path, module: Any) -> None:
     """A run of a user's space is continued by its folder alone, to the same table."""
     longer = SearchSettings(3, 2, 3, tournament_every=0, seed=1)
@@ -279,6 +280,7 @@ def test_names_are_those_of_the_objects(module: Any) -> None:
     assert import_name(lambda: None) is None
 
 
+@pytest.mark.slow
 def test_operations_with_a_name_are_imported(tmp_path: Path, module: Any) -> None:
     """A run with an operation of a module goes on; one of a function needs its problem."""
     named = CellSpace({"conv3x3": OPERATIONS["conv3x3"], "mine": module.dilated}, max_nodes=2)
@@ -315,6 +317,7 @@ def test_variation_of_the_page(module: Any) -> None:
             assert space.parse(space.format(space.canonical(child))) == child
 
 
+@pytest.mark.slow
 def test_the_packages_own_class_is_its_space(run: Run) -> None:
     """``--space module:Class`` of a class that the package brings is that space."""
     arguments = (

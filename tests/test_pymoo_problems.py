@@ -118,6 +118,7 @@ class OwnConstraint(NASProblem):
         out["G"] = np.hstack([own, limits] if self.first else [limits, own])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("limit", [None, 20, 10**9])
 def test_own_constraints_beside_limits(first: bool, limit: int | None) -> None:

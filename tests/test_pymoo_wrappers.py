@@ -67,6 +67,7 @@ def state(problem: NASProblem) -> dict[str, Any]:
     return {name: value for name, value in vars(problem).items() if name != "n_scored"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: EvolutiveNAS(3, 6), nsga2], ids=["EvolutiveNAS", "NSGA2"])
 @pytest.mark.parametrize("name", [name for name in WRAPPERS if name != "AutomaticDifferentiation"])
 def test_a_search_through_a_wrapper(name: str, make: Any, limited: NASProblem) -> None:
@@ -176,6 +177,7 @@ def test_a_wrapped_algorithm(make: Any) -> None:
     assert len(front_to_frame(result)) == len(result.F)
 
 
+@pytest.mark.slow
 def test_a_runner_of_threads(limited: NASProblem) -> None:
     """With pymoo's runner the scores are those without it, though threads share a generator."""
     elementwise = copy.copy(limited)

@@ -45,7 +45,9 @@ def problem(**arguments: Any) -> NASProblem:
     return NASProblem("digits", n_images=4, **arguments)
 
 
-@pytest.mark.parametrize("algorithm", [EvolutiveNAS, RandomSearch, NSGA2])
+@pytest.mark.parametrize(
+    "algorithm", [EvolutiveNAS, pytest.param(RandomSearch, marks=pytest.mark.slow), NSGA2]
+)
 def test_few_candidates_are_over_the_limits(algorithm: type) -> None:
     """At most a tenth, where most of them were; and every generation is as large as asked for."""
     shares = {}
@@ -76,6 +78,7 @@ def test_without_limits_nothing_changes() -> None:
     assert frames[0]["genotype"].equals(frames[1]["genotype"])
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(st.sampled_from(sorted(SPACES)), st.integers(0, 2**32 - 1), st.floats(0.2, 0.9))
 def test_what_fits_stays_and_what_does_not_gets_smaller(name: str, seed: int, share: float) -> None:

@@ -148,6 +148,7 @@ def test_pictures(folder: RunFolder) -> None:
     assert all((folder.path / name).stat().st_size > 1000 for name in names)
 
 
+@pytest.mark.slow
 def test_pictures_without_a_front(tmp_path: Path) -> None:
     """A run in which nothing kept the limits is drawn too, without a cell."""
     with pytest.warns(UserWarning, match="keeps the limits"):
@@ -160,6 +161,7 @@ def test_pictures_without_a_front(tmp_path: Path) -> None:
     assert folder.tournaments() == []
 
 
+@pytest.mark.slow
 def test_nas_bench_201(tmp_path: Path) -> None:
     """The second space is kept, rebuilt and drawn; it has no cell of Fig. 1."""
     algorithm, config = searched(NASBench201Space(width=4))

@@ -40,6 +40,7 @@ def searched(problem: NASProblem) -> pd.DataFrame:
     return history_to_frame(minimize(problem, EvolutiveNAS(3, 6), ("n_gen", 2), seed=1))
 
 
+@pytest.mark.slow
 def test_a_second_search_computes_nothing(tmp_path: Path) -> None:
     """Its history is the same, and that of a search without a memory but for the seconds."""
     path = tmp_path / "scores.sqlite"

@@ -76,7 +76,9 @@ def assert_same(one: Path, other: Path) -> None:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("stopped", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "stopped", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3)), 4]
+)
 def test_continued_search_is_the_same(tmp_path: Path, undisturbed: Path, stopped: int) -> None:
     """Cut off in any generation and continued, a search ends where it would have."""
     search = begin(tmp_path / "run")
@@ -88,6 +90,7 @@ def test_continued_search_is_the_same(tmp_path: Path, undisturbed: Path, stopped
     assert sorted(result.F[:, 0]) == sorted(RunFolder(undisturbed).front()["ntk"])
 
 
+@pytest.mark.slow
 def test_interrupted_first_generation(
     tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +108,7 @@ def test_interrupted_first_generation(
     assert_same(tmp_path / "run", undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_before_the_last_tables(
     tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +131,7 @@ def test_killed_before_the_last_tables(
     assert len(history_to_frame(result)) == len(RunFolder(undisturbed).history())
 
 
+@pytest.mark.slow
 def test_exhausted_search_stays_ended(tmp_path: Path) -> None:
     """Where nothing new can be bred, continuing adds no generation and no tournament."""
     space = CellSpace(["conv3x3"], max_nodes=1, max_channels=32)
@@ -162,6 +167,7 @@ def test_threads_of_the_run(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_finished_search_goes_on(tmp_path: Path, undisturbed: Path) -> None:
     """More generations for a finished search are those that it would have had."""
     search = begin(tmp_path / "run", SearchSettings(3, 2, 4, None, 2, 2, 3))
@@ -174,6 +180,7 @@ def test_finished_search_goes_on(tmp_path: Path, undisturbed: Path) -> None:
     assert_same(tmp_path / "run", undisturbed)
 
 
+@pytest.mark.slow
 def test_ages_are_kept(tmp_path: Path) -> None:
     """Parents die at the same age whether the search was cut off or not."""
     settings = SearchSettings(5, 2, 4, max_age=1, tournament_every=0, seed=1)

@@ -70,6 +70,7 @@ def test_nothing_to_start_from(start: Any, problem: NASProblem) -> None:
         minimize(problem, EvolutiveNAS(2, 4, sampling=start), ("n_gen", 2), seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left_out", ["eliminate_duplicates", None])
 def test_duplicates_need_not_be_given(left_out: str | None, problem: NASProblem) -> None:
     """Without eliminate_duplicates pymoo's algorithms find what they find with ours."""

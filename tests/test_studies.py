@@ -98,6 +98,15 @@ CALLS = (
         ("chain-muon-1/training.json",),
     ),
     Call(
+        "limits",
+        ("--cifar {}/cifar10.npz --rows rows.csv --seeds 1 --generations 1 --images 4 --epochs 1"
+         " --training 50 --budgets 1 --strategies evolutive",),
+        ("30,000 parameters", "evolutive, without repair:", "evolutive, with repair:",
+         "over the limits,", "judged, hypervolume", "gain in hypervolume:", "gain in accuracy:",
+         "minutes of one core for the searches"),
+        ("rows.csv",),
+    ),
+    Call(
         "rivals",
         ("--cifar {}/cifar10.npz --table {}/table.csv --memory memory.csv --out rivals.csv"
          " --candidates 20 --seeds 1 --images 20 --inits 1 --rivals random"

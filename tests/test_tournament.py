@@ -62,6 +62,7 @@ def run(problem: NASProblem, callback: Any, n_gen: int = 3, **changes: Any) -> A
     return minimize(problem, algorithm, ("n_gen", n_gen), callback=callback, seed=1)
 
 
+@pytest.mark.slow
 def test_contenders_are_the_best_each_in_one_slot(problem: NASProblem) -> None:
     """The best pop_size × size of parents and offspring compete, nobody twice."""
     spy = Spy()
@@ -182,6 +183,7 @@ def test_alternation_moves_only_its_own_parameters(
     assert calls == ["alpha", "weight"] * 2
 
 
+@pytest.mark.slow
 def test_deterministic(problem: NASProblem) -> None:
     """The same seed gives the same alphas to the bit."""
     first, second = (run(problem, short()) for _ in range(2))
@@ -267,6 +269,7 @@ def test_a_lost_tournament_is_warned_of(problem: NASProblem) -> None:
         algorithm.run()
 
 
+@pytest.mark.slow
 def test_nas_bench_201(problem: NASProblem) -> None:
     """The second search space competes by the same tournament."""
     bench = NASProblem(problem.dataset, n_images=16, search_space=NASBench201Space(width=4))

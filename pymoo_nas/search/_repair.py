@@ -20,6 +20,9 @@ from pymoo_nas.search._steps import MutationStep, MutationSteps
 STEPS_PER_DOUBLING = 1.5
 """Steps before the next count, for each factor of two over a limit."""
 
+STALLED = 8
+"""Tries without a smaller excess, after which a genotype is taken to be as small as can be."""
+
 FIT = "fit"
 """Kind of the step that a repair notes on a child."""
 
@@ -66,17 +69,17 @@ class GenotypeRepair(Repair):
             genotype: of the problem's search space.
             rng: the only source of randomness.
         """
-        space = space_of(problem)
-        left = self.max_steps
+        space, left, stalled = space_of(problem), self.max_steps, 0
         # Parameters are counted much faster than all sizes.
         for excess_of in (partial(problem.excess, sizes=("params",)), problem.excess):
             excess = excess_of(genotype)
-            while excess > 0 and left > 0:
+            while excess > 0 and left > 0 and stalled < STALLED:
                 smaller = genotype
                 for _ in range(min(left, 1 + int(STEPS_PER_DOUBLING * math.log2(1 + excess)))):
                     smaller = space.shrink(smaller, rng)
                     left -= 1
                 rest = excess_of(smaller)
+                stalled = 0 if rest < excess else stalled + 1
                 if math.isfinite(rest) and rest <= excess:
                     genotype, excess = smaller, rest
         return genotype
