@@ -252,6 +252,7 @@ def test_nothing_that_can_be_judged(run: Run) -> None:
     assert run("plot", "small")[0] == 0
 
 
+@pytest.mark.slow
 def test_names_go_before_paths(run: Run) -> None:
     """A folder called digits, such as a run's, does not hide the data set of that name."""
     Path("digits").mkdir()

@@ -257,6 +257,7 @@ def test_augmentation_of_a_search_is_that_of_its_training(run: Run) -> None:
     assert "balanced" in trained[1]
 
 
+@pytest.mark.slow
 def test_batch_size_and_epochs_of_the_command_line(run: Run, finished: Path) -> None:
     """Numbers and auto are taken, what is chosen is printed, all else is one line."""
     train = ("train", str(finished), "--out", "final", "--overwrite")

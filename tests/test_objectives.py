@@ -264,6 +264,7 @@ other = Objective.of_network("another", depth, 1e9)
 """
 
 
+@pytest.mark.slow
 def test_objectives_in_a_module(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """An objective of one's own is named module:name, and a run goes on by it."""
     Path("own_measures.py").write_text(OWN_MODULE, "utf-8")

@@ -211,6 +211,7 @@ def test_copies_of_a_network_are_trained(
     assert load_trained(tmp_path / "trained").title == "4-4-4 × 1"
 
 
+@pytest.mark.slow
 def test_absent_module(tmp_path: Path, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the module is not there, its name and what to do are said; problem= helps."""
     path = searched(module.Widths(), tmp_path / "run")

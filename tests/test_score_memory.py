@@ -322,6 +322,7 @@ def test_several_threads_and_copies_share_a_file(tmp_path: Path) -> None:
     assert memory.find("c", ["7", "none"], read_objectives("ntk"))["7"].ntk == 7.0
 
 
+@pytest.mark.slow
 def test_the_command_line_remembers(run: Run, tmp_path: Path) -> None:
     """Two searches of the same settings: the second one has the seconds of the first."""
     path = tmp_path / "kept.sqlite"

@@ -81,6 +81,7 @@ CALLS = (
          "score tau 95 % interval mean accuracy of the ten best", "balanced_ntk", "params",
          "flops", "acts", "three and FLOPs, log ranks", "best of all"),
         ("darts.csv",),
+        slow=True,
     ),
     Call(
         "evolution",
@@ -105,6 +106,7 @@ CALLS = (
          "over the limits,", "judged, hypervolume", "gain in hypervolume:", "gain in accuracy:",
          "minutes of one core for the searches"),
         ("rows.csv",),
+        slow=True,
     ),
     Call(
         "rivals",
@@ -175,6 +177,7 @@ CALLS = (
         ("half tune, n =", "growth: τ with the accuracy", "smoothness: τ with the accuracy",
          "growth smoothness order handed over first five", "three and size", "activation and size"),
         ("steady.csv",),
+        slow=True,
     ),
     Call(
         "rivals",

@@ -99,6 +99,7 @@ def test_standings_by_hand() -> None:
     assert standings([[first], [first]]) == [[0.0], [0.0]]
 
 
+@pytest.mark.slow
 def test_a_head_start_decides_what_the_training_does_not(problem: NASProblem) -> None:
     """With alphas that do not learn, the best by the scores wins its slot."""
     still = {"size": 3, "alpha_learning_rate": 1e-12}
