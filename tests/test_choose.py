@@ -24,6 +24,7 @@ from pymoo_nas import (
     order_scored,
 )
 from pymoo_nas._machine import Report
+from pymoo_nas.choice import order_by
 from pymoo_nas.errors import RunError, SearchError
 
 
@@ -69,6 +70,20 @@ def test_latencies_are_measured_for_their_limit(result: Any) -> None:
     assert (ordered["latency"] > 0).all()
     with pytest.raises(SearchError, match="was not measured"):
         order_scored(result, max_latency=1e6)
+
+
+def test_known_latencies_need_no_images(result: Any) -> None:
+    """Where every latency that counts was measured, the problem is not asked for."""
+    table = order_scored(result).assign(latency=1.0)
+    table.loc[table.index[-1], "latency"] = float("nan")
+    table.loc[table.index[-1], "degenerate"] = "no ReLU"
+
+    def absent() -> NASProblem:
+        raise RunError("the images have moved")
+
+    front = front_to_frame(result)
+    ordered = order_by("ranks", lambda: table, lambda: front, absent, limits={"max_latency": 2.0})
+    assert len(ordered) == len(table) - 1
 
 
 def test_what_breaks_another_limit_needs_no_latency(result: Any) -> None:

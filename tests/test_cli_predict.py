@@ -148,6 +148,7 @@ def test_pixels_on_another_scale_are_told(run: Run) -> None:
     ("content", "named"),
     [
         (np.zeros((4, 4)), r"\(4, 4\)"),
+        (np.zeros((20, 24, 3), dtype=np.uint8), r"\(20, 24, 3\)"),
         (np.array([{}, {}], dtype=object), "pickle"),
         (np.zeros((2, 20, 24, 7), dtype=np.uint8), "7"),
         (np.zeros((2, 20, 24, 3), dtype=np.float32), "float32"),

@@ -242,6 +242,18 @@ def test_latency_of_one_thread_counts_no_waiting() -> None:
     assert measure_latency(Convolved(1, waits=True), IMAGES, threads=2) >= 20
 
 
+def test_a_measurement_draws_no_random_numbers() -> None:
+    """Networks that are built after it have the weights that they would have had."""
+    drawn = []
+    for measured in (True, False):
+        network = Convolved(1)
+        torch.manual_seed(0)
+        if measured:
+            measure_latency(network, IMAGES)
+        drawn.append(torch.rand(1))
+    assert drawn[0] == drawn[1]
+
+
 def test_the_reference_is_timed_once(tmp_path: Path) -> None:
     """Its time is kept and taken again; a damaged file is replaced."""
     kept = tmp_path / "reference.json"

@@ -113,6 +113,59 @@ def test_the_excess_is_that_of_the_scores(name: str) -> None:
         assert limited.excess(genotype, ["params"]) == (scores.params - 1000) / 1000
 
 
+def test_sizes_are_those_of_the_genotype_as_it_is_written() -> None:
+    """Cells of NAS-Bench-201 with one canonical form may have different sizes."""
+    space = NASBench201Space()
+    written = space.parse("|nor_conv_1x1~0|+|nor_conv_3x3~0|none~1|+|none~0|skip_connect~1|none~2|")
+    limits = {"max_params": 10**9, "max_flops": 10**12}
+    fresh, counted = (problem(search_space=space, **limits) for _ in range(2))
+    counted.excess(space.canonical(written))
+    counted.excess(written)
+    assert counted.score_genotype(written).params == fresh.score_genotype(written).params
+    assert (
+        fresh.score_genotype(space.canonical(written)).params
+        != fresh.score_genotype(written).params
+    )
+
+
+def test_given_genotypes_are_left_as_they_are() -> None:
+    """All genotypes to start from are taken, over a limit too."""
+    texts = ["16,0,0,0|0,16,0,0|8,0,0,8", "24,0,0,0", "0,24,0,0"]
+    for made in (EvolutiveNAS(2, 2, sampling=texts), NSGA2(2, **operators(texts))):
+        made.setup(problem(max_params=3000), termination=("n_gen", 2), seed=1)
+        assert [str(individual.X[0]) for individual in made.ask()] == texts
+
+
+def test_random_candidates_do_not_depend_on_their_division() -> None:
+    """One generation of six is three of two, under a limit too."""
+    found = [
+        [
+            str(individual.X[0])
+            for individual in minimize(
+                problem(max_params=9000), RandomSearch(2, n), ("n_gen", 6 // n), seed=1
+            ).algorithm.scored
+        ]
+        for n in (6, 2)
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_network_that_needs_memory_is_left_to_scoring() -> None:
+    """A user's network that cannot be counted without memory is scored as before."""
+
+    class Concrete(CellSpace):
+        def build_final(self, genotypes: Any, in_channels: int, n_classes: int) -> Any:
+            network = super().build_final(genotypes, in_channels, n_classes)
+            for parameter in network.parameters():
+                parameter.detach().numpy()
+            return network
+
+    limited = problem(search_space=Concrete(), max_flops=200_000)
+    assert limited.excess(limited.search_space.parse("8,0,0,0")) == -np.inf
+    minimize(limited, EvolutiveNAS(2, 3), ("n_gen", 2), seed=1)
+    assert limited.n_scored
+
+
 def test_a_limit_that_nothing_keeps_ends() -> None:
     """A repair takes so many steps, and then leaves the genotype to the constraints."""
     impossible = problem(max_params=10)

@@ -29,6 +29,7 @@ from pymoo_nas.reports import (
     page_of,
 )
 from pymoo_nas.runs import RunFolder
+from pymoo_nas.runs._report_commands import _options
 from pymoo_nas.search import NASProblem
 
 KEPT = Path(__file__).parent / "data" / "before_rooms"
@@ -367,3 +368,12 @@ def test_damaged_files_are_refused(earlier: Path, tmp_path: Path) -> None:
         with pytest.raises(RunError, match="damaged"):
             report(folder)
     assert issubclass(ReportError, PymooNasError)
+
+
+def test_options_are_written_as_they_are_typed() -> None:
+    """Switches have no value, and numbers keep their digits."""
+    options = {"repair": False, "test_flip": True, "learning_rate": 0.01234567, "max_params": 1e6}
+    assert _options({**options, "image_size": [4, 8]}) == [
+        *("--no-repair", "--test-flip", "--learning-rate", "0.01234567"),
+        *("--max-params", "1000000", "--image-size", "4x8"),
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -41,39 +41,52 @@ def measured(genotype: Any, problem: NASProblem, n_cells: int | None = None) -> 
     return Measurements(count_all(network, images), measure_latencies(network, images))
 
 
-def with_latencies(
-    table: pd.DataFrame,
-    problem: NASProblem,
-    limits: Mapping[str, float | None],
-    *,
-    progress: Progress | None = None,
-) -> pd.DataFrame:
-    """Complete the latencies of the candidates that a choice could take.
+def without_latency(table: pd.DataFrame, limits: Mapping[str, float | None]) -> list[str]:
+    """The genotypes that a choice could take, and whose latency was not measured.
 
     These are the candidates that can be judged and keep all limits but that of the latency.
 
     Args:
         table: a history or a front.
-        problem: gives search space and images; the time is that on its device.
         limits: ``max_params`` and so on.
-        progress: takes a `Report` after each candidate.
-
-    Returns:
-        the table with a column ``latency``, in milliseconds for one image; NaN for the others.
     """
-    known = table[LATENCY] if LATENCY in table else pd.Series(math.nan, table.index)
     counted = Limits.read({**limits, f"max_{LATENCY}": None})
     usable = is_sound(table) & table.get("feasible", True)
     for name, share in counted.excess({name: table.get(name) for name in counted}).items():
         # A size that is unknown is told by the choice itself.
         usable &= ~(share > 0) if name in table else True
-    wanted = table.loc[usable & known.isna(), "genotype"].drop_duplicates()
+    unknown = usable & _known(table).isna()
+    return [str(text) for text in table.loc[unknown, "genotype"].drop_duplicates()]
+
+
+def with_latencies(
+    table: pd.DataFrame,
+    problem: NASProblem,
+    wanted: Sequence[str],
+    *,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Measure the latencies of some candidates of a table.
+
+    Args:
+        table: a history or a front.
+        problem: gives search space and images; the time is that on its device.
+        wanted: the genotypes.
+        progress: takes a `Report` after each candidate.
+
+    Returns:
+        the table with a column ``latency``, in milliseconds for one image; NaN for the others.
+    """
     images, found = problem.probe.images, {}
     for place, text in enumerate(wanted, start=1):
         network = build_final(text, problem=problem).to(images.device)
         found[text] = measure_latency(network, images)
         if progress is not None:
             progress(Report("latencies", place, len(wanted), now=f"{found[text]:.3g} ms"))
-    completed = table.assign(**{LATENCY: known.fillna(table["genotype"].map(found))})
+    completed = table.assign(**{LATENCY: _known(table).fillna(table["genotype"].map(found))})
     completed.attrs = table.attrs
     return completed
+
+
+def _known(table: pd.DataFrame) -> pd.Series:
+    return table[LATENCY] if LATENCY in table else pd.Series(math.nan, table.index)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pymoo_nas._machine import Progress
-from pymoo_nas.choice._latencies import with_latencies
+from pymoo_nas.choice._latencies import with_latencies, without_latency
 from pymoo_nas.choice._orders import order_front, order_scored, steady_first, try_out
 from pymoo_nas.errors import SearchError
 from pymoo_nas.search import NASProblem
@@ -124,6 +124,5 @@ def _timed(
 ) -> pd.DataFrame:
     """A table with the latencies that a limit needs; the images are read where some are missing."""
     table = read()
-    if "latency" in table and not table["latency"].isna().any():
-        return table
-    return with_latencies(table, problem(), limits, progress=progress)
+    unknown = without_latency(table, limits)
+    return with_latencies(table, problem(), unknown, progress=progress) if len(unknown) else table

@@ -65,7 +65,7 @@ def predict(
     paths = list(dict.fromkeys(path for given in files for path in find_images(given)))
     rows = [row for part in _parts(paths) for row in _named(network, part, n_named)]
     for path in dict.fromkeys(arrays):
-        pixels = read_pixels(path)
+        pixels = read_pixels(path, len(network.mean))
         names = [f"{in_unicode(path)}[{index}]" for index in range(len(pixels))]
         rows += _rows(network, names, pixels, n_named)
     if not rows:

@@ -25,8 +25,15 @@ PIXEL_FILE = ".npy"
 """Ending of the files that `read_pixels` reads."""
 
 
-def read_pixels(path: Path) -> NDArray[Any]:
-    """Read raw pixels (N, H, W) or (N, H, W, C) that ``numpy.save`` has written.
+def read_pixels(path: Path, n_channels: int) -> NDArray[Any]:
+    """Read raw pixels (N, H, W, C), or grey ones (N, H, W), that ``numpy.save`` has written.
+
+    Args:
+        path: the file.
+        n_channels: number of channels that is expected.
+
+    Returns:
+        (N, H, W, C)
 
     Raises:
         DatasetError: no such file, another content, or objects in place of numbers.
@@ -37,10 +44,15 @@ def read_pixels(path: Path) -> NDArray[Any]:
         raise DatasetError(
             f"{path}: cannot be read ({error}); expected pixels that numpy.save has written"
         ) from error
-    if not isinstance(pixels, np.ndarray) or pixels.ndim not in (3, 4):
-        shape = getattr(pixels, "shape", "several arrays")
-        raise DatasetError(f"{path}: got {shape}; expected pixels (N, H, W) or (N, H, W, C)")
-    return pixels
+    if isinstance(pixels, np.ndarray):
+        if n_channels == 1 and pixels.ndim == 3:
+            return np.asarray(pixels[..., None])
+        if pixels.ndim == 4 and pixels.shape[-1] == n_channels:
+            return pixels
+    raise DatasetError(
+        f"{path}: got {getattr(pixels, 'shape', 'several arrays')}; expected pixels (N, height, "
+        f"width, {n_channels})" + (" or (N, height, width)" if n_channels == 1 else "")
+    )
 
 
 def channels_last(

@@ -14,9 +14,7 @@ from pymoo_nas._machine import processor, versions, write_json
 from pymoo_nas.errors import ExportError
 from pymoo_nas.exports._comparison import Figures
 from pymoo_nas.exports._export import Exported
-
-RECORD = ".export.json"
-"""End of the name of a record: that of ``model.onnx`` is ``model.onnx.export.json``."""
+from pymoo_nas.training import RECORD
 
 
 def record_of(path: Path) -> Path:

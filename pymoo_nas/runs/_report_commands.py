@@ -100,7 +100,7 @@ def choice_command(kept: Mapping[str, Any], name: str) -> Command:
     words = ["pymoo-nas", "choose", in_shell(name)]
     weights = kept.get("weights") or {}
     if weights:
-        words += ["--weights", *(f"{key}={value:g}" for key, value in weights.items())]
+        words += ["--weights", *(f"{key}={_written(value)}" for key, value in weights.items())]
     elif by:
         words += ["--by", by]
     options = dict(kept.get("options") or {})
@@ -172,11 +172,14 @@ def _options(values: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in values.items():
         option = OPTIONS.get(name, name).replace("_", "-")
-        words += [f"--{option}", in_shell(_written(value))]
+        if isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{option}")
+        else:
+            words += [f"--{option}", in_shell(_written(value))]
     return words
 
 
 def _written(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "x".join(map(str, value))  # height and width
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -23,7 +23,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.search._adoption import adopt
 from pymoo_nas.search._duplicates import GenotypeDuplicates
 from pymoo_nas.search._given import as_column, items_of, parsed, read_genotype, space_of
-from pymoo_nas.search._repair import fitting_of, repair_of
+from pymoo_nas.search._repair import GIVEN, fitting_of, repair_of
 from pymoo_nas.search._steps import MutationStep, MutationSteps
 
 Objects = npt.NDArray[Any]
@@ -86,13 +86,18 @@ class GenotypeSampling(Sampling):
         del args, kwargs
         space = problem.search_space
         different: dict[Any, Any] = {}
+        in_vain = 0
         # A small space may hold fewer genotypes: give up after twenty draws for each.
         for _ in range(20 * n_samples):
             if len(different) == n_samples:
                 break
             genotype = space.sample(random_state)
-            if fit is not None:
-                genotype = fit(genotype, random_state)
+            # Where few genotypes keep the limits, or none, the others are left to the constraints.
+            if fit is not None and in_vain < n_samples:
+                fitting = fit(genotype, random_state)
+                known = space.canonical(fitting) in different
+                in_vain = in_vain + 1 if known or problem.excess(fitting) > 0 else 0
+                genotype = fitting
             different.setdefault(space.canonical(genotype), genotype)
         return as_column(different.values())
 
@@ -105,6 +110,7 @@ def _started(problem: Any, item: Any) -> Individual:
     for name in ("mutation", "parents", "number", "survived", "alpha"):
         individual.data.pop(name, None)
     individual.X = as_column([read_genotype(problem.search_space, item)])[0]
+    individual.set(GIVEN, True)
     return individual
 
 

@@ -23,6 +23,9 @@ STEPS_PER_DOUBLING = 1.5
 STALLED = 8
 """Tries without a smaller excess, after which a genotype is taken to be as small as can be."""
 
+GIVEN = "given"
+"""Mark of an individual whose genotype the user has given; it is left as it is."""
+
 FIT = "fit"
 """Kind of the step that a repair notes on a child."""
 
@@ -53,6 +56,8 @@ class GenotypeRepair(Repair):
             return pop
         space = space_of(problem)
         for individual in pop:
+            if individual.get(GIVEN):
+                continue
             genotype = parsed(space, individual.X[0])
             fitting = self.fitting(problem, genotype, random_state)
             if fitting != genotype:
@@ -139,11 +144,15 @@ class Sizes:
 
     def counts(self, genotype: Any) -> Counts | None:
         """The counts of a network that was counted before; None of one that was not."""
-        return self._known.get(self._scorer.search_space.canonical(genotype))
+        return self._known.get(self._key(genotype))
+
+    def _key(self, genotype: Any) -> str:
+        # Genotypes of one canonical form may have different sizes, as in NAS-Bench-201.
+        return str(self._scorer.search_space.format(genotype))
 
     def _counted(self, genotype: Any, *, params_only: bool) -> dict[str, int]:
         """Size → number; empty for what cannot be built."""
-        key = self._scorer.search_space.canonical(genotype)
+        key = self._key(genotype)
         if params_only:
             if key not in self._params:
                 self._params[key] = self._scorer.params_without_memory(genotype)

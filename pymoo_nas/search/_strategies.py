@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pymoo.algorithms.moo.nsga2 import binary_tournament
 from pymoo.core.infill import InfillCriterion
 from pymoo.core.population import Population
+from pymoo.core.repair import Repair
 from pymoo.core.survival import Survival
 from pymoo.operators.crossover.nox import NoCrossover
 from pymoo.operators.selection.tournament import TournamentSelection
@@ -49,9 +50,7 @@ class RandomSearch(EvolutiveNAS):
 
     def __init__(self, pop_size: int = 5, n_offsprings: int = 15, **kwargs: Any) -> None:
         super().__init__(pop_size, n_offsprings, **kwargs)
-        self.mating = NewGenotypes(
-            repair=self.repair, eliminate_duplicates=self.eliminate_duplicates
-        )
+        self.mating = NewGenotypes(self.repair, eliminate_duplicates=self.eliminate_duplicates)
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         self.pop = Population(self.scored)
@@ -62,7 +61,16 @@ class RandomSearch(EvolutiveNAS):
 
 
 class NewGenotypes(InfillCriterion):
-    """Random genotypes in place of children."""
+    """Random genotypes in place of children.
+
+    Args:
+        once: the repair of each genotype. Pymoo would repair a second time, and all at once.
+        **kwargs: of pymoo's ``InfillCriterion``.
+    """
+
+    def __init__(self, once: Repair, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._once = once
 
     def _do(
         self, problem: Any, pop: Any, n_offsprings: int, random_state: Any = None, **kwargs: Any
@@ -73,7 +81,7 @@ class NewGenotypes(InfillCriterion):
         # One by one, so that the candidates are the same however they are divided.
         for _ in range(n_offsprings):
             one = Population.new("X", as_column([space.sample(random_state)]))
-            one = self.repair.do(problem, one, random_state=random_state)
+            one = self._once.do(problem, one, random_state=random_state)
             drawn = Population.merge(drawn, one)
         return drawn
 

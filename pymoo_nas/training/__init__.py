@@ -5,7 +5,7 @@ from pymoo_nas.training._evaluation import mirrored_logits
 from pymoo_nas.training._fitted_images import fitted_and_judging, none_to_hold_out, with_validation
 from pymoo_nas.training._settings import AUTO, SHORT_EPOCHS, SHORT_STEPS, Settings
 from pymoo_nas.training._state import STATE_FILE, dataset_of, design_in, network_of
-from pymoo_nas.training._train import Training, train
+from pymoo_nas.training._train import RECORD, Training, train
 from pymoo_nas.training._trained import TrainedNetwork, load_training
 from pymoo_nas.training._trainer import Trainer
 from pymoo_nas.training._warnings import warn_of_tie
@@ -14,6 +14,7 @@ from pymoo_nas.training._weights import DESCRIPTION, load_weights
 __all__ = [
     "AUTO",
     "DESCRIPTION",
+    "RECORD",
     "SHORT_EPOCHS",
     "SHORT_STEPS",
     "STATE_FILE",

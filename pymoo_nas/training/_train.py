@@ -47,6 +47,9 @@ from pymoo_nas.training._weights import DESCRIPTION, WEIGHTS_FILE, save_weights
 RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", DESCRIPTION)
 """Files that a training writes besides the weights."""
 
+RECORD = ".export.json"
+"""End of the names of files that tell what an export of the network has measured."""
+
 
 @dataclass(frozen=True, eq=False)
 class Training:
@@ -273,8 +276,8 @@ def _keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) 
         return
     with _written_to(folder):
         if len(trainer.history) == 1:  # earlier results do not belong to these weights
-            for name in RESULT_FILES:
-                (folder / name).unlink(missing_ok=True)
+            for earlier in [*(folder / name for name in RESULT_FILES), *folder.glob(f"*{RECORD}")]:
+                earlier.unlink(missing_ok=True)
         if is_best:
             save_weights(trainer.best_state, folder / WEIGHTS_FILE)
         write_csv(folder / "training.csv", pd.DataFrame(trainer.history))
