@@ -201,3 +201,12 @@ def test_one_training_at_a_time(tmp_path: Path) -> None:
     train(small_network(), small_dataset(), epochs=1, out=tmp_path)
     with RunFolder(tmp_path).locked(), pytest.raises(RunError, match="in use by another process"):
         train(small_network(), small_dataset(), epochs=1, out=tmp_path, resume=True)
+
+
+def test_measurements_of_an_export_do_not_outlive_the_network(tmp_path: Path) -> None:
+    """A new training in the folder removes what an export of the network before has measured."""
+    record = tmp_path / "model.onnx.export.json"
+    for overwrite in (False, True):
+        train(small_network(), small_dataset(), epochs=1, out=tmp_path, overwrite=overwrite)
+        assert not record.exists()
+        record.write_text("{}", "utf-8")
