@@ -215,10 +215,6 @@ class Pairs(SearchSpace[tuple[int, int]]):
             nn.LazyLinear(n_classes),
         )
 
-    def build_cell(self, genotype: tuple[int, int], in_channels: int) -> nn.Module:
-        """Not needed here."""
-        raise NotImplementedError
-
     def build_final(
         self, genotypes: Sequence[tuple[int, int]], in_channels: int, n_classes: int
     ) -> nn.Module:
