@@ -220,3 +220,14 @@ def test_the_command_line_repairs_unless_told_not_to(run: Run) -> None:
     code, _, error = run("search", "--resume", "with", "--no-repair")
     assert code == 2
     assert "repair" in error
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_first_generation_is_whole_and_fits(seed: int) -> None:
+    """Different genotypes as many as asked for, though a limit makes many of them equal."""
+    algorithm = EvolutiveNAS(3, 8)
+    limited = problem(max_params=20_000)
+    algorithm.setup(limited, termination=("n_gen", 1), seed=seed)
+    genotypes = [X[0] for X in algorithm.ask().get("X")]
+    assert len({limited.search_space.canonical(genotype) for genotype in genotypes}) == 8
+    assert all(limited.excess(genotype) <= 0 for genotype in genotypes)

@@ -23,7 +23,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.search._adoption import adopt
 from pymoo_nas.search._duplicates import GenotypeDuplicates
 from pymoo_nas.search._given import as_column, items_of, parsed, read_genotype, space_of
-from pymoo_nas.search._repair import GIVEN, fitting_of, repair_of
+from pymoo_nas.search._repair import SETTLED, fitting_of, repair_of
 from pymoo_nas.search._steps import MutationStep, MutationSteps
 
 Objects = npt.NDArray[Any]
@@ -69,9 +69,12 @@ class GenotypeSampling(Sampling):
             adopt(algorithm, space)
         if self.items is None:
             fit = fitting_of(algorithm, problem)
-            return super().do(
+            pop = super().do(
                 problem, n_samples, *args, random_state=random_state, fit=fit, **kwargs
             )
+            # Pymoo repairs what was drawn a second time, and would make equal what is different.
+            pop.set(SETTLED, True)
+            return pop
         return Population([_started(problem, item) for item in self.items])
 
     def _do(
@@ -86,18 +89,17 @@ class GenotypeSampling(Sampling):
         del args, kwargs
         space = problem.search_space
         different: dict[Any, Any] = {}
-        in_vain = 0
+        known_in_row = over_in_row = 0
         # A small space may hold fewer genotypes: give up after twenty draws for each.
         for _ in range(20 * n_samples):
             if len(different) == n_samples:
                 break
             genotype = space.sample(random_state)
             # Where few genotypes keep the limits, or none, the others are left to the constraints.
-            if fit is not None and in_vain < n_samples:
-                fitting = fit(genotype, random_state)
-                known = space.canonical(fitting) in different
-                in_vain = in_vain + 1 if known or problem.excess(fitting) > 0 else 0
-                genotype = fitting
+            if fit is not None and known_in_row < 5 * n_samples and over_in_row < n_samples:
+                genotype = fit(genotype, random_state)
+                known_in_row = known_in_row + 1 if space.canonical(genotype) in different else 0
+                over_in_row = over_in_row + 1 if problem.excess(genotype) > 0 else 0
             different.setdefault(space.canonical(genotype), genotype)
         return as_column(different.values())
 
@@ -110,7 +112,7 @@ def _started(problem: Any, item: Any) -> Individual:
     for name in ("mutation", "parents", "number", "survived", "alpha"):
         individual.data.pop(name, None)
     individual.X = as_column([read_genotype(problem.search_space, item)])[0]
-    individual.set(GIVEN, True)
+    individual.set(SETTLED, True)
     return individual
 
 

@@ -23,8 +23,8 @@ STEPS_PER_DOUBLING = 1.5
 STALLED = 8
 """Tries without a smaller excess, after which a genotype is taken to be as small as can be."""
 
-GIVEN = "given"
-"""Mark of an individual whose genotype the user has given; it is left as it is."""
+SETTLED = "settled"
+"""Mark of an individual that is left as it is: given by the user, or fitted when it was drawn."""
 
 FIT = "fit"
 """Kind of the step that a repair notes on a child."""
@@ -56,7 +56,7 @@ class GenotypeRepair(Repair):
             return pop
         space = space_of(problem)
         for individual in pop:
-            if individual.get(GIVEN):
+            if individual.get(SETTLED):
                 continue
             genotype = parsed(space, individual.X[0])
             fitting = self.fitting(problem, genotype, random_state)
