@@ -66,6 +66,7 @@ def test_same_seed_same_weights(problem: NASProblem) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_from_a_result_within_its_limits() -> None:
     """The cells come from the front and their network keeps the limits of the search."""
     problem = NASProblem(

@@ -108,6 +108,7 @@ def test_fronts_of_populations() -> None:
             front_to_frame(given)
 
 
+@pytest.mark.slow
 def test_plots_of_results() -> None:
     """Every picture of a search takes its result, its history or its table."""
     problem = NASProblem("digits", n_images=16)

@@ -76,9 +76,8 @@ def assert_same(one: Path, other: Path) -> None:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-@pytest.mark.parametrize(
-    "stopped", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3)), 4]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [1, 2, 3, 4])
 def test_continued_search_is_the_same(tmp_path: Path, undisturbed: Path, stopped: int) -> None:
     """Cut off in any generation and continued, a search ends where it would have."""
     search = begin(tmp_path / "run")

@@ -117,6 +117,7 @@ def test_a_head_start_decides_what_the_training_does_not(problem: NASProblem) ->
     assert np.ptp(equal[0]["alphas"][0]) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_tournament_in_the_last_generation_shows_everywhere(problem: NASProblem) -> None:
     """Result, optimum, pymoo's history, our history and the front agree on the winners."""
     algorithm = EvolutiveNAS(pop_size=3, n_offsprings=8)
@@ -133,6 +134,7 @@ def test_a_tournament_in_the_last_generation_shows_everywhere(problem: NASProble
     assert set(last[last["survived"]]["genotype"]) == set(last["genotype"]) & winners
 
 
+@pytest.mark.slow
 def test_every_third_generation(problem: NASProblem) -> None:
     """By default generations 3, 6, 9 end in a tournament."""
     assert DartsTournament().every == 3
@@ -301,6 +303,7 @@ def test_too_few_images() -> None:
         DartsTournament(n_images=1)
 
 
+@pytest.mark.slow
 def test_a_diverging_tournament_is_decided_by_its_sound_steps(problem: NASProblem) -> None:
     """With an absurd learning rate the alphas stay finite, as do all numbers that are kept."""
     with pytest.warns(UserWarning, match="diverged in step"):
@@ -366,7 +369,11 @@ def test_a_tournament_that_cannot_be_built_leaves_the_scores_choice(problem: NAS
 
 @pytest.mark.parametrize(
     ("error", "survives"),
-    [(torch.OutOfMemoryError("no"), True), (MemoryError(), True), (RuntimeError("bug"), False)],
+    [
+        (torch.OutOfMemoryError("no"), True),
+        pytest.param(MemoryError(), True, marks=pytest.mark.slow),
+        pytest.param(RuntimeError("bug"), False, marks=pytest.mark.slow),
+    ],
 )
 def test_memory_that_runs_out_does_not_end_the_run(
     problem: NASProblem, monkeypatch: pytest.MonkeyPatch, error: Exception, survives: bool

@@ -201,6 +201,7 @@ def test_a_damaged_momentum_is_refused(tmp_path: Path, change: str) -> None:
         train(small_network(dropout=0.5), small_dataset(), out=tmp_path, resume=True, **OPTIONS)
 
 
+@pytest.mark.slow
 def test_continued_with_the_same_threads(tmp_path: Path) -> None:
     """A training goes on with the threads that it was begun with, unless others are given."""
     before = torch.get_num_threads()

@@ -34,6 +34,7 @@ def few_digits(n_train: int) -> Dataset:
     return load_dataset(arrays, augment="none")
 
 
+@pytest.mark.slow
 def test_norms_do_not_lag_where_epochs_have_one_step(tmp_path: Path) -> None:
     """After twenty steps few digits are read by half, by the weights in the folder as well.
 
@@ -201,6 +202,7 @@ def test_accuracies_differ_by_their_errors(
     assert differ(one, n_one, other, n_other) is differ(other, n_other, one, n_one) is expected
 
 
+@pytest.mark.slow
 def test_overfitting_is_told() -> None:
     """Labels that images do not tell are learned by heart: a warning gives both accuracies."""
     rng = np.random.default_rng(0)
