@@ -200,7 +200,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, type[Exception], str]]
         lambda: Returns(lambda y: F.relu(y.T).T),
         IMAGES,
         ScoreError,
-        r"ReLU .*\(3, 2\)",
+        r"ReLU .*\(3, 4\)",
     ),
 }
 

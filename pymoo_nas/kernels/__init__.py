@@ -1,7 +1,7 @@
 """Measure the kernels of a network in one pass; the scores are computed from them."""
 
 from pymoo_nas.kernels._calibration import calibrate, preserved, recalibrate, values_preserved
-from pymoo_nas.kernels._checks import check_images, check_network
+from pymoo_nas.kernels._checks import check_images, check_network, check_trainable
 from pymoo_nas.kernels._measure import Kernels, measure_kernels
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "calibrate",
     "check_images",
     "check_network",
+    "check_trainable",
     "measure_kernels",
     "preserved",
     "recalibrate",

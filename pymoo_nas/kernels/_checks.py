@@ -1,7 +1,7 @@
 """Refuse images and networks that cannot be scored, and name the cause.
 
-`check_images` and `check_network` are cheap and come before any work. `check_coverage` compares one
-pass over a few images with plain autograd; it also refuses layers that mix images.
+`check_images` and `check_trainable` are cheap and come before any work. `check_coverage` compares
+one pass over a few images with plain autograd; it also refuses layers that mix images.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torcha
 """Python packages in which torch keeps its modules with integer weights."""
 
 
-def check_images(network: nn.Module, images: Tensor) -> None:
-    """Refuse images or a network that cannot be scored, before anything is computed.
+def check_images(images: Tensor) -> None:
+    """Refuse images that cannot be scored, before anything is computed.
 
     Raises:
-        ScoreError: a property of images or network does not fit; says which, and what to do.
+        ScoreError: a property of the images does not fit; says which, and what to do.
     """
     if not isinstance(images, Tensor) or images.ndim != 4:
         shape = tuple(getattr(images, "shape", ()))
@@ -47,6 +47,14 @@ def check_images(network: nn.Module, images: Tensor) -> None:
         raise ScoreError(f"images: {len(images)} given; expected at least 2 to compare")
     if not bool(torch.isfinite(images).all()):
         raise ScoreError("images: NaN or infinite pixels; clean the data first")
+
+
+def check_trainable(network: nn.Module, images: Tensor) -> None:
+    """Refuse a network that cannot be scored on images, before anything is computed.
+
+    Raises:
+        ScoreError: a property of the network does not fit; says which, and what to do.
+    """
     check_network(network)
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ScoreError(f"{type(network).__name__}: no trainable parameters; nothing to score")
@@ -128,22 +136,46 @@ def check_coverage(
     """
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    _check_repeatable(network, images)
+    output, random_numbers = _first_pass(network, images)
     pieces = [None] if most is None else plan.pieces(plan.sizes, most)
     for index, piece in enumerate(pieces):
         recording = record_pass(network, plan, images, wanted=piece)
-        if index == 0 and not _check_apart(network, images):
+        if index == 0:
+            _refuse_changing(network, images, output, recording.logits, random_numbers)
+        _ask_for_gradients(network, plan, piece)
+        given = images.detach().requires_grad_(index == 0)
+        with torch.enable_grad():
+            together = network(given.clone())
+        if index == 0 and not _check_apart(network, given, together):
             return
-        _compare(network, plan, images, recording, piece)
-        del recording
+        _compare(network, plan, together, recording, piece)
+        del recording, together
         if most is not None:
             release_freed_memory()
 
 
+def _ask_for_gradients(network: nn.Module, plan: LayerPlan, piece: Piece | None) -> None:
+    """Let the parameters of a piece take part in the next pass of autograd, and no others."""
+    wanted = plan.sizes if piece is None else piece
+    for parameter in network.parameters():
+        parameter.requires_grad_(id(parameter) in wanted)
+
+
 def _compare(
-    network: nn.Module, plan: LayerPlan, images: Tensor, recording: Recording, piece: Piece | None
+    network: nn.Module,
+    plan: LayerPlan,
+    together: Tensor,
+    recording: Recording,
+    piece: Piece | None,
 ) -> None:
     """Compare recorded gradients with the gradients of plain autograd.
+
+    Args:
+        network: the parameters of the piece require gradients.
+        plan: the plan to check.
+        together: output of the network for all images, by autograd.
+        recording: of the same images.
+        piece: parameters, or parts of them, that are compared; None for all.
 
     Raises:
         ScoreError: the gradients of a parameter differ; names it.
@@ -152,29 +184,32 @@ def _compare(
     trained = [
         (n, parameter) for n, parameter in network.named_parameters() if id(parameter) in wanted
     ]
-    for parameter in network.parameters():
-        parameter.requires_grad_(id(parameter) in wanted)
-    with torch.enable_grad():
-        total = network(images.clone()).sum()
     gradients: tuple[Tensor | None, ...] = (None,) * len(trained)
+    with torch.enable_grad():
+        total = together.sum()
     if total.requires_grad:
         gradients = torch.autograd.grad(
             total, [parameter for _, parameter in trained], allow_unused=True
         )
     largest = max((float(g.abs().max()) for g in gradients if g is not None), default=0.0)
-    floor = ROUNDING * torch.finfo(images.dtype).eps * largest
+    floor = ROUNDING * torch.finfo(together.dtype).eps * largest
     rows = recording.rows | {key: use.rows() for key, use in recording.uses.items()}
     for (name, parameter), gradient in zip(trained, gradients, strict=True):
         start, stop = wanted[id(parameter)]
         expected = torch.zeros_like(parameter) if gradient is None else gradient
-        nothing = torch.zeros(1, stop - start, dtype=images.dtype, device=images.device)
+        nothing = torch.zeros(1, stop - start, dtype=together.dtype, device=together.device)
         got = rows.get(id(parameter), nothing)
         got = got if got.shape[1] == stop - start else got[:, start:stop]
         check_sum(f"parameter {name!r}", got, expected.flatten()[start:stop], floor)
 
 
-def _check_apart(network: nn.Module, images: Tensor) -> bool:
+def _check_apart(network: nn.Module, images: Tensor, together: Tensor) -> bool:
     """Refuse a network in which images influence each other.
+
+    Args:
+        network: that gave the output.
+        images: leaves of autograd.
+        together: output of the network for them.
 
     Returns:
         whether output and gradients at the images are finite.
@@ -182,16 +217,14 @@ def _check_apart(network: nn.Module, images: Tensor) -> bool:
     Raises:
         ScoreError: images influence each other; names the first module in which they do.
     """
-    images = images.detach().requires_grad_(True)
-    with torch.enable_grad():
-        together = network(images.clone())
-        first = together[0].sum()
     if not bool(torch.isfinite(together).all()):
         return False
     gradient = None
+    with torch.enable_grad():
+        first = together[0].sum()
     if first.requires_grad:
         with network_errors(images, "be differentiated on", "use operations out of place"):
-            (gradient,) = torch.autograd.grad(first, images, allow_unused=True)
+            (gradient,) = torch.autograd.grad(first, images, retain_graph=True, allow_unused=True)
     finite = gradient is None or bool(torch.isfinite(gradient).all())
     # Where images do not mix, the gradients at the other images are exactly zero, in any
     # precision. They are NaN where an infinite slope is multiplied by zero.
@@ -204,21 +237,47 @@ def _check_apart(network: nn.Module, images: Tensor) -> bool:
     return finite
 
 
-@torch.no_grad()
-def _check_repeatable(network: nn.Module, images: Tensor) -> None:
+def check_repeatable(network: nn.Module, images: Tensor) -> None:
     """Refuse a network whose output for the same images changes from call to call.
 
     Args:
-        network: in eval mode; called twice, and more often where it draws random numbers.
-        images: (n, C, H, W).
+        network: in eval mode; its parameters' ``requires_grad`` are changed.
+        images: a few images (n, C, H, W).
 
     Raises:
         ScoreError: the output changes; names the first module whose output differs.
     """
-    tolerance, before = _tolerance(images), _random_states(images.device)
-    output = network(images.clone())
-    random_numbers = _random_states(images.device) != before
-    if not random_numbers and _agree(output, network(images.clone()), tolerance):
+    output, random_numbers = _first_pass(network, images)
+    again, _ = _first_pass(network, images)
+    _refuse_changing(network, images, output, again, random_numbers)
+
+
+@torch.no_grad()
+def _first_pass(network: nn.Module, images: Tensor) -> tuple[Tensor, bool]:
+    """Give the output of a network, and tell whether it has drawn random numbers."""
+    before = _random_states(images.device)
+    output: Tensor = network(images.clone())
+    return output, _random_states(images.device) != before
+
+
+@torch.no_grad()
+def _refuse_changing(
+    network: nn.Module, images: Tensor, output: Tensor, again: Tensor, random_numbers: bool
+) -> None:
+    """Refuse a network whose output for the same images changes from call to call.
+
+    Args:
+        network: in eval mode; called more often where it draws random numbers.
+        images: (n, C, H, W).
+        output: of the network for the images.
+        again: of another pass over the same images.
+        random_numbers: whether the network has drawn random numbers.
+
+    Raises:
+        ScoreError: the output changes; names the first module whose output differs.
+    """
+    tolerance = _tolerance(images)
+    if not random_numbers and _agree(output, again, tolerance):
         return
     # Modules are compared even where the logits agree: a mirrored map has the same mean, but the
     # signs of its ReLUs differ.

@@ -23,8 +23,14 @@ from pymoo_nas._machine import (
     network_errors,
     release_freed_memory,
 )
-from pymoo_nas.kernels._calibration import calibrate, calibrating, preserved
-from pymoo_nas.kernels._checks import check_coverage, check_images
+from pymoo_nas.errors import ScoreError
+from pymoo_nas.kernels._calibration import calibrate, preserved
+from pymoo_nas.kernels._checks import (
+    check_coverage,
+    check_images,
+    check_repeatable,
+    check_trainable,
+)
 from pymoo_nas.kernels._layer_plan import LayerPlan, Piece, Steps, plan_layers
 from pymoo_nas.kernels._memory_plan import default_steps, measured_steps
 from pymoo_nas.kernels._products import Products
@@ -88,12 +94,14 @@ def measure_kernels(
         MemoryLimitError: `max_memory` is too low for this network and so many images.
         NetworkError: the network cannot take the images, or returns no (N, n_classes).
     """
-    check_images(network, images)
+    check_images(images)
+    check_trainable(network, images)
     with preserved(network), exact_convolutions(images.device), as_written():
         few = images[:PLANNED]
 
         def forward() -> Tensor:
-            with torch.no_grad(), calibrating(network), network_errors(images):
+            network.eval()
+            with torch.no_grad(), network_errors(images):
                 output: Tensor = network(few.clone())
             return output
 
@@ -104,10 +112,15 @@ def measure_kernels(
                 if max_memory is None
                 else measured_steps(network, plan, images, max_memory)
             )
-        if check:
-            calibrate(network, images)
+        try:
+            kernels = _in_steps(network, plan, images, steps)
+        except ScoreError:
+            if check:  # the cause may be a layer that is not the same twice, which this names
+                check_repeatable(network, images[:2])
+            raise
+        if check:  # the pass has calibrated the norms
             check_coverage(network, plan, images[:2], steps.checked)
-        return _in_steps(network, plan, images, steps)
+        return kernels
 
 
 def _in_steps(network: nn.Module, plan: LayerPlan, images: Tensor, steps: Steps) -> Kernels:

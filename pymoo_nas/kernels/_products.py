@@ -62,6 +62,9 @@ def _compact(tensor: Tensor) -> Tensor:
 class Products:
     """Sums of products over a whole batch.
 
+    Nothing is read from the device before the end, so that a graphics card need not be waited for.
+    Products of small parameters are computed together, those of equal size in one operation.
+
     Args:
         n_images: N.
         device: device on which the sums are computed.
@@ -70,12 +73,7 @@ class Products:
         largest: largest trace of a parameter's products, where an earlier attempt found it.
 
     Attributes:
-        ntk: (N, N) float64, Σ over parameters of G Gᵀ.
-        balanced: (N, N) float64, Σ over parameters of G Gᵀ divided by its trace. Gradients that are
-            only rounding errors do not count (for example, of a bias before a normalisation).
-        agreement: (N, N) float64, number of ReLU units on which two images agree.
         n_units: number of ReLU units per image so far.
-        largest: largest trace so far.
     """
 
     def __init__(
@@ -87,49 +85,107 @@ class Products:
         gram_entries: int = GRAM_ENTRIES,
         largest: float = 0.0,
     ) -> None:
-        self.ntk = torch.zeros(n_images, n_images, dtype=torch.float64, device=device)
-        self.balanced = torch.zeros_like(self.ntk)
-        self.agreement = torch.zeros_like(self.ntk)
+        self._ntk = torch.zeros(n_images, n_images, dtype=torch.float64, device=device)
+        self._balanced, self._both_on = torch.zeros_like(self._ntk), torch.zeros_like(self._ntk)
         self.n_units = 0
-        self.columns, self.gram_entries, self.largest = columns, gram_entries, largest
-        self._smallest = math.inf
+        self.columns, self.gram_entries = columns, gram_entries
+        self._largest = self._ntk.new_tensor(largest)
+        self._smallest = self._ntk.new_tensor(math.inf)
         self._open: dict[int, Tensor] = {}
+        self._grams: list[Tensor] = []
+        self._small: dict[int, list[Tensor]] = {}
+        # With little memory, fewer numbers wait to be summed up together.
+        self._held, self._most_held = 0, n_images * columns
+
+    @property
+    def ntk(self) -> Tensor:
+        """(N, N) float64, Σ over parameters of G Gᵀ."""
+        self._sum_up()
+        return self._ntk
+
+    @property
+    def balanced(self) -> Tensor:
+        """(N, N) float64, Σ over parameters of G Gᵀ divided by its trace.
+
+        Gradients that are only rounding errors do not count (for example, of a bias before a
+        normalisation).
+        """
+        self._sum_up()
+        return self._balanced
+
+    @property
+    def agreement(self) -> Tensor:
+        """(N, N) float64, number of ReLU units on which two images agree."""
+        n_on = self._both_on.diagonal()
+        # A unit is on for both images, or off for both.
+        return 2 * self._both_on + (self.n_units - n_on[:, None] - n_on[None, :])
+
+    @property
+    def largest(self) -> float:
+        """The largest trace so far."""
+        self._sum_up()
+        return float(self._largest)
 
     @property
     def hasty(self) -> bool:
         """Whether `balanced` counts rounding errors, because larger gradients came only later."""
         # Beside a gradient that overflowed, all others are nothing; repeating would not help.
-        return math.isfinite(self.largest) and self._smallest <= NOTHING * self.largest
+        return math.isfinite(self.largest) and float(self._smallest) <= NOTHING * self.largest
 
     def add_rows(self, key: int, blocks: Iterable[Tensor]) -> None:
         """Add the products of one parameter's gradients, given as blocks (N, columns)."""
-        gram = self._open.setdefault(key, torch.zeros_like(self.ntk))
         for block in blocks:
-            gram += block @ block.T
+            waiting = self._open.get(key)
+            # In float64: sums of many blocks must not round.
+            product = (block @ block.T).double()
+            self._open[key] = product if waiting is None else waiting.add_(product)
+
+    def add_small(self, rows: Tensor) -> None:
+        """Add all products of one small parameter's gradients (N, P); they are computed later."""
+        self._small.setdefault(rows.shape[1], []).append(rows)
+        self._hold(rows)
 
     def add_use(self, key: int, use: LayerUse) -> None:
         """Add the products of a layer's weight gradients, without forming them."""
         self._open[key] = weight_gram(use.layer, use.a, use.g, self.gram_entries).double()
 
     def finish(self, key: int) -> None:
-        """Close a parameter, whose products have all been added, and add it to the sums."""
+        """Close a parameter, whose products have all been added."""
         gram = self._open.pop(key)
-        self.ntk += gram
-        trace = float(gram.trace())
-        self.largest = max(self.largest, trace)
-        if not trace <= NOTHING * self.largest:  # NaN counts: the score must not hide it
-            self.balanced += gram / trace
-            self._smallest = min(self._smallest, trace)
+        self._grams.append(gram)
+        self._hold(gram)
+
+    def _hold(self, numbers: Tensor) -> None:
+        self._held += numbers.nbytes
+        if self._held > self._most_held:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Add the products of all closed parameters to the sums."""
+        for rows in self._small.values():
+            stacked = torch.stack(rows)
+            self._grams += (stacked @ stacked.mT).double()
+        self._small.clear()
+        grams, self._grams, self._held = self._grams, [], 0
+        if not grams:
+            return
+        together = torch.stack(grams)
+        self._ntk += together.sum(0)
+        traces = together.diagonal(dim1=1, dim2=2).sum(1)
+        # A trace may be NaN, which fmax and fmin leave out.
+        self._largest = torch.fmax(self._largest, traces.nan_to_num(0.0, posinf=math.inf).amax())
+        counts = ~(traces <= NOTHING * self._largest)  # NaN counts: the score must not hide it
+        inverse = torch.where(counts, 1 / traces, 0.0)
+        self._balanced += torch.einsum("pnm,p->nm", together, inverse)
+        counted = torch.where(counts & ~traces.isnan(), traces, math.inf)
+        self._smallest = torch.fmin(self._smallest, counted.amin())
 
     def add_codes(self, on: Tensor) -> None:
         """Add the agreements of boolean signs (N, units)."""
         # Sums of ones are exact in float32 up to 2^24, more than the columns of one block.
         for block in torch.split(on, max(self.columns, 1), dim=1):
             ones = block.to(torch.float32)
-            both_on = (ones @ ones.T).double()
-            n_on = both_on.diagonal()
-            # A unit is on for both images, or off for both.
-            self.agreement += 2 * both_on + (block.shape[1] - n_on[:, None] - n_on[None, :])
+            self._both_on += ones @ ones.T
         self.n_units += on.shape[1]
 
 

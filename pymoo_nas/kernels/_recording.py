@@ -21,6 +21,9 @@ from pymoo_nas.kernels._layer_plan import LayerPlan, Piece, Steps, batch_dim
 from pymoo_nas.kernels._products import LayerUse, Products, Signs
 from pymoo_nas.kernels._sample_gradients import COLUMNS, RULES, by_vjp, has_cheaper_gram, tensors
 
+SMALL = 1024
+"""Most gradients of a parameter, such as a norm's, whose products are computed with others'."""
+
 ROUNDING = 100
 """Largest rounding error that is assumed, as a multiple of eps."""
 
@@ -242,6 +245,8 @@ class _Recorder:
                     self.products.finish(key)
             elif waits or self.products is None:
                 self._keep_rows(key, torch.cat(list(rule(layer, a, g, self.columns)), dim=1))
+            elif parameter.numel() <= SMALL:
+                self.products.add_small(torch.cat(list(rule(layer, a, g, self.columns)), dim=1))
             else:
                 self.products.add_rows(key, rule(layer, a, g, self.columns))
                 self.products.finish(key)

@@ -31,8 +31,12 @@ def convolution_weight(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> 
     """Compute weight gradients of a 1D, 2D or 3D convolution with any stride, dilation, groups.
 
     The samples become the groups of one wide convolution. The weight gradient of that convolution
-    then holds the weight gradient of every sample.
+    then holds the weight gradient of every sample. Where the inputs of all positions lie in memory
+    as they are, or may be laid out so on a graphics card, one batched matrix product is faster.
     """
+    if _is_matrix_product(layer, a, g):
+        yield from _as_matrix_product(layer, a, g, columns)
+        return
     n = len(a)
     a, padding = _padded(layer, a)
     per_output = math.prod(layer.weight.shape[1:])
@@ -58,6 +62,35 @@ def convolution_weight(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> 
         )
         gradient = gradient.reshape(n, padded.shape[1], inputs, *layer.kernel_size)
         yield gradient[:, :outputs, : layer.weight.shape[1]].reshape(n, -1)
+
+
+def _is_matrix_product(layer: nn.Module, a: Tensor, g: Tensor) -> bool:
+    """Tell whether `_as_matrix_product` takes a convolution, and is faster.
+
+    Grouped convolutions are slow on graphics cards. On a CPU, copying the inputs of all positions
+    costs more than it saves, so that only kernels of one pixel are multiplied directly.
+    """
+    if type(layer) is not nn.Conv2d or layer.groups > 1:
+        return False
+    if a.device.type == "cpu":
+        return math.prod(layer.kernel_size) == 1 and a.shape[2:] == g.shape[2:]
+    unfolded = g.shape[2:].numel() * a.shape[1] * math.prod(layer.kernel_size)
+    return len(a) * unfolded <= UNFOLDED
+
+
+def _as_matrix_product(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> Rows:
+    """Compute weight gradients as the product of output gradients and unfolded inputs."""
+    inputs, g = _unfolded(layer, a), g.flatten(2)
+    for part in torch.split(g, max(1, columns // inputs.shape[1]), dim=1):
+        yield torch.bmm(part, inputs.mT).flatten(1)
+
+
+def _unfolded(layer: nn.Conv2d, a: Tensor) -> Tensor:
+    """Lay out the inputs of every position: (N, C, H, W) → (N, d, T); a view for single pixels."""
+    if math.prod(layer.kernel_size) == 1 and not any(_paddings(layer)) and {*layer.stride} == {1}:
+        return a.flatten(2)
+    a, padding = _padded(layer, a)
+    return F.unfold(a, layer.kernel_size, layer.dilation, padding, layer.stride)
 
 
 def convolution_bias(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> Rows:
@@ -135,6 +168,10 @@ GRAM_ENTRIES = 1 << 24
 """Entries of an (n T, N T) product that are held at once: 64 MiB of float32."""
 
 
+UNFOLDED = 1 << 26
+"""Most numbers to which a layer's inputs are unfolded on a graphics card: 256 MiB of float32."""
+
+
 def positions(layer: nn.Module, g: Tensor) -> int:
     """Count T, the positions at which the layer's weight is applied to one sample."""
     channels = g.shape[-1] if type(layer) is nn.Linear else g.shape[1]
@@ -174,9 +211,7 @@ def weight_gram(layer: nn.Module, a: Tensor, g: Tensor, entries: int = GRAM_ENTR
         (N, N) float64.
     """
     if isinstance(layer, nn.Conv2d):
-        a, padding = _padded(layer, a)
-        inputs = F.unfold(a, layer.kernel_size, layer.dilation, padding, layer.stride)
-        a, g = inputs.transpose(1, 2), g.flatten(2).transpose(1, 2)
+        a, g = _unfolded(layer, a).transpose(1, 2), g.flatten(2).transpose(1, 2)
     else:
         a, g = _tokens(a), _tokens(g)
     n, t = a.shape[:2]
@@ -298,12 +333,17 @@ def _sum_leading(x: Tensor, n_trailing: int) -> Tensor:
     return x.reshape(len(x), -1, math.prod(kept)).sum(1)
 
 
+def _paddings(layer: nn.Conv2d) -> tuple[int, ...]:
+    """Pixels that are added at each side, last dimension first."""
+    return tuple(layer._reversed_padding_repeated_twice)
+
+
 def _padded(layer: nn.Conv2d, a: Tensor) -> tuple[Tensor, Any]:
     """Pad the input where the backward operation cannot; return it and the padding still to do."""
     if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
         return a, layer.padding
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    return F.pad(a, layer._reversed_padding_repeated_twice, mode=mode), (0,) * len(layer.stride)
+    return F.pad(a, _paddings(layer), mode=mode), (0,) * len(layer.stride)
 
 
 def _multiple_of_8(x: Tensor) -> Tensor:

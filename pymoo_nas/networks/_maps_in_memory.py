@@ -1,11 +1,11 @@
-"""Feature maps of one forward pass: the numbers that they hold, the bytes that live at one time.
+"""Operations of one forward pass: their products, the numbers they return, the bytes of their maps.
 
 The pass is recorded operation by operation, so that every network can be counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -63,11 +63,20 @@ class MapRecorder(TorchDispatchMode):
     """Records the operations of a forward pass; used as a context.
 
     Tensors are not kept, so that counting takes no more memory than the pass itself.
+
+    Args:
+        costs: operation → rule: its arguments, and ``out_val``, what it returned → its cost.
+
+    Attributes:
+        cost: sum of the costs of all operations so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, costs: Mapping[Any, Callable[..., int]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.cost = 0
         self.steps: list[Step] = []
+        self._costs = costs
+        self._whole = {*costs, *MAP_MAKERS, *IN_PLACE}
         # While a weak reference exists, no other storage has the same address.
         self._seen: dict[int, StorageWeakRef] = {}
         self._n_returned = 0
@@ -75,9 +84,19 @@ class MapRecorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out an operation, and record it."""
         del types
-        made = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        packet = getattr(func, "overloadpacket", None)
+        if packet not in self._whole and hasattr(func, "decompose"):
+            # An operation that is made of others is recorded by its parts.
+            with self:
+                made = func.decompose(*args, **kwargs)
+            if made is not NotImplemented:
+                return made
+        made = func(*args, **kwargs)
+        if packet in self._costs:
+            self.cost += self._costs[packet](*args, **kwargs, out_val=made)
         tensors = _tensors(made)
-        if getattr(func, "overloadpacket", None) in MAP_MAKERS:
+        if packet in MAP_MAKERS:
             self._n_returned += tensors[0].numel()
         read = [self.map_of(tensor) for tensor in _tensors((args, kwargs))]
         self.steps.append(Step(func, read, [self.map_of(tensor) for tensor in tensors]))

@@ -1,7 +1,7 @@
-"""Count multiply-accumulates of torch operations that torch's own counter takes to be free.
+"""Count multiply-accumulates of torch operations, also of those that torch's rules leave out.
 
-`FlopCounterMode` knows convolutions, matrix products and the attention of CUDA. The rules here have
-the form of its rules: the shapes of an operation's arguments and output give twice the number of
+Torch has rules for convolutions, matrix products and the attention of CUDA. The rules here have
+the same form: the shapes of an operation's arguments and output give twice the number of
 multiply-accumulates. Products that a mask leaves out of an attention are counted, as torch does.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
+from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 CostRule: TypeAlias = Callable[..., int]
 """Shapes of the arguments, ``out_shape`` of the output → twice the multiply-accumulates."""
@@ -128,11 +129,16 @@ COSTS: Mapping[Any, CostRule] = {
 """Operation → rule, for operations that torch's counter lacks or refuses."""
 
 
-def cost_rules() -> dict[Any, CostRule]:
-    """Give `COSTS`, and the rules for operations of torchvision where that is imported.
+def cost_rules() -> dict[Any, Callable[..., int]]:
+    """Give torch's rules, `COSTS`, and the rules for torchvision where that is imported.
 
-    A network that has them has imported it; importing it here would take seconds.
+    A network that has operations of torchvision has imported it; importing it here would take
+    seconds.
+
+    Returns:
+        operation → rule that takes the operation's arguments and ``out_val``, what it returned.
     """
-    if "torchvision" not in sys.modules:
-        return dict(COSTS)
-    return {**COSTS, torch.ops.torchvision.deform_conv2d: deformable_convolution}
+    own = dict(COSTS)
+    if "torchvision" in sys.modules:
+        own[torch.ops.torchvision.deform_conv2d] = deformable_convolution
+    return {**flop_registry, **{operation: shape_wrapper(rule) for operation, rule in own.items()}}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from pymoo_nas._machine import as_written, network_errors
 from pymoo_nas.networks._maps_in_memory import MapRecorder
@@ -37,9 +36,10 @@ def count_parameters(network: nn.Module) -> int:
 def count_flops(network: nn.Module, images: Tensor) -> int:
     """Count multiply-accumulates of one image's forward pass: convolutions and matrix products.
 
-    Torch's counter, with added rules (see `operation_costs`), counts a multiplication and an
-    addition as two; this function returns half of its count. Pooling, normalisation, activation,
-    Fourier transforms and elementwise products are free. Masked attention counts as if unmasked.
+    The rules of torch's counter, and added ones (see `operation_costs`), count a multiplication and
+    an addition as two; this function returns half of their count. Pooling, normalisation,
+    activation, Fourier transforms and elementwise products are free. Masked attention counts as if
+    unmasked.
 
     Args:
         network: put into eval mode for the count; then every module's mode is restored.
@@ -76,20 +76,17 @@ def count_all(network: nn.Module, images: Tensor) -> Counts:
     """
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    counter = FlopCounterMode(display=False, custom_mapping=cost_rules())
-    recorder = MapRecorder()
+    recorder = MapRecorder(cost_rules())
     image = images[:1].clone()  # the network may change its input in place
     try:
-        # The counter takes composite operations apart; the recorder then sees their parts.
-        with torch.no_grad(), as_written(), recorder, counter, network_errors(images):
+        with torch.no_grad(), as_written(), recorder, network_errors(images):
             output = network(image)
     finally:
         for module, training in modes:
             module.training = training
-    operations: dict[Any, int] = counter.get_flop_counts().get("Global", {})
     return Counts(
         count_parameters(network),
-        sum(operations.values()) // 2,
+        recorder.cost // 2,
         recorder.acts(),
         recorder.peak_memory(image, output),
     )

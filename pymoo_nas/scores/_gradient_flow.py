@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.kernels import calibrate, check_images, preserved
+from pymoo_nas.kernels import calibrate, check_images, check_trainable, preserved
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def gradient_flow(network: nn.Module, images: Tensor) -> GradientFlow:
         ScoreError: the images cannot be scored.
         NetworkError: the network cannot take the images.
     """
-    check_images(network, images)
+    check_images(images)
+    check_trainable(network, images)
     with preserved(network), torch.enable_grad():
         calibrate(network, images)
         network.requires_grad_(False)

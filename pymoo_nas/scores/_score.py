@@ -174,7 +174,7 @@ def score_builds(
     for build in builds:
         network = build()
         if not reasons:
-            check_images(network, probe.images)
+            check_images(probe.images)
             reasons.append(probe.reason)
         measure = partial(measure_kernels, max_memory=max_memory, check=check and not rows)
         count = partial(_counted, network, probe.images, counts)
