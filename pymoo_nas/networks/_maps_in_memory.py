@@ -37,6 +37,18 @@ IN_PLACE = (
 pointwise: norms, and activations that torch does not call so."""
 
 
+WITHOUT_VALUES: Mapping[Any, Callable[[Tensor], Any]] = {
+    torch.ops.aten.relu: torch.empty_like,
+    torch.ops.aten.native_batch_norm: lambda x: (
+        torch.empty_like(x),
+        x.new_empty(0),
+        x.new_empty(0),
+    ),
+}
+"""Operation → what it returns for an input on the meta device. Torch computes the shapes of these
+two there by many operations in Python, which takes most of the time of a count."""
+
+
 class Map(NamedTuple):
     """A tensor of a pass, without its values.
 
@@ -92,7 +104,10 @@ class MapRecorder(TorchDispatchMode):
                 made = func.decompose(*args, **kwargs)
             if made is not NotImplemented:
                 return made
-        made = func(*args, **kwargs)
+        if packet in WITHOUT_VALUES and args[0].device.type == "meta":
+            made = WITHOUT_VALUES[packet](args[0])
+        else:
+            made = func(*args, **kwargs)
         if packet in self._costs:
             self.cost += self._costs[packet](*args, **kwargs, out_val=made)
         tensors = _tensors(made)
