@@ -47,6 +47,11 @@ def untrained(network: torch.nn.Module, data: Dataset) -> TrainedNetwork:
     with torch.no_grad():
         for _ in range(5):
             network(data.normalized(data.train_images))
+    return as_trained(network, data)
+
+
+def as_trained(network: torch.nn.Module, data: Dataset) -> TrainedNetwork:
+    """A network as `load_trained` gives it."""
     return TrainedNetwork(
         network=network.eval(),
         class_names=data.class_names,

@@ -117,8 +117,8 @@ def _tell_loss(exported: Exported) -> None:
         return
     complain(
         f"warning: int8 loses {100 * (before - int8.accuracy):.2f} points; with layer "
-        f"{worst.name!r} in float the accuracy is {100 * worst.accuracy:.2f} %, the best of "
-        f"{worst.tried} layers left out in turn (of {worst.of})"
+        f"{worst.name!r} alone in int8 the accuracy is {100 * worst.accuracy:.2f} %, the worst of "
+        f"{worst.tried} layers that were tried one at a time (of {worst.of})"
     )
 
 

@@ -26,10 +26,10 @@ LARGE_LOSS = 0.01
 """Loss of accuracy, as a fraction, above which the layer behind it is looked for."""
 
 N_LAYERS = 16
-"""Most layers that are left out in turn; of more layers, the first, the last and every so many."""
+"""Most layers that are tried one at a time; of more, the first, the last and every so many."""
 
 WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
-"""Operators that are left out in turn."""
+"""Operators that are tried one at a time."""
 
 QUANTISED = (*WITH_WEIGHTS, "Relu", "Add", "Mul", "Concat", "MaxPool", "AveragePool", "Clip")
 """Operators that compute with int8; the normalisation before and the softmax behind do not."""
@@ -41,8 +41,8 @@ class Layer:
 
     Attributes:
         name: of the layer.
-        accuracy: of the int8 file in which this layer stays in float.
-        tried: number of layers that were left out in turn.
+        accuracy: of the file in which this layer alone computes with int8.
+        tried: number of layers that were tried so, one at a time.
         of: number of layers.
     """
 
@@ -106,8 +106,9 @@ def quantise(
 ) -> Quantised:
     """Quantise an ONNX file: weights by output channel, activations by tensor.
 
-    Where the loss of accuracy is large, layers stay in float one at a time, to find the layer
-    that causes most of the loss.
+    Where the loss of accuracy is large, layers are quantised one at a time, to find the layer that
+    causes most of the loss. (Where one layer at a time stays in float instead, the numbers between
+    it and its neighbours are still rounded, and so is what causes the loss.)
 
     Args:
         content: bytes of the float file.
@@ -123,12 +124,12 @@ def quantise(
     try:
         with tempfile.TemporaryDirectory() as folder, _quiet(), quiet_torch():
             made = _Quantiser(content, images, pixels, Path(folder))
-            small = made.without(())
+            small = made.quantised()
             if (accuracy or 0.0) - (accuracy_of(small) or 0.0) <= LARGE_LOSS:
                 return Quantised(small, len(images), None)
             layers = made.layers()
             tried = _spread(layers)
-            left_out = {name: accuracy_of(made.without((name,))) or 0.0 for name in tried}
+            alone = {name: accuracy_of(made.quantised(name)) or 0.0 for name in tried}
     except ExportError:
         raise
     except Exception as error:
@@ -136,13 +137,13 @@ def quantise(
             f"int8: ONNX Runtime cannot quantise the file ({type(error).__name__}: {error}); "
             "leave --int8 out"
         ) from error
-    best = max(left_out, key=lambda name: left_out[name], default=None)
-    worst = None if best is None else Layer(best, left_out[best], len(tried), len(layers))
+    name = min(alone, key=lambda name: alone[name], default=None)
+    worst = None if name is None else Layer(name, alone[name], len(tried), len(layers))
     return Quantised(small, len(images), worst)
 
 
 class _Quantiser:
-    """Quantises one file with any layers left out.
+    """Quantises one file, or one layer of it.
 
     Args:
         content: bytes of the float file.
@@ -167,8 +168,8 @@ class _Quantiser:
         """Names of the layers with weights, in order."""
         return [node.name for node in self._graph.node if node.op_type in WITH_WEIGHTS]
 
-    def without(self, left_out: Sequence[str]) -> bytes:
-        """Bytes of the int8 file in which these layers stay in float."""
+    def quantised(self, alone: str | None = None) -> bytes:
+        """Bytes of the int8 file, or of the file in which one layer alone is int8."""
         import onnx  # noqa: PLC0415
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415
 
@@ -185,7 +186,8 @@ class _Quantiser:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             reduce_range=True,
-            nodes_to_exclude=[*left_out, *self._normalisation()],
+            nodes_to_quantize=None if alone is None else [alone],
+            nodes_to_exclude=self._normalisation(),
         )
         model = onnx.load(target)
         del model.metadata_props[:]

@@ -50,7 +50,7 @@ def export(
             ``python`` in the folder of the training.
         int8: whether to write ``NAME.int8.onnx`` too: weights and activations of 8 bits, calibrated
             on at most 256 training images. If accuracy falls by more than a point, layers are left
-            in float one at a time, at most 16, to find the one that costs most.
+            quantised one at a time, at most 16, to find the one that costs most.
         dataset: images of the training, as `load_dataset` takes them; None looks for them where
             the run or the training had them.
         pixels: "uint8" or "float32", the type of the pixels that the file takes; None for that
