@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pymoo_nas.training._augmentation import augment_images, crop_margin, shift_and_flip
+from pymoo_nas.training._augmentation import crop_margin, draw_shifts, shift_and_flip
 
 
-def images_of(n: int, channels: int, height: int, width: int) -> Tensor:
-    count = n * channels * height * width
-    return torch.arange(count, dtype=torch.float32).reshape(n, channels, height, width)
+def images_of(n: int, height: int, width: int, channels: int) -> Tensor:
+    count = n * height * width * channels
+    return torch.arange(count, dtype=torch.float32).reshape(n, height, width, channels)
 
 
-sizes = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9))
+sizes = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3))
 
 
 @given(shape=sizes)
@@ -26,7 +26,7 @@ def test_flip_is_its_own_inverse(shape: tuple[int, int, int, int]) -> None:
     images = images_of(*shape)
     still, flip = torch.zeros(shape[0], dtype=torch.long), torch.ones(shape[0], dtype=torch.bool)
     flipped = shift_and_flip(images, still, still, flip)
-    assert torch.equal(flipped, images.flip(3))
+    assert torch.equal(flipped, images.flip(2))
     assert torch.equal(shift_and_flip(flipped, still, still, flip), images)
 
 
@@ -35,7 +35,7 @@ def test_shift_equals_crop_of_padded_image(
     shape: tuple[int, int, int, int], data: st.DataObject
 ) -> None:
     """Each image equals a crop of itself with reflected borders, mirrored where it is flipped."""
-    n, _, height, width = shape
+    n, height, width, _ = shape
     images = images_of(*shape)
 
     def numbers(low: int, high: int) -> list[int]:
@@ -48,26 +48,36 @@ def test_shift_equals_crop_of_padded_image(
     )
     assert result.shape == images.shape
     for index in range(n):
-        beyond = ((0, 0), (height - 1, height - 1), (width - 1, width - 1))
+        beyond = ((height - 1, height - 1), (width - 1, width - 1), (0, 0))
         padded = np.pad(images[index].numpy(), beyond, mode="reflect")
         top, left = height - 1 + down[index], width - 1 + right[index]
-        expected = padded[:, top : top + height, left : left + width]
+        expected = padded[top : top + height, left : left + width]
         if flip[index]:
-            expected = expected[:, :, ::-1]
+            expected = expected[:, ::-1]
         assert np.array_equal(result[index].numpy(), expected)
 
 
 def test_shift_and_flip_by_hand() -> None:
     """One image of 2x3 pixels, shifted down by one, right by one, and then mirrored."""
-    image = torch.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]])
+    image = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).view(1, 2, 3, 1)
     one = torch.tensor([1])
     # Row 1, then row 2, which the border at row 1 mirrors to row 0; columns 1, 2, and 3 → 1.
     shifted = [[5.0, 6.0, 5.0], [2.0, 3.0, 2.0]]
-    assert shift_and_flip(image, one, one, torch.tensor([False])).tolist() == [[shifted]]
+    found = shift_and_flip(image, one, one, torch.tensor([False]))
+    assert found[0, :, :, 0].tolist() == shifted
     # One to the left: columns -1 → 1, 0, 1, and mirrored 1, 0, 1; the rows as they are.
     still = torch.tensor([0])
-    mirrored = shift_and_flip(image, still, -one, torch.tensor([True])).tolist()
-    assert mirrored == [[[[2.0, 1.0, 2.0], [5.0, 4.0, 5.0]]]]
+    mirrored = shift_and_flip(image, still, -one, torch.tensor([True]))
+    assert mirrored[0, :, :, 0].tolist() == [[2.0, 1.0, 2.0], [5.0, 4.0, 5.0]]
+
+
+def test_chosen_images_are_shifted_as_a_copy_of_them() -> None:
+    """Images taken by their places, one of them twice, are those of a copy of just these."""
+    images, places = images_of(5, 6, 4, 3), torch.tensor([4, 0, 4])
+    shifts = torch.tensor([[1, -2, 0], [3, 0, -1], [1, 0, 1]])
+    found = shift_and_flip(images, *shifts, places)
+    assert torch.equal(found, shift_and_flip(images[places], *shifts))
+    assert not torch.equal(found[0], found[2])
 
 
 @pytest.mark.parametrize(("size", "margin"), [(1, 0), (2, 1), (8, 1), (28, 3), (32, 4), (224, 28)])
@@ -78,9 +88,9 @@ def test_crop_margin_scales_with_the_size(size: int, margin: int) -> None:
 
 def test_augmentation_reaches_all_shifts_and_both_flips() -> None:
     """Over many copies every shift in both directions and both flips occur about equally often."""
-    image = images_of(1, 1, 8, 16)
-    copies = image.expand(6000, -1, -1, -1)
-    augmented = augment_images(copies, torch.Generator().manual_seed(0))
+    image = images_of(1, 8, 16, 1)
+    shifts = draw_shifts(6000, (8, 16), torch.Generator().manual_seed(0))
+    augmented = shift_and_flip(image, *shifts, torch.zeros(6000, dtype=torch.long))
     counts = {
         (down, right, flip): 0
         for down in (-1, 0, 1) for right in (-2, -1, 0, 1, 2) for flip in (False, True)
@@ -96,12 +106,19 @@ def test_augmentation_reaches_all_shifts_and_both_flips() -> None:
 
 
 @settings(max_examples=20)
-@given(shape=sizes, seed=st.integers(0, 100))
-def test_augmentation_follows_its_generator(shape: tuple[int, int, int, int], seed: int) -> None:
-    """Equal generators give equal images, of the shape that came in, without the global one."""
-    images = images_of(*shape)
+@given(shape=sizes, seed=st.integers(0, 100), flip=st.booleans())
+def test_shifts_follow_their_generator(
+    shape: tuple[int, int, int, int], seed: int, flip: bool
+) -> None:
+    """Equal generators draw equal shifts within the margins, without the global generator."""
+    n, *size, _ = shape
     before = torch.get_rng_state()
-    one, other = (augment_images(images, torch.Generator().manual_seed(seed)) for _ in range(2))
-    assert one.shape == images.shape
+    one, other = (
+        draw_shifts(n, (size[0], size[1]), torch.Generator().manual_seed(seed), flip=flip)
+        for _ in range(2)
+    )
+    assert one.shape == (3, n)
     assert torch.equal(one, other)
+    largest = torch.tensor([crop_margin(size[0]), crop_margin(size[1]), int(flip)])
+    assert (one.abs() <= largest[:, None]).all()
     assert torch.equal(torch.get_rng_state(), before)

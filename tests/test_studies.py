@@ -92,6 +92,13 @@ CALLS = (
         slow=True,
     ),
     Call(
+        "gpu_speed",
+        ("--quick",),
+        ("cells: ", "resnet20: 269,722 parameters", "MMACs", "before step", "ms (data", "passes",
+         "optimisers", "times as fast", "float32, contiguous step", "float32, channels_last step",
+         "kernel by kernel", "equal shapes (", "padded (", "one by one", "foreach", "fused"),
+    ),
+    Call(
         "recipe",
         ("--images {}/cifar10.npz --work . --epochs 1 --seeds 2 --networks chain"
          " --recipes sgd muon",),

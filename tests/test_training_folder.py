@@ -119,6 +119,7 @@ def test_description_says_how_the_training_was_made(tmp_path: Path) -> None:
         "balance": False,
         "ema": 0.0,
         "test_flip": False,
+        "compile": False,
     }
     assert values["test_accuracy"] == training.test_accuracy
     assert values["balanced_accuracy"] == training.balanced_accuracy

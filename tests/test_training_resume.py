@@ -98,6 +98,18 @@ def test_interrupted_twice(tmp_path: Path) -> None:
     assert found.seconds >= found.epochs["seconds"].sum()
 
 
+def test_a_precision_that_is_not_named_is_that_of_the_beginning(tmp_path: Path) -> None:
+    """Without a word on the precision a training goes on in the one that it was started in."""
+    interrupted(tmp_path, 1 + STEPS, precision="bfloat16")
+    train(small_network(dropout=0.5), small_dataset(), out=tmp_path, resume=True, **OPTIONS)
+    described = json.loads((tmp_path / "training.json").read_text("utf-8"))
+    assert described["settings"]["precision"] == "bfloat16"
+    folder = tmp_path / "other"
+    interrupted(folder, 1 + STEPS, precision="bfloat16")
+    with pytest.raises(RunError, match="precision: bfloat16 then, float32 now"):
+        interrupted(folder, 1 + STEPS, resume=True, precision="float32")
+
+
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = {
     "epochs": ({"epochs": 5}, {}, {}, "epochs: 4 then, 5 now"),
     "seed": ({"seed": 1}, {}, {}, "seed: 0 then, 1 now"),

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from small_training import small_dataset, small_network
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from pymoo_nas.datasets import Dataset
@@ -102,6 +102,38 @@ def test_a_network_without_kernels_is_trained_by_sgd_alone() -> None:
         assert {group["optimizer"] for group in groups} == {"SGD"}
         states.append(network[1].weight.detach().clone())
     assert torch.equal(*states)
+
+
+class Skipping(nn.Module):
+    """A network that leaves its branch out in the first passes, and takes it from then on."""
+
+    def __init__(self, n_skipped: int) -> None:
+        super().__init__()
+        self.left = n_skipped
+        self.branch, self.linear = nn.Linear(64, 64), nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, 1, 8, 8) → (N, 3)."""
+        self.left -= self.training and torch.is_grad_enabled()
+        x = x.flatten(1)
+        logits: Tensor = self.linear(x if self.left >= 0 else x + self.branch(x))
+        return logits
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "sgd"])
+def test_a_weight_may_get_its_first_gradient_late(optimizer: str) -> None:
+    """A layer that is left out in the first steps is moved from its first gradient on."""
+    torch.manual_seed(0)
+    network = Skipping(n_skipped=2)
+    before = network.branch.weight.detach().clone()
+    train(network, small_dataset(), epochs=1, batch_size=8, validation=0.0, optimizer=optimizer)
+    late = network.branch.weight.detach().clone()
+    assert not torch.equal(late, before)
+    network = Skipping(n_skipped=3)
+    with torch.no_grad():
+        network.branch.weight.copy_(before)
+    train(network, small_dataset(), epochs=1, batch_size=8, validation=0.0, optimizer=optimizer)
+    assert torch.equal(network.branch.weight, before)
 
 
 STEPS = 4

@@ -199,7 +199,7 @@ def try_out(
     epochs: int | str = AUTO,
     batch_size: int | str = AUTO,
     n_cells: int | None = None,
-    precision: str = "float32",
+    precision: str = AUTO,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,

@@ -74,7 +74,7 @@ def choose(
     ] = AUTO,
     batch_size: BatchSize = AUTO,
     cells: FinalCells = None,
-    precision: Precision = "float32",
+    precision: Precision = AUTO,
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = None,

@@ -128,7 +128,11 @@ DataDir = Annotated[Path, typer.Option(help="Folder of torchvision's data sets."
 Download = Annotated[bool, typer.Option("--download", help="Fetch an absent torchvision data set.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=2**32 - 1)]
 Precision = Annotated[
-    str, typer.Option(help="float32; or bfloat16: faster where the processor knows it.")
+    str,
+    typer.Option(
+        help="float32; or bfloat16: faster where the processor knows it; auto: bfloat16 on CUDA, "
+        "else float32."
+    ),
 ]
 FinalCells = Annotated[
     int | None,

@@ -104,7 +104,15 @@ def train(
     optimizer: Annotated[
         str, typer.Option(help="muon; or sgd, which is cheaper for kernels of many channels.")
     ] = "muon",
-    precision: Precision = "float32",
+    precision: Precision = AUTO,
+    compile_: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile forward and backward pass, on CUDA with CUDA graphs: for trainings of "
+            "thousands of steps, since it takes a minute or more.",
+        ),
+    ] = False,
     image_size: ImageSize = None,
     augment: Augment = None,
     seed: Seed = 0,
@@ -189,6 +197,7 @@ def train(
             test_flip=test_flip,
             optimizer=optimizer,
             precision=precision,
+            compile=compile_,
             seed=seed,
             device=device,
             threads=threads,

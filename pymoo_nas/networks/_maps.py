@@ -18,10 +18,10 @@ def concatenate(parts: Sequence[Tensor]) -> Tensor:
     """Join maps (N, C_i, H, W) → (N, Σ C_i, H, W); the gradient of each part is a dense copy.
 
     Torch would pass slices of the gradient on. On the CPU the backward pass of a batch norm is much
-    slower with a slice than with a dense copy.
+    slower with a slice than with a dense copy. A compiler arranges gradients itself.
     """
     for part in parts:
-        if part.requires_grad:
+        if part.requires_grad and part.device.type == "cpu" and not torch.compiler.is_compiling():
             part.register_hook(_dense)
     return torch.cat(list(parts), dim=1)
 

@@ -124,7 +124,9 @@ class AveragePooling(nn.AvgPool2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
         """Average (N, C, H, W), in the memory layout of the input."""
         trained = torch.is_grad_enabled() and input.requires_grad
-        if not (trained and input.device.type == "cpu" and torch.backends.mkldnn.is_available()):
+        # A compiler makes kernels of its own, and cannot ask which library there is.
+        on_cpu = input.device.type == "cpu" and not torch.compiler.is_compiling()
+        if not (trained and on_cpu and torch.backends.mkldnn.is_available()):
             return super().forward(input)
         summed = F.conv2d(input, self._ones(input), padding=1, groups=input.shape[1])
         if self.count_include_pad:

@@ -1,4 +1,4 @@
-"""Random flips and shifted crops of images."""
+"""Augmentation of training images: mirrored and shifted crops of images."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import torch
 from torch import Tensor
 
 
-def augment_images(images: Tensor, generator: torch.Generator, *, flip: bool = True) -> Tensor:
-    """Shift every image at random and mirror it with probability 1/2, in one gather.
+def draw_shifts(
+    n_images: int, size: tuple[int, int], generator: torch.Generator, *, flip: bool = True
+) -> Tensor:
+    """Draw a shift for every image, and mirror it with probability 1/2.
 
     The shift in each direction is uniform in −m..m, m = max(1, size // 8). For 32×32 pixels these
     are the usual reflected 4-pixel crops; larger images have larger shifts.
 
     Args:
-        images: (N, C, H, W).
+        n_images: number of images.
+        size: (H, W) in pixels.
         generator: on the CPU, so that a seed means the same on every device.
         flip: whether images are mirrored left to right; text and signs must not be mirrored.
+
+    Returns:
+        int64 (3, n_images): the arguments `down`, `right` and `flip` of `shift_and_flip`.
     """
-    n_images, _, height, width = images.shape
     mirrored = (torch.rand(n_images, generator=generator) < 0.5) & flip
     down, right = (
         torch.randint(-margin, margin + 1, (n_images,), generator=generator)
-        for margin in (crop_margin(height), crop_margin(width))
+        for margin in map(crop_margin, size)
     )
-    return shift_and_flip(images, down, right, mirrored)
+    return torch.stack([down, right, mirrored.long()])
 
 
 def crop_margin(size: int) -> int:
@@ -31,23 +36,35 @@ def crop_margin(size: int) -> int:
     return min(max(1, size // 8), size - 1)
 
 
-def shift_and_flip(images: Tensor, down: Tensor, right: Tensor, flip: Tensor) -> Tensor:
+def shift_and_flip(
+    images: Tensor, down: Tensor, right: Tensor, flip: Tensor, chosen: Tensor | None = None
+) -> Tensor:
     """Crop each image at an offset, its border reflected, and then mirror some left to right.
 
+    One gather takes whole pixels, of all channels at once. So it reads a batch out of all images
+    without a copy in between.
+
     Args:
-        images: (N, C, H, W).
-        down: (N,) integers in −(H − 1)..H − 1: output row r shows input row r + down.
-        right: (N,) integers, likewise for the columns.
-        flip: (N,) booleans.
+        images: (N, H, W, C) of any type, contiguous.
+        down: (n,) integers in −(H − 1)..H − 1: output row r shows input row r + down.
+        right: (n,) integers, likewise for the columns.
+        flip: (n,) booleans, or 0 and 1.
+        chosen: (n,) integers, the places of the images that are taken; None takes all N = n.
+
+    Returns:
+        (n, H, W, C).
     """
-    height, width = images.shape[2:]
-    across = torch.arange(width).expand(len(images), width)
-    across = torch.where(flip[:, None], width - 1 - across, across)
-    rows = _reflected(torch.arange(height) + down[:, None], height).to(images.device)
-    columns = _reflected(across + right[:, None], width).to(images.device)
-    which = torch.arange(len(images), device=images.device)[:, None, None]
-    # The slice between the index tensors moves the channels to the end: (N, H, W, C).
-    return images[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    n_images, height, width, channels = images.shape
+    device = images.device
+    if chosen is None:
+        chosen = torch.arange(n_images, device=device)
+    across = torch.arange(width, device=device)
+    across = torch.where(flip[:, None].bool(), width - 1 - across, across)
+    rows = _reflected(torch.arange(height, device=device) + down[:, None], height)
+    columns = _reflected(across + right[:, None], width)
+    pixels = (chosen[:, None] * height + rows)[:, :, None] * width + columns[:, None, :]
+    taken = images.view(-1, channels).index_select(0, pixels.flatten())
+    return taken.view(len(chosen), height, width, channels)
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from pymoo_nas.datasets import AUGMENTATIONS
 from pymoo_nas.errors import SearchError
@@ -25,7 +26,7 @@ OWN_IMAGES = "val"
 HELD_OUT = 0.1
 """The share of the training images that is held out where there are no validation images."""
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = (AUTO, "float32", "bfloat16")
 """Number formats of the passes in training; weights and test are always float32."""
 
 BATCH_SIZES = (8, 128)
@@ -51,7 +52,8 @@ SHORT_STEPS = 100
 class Settings:
     """The keyword arguments of `train` that decide its result.
 
-    `with_validation` replaces "auto" in `validation`, and `resolved` in the other settings.
+    `with_validation` replaces "auto" in `validation`, `with_precision` in `precision`, and
+    `resolved` in the other settings.
 
     Raises:
         SearchError: a setting that is out of range.
@@ -65,11 +67,12 @@ class Settings:
     augment: str = "none"
     validation: float | str = AUTO
     seed: int = 0
-    precision: str = "float32"
+    precision: str = AUTO
     optimizer: str = "muon"
     balance: bool = False
     ema: float = 0.0
     test_flip: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -117,6 +120,24 @@ class Settings:
         return replace(self, batch_size=size, epochs=epochs)
 
 
+def with_precision(settings: Settings, device: torch.device) -> Settings:
+    """Return settings that name the number format of the passes.
+
+    "auto" is bfloat16 on CUDA devices that compute with it, and float32 elsewhere: processors
+    differ, and many lose time by bfloat16.
+
+    >>> with_precision(Settings(), torch.device("cpu")).precision
+    'float32'
+    """
+    if settings.precision != AUTO:
+        return settings
+    half = False
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            half = torch.cuda.is_bf16_supported(including_emulation=False)
+    return replace(settings, precision="bfloat16" if half else "float32")
+
+
 def number_of_batches(n_images: int, batch_size: int) -> int:
     """Number of batches of an epoch: the fewest that hold all images, but no batch of one image.
 
@@ -154,9 +175,10 @@ _LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
         'a fraction from 0 to below 1, "val", or "auto"',
     ),
     "optimizer": (str, OPTIMIZERS.__contains__, " or ".join(OPTIMIZERS)),
-    "precision": (str, PRECISIONS.__contains__, "float32 or bfloat16"),
+    "precision": (str, PRECISIONS.__contains__, "auto, float32 or bfloat16"),
     "balance": (bool, lambda _: True, "True or False"),
     "ema": (int | float, lambda x: not isinstance(x, bool) and 0 <= x < 1, _BELOW_ONE),
     "test_flip": (bool, lambda _: True, "True or False"),
+    "compile": (bool, lambda _: True, "True or False"),
     "seed": (int, lambda x: 0 <= x < 2**63, "a whole number from 0 to 2^63 - 1"),
 }

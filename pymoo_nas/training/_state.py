@@ -36,7 +36,7 @@ FORMAT = "3"
 MOMENTUM = "momentum_buffer"
 """Torch's name for the momentum of SGD; `Muon` uses the same name."""
 
-BEFORE: Mapping[str, Any] = {"ema": 0.0, "test_flip": False}
+BEFORE: Mapping[str, Any] = {"ema": 0.0, "test_flip": False, "compile": False}
 """Settings that earlier versions did not have, with the values that stand for what they did."""
 
 SCHEDULED = ("last_epoch", "_step_count", "_last_lr")
@@ -113,6 +113,22 @@ def threads_in(folder: Path) -> int | None:
         return None
     threads = _stored(path)[0].get("threads")  # an earlier version did not keep them
     return None if threads is None else whole(f"{path}: threads", threads, error=RunError)
+
+
+def precision_in(folder: Path) -> str:
+    """The number format of the passes of the training that was interrupted in a folder.
+
+    Returns:
+        its name; "auto" where nothing tells.
+
+    Raises:
+        RunError: a damaged file.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        return AUTO
+    settings = _stored(path)[0].get("settings")
+    return str(settings.get("precision", AUTO)) if isinstance(settings, dict) else AUTO
 
 
 def _continue_as_before(trainer: Trainer, stored: Mapping[str, Any]) -> None:
@@ -229,7 +245,8 @@ def _put_back(
         for row in described["history"]
     ]
     for index, (state, parameter) in enumerate(_optimized(trainer)):
-        state |= {name: kept.to(parameter.device) for name, kept in _states(tensors, index).items()}
+        kept = _states(tensors, index)
+        state |= {name: _arranged_as(parameter, value) for name, value in kept.items()}
         numbers = described["optimizers"][index] if "optimizers" in described else {}
         state |= {name: value for name, value in numbers.items() if not isinstance(value, list)}
     if trainer.average is not None:
@@ -245,6 +262,16 @@ def _put_back(
     torch.set_rng_state(tensors["random.torch"])
     if trainer.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.device)
+
+
+def _arranged_as(parameter: Tensor, kept: Tensor) -> Tensor:
+    """Put a kept tensor on the device of a parameter, and into its memory format.
+
+    A fused optimizer reads both in the order of the memory.
+    """
+    if kept.shape != parameter.shape:
+        return kept.to(parameter.device)
+    return torch.empty_like(parameter, dtype=kept.dtype, requires_grad=False).copy_(kept)
 
 
 def _shape_of(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -340,14 +367,17 @@ def _check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -
 
 
 def _check_fit(path: Path, stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    of_network = {
-        name: tensor
-        for name, tensor in stored.items()
-        if not name.startswith(("momentum.", "optimizer."))
-    }
-    wrong = misfits(of_network, expected)
+    wrong = misfits(_without_optimizers(stored), _without_optimizers(expected))
     if wrong:
         raise RunError(
             f"{path}: of another network or device, {len(wrong)} tensors differ ({wrong[0]}); "
             "build the network that was trained, or train again with --overwrite"
         )
+
+
+def _without_optimizers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not name.startswith(("momentum.", "optimizer."))
+    }

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,13 @@ from pymoo_nas.spaces import description_of, design_of
 from pymoo_nas.training._curves import curves_of, show_epoch, show_test
 from pymoo_nas.training._evaluation import class_results, mean_auc
 from pymoo_nas.training._settings import AUTO, Settings
-from pymoo_nas.training._state import STATE_FILE, restore_state, threads_in, write_state
+from pymoo_nas.training._state import (
+    STATE_FILE,
+    precision_in,
+    restore_state,
+    threads_in,
+    write_state,
+)
 from pymoo_nas.training._trained import describe_images
 from pymoo_nas.training._trainer import Trainer
 from pymoo_nas.training._warnings import warn_of_gap, warn_of_unpredicted
@@ -100,7 +106,8 @@ def train(
     ema: float = 0.0,
     test_flip: bool = False,
     optimizer: str = "muon",
-    precision: str = "float32",
+    precision: str = AUTO,
+    compile: bool = False,  # noqa: A002 - PyTorch's word
     seed: int = 0,
     device: str | torch.device = "cpu",
     threads: int | None = None,
@@ -141,7 +148,7 @@ def train(
         weight_decay: weight decay of SGD; Muon's is a hundred times as large, and its rate a tenth.
         label_smoothing: share of the target spread over all classes, in [0, 1].
         augment: "flip" for shifted crops and flips, "shift" for the crops alone, "none" for neither
-            (see `augment_images`); None takes the augmentation of the data set.
+            (see `draw_shifts`); None takes the augmentation of the data set.
         validation: fraction of each class of the training images that is held out, in [0, 1); 0
             trains on all training images and keeps the weights of the last epoch. "val" chooses by
             the data set's validation images, and trains on all training images. "auto" takes "val"
@@ -156,8 +163,13 @@ def train(
             counts. It needs the `augment` "flip".
         optimizer: "muon"; or "sgd" for all parameters: almost four points less on CIFAR-10 after
             four epochs (studies/recipe.py), but cheaper for kernels of many hundred channels.
-        precision: "float32", or "bfloat16" for the passes of the training (weights, their updates
-            and the test stay float32): less time on processors that compute with bfloat16.
+        precision: "float32", or "bfloat16" for the passes of the training (weights and the test
+            stay float32): less time on devices that compute with bfloat16. "auto" is "bfloat16" on
+            such CUDA devices, "float32" elsewhere, or with `resume` that of the interrupted
+            training; ``training.json`` tells which.
+        compile: let `torch.compile` make one program of the forward and the backward pass, on CUDA
+            with CUDA graphs. That takes a minute or so before the first step, and pays where a
+            training has thousands of steps. Results are equal up to rounding.
         seed: seed of the split, the order of the images, the augmentation and the network's
             dropout; it does not change the network's initial weights.
         device: see `resolve_device`.
@@ -186,7 +198,8 @@ def train(
 
     Warns:
         UserWarning: the accuracy is much higher on the images trained on than on the images that
-            judge; or the network never predicts a class of the test images.
+            judge; the network never predicts a class of the test images; or `compile` failed, and
+            the training went on without.
     """
     started = time.perf_counter()
     dataset = load_dataset(dataset)
@@ -203,10 +216,13 @@ def train(
         test_flip=test_flip,
         optimizer=optimizer,
         precision=precision,
+        compile=compile,
         seed=seed,
     )
     target = resolve_device(device)
     folder = _checked_folder(out, overwrite=overwrite, resume=resume)
+    if folder is not None and resume and settings.precision == AUTO:
+        settings = replace(settings, precision=precision_in(folder))
     if threads is not None:
         threads = whole("threads", threads)
     elif folder is not None and resume:
@@ -374,6 +390,7 @@ def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
         **{name: _finite_or_none(value) for name, value in _test_values(training).items()},
         "seconds": training.seconds,
         "device": str(trainer.device),
+        "compiled": trainer.passes.compiled,
         "threads": torch.get_num_threads(),
         "processor": processor(trainer.device),
         "versions": versions(),

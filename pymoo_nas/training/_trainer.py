@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pymoo_nas._machine import Progress, Report, is_out_of_memory, seeded
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import NetworkError, PymooNasError
 from pymoo_nas.kernels import recalibrate
-from pymoo_nas.training._augmentation import augment_images
+from pymoo_nas.training._augmentation import draw_shifts
 from pymoo_nas.training._averaging import WeightAverage
+from pymoo_nas.training._batches import Batches
 from pymoo_nas.training._evaluation import Evaluation, evaluate, evaluation_batch_size
 from pymoo_nas.training._fitted_images import (
     class_weights,
@@ -29,9 +29,13 @@ from pymoo_nas.training._fitted_images import (
     with_validation,
 )
 from pymoo_nas.training._optimizers import OPTIMIZERS
-from pymoo_nas.training._settings import Settings, number_of_batches
+from pymoo_nas.training._passes import Passes, out_of_memory
+from pymoo_nas.training._settings import Settings, number_of_batches, with_precision
 from pymoo_nas.training._trainable import check_trainable
 from pymoo_nas.training._weights import copy_state
+
+LOOK_EVERY = 16
+"""Steps between two looks at the loss on CUDA. Each look waits until the device has caught up."""
 
 
 class Trainer:
@@ -43,9 +47,13 @@ class Trainer:
         asked: settings as given.
         settings: as given, with numbers in place of "auto".
         fitted: indices of the training images that are trained on, ascending.
+        images: makes batches of the training images.
+        passes: takes batches through the network.
         judging: images and labels that choose the best epoch; empty where no images choose it.
         unequal: whether classes are so unequal (see `unequal`) that balanced accuracy chooses.
         sizes: images of each batch of an epoch.
+        look_every: steps between two looks at the loss, for reports and to end a training that
+            diverges; the last step of an epoch is looked at always.
         average: the moving average of the weights, which is judged and kept in their place; None
             without one.
         calibration_images: largest number of images from which batch norms take their statistics
@@ -66,13 +74,18 @@ class Trainer:
         self.fitted, self.judging = fitted_and_judging(dataset, settings)
         if not len(self.judging[1]) and settings.validation != 0:
             raise none_to_hold_out(dataset, "validation=0 (--validation 0)")
-        self.settings = settings = settings.resolved(len(self.fitted))
+        settings = with_precision(settings.resolved(len(self.fitted)), device)
+        self.settings = settings
         self.generator = torch.Generator().manual_seed(settings.seed)
         counts = np.bincount(dataset.train_labels[self.fitted])
         self.unequal = unequal(counts)
-        self.class_weights = class_weights(counts).to(device) if settings.balance else None
         self.sizes = self.batch_sizes()
+        self.images = Batches(dataset, device)
         self.memory_format = self._check_network()
+        self._arrange_weights()
+        self.look_every = 1 if device.type == "cpu" else LOOK_EVERY
+        weights = class_weights(counts).to(device) if settings.balance else None
+        self.passes = Passes(network, settings, weights, device)
         self.optimizers = OPTIMIZERS[settings.optimizer](network, settings)
         n_steps = int(settings.epochs) * len(self.sizes)
         self.schedules = [
@@ -107,11 +120,30 @@ class Trainer:
                 work = f"epoch {epoch}/{n_epochs}"
                 progress(Report(work, n_done, n_epochs * n_steps, now, found))
 
-        tell(before + 1, 0, found=self.plan())
+        tell(before + 1, 0, "compiling" * self.settings.compile, self.plan())
+        if self.settings.compile and before < n_epochs:
+            self.compile()
         for epoch in range(before + 1, n_epochs + 1):
             done(self._run_epoch(epoch, partial(tell, epoch)))
             line = _epoch_line(self.history[-1], n_epochs, unequal=self.unequal)
             tell(epoch, n_steps, found=line)
+
+    def _arrange_weights(self) -> None:
+        """Put weights on CUDA into the memory format of the maps, which each pass would do else."""
+        if self.device.type == "cuda" and self.memory_format == torch.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+
+    def compile(self) -> None:
+        """Compile the pass for each size of a batch, if that works here."""
+        self.network.train()
+        parts = [self.fitted[:size] for size in sorted(set(self.sizes))]
+        self.passes.compile(
+            (
+                self._images(part).contiguous(memory_format=self.memory_format),
+                torch.from_numpy(self.dataset.train_labels[part]).to(self.device),
+            )
+            for part in parts
+        )
 
     def batch_sizes(self) -> list[int]:
         """Images of each batch of an epoch: almost equal numbers that add up to all of them."""
@@ -164,19 +196,22 @@ class Trainer:
 
     def _pass(self, epoch: int, report: Callable[[int, str], None]) -> dict[str, float]:
         """Pass once over the training images; return the row of the epoch, not judged yet."""
-        total_loss = 0.0
-        n_correct = n_seen = 0
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of loss and correct
+        n_seen, now = 0, ""
         self.network.train()
         for step, (images, labels) in enumerate(self.batches(), start=1):
             rate = float(self.schedules[0].get_last_lr()[0])
             loss, correct = self._step(images, labels)
-            if not math.isfinite(loss):
-                raise self._divergence(f"the loss became {loss}", epoch, rate)
-            total_loss += loss * len(labels)
-            n_correct += correct
+            sums += torch.stack([loss.double() * len(labels), correct.double()])
             n_seen += len(labels)
-            report(step, f"loss {loss:.3f}  accuracy {n_correct / n_seen:.1%}")
-        if not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
+            if step % self.look_every == 0 or step == len(self.sizes):
+                total_loss, n_correct = sums.tolist()
+                if not math.isfinite(total_loss):
+                    raise self._divergence(f"the loss became {loss.item()}", epoch, rate)
+                now = f"loss {loss.item():.3f}  accuracy {n_correct / n_seen:.1%}"
+            report(step, now)
+        finite = [weight.isfinite().all() for weight in self.network.parameters()]
+        if not torch.stack(finite).all():
             raise self._divergence("weights became infinite or NaN", epoch, rate)
         return {
             "epoch": epoch,
@@ -218,51 +253,48 @@ class Trainer:
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield every training image once in a random order, in batches of almost equal size."""
         order = torch.randperm(len(self.fitted), generator=self.generator).numpy()
-        augment = self.settings.augment
-        for part in np.split(order[: sum(self.sizes)], np.cumsum(self.sizes)[:-1]):
-            chosen = self.fitted[part]
-            images = self._images(chosen)
-            if augment != "none":
-                images = augment_images(images, self.generator, flip=augment == "flip")
-            labels = torch.from_numpy(self.dataset.train_labels[chosen]).to(self.device)
-            yield images.contiguous(memory_format=self.memory_format), labels
+        chosen = self.fitted[order]
+        places = self.images.places(chosen)
+        # What an epoch draws is copied to the device at once: each copy waits for the device.
+        labels = torch.from_numpy(self.dataset.train_labels[chosen]).to(self.device)
+        shifts = self._shifts()
+        start = 0
+        for size in self.sizes:
+            part = slice(start, start + size)
+            images = self.images.take(places[part], None if shifts is None else shifts[:, part])
+            yield images.contiguous(memory_format=self.memory_format), labels[part]
+            start += size
+
+    def _shifts(self) -> Tensor | None:
+        """The shifts of an epoch's images in their order, (3, n) on the device; None for none."""
+        augment, size = self.settings.augment, self.dataset.image_size
+        if augment == "none":
+            return None
+        drawn = [draw_shifts(n, size, self.generator, flip=augment == "flip") for n in self.sizes]
+        return torch.cat(drawn, dim=1).to(self.device)
 
     def _at_once(self) -> int:
         """Batch size where no gradients are taken."""
         return evaluation_batch_size(int(self.settings.batch_size), self.dataset.image_size)
 
     def _images(self, chosen: np.ndarray) -> Tensor:
-        return self.dataset.normalized(self.dataset.train_images[chosen]).to(self.device)
+        """Training images without augmentation, on the device."""
+        return self.images.take(self.images.places(chosen))
 
-    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Update the weights; return the loss before it, and the number of correct images."""
         self.network.zero_grad()
-        half = self.settings.precision == "bfloat16"
-        try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                logits = self.network(images)
-                loss = self._loss(logits.float(), labels)
-            loss.backward()
-        except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise _out_of_memory(images) from error
-            raise
+        loss, correct = self.passes(images, labels)
+        self.update()
+        return loss, correct
+
+    def update(self) -> None:
+        """Move the weights by their gradients, the schedules by a step, and then the average."""
         for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()
             schedule.step()
         if self.average is not None:
             self.average.update()
-        return loss.item(), int((logits.argmax(1) == labels).sum())
-
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Smoothed cross-entropy: the mean over the images, each weighted by its class."""
-        smoothing = self.settings.label_smoothing
-        if self.class_weights is None:
-            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        # Torch's own class weights would also weight the smoothed share of the other classes, and
-        # so pull every image towards a rare class.
-        losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
-        return (self.class_weights[labels] * losses).mean()
 
     def _divergence(self, what: str, epoch: int, rate: float) -> NetworkError:
         return NetworkError(
@@ -304,7 +336,7 @@ class Trainer:
             raise
         except Exception as error:
             if is_out_of_memory(error):
-                raise _out_of_memory(images) from error
+                raise out_of_memory(images) from error
             raise NetworkError(
                 f"network cannot take images of shape {tuple(images.shape)}: "
                 f"{type(error).__name__}: {error}; {self._remedy(error)}"
@@ -319,16 +351,6 @@ class Trainer:
         if self.sizes[0] == 1 and "more than 1 value per channel" in str(error):
             return "a batch norm on maps of one pixel takes no single image; raise the batch size"
         return "resize the images, or use a network for this size and number of channels"
-
-
-def _out_of_memory(images: Tensor) -> NetworkError:
-    remedy = (
-        "lower the batch size" if len(images) > 1 else "use smaller images or a smaller network"
-    )
-    return NetworkError(
-        f"training: memory ran out in a step of {len(images)} images of shape "
-        f"{tuple(images.shape[1:])}; {remedy}"
-    )
 
 
 def _epoch_line(row: dict[str, float], n_epochs: int, *, unequal: bool) -> str:
