@@ -1,4 +1,10 @@
-"""How long does a step of training take on a card, where is the time spent, and what saves it?
+"""How long do a scoring and a step of training take on a card, where is the time spent?
+
+Scoring: cells of the tables in docs/benchmarks.md, each with its parameters, multiply-accumulates,
+the time of one forward and backward pass on 64 images, the kernels and the scores with their check
+as multiples of it, the operations that a pass and the kernels start on the device ("launches"), and
+how often the kernels wait for the device. Then random cells by one process; on a card also how far
+log10 κ is from that of the CPU, and on any device how far float32 is from float64.
 
 A data set of made images of CIFAR-10's size is trained on, 128 images a step, with a cell of
 551,898 parameters and with ResNet-20, which has as many multiply-accumulates. `before` is the loop
@@ -55,6 +61,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -62,6 +69,7 @@ import torch
 from torch import nn
 
 from common.command import machine, parser
+from common.scoring_steps import scoring_rows, search_rows
 from common.timing import medians
 from common.training_steps import (
     PARTS,
@@ -85,6 +93,17 @@ NETWORKS = {
 
 QUICK = {"cells": "8,0,0,0|0,0,0,0|0,8,0,0", "resnet20": "resnet20"}
 """The same with `--quick`."""
+
+SCORED = (
+    NETWORKS["cells"],
+    "16,24,0,0|0,0,0,0|16,0,0,0|0,8,0,0|8,0,0,0|8,0,8,0",
+    "16,0,0,0|24,0,0,0|0,32,0,0",
+    "8,24,0,0|0,0,0,0|8,24,0,0",
+    "56,0,0,0|0,0,0,0|16,0,0,0",
+)
+"""Genotypes that are scored."""
+
+QUICK_SCORED = (QUICK["cells"],)
 
 OURS: Mapping[str, Mapping[str, Any]] = {
     "float32, contiguous": {"precision": "float32", "contiguous": True},
@@ -198,9 +217,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{device}: {processor(device)}")
     n, texts = (1, QUICK) if arguments.quick else (arguments.n, NETWORKS)
     dataset = made_images(256, 8) if arguments.quick else made_images(128 * 300, 32)
-    for rows in (training_rows, optimiser_rows):
-        for row in rows(dataset, texts, device, n):
-            print(row, flush=True)
+    scored = QUICK_SCORED if arguments.quick else SCORED
+    for row in chain(
+        scoring_rows(scored, device, dataset, n, synchronise),
+        search_rows(device, dataset, 2 if arguments.quick else 20),
+        training_rows(dataset, texts, device, n),
+        optimiser_rows(dataset, texts, device, n),
+    ):
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

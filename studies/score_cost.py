@@ -58,7 +58,7 @@ from common.command import machine, parser
 from common.timing import medians
 from pymoo_nas.kernels import measure_kernels
 from pymoo_nas.networks import Counts, count_flops, count_parameters
-from pymoo_nas.scores import Probe, score_builds
+from pymoo_nas.scores import Probe, score, score_builds
 from pymoo_nas.spaces import CellSpace, NASBench201Space
 
 Shape: TypeAlias = tuple[int, int, int, int]
@@ -132,6 +132,7 @@ def cost_table(built: dict[str, nn.Module], shape: Shape, repeats: int) -> None:
     images = images.to(next(next(iter(built.values())).parameters()).device)
     probe = Probe(images)
     to_step, to_te_nas, to_loop = [], [], []
+    parts: dict[str, list[float]] = {"kernels": [], "checked": []}
     print("  params     MMACs   step s  scores s  ratio  TE-NAS/scores  one by one/scores")
     for network in built.values():
         counts = Counts(count_parameters(network), count_flops(network, images))
@@ -140,6 +141,8 @@ def cost_table(built: dict[str, nn.Module], shape: Shape, repeats: int) -> None:
             {
                 "step": partial(step, network, images),
                 "scores": partial(score_builds, builds, probe, counts=counts),
+                "kernels": partial(measure_kernels, network, images),
+                "checked": partial(score, network, images),
             },
             repeats,
         )
@@ -149,6 +152,8 @@ def cost_table(built: dict[str, nn.Module], shape: Shape, repeats: int) -> None:
         to_te_nas.append((time.perf_counter() - start) / times["scores"])
         to_step.append(times["scores"] / times["step"])
         to_loop.append(loop / times["scores"])
+        for part, ratios in parts.items():
+            ratios.append(times[part] / times["step"])
         print(
             f"{counts[0]:8d} {counts[1] / 1e6:9.2f} {times['step']:8.4f} {times['scores']:9.4f} "
             f"{to_step[-1]:6.2f} {to_te_nas[-1]:14.1f} {to_loop[-1]:18.1f}",
@@ -159,6 +164,11 @@ def cost_table(built: dict[str, nn.Module], shape: Shape, repeats: int) -> None:
         f"median ratio to one step: {n} cells {statistics.median(to_step[:n]):.2f}, five "
         f"NAS-Bench-201 cells {statistics.median(to_step[n:]):.2f}, all "
         f"{statistics.median(to_step):.2f}"
+    )
+    kernels, checked = (statistics.median(ratios) for ratios in parts.values())
+    print(
+        f"median ratio of the kernels alone {kernels:.2f}, of scores with check and counts "
+        f"{checked:.2f}"
     )
     print(
         f"median speed-up over TE-NAS's loop {statistics.median(to_te_nas):.1f}, over one image at "

@@ -19,13 +19,21 @@ from pymoo_nas.errors import ScoreError
 
 
 @contextmanager
-def preserved(network: nn.Module) -> Iterator[None]:
-    """Restore the network at the end: modes, buffers, and which parameters are trained."""
+def preserved(network: nn.Module, *, eval_mode: bool = False) -> Iterator[None]:
+    """Restore the network at the end: modes, buffers, and which parameters are trained.
+
+    Args:
+        network: any network.
+        eval_mode: whether the network is called in eval mode only. Its batch norms then do not
+            write to their buffers, which need not be copied (`calibrating` replaces them).
+    """
     modes = [(module, module.training) for module in network.modules()]
     buffers = [(module, dict(module._buffers)) for module in network.modules()]
     trained = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    kept = {id(buffer) for norm in batch_norms(network).values() for buffer in norm.buffers(False)}
+    copied = [b for b in network.buffers() if not (eval_mode and id(b) in kept)]
     try:
-        with values_preserved(network.buffers()):
+        with values_preserved(copied):
             yield
     finally:
         for module, training in modes:
@@ -131,10 +139,9 @@ def calibrating(network: nn.Module) -> Iterator[None]:
                 "build it with track_running_stats=True"
             )
     network.eval()
-    hooks = []
-    for norm in norms.values():
-        norm.reset_running_stats()
-        hooks.append(norm.register_forward_pre_hook(_Statistics(), with_kwargs=True))
+    hooks = [
+        norm.register_forward_pre_hook(_Statistics(), with_kwargs=True) for norm in norms.values()
+    ]
     try:
         yield
     finally:
@@ -143,7 +150,10 @@ def calibrating(network: nn.Module) -> Iterator[None]:
 
 
 class _Statistics:
-    """Forward pre-hook that averages the statistics of one batch norm over its calls."""
+    """Forward pre-hook that averages the statistics of one batch norm over its calls.
+
+    The norm gets new buffers: to clear and to fill the old ones takes several operations more.
+    """
 
     def __init__(self) -> None:
         self.calls = 0
@@ -153,8 +163,12 @@ class _Statistics:
     ) -> None:
         self.calls += 1
         with torch.no_grad():
-            for buffer, value in zip(_buffers(norm), _moments(args, kwargs), strict=True):
-                buffer.lerp_(value, 1 / self.calls)
+            mean, variance = _moments(args, kwargs)
+            if self.calls > 1:
+                old_mean, old_variance = _buffers(norm)
+                mean = torch.lerp(old_mean, mean, 1 / self.calls)
+                variance = torch.lerp(old_variance, variance, 1 / self.calls)
+        norm.running_mean, norm.running_var = mean, variance
 
 
 class _Totals:
@@ -189,6 +203,9 @@ class _Totals:
 def _moments(args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Compute the mean and the biased variance of every input channel of a norm, each (C,)."""
     x = args[0] if args else kwargs["input"]
+    if x.device.type != "cpu":  # one operation, which starts one kernel
+        variance, mean = torch.var_mean(x, (0, *range(2, x.ndim)), correction=0)
+        return mean, variance
     values = x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)
     mean = values.mean((0, 2))
     # Several times faster than torch.var on a CPU, and as stable: the mean is subtracted.

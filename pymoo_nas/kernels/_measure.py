@@ -96,7 +96,7 @@ def measure_kernels(
     """
     check_images(images)
     check_trainable(network, images)
-    with preserved(network), exact_convolutions(images.device), as_written():
+    with preserved(network, eval_mode=True), exact_convolutions(images.device), as_written():
         few = images[:PLANNED]
 
         def forward() -> Tensor:

@@ -16,6 +16,7 @@ from pymoo_nas.kernels._sample_gradients import (
     GRAM_ENTRIES,
     RULES,
     has_cheaper_gram,
+    joined,
     positions,
     weight_gram,
 )
@@ -49,9 +50,7 @@ class LayerUse:
 
     def rows(self) -> Tensor:
         """Form the weight's per-sample gradients (n, P)."""
-        return torch.cat(
-            list(RULES[type(self.layer)]["weight"](self.layer, self.a, self.g, COLUMNS)), 1
-        )
+        return joined(RULES[type(self.layer)]["weight"](self.layer, self.a, self.g, COLUMNS))
 
 
 def _compact(tensor: Tensor) -> Tensor:
@@ -94,6 +93,7 @@ class Products:
         self._open: dict[int, Tensor] = {}
         self._grams: list[Tensor] = []
         self._small: dict[int, list[Tensor]] = {}
+        self._codes: list[Tensor] = []
         # With little memory, fewer numbers wait to be summed up together.
         self._held, self._most_held = 0, n_images * columns
 
@@ -116,6 +116,7 @@ class Products:
     @property
     def agreement(self) -> Tensor:
         """(N, N) float64, number of ReLU units on which two images agree."""
+        self._sum_up()
         n_on = self._both_on.diagonal()
         # A unit is on for both images, or off for both.
         return 2 * self._both_on + (self.n_units - n_on[:, None] - n_on[None, :])
@@ -135,10 +136,9 @@ class Products:
     def add_rows(self, key: int, blocks: Iterable[Tensor]) -> None:
         """Add the products of one parameter's gradients, given as blocks (N, columns)."""
         for block in blocks:
-            waiting = self._open.get(key)
+            product, earlier = block @ block.T, self._open.get(key)
             # In float64: sums of many blocks must not round.
-            product = (block @ block.T).double()
-            self._open[key] = product if waiting is None else waiting.add_(product)
+            self._open[key] = product if earlier is None else earlier.double().add_(product)
 
     def add_small(self, rows: Tensor) -> None:
         """Add all products of one small parameter's gradients (N, P); they are computed later."""
@@ -147,7 +147,7 @@ class Products:
 
     def add_use(self, key: int, use: LayerUse) -> None:
         """Add the products of a layer's weight gradients, without forming them."""
-        self._open[key] = weight_gram(use.layer, use.a, use.g, self.gram_entries).double()
+        self._open[key] = weight_gram(use.layer, use.a, use.g, self.gram_entries)
 
     def finish(self, key: int) -> None:
         """Close a parameter, whose products have all been added."""
@@ -161,15 +161,18 @@ class Products:
             self._sum_up()
 
     def _sum_up(self) -> None:
-        """Add the products of all closed parameters to the sums."""
+        """Add the products of all closed parameters and signs to the sums."""
+        self._sum_up_codes()
         for rows in self._small.values():
             stacked = torch.stack(rows)
-            self._grams += (stacked @ stacked.mT).double()
+            self._grams += stacked @ stacked.mT
         self._small.clear()
         grams, self._grams, self._held = self._grams, [], 0
         if not grams:
             return
-        together = torch.stack(grams)
+        types = dict.fromkeys(gram.dtype for gram in grams)
+        alike = [torch.stack([gram for gram in grams if gram.dtype == kind]) for kind in types]
+        together = torch.cat([part.double() for part in alike])
         self._ntk += together.sum(0)
         traces = together.diagonal(dim1=1, dim2=2).sum(1)
         # A trace may be NaN, which fmax and fmin leave out.
@@ -182,11 +185,18 @@ class Products:
 
     def add_codes(self, on: Tensor) -> None:
         """Add the agreements of boolean signs (N, units)."""
+        self._codes.append(on)
+        self.n_units += on.shape[1]
+        self._hold(on)
+
+    def _sum_up_codes(self) -> None:
+        if not self._codes:
+            return
+        signs, self._codes = torch.cat(self._codes, dim=1), []
         # Sums of ones are exact in float32 up to 2^24, more than the columns of one block.
-        for block in torch.split(on, max(self.columns, 1), dim=1):
+        for block in torch.split(signs, max(self.columns, 1), dim=1):
             ones = block.to(torch.float32)
             self._both_on += ones @ ones.T
-        self.n_units += on.shape[1]
 
 
 _BITS = (1, 2, 4, 8, 16, 32, 64, 128)

@@ -19,7 +19,14 @@ from pymoo_nas.kernels._activations import PreActivations, depends_on
 from pymoo_nas.kernels._calibration import calibrating
 from pymoo_nas.kernels._layer_plan import LayerPlan, Piece, Steps, batch_dim
 from pymoo_nas.kernels._products import LayerUse, Products, Signs
-from pymoo_nas.kernels._sample_gradients import COLUMNS, RULES, by_vjp, has_cheaper_gram, tensors
+from pymoo_nas.kernels._sample_gradients import (
+    COLUMNS,
+    RULES,
+    by_vjp,
+    has_cheaper_gram,
+    joined,
+    tensors,
+)
 
 SMALL = 1024
 """Most gradients of a parameter, such as a norm's, whose products are computed with others'."""
@@ -244,9 +251,9 @@ class _Recorder:
                     self.products.add_use(key, use)
                     self.products.finish(key)
             elif waits or self.products is None:
-                self._keep_rows(key, torch.cat(list(rule(layer, a, g, self.columns)), dim=1))
+                self._keep_rows(key, joined(rule(layer, a, g, self.columns)))
             elif parameter.numel() <= SMALL:
-                self.products.add_small(torch.cat(list(rule(layer, a, g, self.columns)), dim=1))
+                self.products.add_small(joined(rule(layer, a, g, self.columns)))
             else:
                 self.products.add_rows(key, rule(layer, a, g, self.columns))
                 self.products.finish(key)

@@ -118,11 +118,24 @@ def batch_norm_weight(layer: nn.BatchNorm2d, a: Tensor, g: Tensor, columns: int)
     mean, variance = layer.running_mean, layer.running_var
     if mean is None or variance is None:
         raise ScoreError(f"{layer}: no running statistics; build it with track_running_stats=True")
-    # Σ g(a − mean) = Σ ga − mean Σ g would cancel badly: the difference is formed first.
-    shape = (1, -1, *(1,) * (a.ndim - 2))
-    centred = (a - mean.view(shape)) * g
-    summed = centred.flatten(2).sum(2) if a.ndim > 2 else centred
-    yield summed * torch.rsqrt(variance + layer.eps)
+    # With each channel of each sample as a channel of its own, torch's sums over a batch are those
+    # of one sample. They are several times faster than a product and its sum. In another order of
+    # memory, torch's sums of a single sample may be wrong (torch 2.14).
+    n = len(a)
+    apart = (1, n * a.shape[1], *a.shape[2:])
+    _, gradient, _ = torch.ops.aten.native_batch_norm_backward(
+        g.reshape(apart).contiguous(),
+        a.reshape(apart).contiguous(),
+        None,
+        mean.repeat(n),
+        variance.repeat(n),
+        None,
+        None,
+        False,
+        layer.eps,
+        (False, True, False),
+    )
+    yield gradient.view(n, -1)
 
 
 def layer_norm_weight(layer: nn.LayerNorm, a: Tensor, g: Tensor, columns: int) -> Rows:
@@ -309,6 +322,12 @@ def _one_sample(value: Any, index: int, n: int, batch_dim: int) -> Any:
     if isinstance(value, Mapping):
         return {key: _one_sample(part, index, n, batch_dim) for key, part in value.items()}
     return value
+
+
+def joined(blocks: Rows) -> Tensor:
+    """Join blocks to (N, P); a single one is not copied."""
+    parts = list(blocks)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

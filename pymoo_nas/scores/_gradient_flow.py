@@ -43,7 +43,7 @@ def gradient_flow(network: nn.Module, images: Tensor) -> GradientFlow:
     """
     check_images(images)
     check_trainable(network, images)
-    with preserved(network), torch.enable_grad():
+    with preserved(network, eval_mode=True), torch.enable_grad():
         calibrate(network, images)
         network.requires_grad_(False)
         images = images.detach().requires_grad_(True)

@@ -237,7 +237,7 @@ def add_noisy(
 def _counted(network: nn.Module, images: Tensor, known: Counts | None) -> Counts:
     if known is not None:
         return known
-    with preserved(network):
+    with preserved(network, eval_mode=True):
         return count_all(network, images)
 
 
