@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import Run
 from made_images import make_folder, random_images, write
 from numpy.typing import NDArray
 
@@ -183,6 +184,19 @@ def test_search_and_training_are_equal(tmp_path: Path) -> None:
         made_large(folder)
     assert is_mapped(problem.dataset.train_images)
     assert results[0] == results[1]
+
+
+# On the command line
+
+
+def test_score_tells_of_the_decoding(run: Run, tmp_path: Path) -> None:
+    """A command says what it decodes and where this is kept, once."""
+    made_large(make_folder(tmp_path / "f"))
+    for expected in (True, False):
+        code, out, err = run("score", "0800", "--dataset", "f", "--images", "4")
+        assert (code, err) == (0, "")
+        assert ("decoding 10 images of" in out) is expected
+        assert (str(tmp_path / "cache") in out) is expected
 
 
 # Changes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -11,38 +10,8 @@ from pymoo.core.callback import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pymoo_nas._machine import ConsoleProgress, Report
-from pymoo_nas.cli._terminal import terminal
+from pymoo_nas._machine import Report
 from pymoo_nas.runs import Search
-
-
-class DecodingProgress:
-    """A bar while an image folder is decoded, and the lines that are told of it; a context.
-
-    Nothing is shown before the first report, or after the last one of a pass over the files.
-    """
-
-    def __init__(self) -> None:
-        self._shown = ExitStack()
-        self._bar: ConsoleProgress | None = None
-
-    def __enter__(self) -> DecodingProgress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop()
-
-    def __call__(self, report: Report) -> None:
-        """Show a report."""
-        if self._bar is None:
-            self._bar = self._shown.enter_context(ConsoleProgress(terminal()))
-        self._bar(report)
-        if report.done == report.total:
-            self._stop()
-
-    def _stop(self) -> None:
-        self._shown.close()
-        self._bar = None
 
 
 class SearchProgress(Callback):
