@@ -313,7 +313,7 @@ def test_interrupt(work: str, tmp_path: Path, cache: Path) -> None:
     assert {path.name for path in cache.rglob("*") if path.is_file()} <= {".lock"}
     told = Told()
     kept = load_dataset(folder, progress=told)
-    assert [r.done for r in told if r.work == work and r.done] == list(range(1, 41))
+    assert {r.done for r in told if r.work == work} >= {*range(1, 41)}
     os.truncate(folder / "a" / "0.png", 1000)
     assert_equal(load_dataset(folder), kept)
 

@@ -35,8 +35,13 @@ class DecodingProgress:
 
     def __call__(self, report: Report) -> None:
         """Show a report."""
+        console = terminal()
+        if not console.is_terminal:
+            if report.found:
+                console.print(report.found, highlight=False, soft_wrap=True)
+            return
         if self._bar is None:
-            self._bar = self._shown.enter_context(ConsoleProgress(terminal()))
+            self._bar = self._shown.enter_context(ConsoleProgress(console))
         self._bar(report)
         if report.done == report.total:
             self._stop()

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pymoo_nas._machine import ConsoleProgress, Progress, Report
+from pymoo_nas._machine import Progress, Report
 from pymoo_nas.datasets import _image_arrays as image_arrays
 from pymoo_nas.datasets import _image_files as image_files
 from pymoo_nas.datasets import _image_folders as image_folders
 from pymoo_nas.datasets._augmentations import AUGMENTATIONS, augmentation_named
 from pymoo_nas.datasets._class_names import name_classes
-from pymoo_nas.datasets._decoding import decoding_shown, tell
+from pymoo_nas.datasets._decoding import tell, told_to
 from pymoo_nas.datasets._image_files import TORCHVISION, Reading, Splits
 from pymoo_nas.datasets._image_reading import GreyRange
 from pymoo_nas.datasets._kept_pixels import KeptPixels
@@ -230,7 +229,7 @@ def load_dataset(
     size = height_and_width(image_size)
     if isinstance(source, Dataset) and size in (None, source.image_size):
         return source if augment is None else replace(source, augment=augmentation_named(augment))
-    with _told_to(progress):
+    with told_to(progress):
         name, splits, usual = _find(source, size, Path(root).expanduser(), download)
     usual = usual if augment is None else augment
     dataset = build_dataset(name, splits, augment=usual, image_size=size, channels=channels)
@@ -282,19 +281,6 @@ def _find(
     return path.stem, image_files.read_npz(path), True
 
 
-@contextmanager
-def _told_to(progress: bool | Progress) -> Iterator[None]:
-    """Report the decoding of folders; False leaves it to whoever is told already."""
-    if callable(progress):
-        with decoding_shown(progress):
-            yield
-    elif progress:
-        with ConsoleProgress() as shown, decoding_shown(shown):
-            yield
-    else:
-        yield
-
-
 def _put_known(dataset: Dataset, kept: KeptPixels) -> None:
     """Put in place what takes a pass over all pixels to find; the first time, find and keep it."""
     known = kept.known()
@@ -307,6 +293,7 @@ def _put_known(dataset: Dataset, kept: KeptPixels) -> None:
             "val_fingerprint": dataset.val_fingerprint,
         }
         kept.remember(known)
+        tell(Report("measuring images", 1, 1))
     moments = {name: np.array(known[name], dtype=np.float64) for name in ("mean", "std")}
     # Where cached properties look for their values.
     vars(dataset).update({**known, **moments})

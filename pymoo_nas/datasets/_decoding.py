@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pymoo_nas._machine import Progress, Report
+from pymoo_nas._machine import ConsoleProgress, Progress, Report
 from pymoo_nas.datasets._image_reading import GreyRange, Header, common_range, read_header
 from pymoo_nas.datasets._many_images import FilesRead, Outcome, for_each, read_each
 from pymoo_nas.datasets._splits import hold_out_test
@@ -98,6 +98,19 @@ def decoding_shown(progress: Progress) -> Iterator[None]:
         yield
     finally:
         _SHOWN.reset(token)
+
+
+@contextmanager
+def told_to(progress: bool | Progress) -> Iterator[None]:
+    """Report the decoding of folders; False leaves it to whoever is told already."""
+    if callable(progress):
+        with decoding_shown(progress):
+            yield
+    elif progress:
+        with ConsoleProgress() as shown, decoding_shown(shown):
+            yield
+    else:
+        yield
 
 
 def tell(report: Report) -> None:

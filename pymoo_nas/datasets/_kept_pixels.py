@@ -13,16 +13,15 @@ import json
 import os
 import secrets
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from PIL import Image
 from PIL import ImageFile as PilFile
 
@@ -33,10 +32,10 @@ from pymoo_nas.datasets._decoding import (
     MemoryRows,
     arranged,
     decode_files,
-    in_place,
     sliced,
     tell,
 )
+from pymoo_nas.datasets._file_rows import CannotKeepError, FileRows, kept_or_refused, mapped
 from pymoo_nas.datasets._many_images import FilesRead
 from pymoo_nas.errors import DatasetError
 
@@ -59,77 +58,6 @@ SHARE_OF_MEMORY = 0.5
 
 KNOWN = ("mean", "std", "fingerprint", "val_fingerprint")
 """Properties of a `Dataset` that take a pass over all pixels to find."""
-
-
-class CannotKeepError(Exception):
-    """The cache cannot be written; the text says why."""
-
-
-class FileRows:
-    """Rows in a file, see `Rows`; written as a file, since a full disk kills who writes to a map.
-
-    Args:
-        path: file that is written.
-        n: number of rows.
-        shape: (H, W, C).
-
-    Raises:
-        CannotKeepError: also by the methods; the file cannot be written.
-    """
-
-    def __init__(self, path: Path, n: int, shape: tuple[int, int, int]) -> None:
-        self.path = path
-        self.shape = shape
-        self._row_bytes = int(np.prod(shape))
-        with _kept_or_refused(path.parent):
-            free = shutil.disk_usage(path.parent).free
-            if n * self._row_bytes > free:
-                raise CannotKeepError(
-                    f"{n * self._row_bytes / 2**30:.1f} GiB are needed in {path.parent}, "
-                    f"{free / 2**30:.1f} GiB are free"
-                )
-            # Without a buffer: with one, closing fails again where writing has failed.
-            self._file = path.open("w+b", buffering=0)
-
-    def close(self) -> None:
-        """Close the file; further calls do nothing."""
-        self._file.close()
-
-    def write(self, row: int, pixels: NDArray[np.uint8]) -> None:
-        """See `Rows`."""
-        content = memoryview(np.broadcast_to(pixels, self.shape).tobytes())
-        with _kept_or_refused(self.path.parent):
-            self._file.seek(row * self._row_bytes)
-            while content:
-                content = content[self._file.write(content) :]
-
-    def finish(self, order: Sequence[int], channels: int) -> NDArray[np.uint8]:
-        """See `Rows`; the file is closed."""
-        shape = (*self.shape[:2], channels)
-        with _kept_or_refused(self.path.parent):
-            if in_place(order) and channels == self.shape[2]:
-                self._file.truncate(len(order) * self._row_bytes)
-                os.fsync(self._file.fileno())
-            else:
-                self._rewrite(order, channels)
-            self.close()
-        return mapped(self.path, (len(order), *shape))
-
-    def _rewrite(self, order: Sequence[int], channels: int) -> None:
-        """Write the rows to a file of their own in this order, and put it in place of the first."""
-        second = self.path.with_name(f"{self.path.name}-2")
-        try:
-            with second.open("wb") as written:
-                for row in order:
-                    self._file.seek(row * self._row_bytes)
-                    pixels = np.frombuffer(self._file.read(self._row_bytes), np.uint8)
-                    written.write(pixels.reshape(self.shape)[..., :channels].tobytes())
-                written.flush()
-                os.fsync(written.fileno())
-            self.close()
-            second.replace(self.path)
-        finally:
-            second.unlink(missing_ok=True)
 
 
 class KeptPixels:
@@ -188,7 +116,7 @@ class KeptPixels:
         Raises:
             CannotKeepError: the cache cannot be written.
         """
-        with _kept_or_refused(self.place):
+        with kept_or_refused(self.place):
             self.place.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.place / LOCK)
             self._wait_for(lock)
@@ -239,7 +167,7 @@ class KeptPixels:
             "grey_range": decoded.grey_range,
             "brightest": decoded.brightest,
         }
-        with _kept_or_refused(self.place):
+        with kept_or_refused(self.place):
             temporary.replace(self._file("pixels"))
             with atomic_write(self._file("json")) as written:
                 # ASCII: names of files may hold bytes that are no UTF-8, which JSON escapes.
@@ -270,13 +198,16 @@ class KeptPixels:
         return str(path.relative_to(self.folder))
 
     def _wait_for(self, lock: FileLock) -> None:
-        while True:
+        work = "waiting for another process, which decodes the same images"
+        has_waited = False
+        while not lock.is_locked:
             try:
                 lock.acquire(timeout=WAIT)
             except Timeout:
-                tell(Report("waiting for another process, which decodes the same images", 0))
-            else:
-                return
+                has_waited = True
+                tell(Report(work, 0))
+        if has_waited:
+            tell(Report(work, 1, 1))
 
 
 def decoded_pixels(
@@ -321,6 +252,7 @@ def _kept_at_once(kept: KeptPixels, check: Callable[[FilesRead], None]) -> Decod
         if found is not None:
             return found
         kept.clear()
+        started = time.perf_counter()
         n_files = len(kept.files)
         height, width = kept.size
         tell(
@@ -337,7 +269,12 @@ def _kept_at_once(kept: KeptPixels, check: Callable[[FilesRead], None]) -> Decod
             return opened.enter_context(closing(FileRows(temporary, n, shape)))
 
         decoded = decode_files(kept.files, kept.size, rows_of, check, within=kept.folder)
-        return kept.keep(temporary, decoded)
+        decoded = kept.keep(temporary, decoded)
+        seconds = time.perf_counter() - started
+        n_bytes = sum(array.nbytes for array in decoded.images.values())
+        told = f"decoded in {seconds:.0f} s: {n_bytes / 2**30:.2f} GiB of pixels"
+        tell(Report("decoding images", n_files, n_files, found=told))
+        return decoded
 
 
 def _refuse_or_warn(kept: KeptPixels, why: str) -> None:
@@ -390,28 +327,6 @@ def key_of(folder: Path, files: Sequence[ImageFile], size: tuple[int, int]) -> t
         digest.update(os.fsencode(file.path.relative_to(folder)))
         digest.update(repr((file.part, file.label, *state)).encode())
     return n_bytes, digest.hexdigest()[:32]
-
-
-def mapped(path: Path, shape: Sequence[int]) -> NDArray[np.uint8]:
-    """Map a file of uint8 into memory, read-only: its pages are read as they are used.
-
-    Raises:
-        ValueError: the file has another size.
-        OSError: there is no such file.
-    """
-    expected = int(np.prod(shape, dtype=np.int64))
-    if path.stat().st_size != expected:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes; expected {expected}")
-    return np.asarray(np.memmap(path, np.uint8, "r", shape=tuple(shape)))
-
-
-@contextmanager
-def _kept_or_refused(place: Path) -> Iterator[None]:
-    """Turn an error of the system into one that says that a cache cannot be kept."""
-    try:
-        yield
-    except (OSError, NotImplementedError) as error:  # a file system without locks: the latter
-        raise CannotKeepError(f"{place} cannot be written to ({error})") from error
 
 
 def _remove(path: Path) -> None:
