@@ -41,6 +41,9 @@ from pymoo_nas.scores import draw_probe
 
 CLASSES = 10
 
+COARSE = 4
+"""Pixels of a side that one pixel of a made image covers."""
+
 LIMITED = (
     "import os, resource, sys; resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[1]),) * 2); "
     "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
@@ -59,16 +62,16 @@ class Used(NamedTuple):
 
 def grating(label: int, side: int, rng: np.random.Generator) -> Image.Image:
     """Stripes whose direction and fineness are those of a class, in a random colour, with noise."""
-    y, x = np.mgrid[:side, :side] / side
+    few = -(-side // COARSE)
+    y, x = np.mgrid[:few, :few] / few
     angle = np.pi * label / CLASSES
     waves = np.sin(
-        40 * (1 + label % 3) * (x * np.cos(angle) + y * np.sin(angle)) + rng.uniform(0, 6)
+        20 * (1 + label % 3) * (x * np.cos(angle) + y * np.sin(angle)) + rng.uniform(0, 6)
     )
     colour = rng.uniform(20, 90, 3) * rng.choice([-1, 1], 3)
-    few = -(-side // 8)
-    coarse = rng.normal(0, 30, (few, few, 3)).repeat(8, axis=0).repeat(8, axis=1)
-    pixels = 128 + waves[..., None] * colour + coarse[:side, :side]
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    pixels = 128 + waves[..., None] * colour + rng.normal(0, 30, (few, few, 3))
+    small = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    return small.resize((side, side), Image.Resampling.BILINEAR)
 
 
 def made_folder(root: Path, n: int, side: int, seed: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from command_line import Run
 from made_images import make_folder, random_images, write
 from numpy.typing import NDArray
 
-from pymoo_nas import Architecture, Dataset, NASProblem, load_dataset, train
+from pymoo_nas import Architecture, Dataset, NASProblem, draw_probe, load_dataset, train
 from pymoo_nas._machine import Report, free_memory
 from pymoo_nas.datasets import FULL_RANGE, read_images, split_validation
 from pymoo_nas.errors import DatasetError
+from pymoo_nas.training._evaluation import evaluate
+from pymoo_nas.training._fitted_images import Chosen
 
 LARGE = 17 * 2**20
 """Bytes of files that are more than a folder may have whose pixels stay in memory."""
@@ -184,6 +187,44 @@ def test_search_and_training_are_equal(tmp_path: Path) -> None:
         made_large(folder)
     assert is_mapped(problem.dataset.train_images)
     assert results[0] == results[1]
+
+
+class Watched(np.ndarray):
+    """Images that note how many of them are read."""
+
+    n_read = 0
+
+    def __getitem__(self, which: Any) -> Any:
+        found = np.asarray(self)[which]
+        Watched.n_read += 1 if found.ndim == 3 else len(found)
+        return found
+
+
+def test_probe_reads_what_it_draws(tmp_path: Path) -> None:
+    """A probe of 8 among 80 images reads 8 to tell them apart and the same 8 to keep them."""
+    dataset = load_dataset(make_folder(tmp_path / "f", n=50, c=3))
+    expected = draw_probe(dataset, 8, seed=1)
+    watched = dataclasses.replace(dataset, train_images=dataset.train_images.view(Watched))
+    for name in ("mean", "std"):
+        vars(watched)[name] = getattr(dataset, name)
+    Watched.n_read = 0
+    found = draw_probe(watched, 8, seed=1)
+    assert Watched.n_read == 16
+    assert found.images.equal(expected.images)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_chosen_images_are_read_in_batches(flip: bool, tmp_path: Path) -> None:
+    """Images that judge a training are evaluated as a copy of them would be."""
+    dataset = load_dataset(make_folder(tmp_path / "f", n=20, c=3), image_size=8)
+    network = Architecture.read("5000|0001|0800").build("trained", dataset)
+    chosen = np.arange(1, 30, 3)
+    labels = dataset.train_labels[chosen]
+    found, expected = (
+        evaluate(network, images, labels, dataset, batch_size=4, flip=flip).logits
+        for images in (Chosen(dataset.train_images, chosen), dataset.train_images[chosen])
+    )
+    assert found.equal(expected)
 
 
 # On the command line
