@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -181,11 +181,12 @@ def read_many(path: Path, n: int, seed: int) -> None:
     names = tuple(f"class-{label}" for label in range(CLASSES))
     few = slice(0, CLASSES)
     dataset = Dataset("many", pixels, labels, pixels[few], labels[few], names, "none")
-    for what, work in {
+    works: dict[str, Callable[[], object]] = {
         "mean and standard deviation": lambda: dataset.std,
         "probe of 64 images": lambda: draw_probe(dataset, 64, seed),
         "one pass of batches of 128": lambda: passed(dataset, seed),
-    }.items():
+    }
+    for what, work in works.items():
         started = time.perf_counter()
         work()
         print(f"    {what}: {time.perf_counter() - started:.1f} s", flush=True)

@@ -48,7 +48,7 @@ class Dataset:
     """Images of two or more classes, for training and for testing, checked by `load_dataset`.
 
     Validation images, where there are some, choose the epoch whose weights a training keeps. The
-    images of a large folder are mapped from a file, read-only, so read them in parts: `load_dataset`.
+    images of a large folder are mapped from a file, read-only, see `load_dataset`.
 
     Attributes:
         name: name of the data set, for people and for file names.

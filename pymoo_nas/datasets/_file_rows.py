@@ -22,7 +22,9 @@ class FileRows:
     """Rows in a file, see `Rows`; written as a file, since a full disk kills who writes to a map.
 
     Args:
-        path: file that is written.
+        path: file that is written, of a temporary name.
+        final: name that the file takes when it is finished, before it is mapped: some systems
+            rename no file that is mapped.
         n: number of rows.
         shape: (H, W, C).
 
@@ -30,8 +32,9 @@ class FileRows:
         CannotKeepError: also by the methods; the file cannot be written.
     """
 
-    def __init__(self, path: Path, n: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, path: Path, final: Path, n: int, shape: tuple[int, int, int]) -> None:
         self.path = path
+        self.final = final
         self.shape = shape
         self._row_bytes = int(np.prod(shape))
         with kept_or_refused(path.parent):
@@ -57,7 +60,7 @@ class FileRows:
                 content = content[self._file.write(content) :]
 
     def finish(self, order: Sequence[int], channels: int) -> NDArray[np.uint8]:
-        """See `Rows`; the file is closed."""
+        """See `Rows`; the file is closed, and takes its final name."""
         shape = (*self.shape[:2], channels)
         with kept_or_refused(self.path.parent):
             if in_place(order) and channels == self.shape[2]:
@@ -66,7 +69,8 @@ class FileRows:
             else:
                 self._rewrite(order, channels)
             self.close()
-        return mapped(self.path, (len(order), *shape))
+            self.path.replace(self.final)
+        return mapped(self.final, (len(order), *shape))
 
     def _rewrite(self, order: Sequence[int], channels: int) -> None:
         """Write the rows to a file of their own in this order, and put it in place of the first."""

@@ -1,8 +1,8 @@
 """Keep the decoded pixels of an image folder in a file that is mapped into memory.
 
 A cache holds a folder's pixels at one size under a key: a checksum of the names, sizes and times of
-the files and of everything else that decides the pixels. ``KEY.json`` is written last. Where it is,
-``KEY.pixels`` is whole: an interrupted decoding leaves no ``KEY.json``.
+the files and of everything else that decides the pixels. ``KEY.json`` is written last: where it is,
+``KEY.pixels`` is whole.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class KeptPixels:
                 return None
             (low, high), grey_range = kept["sizes"], kept["grey_range"]
             return Decoded(
-                *sliced(self.files, parts, mapped(self._file("pixels"), shape)),
+                *sliced(self.files, parts, mapped(self.pixels, shape)),
                 skipped,
                 {paths[name]: note for name, note in kept["notes"].items()},
                 ((low[0], low[1]), (high[0], high[1])),
@@ -110,8 +110,10 @@ class KeptPixels:
     def writing(self) -> Iterator[Path]:
         """Lock the cache against other processes, which wait for its end.
 
+        What is not whole at the end is removed.
+
         Yields:
-            the path for `FileRows`.
+            a temporary path for `FileRows`.
 
         Raises:
             CannotKeepError: the cache cannot be written.
@@ -125,9 +127,16 @@ class KeptPixels:
             try:
                 yield temporary
             finally:
-                temporary.unlink(missing_ok=True)
+                _remove(temporary)
+                if not self._file("json").exists():
+                    _remove(self.pixels)
         finally:
             lock.release()
+
+    @property
+    def pixels(self) -> Path:
+        """File of the pixels."""
+        return self._file("pixels")
 
     def clear(self) -> None:
         """Remove what others have left: pixels of other keys, unfinished ones, lost folders.
@@ -146,15 +155,14 @@ class KeptPixels:
             if gone:
                 shutil.rmtree(other, ignore_errors=True)  # in use on Windows: the next time
 
-    def keep(self, temporary: Path, decoded: Decoded) -> Decoded:
-        """Give whole pixels their name, and then write the account of them.
+    def keep(self, decoded: Decoded) -> None:
+        """Write the account of decoded pixels, which makes them whole.
 
         Args:
-            temporary: finished `FileRows`.
-            decoded: what was decoded to them.
+            decoded: what was decoded to `pixels`.
 
-        Returns:
-            the same, mapped from its final place.
+        Raises:
+            CannotKeepError: the account cannot be written.
         """
         first = decoded.images["train"]
         shape = (sum(map(len, decoded.images.values())), *first.shape[1:])
@@ -167,14 +175,9 @@ class KeptPixels:
             "grey_range": decoded.grey_range,
             "brightest": decoded.brightest,
         }
-        with kept_or_refused(self.place):
-            temporary.replace(self._file("pixels"))
-            with atomic_write(self._file("json")) as written:
-                # ASCII: names of files may hold bytes that are no UTF-8, which JSON escapes.
-                written.write_text(json.dumps(account), "ascii")
-        kept = self.read()
-        assert kept is not None  # just written, under the lock
-        return kept
+        with kept_or_refused(self.place), atomic_write(self._file("json")) as written:
+            # ASCII: names of files may hold bytes that are no UTF-8, which JSON escapes.
+            written.write_text(json.dumps(account), "ascii")
 
     def known(self) -> dict[str, Any] | None:
         """Return the values of `KNOWN` that `remember` has kept; None where they are not there."""
@@ -251,7 +254,8 @@ def _kept_at_once(kept: KeptPixels, check: Callable[[FilesRead], None]) -> Decod
         found = kept.read()
         if found is not None:
             return found
-        kept.clear()
+        with kept_or_refused(kept.place):
+            kept.clear()
         started = time.perf_counter()
         n_files = len(kept.files)
         height, width = kept.size
@@ -266,10 +270,10 @@ def _kept_at_once(kept: KeptPixels, check: Callable[[FilesRead], None]) -> Decod
         )
 
         def rows_of(n: int, shape: tuple[int, int, int]) -> FileRows:
-            return opened.enter_context(closing(FileRows(temporary, n, shape)))
+            return opened.enter_context(closing(FileRows(temporary, kept.pixels, n, shape)))
 
         decoded = decode_files(kept.files, kept.size, rows_of, check, within=kept.folder)
-        decoded = kept.keep(temporary, decoded)
+        kept.keep(decoded)
         seconds = time.perf_counter() - started
         n_bytes = sum(array.nbytes for array in decoded.images.values())
         told = f"decoded in {seconds:.0f} s: {n_bytes / 2**30:.2f} GiB of pixels"
