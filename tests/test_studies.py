@@ -106,6 +106,15 @@ CALLS = (
         ("chain-muon-1/training.json",),
     ),
     Call(
+        "large_images",
+        ("--images 60 --side 80 --image-size 40 --many 100 --generations 1 --work .",),
+        ("limit", "JPEGs of", "decode, and score one network", "own", "mapped files", "search",
+         "train", "multiply-accumulates per image", "steps per epoch", "test accuracy",
+         "GiB of pixels", "mean and standard deviation:", "probe of 64 images:",
+         "one pass of batches of 128:"),
+        slow=True,
+    ),
+    Call(
         "limits",
         ("--cifar {}/cifar10.npz --rows rows.csv --seeds 1 --generations 1 --images 4 --epochs 1"
          " --training 50 --budgets 1 --strategies evolutive",),

@@ -17,7 +17,7 @@ from pymoo_nas._machine._files import (
     write_csv,
     write_json,
 )
-from pymoo_nas._machine._folders import locked, make_folder, unwritable
+from pymoo_nas._machine._folders import LOCK, cache_folder, locked, make_folder, unwritable
 from pymoo_nas._machine._imports import import_name, imported
 from pymoo_nas._machine._memory import free_memory, is_out_of_memory, release_freed_memory
 from pymoo_nas._machine._network_errors import network_errors
@@ -32,6 +32,7 @@ from pymoo_nas._machine._tensorboard import (
 from pymoo_nas._machine._version import versions
 
 __all__ = [
+    "LOCK",
     "TENSORBOARD",
     "ConsoleProgress",
     "Curves",
@@ -39,6 +40,7 @@ __all__ = [
     "Report",
     "as_written",
     "atomic_write",
+    "cache_folder",
     "exact_convolutions",
     "expanded",
     "forget_curves",

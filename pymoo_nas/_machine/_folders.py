@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,23 @@ from filelock import FileLock, Timeout
 from pymoo_nas.errors import RunError
 
 LOCK = ".lock"
+
+
+def cache_folder() -> Path:
+    """Name the user's folder for files that can be made again; it need not exist.
+
+    ``$XDG_CACHE_HOME/pymoo-nas`` where the variable is set, else the usual place of the system.
+    """
+    given = os.environ.get("XDG_CACHE_HOME")
+    if given:
+        return Path(given) / "pymoo-nas"
+    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        return Path(os.environ["LOCALAPPDATA"]) / "pymoo-nas" / "Cache"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(tempfile.gettempdir()) / "pymoo-nas"
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "pymoo-nas"
 
 
 def make_folder(path: Path) -> None:

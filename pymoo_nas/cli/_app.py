@@ -54,7 +54,13 @@ class _LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Put the command itself in the place of its line in the overview."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command if name is None else load_command(name), rest
+        if name is None:
+            return name, command, rest
+        command = load_command(name)
+        from pymoo_nas.cli._decoding import decoding_on_terminal  # noqa: PLC0415 - imports torch
+
+        ctx.with_resource(decoding_on_terminal())
+        return name, command, rest
 
 
 app = typer.Typer(

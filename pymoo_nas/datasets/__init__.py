@@ -9,6 +9,7 @@ from pymoo_nas.datasets._dataset import (
     height_and_width,
     load_dataset,
 )
+from pymoo_nas.datasets._decoding import decoding_shown
 from pymoo_nas.datasets._draws import balanced_indices
 from pymoo_nas.datasets._image_arrays import (
     PIXEL_FILE,
@@ -26,8 +27,8 @@ from pymoo_nas.datasets._image_reading import (
     UNREADABLE,
     GreyRange,
     as_pixels,
-    read_images,
 )
+from pymoo_nas.datasets._many_images import read_images
 from pymoo_nas.datasets._splits import split_validation
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "augmentation_named",
     "balanced_indices",
     "channels_last",
+    "decoding_shown",
     "find_images",
     "height_and_width",
     "load_dataset",

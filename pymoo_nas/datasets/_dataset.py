@@ -11,7 +11,6 @@ too), brings them into one form, resizes and splits them.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,24 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pymoo_nas._machine import Progress, Report
 from pymoo_nas.datasets import _image_arrays as image_arrays
 from pymoo_nas.datasets import _image_files as image_files
 from pymoo_nas.datasets import _image_folders as image_folders
 from pymoo_nas.datasets._augmentations import AUGMENTATIONS, augmentation_named
 from pymoo_nas.datasets._class_names import name_classes
+from pymoo_nas.datasets._decoding import tell, told_to
 from pymoo_nas.datasets._image_files import TORCHVISION, Reading, Splits
 from pymoo_nas.datasets._image_reading import GreyRange
-from pymoo_nas.datasets._splits import split_validation
+from pymoo_nas.datasets._kept_pixels import KeptPixels
+from pymoo_nas.datasets._moments import checksum, mean_of, std_of
+from pymoo_nas.datasets._splits import HELD_OUT, hold_out_test
 from pymoo_nas.errors import DatasetError
-
-TEST_FRACTION = 0.2
-"""Share of each class that is held out for the test where a source has no test part."""
-
-HELD_OUT = "a fifth of each class, held out"
-"""Origin of held-out test images, in words."""
-
-SPLIT_SEED = 0
-"""Seed of the held-out split: every run holds out the same images, whatever the run's own seed."""
 
 FOLDER_IMAGE_SIZE = (32, 32)
 """(H, W) to which the images of a folder are resized by default, since files may all differ."""
@@ -53,7 +47,8 @@ MAX_IMAGE_SIZE = 4096
 class Dataset:
     """Images of two or more classes, for training and for testing, checked by `load_dataset`.
 
-    Validation images, where there are some, choose the epoch whose weights a training keeps.
+    Validation images, where there are some, choose the epoch whose weights a training keeps. The
+    images of a large folder are mapped from a file, read-only, see `load_dataset`.
 
     Attributes:
         name: name of the data set, for people and for file names.
@@ -119,7 +114,7 @@ class Dataset:
         return {
             "training_images": len(self.train_labels),
             "test_images": len(self.test_labels),
-            "sha256": _checksum(
+            "sha256": checksum(
                 self.train_images, self.train_labels, self.test_images, self.test_labels
             ),
         }
@@ -131,21 +126,18 @@ class Dataset:
             return None
         return {
             "validation_images": len(self.val_labels),
-            "sha256": _checksum(self.val_images, self.val_labels),
+            "sha256": checksum(self.val_images, self.val_labels),
         }
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:
         """(C,): mean of the training pixels; uint8 0..255 counts as 0..1, floats as they are."""
-        return _mean_power(self.train_images, 1, np.zeros(self.in_channels))
+        return mean_of(self.train_images)
 
     @cached_property
     def std(self) -> NDArray[np.float64]:
         """(C,): standard deviation on the scale of `mean`; 1 for a constant channel."""
-        # Two passes: the mean square minus the squared mean would lose digits on narrow ranges.
-        std = np.sqrt(_mean_power(self.train_images, 2, self.mean))
-        # A spread below float32's resolution is rounding, which division would blow up.
-        return np.where(std <= np.finfo(np.float32).eps * np.abs(self.mean), 1.0, std)
+        return std_of(self.train_images, self.mean)
 
     def normalized(self, images: NDArray[Any]) -> Tensor:
         """Map (n, H, W, C) → float32 (n, C, H, W): (x - mean) / std, both of the training images.
@@ -190,12 +182,18 @@ def load_dataset(
     root: str | Path = "data",
     download: bool = False,
     augment: bool | str | None = None,
+    progress: bool | Progress = False,
 ) -> Dataset:
     """Load a data set and check it.
 
     Labels are integers (n,) or (n, 1), or one-hot (n, k). Without class names, the labels that
     occur are numbered 0, 1, … and their old numbers become the names. Without a test part, a fifth
     of each class is held out, the same images each time.
+
+    The images of a large folder (more than 16 MiB of files, or 64 MiB of pixels) are decoded once,
+    to a file in the user's cache: ``$XDG_CACHE_HOME/pymoo-nas``, by default ``~/.cache/pymoo-nas``.
+    The images of the data set are that file, mapped into memory, read-only. When the name, size or
+    time of an image file changes, the folder is decoded again.
 
     Args:
         source: one of
@@ -216,6 +214,7 @@ def load_dataset(
         download: whether to download a data set of torchvision that is absent.
         augment: see `Dataset`; None for "none" with digits, mnist and svhn, and "flip" with others.
             Text and signs, which must not be mirrored, need "shift".
+        progress: True shows a bar while a folder is decoded; or a function that takes `Report`s.
 
     Returns:
         The data set.
@@ -225,14 +224,19 @@ def load_dataset(
 
     Warns:
         UserWarning: files of an image folder are skipped, folders beside it are not used (see
-            `image_folders.read_image_folder`), or parts are on different scales.
+            `image_folders.read_image_folder`), parts are on different scales, or decoded images
+            cannot be kept.
     """
     size = height_and_width(image_size)
     if isinstance(source, Dataset) and size in (None, source.image_size):
         return source if augment is None else replace(source, augment=augmentation_named(augment))
-    name, splits, usual = _find(source, size, Path(root).expanduser(), download)
+    with told_to(progress):
+        name, splits, usual = _find(source, size, Path(root).expanduser(), download)
     usual = usual if augment is None else augment
-    return build_dataset(name, splits, augment=usual, image_size=size, channels=channels)
+    dataset = build_dataset(name, splits, augment=usual, image_size=size, channels=channels)
+    if splits.kept is not None:
+        _put_known(dataset, splits.kept)
+    return dataset
 
 
 def _find(
@@ -270,14 +274,30 @@ def _find(
         return name, image_files.read_torchvision(name, root, download), TORCHVISION[name].augment
     path = _existing_path(source, root)
     if path.is_dir():
-        return (
-            path.resolve().name,
-            image_folders.read_image_folder(path, size or FOLDER_IMAGE_SIZE),
-            True,
-        )
+        splits = image_folders.read_image_folder(path, size or FOLDER_IMAGE_SIZE)
+        reading = splits.reading._replace(size_by_default=size is None)
+        return path.resolve().name, splits._replace(reading=reading), True
     if path.suffix.lower() != ".npz":
         raise DatasetError(f"data set {path}: expected an image folder or an .npz file")
     return path.stem, image_files.read_npz(path), True
+
+
+def _put_known(dataset: Dataset, kept: KeptPixels) -> None:
+    """Put in place what takes a pass over all pixels to find; the first time, find and keep it."""
+    known = kept.known()
+    if known is None:
+        tell(Report("measuring images", 0))
+        known = {
+            "mean": dataset.mean.tolist(),
+            "std": dataset.std.tolist(),
+            "fingerprint": dataset.fingerprint,
+            "val_fingerprint": dataset.val_fingerprint,
+        }
+        kept.remember(known)
+        tell(Report("measuring images", 1, 1))
+    moments = {name: np.array(known[name], dtype=np.float64) for name in ("mean", "std")}
+    # Where cached properties look for their values.
+    vars(dataset).update({**known, **moments})
 
 
 def build_dataset(
@@ -310,7 +330,7 @@ def build_dataset(
         images[part] = image_arrays.channels_last(given[0], f"{where} images", channels=order)
         labels[part] = image_arrays.integer_labels(given[1], len(images[part]), f"{where} labels")
     images = image_arrays.same_type(images, name)
-    image_arrays.warn_of_scales(images, name)
+    image_arrays.warn_of_scales(images, name, splits.brightest)
     reading = splits.reading
     if image_size is not None:
         reading = reading._replace(sizes=reading.sizes or _sizes(images))
@@ -324,7 +344,7 @@ def build_dataset(
             )
     names, labels = name_classes(labels, splits.class_names, name)
     if "test" not in images:
-        train, test = split_validation(labels["train"], TEST_FRACTION, SPLIT_SEED, names)
+        train, test = hold_out_test(labels["train"], names)
         for arrays in (images, labels):
             arrays["test"] = arrays["train"][test]
             arrays["train"] = arrays["train"][train]
@@ -379,25 +399,3 @@ def _existing_path(source: str | Path, root: Path) -> Path:
         f"known names are {', '.join(DATASET_NAMES)}"
         + (f"; did you mean {' or '.join(close)}?" if close else "")
     )
-
-
-def _checksum(*arrays: NDArray[Any]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def _mean_power(
-    images: NDArray[Any], power: int, origin: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Average (x - origin)^power to (C,), piece by piece: no float64 copy of all images is made."""
-    n_channels = images.shape[3]
-    scale = 255.0 if images.dtype == np.uint8 else 1.0
-    step = max(1, 2**22 // images[0].size)
-    total = np.zeros(n_channels)
-    for start in range(0, len(images), step):
-        pixels = images[start : start + step].reshape(-1, n_channels).astype(np.float64)
-        total += ((pixels - scale * origin) ** power).sum(axis=0)
-    return np.asarray(total / scale**power * n_channels / images.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,8 @@ def same_type(images: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[A
             f"data set {name!r}: training images are {images['train'].dtype} but {other} images "
             f"{images[other].dtype}; expected both on the same scale, in the same type"
         )
+    if all(a.dtype == np.uint8 for a in images.values()):
+        return images
     if all(integer.values()) and all(a.min() >= 0 and a.max() <= 255 for a in images.values()):
         return {part: array.astype(np.uint8, copy=False) for part, array in images.items()}
     with np.errstate(over="ignore"):
@@ -153,9 +156,17 @@ def same_type(images: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[A
     return images
 
 
-def warn_of_scales(images: dict[str, NDArray[Any]], name: str) -> None:
-    """Warn of parts on another scale than the training images, for example 0..1 and 0..255."""
-    highest = {
+def warn_of_scales(
+    images: dict[str, NDArray[Any]], name: str, highest: Mapping[str, float] | None = None
+) -> None:
+    """Warn of parts on another scale than the training images, for example 0..1 and 0..255.
+
+    Args:
+        images: part → images.
+        name: name of the data set.
+        highest: part → highest absolute value, where it is known.
+    """
+    highest = highest or {
         part: max(abs(float(array.max())), abs(float(array.min())))
         for part, array in images.items()
     }

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from pymoo_nas._machine import free_memory
 from pymoo_nas.datasets._image_reading import UNREADABLE, GreyRange
+from pymoo_nas.datasets._kept_pixels import KeptPixels
 from pymoo_nas.errors import DatasetError
 
 
@@ -44,6 +45,7 @@ class Reading(NamedTuple):
         val: origin of the validation images, likewise.
         sizes: smallest and largest (H, W), in pixels, before images were resized.
         grey_range: levels of 16-bit grey files that became 0 and 255; None without such files.
+        size_by_default: whether images have the default size, because no size was asked for.
     """
 
     train: str = ""
@@ -51,6 +53,7 @@ class Reading(NamedTuple):
     val: str = ""
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
     grey_range: GreyRange | None = None
+    size_by_default: bool = False
 
 
 PUBLISHED = Reading("the published part", "the published part")
@@ -59,7 +62,10 @@ PUBLISHED = Reading("the published part", "the published part")
 class Splits(NamedTuple):
     """Images, labels and names (label → name) as they were found; None where there are none.
 
-    `channels` is "last" where the source knows that the channels are last, else None.
+    Attributes:
+        channels: "last" where the source knows that the channels are last, else None.
+        brightest: highest level of each part that was found; None where it is not known.
+        kept: the cache that holds the pixels, or None.
     """
 
     train_images: Any
@@ -71,6 +77,8 @@ class Splits(NamedTuple):
     val_labels: Any = None
     reading: Reading = Reading()
     channels: str | None = None
+    brightest: Mapping[str, int] | None = None
+    kept: KeptPixels | None = None
 
 
 def read_npz(path: Path) -> Splits:

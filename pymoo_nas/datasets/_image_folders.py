@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from pymoo_nas._machine import expanded, in_unicode
+from pymoo_nas.datasets._decoding import Decoded, ImageFile
 from pymoo_nas.datasets._image_files import Reading, Splits
-from pymoo_nas.datasets._image_reading import (
-    EXTENSIONS,
-    FULL_RANGE,
-    HALF,
-    FilesRead,
-    read_image_set,
-)
+from pymoo_nas.datasets._image_reading import EXTENSIONS, FULL_RANGE, HALF, GreyRange
+from pymoo_nas.datasets._kept_pixels import decoded_pixels
+from pymoo_nas.datasets._many_images import FilesRead
+from pymoo_nas.datasets._splits import HELD_OUT
 from pymoo_nas.errors import DatasetError
 
 PART_WORDS = {
@@ -42,14 +38,6 @@ N_NAMED = 5
 """Number of files or folders that a message names."""
 
 
-class _ImageFile(NamedTuple):
-    """A file of an image folder, its part (a key of `_parts`) and the index of its class."""
-
-    path: Path
-    part: str
-    label: int
-
-
 def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
     """Read ``<folder>/<class>/*`` or ``<folder>/{train,val,test}/<class>/*``.
 
@@ -58,7 +46,8 @@ def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
 
     Images are uint8, grey where every file is grey, else RGB. A transparent image loses its alpha
     channel, a photograph is turned as its EXIF entry says, and 16 bits per channel become 8. All
-    16-bit grey files are scaled by one factor, from their highest level (see `read_image_set`).
+    16-bit grey files are scaled by one factor, from their highest level (see
+    `common_range`).
     Hidden files, files without an image's ending and folders inside a class are left out.
 
     Args:
@@ -82,28 +71,33 @@ def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
             f"{folder}/{{train,test}}/<class>/*, with image files ({EXTENSIONS})"
         )
     files = list(_image_files(parts, names))
-    read = read_image_set([file.path for file in files], size, within=folder)
-    images = {file: read.images[file.path] for file in files if file.path in read.images}
-    skipped = _named(folder, read.skipped, f"skipped {{}} of {len(files)} image files")
-    for part, path in parts.items():
-        _require_images(path, [file.label for file in images if file.part == part], names, skipped)
-    _require_bright(folder, read)
-    notes = _named(folder, read.notes, f"read {{}} of {len(files)} image files with a remark")
-    for remark in (skipped, notes, _scaled(folder, read), *_left_out(folder, parts)):
-        if remark:
-            warnings.warn(remark, stacklevel=4)
 
-    grey = all(image.ndim == 2 for image in images.values())
-    arrays: dict[str, Any] = {}
-    for part in parts:
-        chosen = {file: image for file, image in images.items() if file.part == part}
-        arrays[f"{part}_labels"] = np.array([file.label for file in chosen])
-        arrays[f"{part}_images"] = np.stack(
-            [p if grey or p.ndim == 3 else np.dstack([p, p, p]) for p in chosen.values()]
-        )
-    reading = _reading(folder, parts, read)
-    class_names = [in_unicode(name) for name in names]
-    return Splits(**arrays, class_names=class_names, reading=reading, channels="last")
+    def check(read: FilesRead) -> None:
+        skipped = _skipped(folder, read.skipped, len(files))
+        for part, path in parts.items():
+            labels = {file.label for file in files if file.part == part and file.path in read.sizes}
+            _require_images(path, labels, names, skipped)
+        _require_bright(folder, read)
+
+    decoded, kept = decoded_pixels(folder, files, size, check)
+    remarks = (
+        _skipped(folder, decoded.skipped, len(files)),
+        _named(folder, decoded.notes, f"read {{}} of {len(files)} image files with a remark"),
+        _scaled(folder, decoded.grey_range),
+        *_left_out(folder, parts),
+    )
+    for remark in filter(None, remarks):
+        warnings.warn(remark, stacklevel=4)
+    arrays: dict[str, Any] = {f"{part}_images": array for part, array in decoded.images.items()}
+    arrays |= {f"{part}_labels": array for part, array in decoded.labels.items()}
+    return Splits(
+        **arrays,
+        class_names=[in_unicode(name) for name in names],
+        reading=_reading(folder, parts, decoded),
+        channels="last",
+        brightest=decoded.brightest,
+        kept=kept,
+    )
 
 
 def refuse_among_classes(target: Path, folder: Path) -> None:
@@ -248,7 +242,7 @@ def _unused(path: Path, parts: Mapping[str, Path]) -> str:
     )
 
 
-def _image_files(parts: Mapping[str, Path], names: Sequence[str]) -> Iterator[_ImageFile]:
+def _image_files(parts: Mapping[str, Path], names: Sequence[str]) -> Iterator[ImageFile]:
     labels = {name: label for label, name in enumerate(names)}
     for part, folder in parts.items():
         for class_folder in _class_folders(folder):
@@ -259,7 +253,7 @@ def _image_files(parts: Mapping[str, Path], names: Sequence[str]) -> Iterator[_I
                 )
             for path in _visible(class_folder):
                 if _is_image(path):
-                    yield _ImageFile(path, part, labels[class_folder.name])
+                    yield ImageFile(path, part, labels[class_folder.name])
 
 
 def _named(folder: Path, why: Mapping[Path, str], what: str) -> str:
@@ -277,11 +271,15 @@ def _named(folder: Path, why: Mapping[Path, str], what: str) -> str:
     return f"image folder {folder}: {what.format(len(named))}: {', '.join(named[:N_NAMED])}{more}"
 
 
-def _scaled(folder: Path, read: FilesRead) -> str:
+def _skipped(folder: Path, why: Mapping[Path, str], n_files: int) -> str:
+    return _named(folder, why, f"skipped {{}} of {n_files} image files")
+
+
+def _scaled(folder: Path, grey_range: GreyRange | None) -> str:
     """Describe how 16-bit grey levels are scaled, where they are not simply divided by 257."""
-    if read.grey_range in (None, FULL_RANGE):
+    if grey_range is None or grey_range == FULL_RANGE:
         return ""
-    low, high = read.grey_range
+    low, high = grey_range
     how = "stay as they are" if (low, high) == (0, 255) else "become 0 to 255 by one factor"
     return (
         f"image folder {folder}: 16-bit grey files use the levels {low} to {high} only, which "
@@ -304,7 +302,9 @@ def _require_bright(folder: Path, read: FilesRead) -> None:
         )
 
 
-def _require_images(part: Path, labels: Sequence[int], names: Sequence[str], skipped: str) -> None:
+def _require_images(
+    part: Path, labels: Collection[int], names: Sequence[str], skipped: str
+) -> None:
     """Refuse a class folder without an image; the test part may lack a class folder altogether."""
     for path in _class_folders(part):
         if names.index(path.name) not in labels:
@@ -322,12 +322,19 @@ def _require_images(part: Path, labels: Sequence[int], names: Sequence[str], ski
             raise DatasetError(text.rstrip())
 
 
-def _reading(folder: Path, parts: Mapping[str, Path], read: FilesRead) -> Reading:
+def _reading(folder: Path, parts: Mapping[str, Path], decoded: Decoded) -> Reading:
     """Describe the origin of the images, and how they were read."""
     places = {
         part: "class folders" if path == folder else f"{path.name}/" for part, path in parts.items()
     }
     if "test" in parts and (_part_of(parts["test"].name) or ("",))[0] == "val":
         places["test"] += ", in place of a test part"
-    sizes = sorted(read.sizes.values(), key=lambda size: (size[0] * size[1], size))
-    return Reading(**places, sizes=(sizes[0], sizes[-1]), grey_range=read.grey_range)
+    if "test" not in parts and "test" in decoded.images:
+        places["test"] = HELD_OUT
+    return Reading(
+        places["train"],
+        places.get("test", ""),
+        places.get("val", ""),
+        decoded.sizes,
+        decoded.grey_range,
+    )

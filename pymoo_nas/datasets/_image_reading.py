@@ -1,11 +1,10 @@
-"""Read image files of many modes and depths into pixels of 8 bits, upright, in one size."""
+"""Read an image file of any mode and depth into pixels of 8 bits, upright, in a given size."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import struct
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 EXTENSIONS = ".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp"
 """Endings, in lower case, of the files in a class folder that count as images."""
@@ -59,84 +58,37 @@ FULL_RANGE: GreyRange = (0, 65535)
 HALF = 128
 """Middle of the 256 levels of 8 bits."""
 
+GREY = ("1", "L", "LA", "La")
+"""PIL's modes whose pixels become grey; those of a palette may do so too."""
+
 METADATA = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 """Keys under which PIL keeps metadata, on which it may fail."""
 
 
-class FilesRead(NamedTuple):
-    """Results of reading image files.
+class Header(NamedTuple):
+    """What a file tells before all files are read.
 
     Attributes:
-        images: path → pixels (H, W) or (H, W, 3) of each readable file.
-        skipped: path → why the file could not be read.
-        notes: path → note on parts of a readable file that were left out or changed.
-        sizes: path → (H, W) of each readable file, upright, before it was resized.
-        grey_range: range of all 16-bit grey files; None where there are no such files.
-        deep: path → highest level, of 255, of a colour file with 16 bits per channel. Only the
-            upper 8 bits can be read; a level below `HALF` means that little may be left.
+        is_grey: whether its pixels certainly become grey, whatever they are.
+        levels: lowest and highest level of a 16-bit grey file; None for other files.
     """
 
-    images: dict[Path, NDArray[np.uint8]]
-    skipped: dict[Path, str]
-    notes: dict[Path, str]
-    sizes: dict[Path, tuple[int, int]]
-    grey_range: GreyRange | None
-    deep: dict[Path, int]
+    is_grey: bool
+    levels: GreyRange | None
 
 
-def read_image_set(paths: Sequence[Path], size: tuple[int, int], *, within: Path) -> FilesRead:
-    """Read image files that belong together, with one grey range that is found from all of them.
+def read_header(path: Path, *, within: Path | None) -> Header:
+    """Read the header of a file, and the levels of a 16-bit grey file.
 
     Args:
-        paths: image files.
-        size: (H, W) to which each image is resized.
-        within: folder that links must not leave.
-    """
-    return read_images(paths, size, within=within, grey_range=_common_range(paths, within))
-
-
-def read_images(
-    paths: Sequence[Path],
-    size: tuple[int, int],
-    *,
-    grey_range: GreyRange | None,
-    channels: int | None = None,
-    within: Path | None = None,
-) -> FilesRead:
-    """Read the pixels of each readable file, and note why each other file was skipped.
-
-    Args:
-        paths: image files.
-        size: (H, W) to which each image is resized.
-        grey_range: levels of 16-bit grey files that become 0 and 255; levels outside are clipped.
-            None accepts only files that use more than half of the 16 bits, with `FULL_RANGE`.
-        channels: 1 for (H, W), 3 for (H, W, 3); None for (H, W) where an image is grey, else
-            (H, W, 3).
+        path: an image file; one that cannot be read raises one of `UNREADABLE`.
         within: folder that links must not leave; None allows all links.
     """
-    read = FilesRead({}, {}, {}, {}, grey_range, {})
-    for path in paths:
-        with warnings.catch_warnings(record=True) as remarks:
-            warnings.simplefilter("always")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            try:
-                with _opened(path, within) as opened:
-                    found = as_pixels(opened, size, channels=channels, grey_range=grey_range)
-            except UnidentifiedImageError:
-                read.skipped[path] = "no image"
-                continue
-            except UNREADABLE as error:
-                read.skipped[path] = str(error) or type(error).__name__
-                continue
-        read.images[path] = found.pixels
-        read.sizes[path] = found.size
-        if found.deep is not None:
-            read.deep[path] = found.deep
-        # PIL's remarks do not name the file.
-        notes = [*found.notes, *(" ".join(str(remark.message).split()) for remark in remarks)]
-        if notes:
-            read.notes[path] = "; ".join(dict.fromkeys(notes))
-    return read
+    with _opened(path, within) as opened:
+        if opened.mode.startswith("I"):
+            values = _levels(opened)
+            return Header(True, (int(values.min()), int(values.max())))
+        return Header(opened.mode in GREY, None)
 
 
 class Pixels(NamedTuple):
@@ -146,13 +98,30 @@ class Pixels(NamedTuple):
         pixels: (H, W) or (H, W, 3).
         size: (H, W) of the image, upright, before it was resized.
         notes: notes on parts that were left out or changed.
-        deep: highest level of a colour image with 16 bits per channel, see `FilesRead`; else None.
+        deep: highest level, of 255, of a colour image with 16 bits per channel; else None. Only the
+            upper 8 bits can be read; a level below `HALF` means that little may be left.
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     notes: list[str]
     deep: int | None
+
+
+def read_pixels_of(
+    path: Path,
+    size: tuple[int, int],
+    *,
+    grey_range: GreyRange | None,
+    channels: int | None = None,
+    within: Path | None = None,
+) -> Pixels:
+    """Read one file; the arguments are those of `read_images`.
+
+    A file that cannot be read raises one of `UNREADABLE`.
+    """
+    with _opened(path, within) as opened:
+        return as_pixels(opened, size, channels=channels, grey_range=grey_range)
 
 
 def as_pixels(
@@ -290,27 +259,21 @@ def _from_16_bits(image: Image.Image, grey_range: GreyRange | None) -> tuple[Ima
     return Image.fromarray(scaled.clip(0, 255).astype(np.uint8)), note
 
 
-def _common_range(paths: Sequence[Path], within: Path) -> GreyRange | None:
+def common_range(levels: Sequence[GreyRange]) -> GreyRange | None:
     """Find the grey range of all 16-bit grey files; None where there are no such files.
 
     Levels up to 255 stay as they are. Files that use more than half of the 16 bits keep the whole
     range, whatever their own maximum. A range far from 0 is cut off below as well.
+
+    Args:
+        levels: lowest and highest level of each file.
+
+    >>> common_range([]), common_range([(0, 255)]), common_range([(9000, 9100), (9050, 9900)])
+    (None, (0, 255), (9000, 9900))
     """
-    extremes = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the files are read again later, with all warnings
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for path in paths:
-            try:
-                with _opened(path, within) as opened:
-                    if opened.mode.startswith("I"):
-                        values = _levels(opened)
-                        extremes.append((int(values.min()), int(values.max())))
-            except UNREADABLE:
-                continue  # `read_images` says why
-    if not extremes:
+    if not levels:
         return None
-    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+    low, high = min(low for low, _ in levels), max(high for _, high in levels)
     if high <= 255:
         return (0, 255)
     if 0 < high - low < high / 4:
@@ -322,7 +285,7 @@ def _grey_or_rgb(image: Image.Image) -> Image.Image:
     """Convert any PIL mode with 8 bits per channel → ``L`` or ``RGB``."""
     if image.mode == "F":
         raise ValueError("floating-point pixels; convert them to 8 or 16 bits, or give arrays")
-    if image.mode in ("1", "L", "LA", "La"):
+    if image.mode in GREY:
         return image.convert("L")
     if image.mode in ("P", "PA"):
         # By way of RGBA: PIL warns where a palette with transparency is converted to RGB directly.

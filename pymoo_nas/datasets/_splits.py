@@ -10,6 +10,22 @@ from numpy.typing import NDArray
 from pymoo_nas.datasets._class_names import class_name
 from pymoo_nas.errors import DatasetError
 
+TEST_FRACTION = 0.2
+"""Share of each class that is held out for the test where a source has no test part."""
+
+HELD_OUT = "a fifth of each class, held out"
+"""Origin of held-out test images, in words."""
+
+SPLIT_SEED = 0
+"""Seed of the held-out split: every run holds out the same images, whatever the run's own seed."""
+
+
+def hold_out_test(
+    labels: NDArray[np.int64], class_names: Sequence[str] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw the test images of a source without a test part; see `split_validation`."""
+    return split_validation(labels, TEST_FRACTION, SPLIT_SEED, class_names)
+
 
 def split_validation(
     labels: NDArray[np.int64], fraction: float, seed: int, class_names: Sequence[str] | None = None

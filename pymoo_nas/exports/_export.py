@@ -111,7 +111,7 @@ def export_network(
     network = deployed(trained)
     shown = _random_images(trained) if images is None else images.test_images
     compare = Comparison(network, shown, taken, None if images is None else images.test_labels)
-    example = raw(np.concatenate([shown, shown])[:2], taken)
+    example = raw(np.concatenate([shown[:2], shown[:2]])[:2], taken)
     program = graph_of(network, example, trained.title)
     written = _written(to, program, example, describe(trained, taken), trained.title)
     runner, n_bytes = _opened(to, written), sum(map(len, written.values()))

@@ -14,7 +14,7 @@ from pymoo_nas.networks._operations import (
     operation_table,
 )
 from pymoo_nas.networks._size import Counts, count_all, count_flops, count_parameters
-from pymoo_nas.networks._stem import PatchStem
+from pymoo_nas.networks._stem import PatchStem, ReducingStem
 from pymoo_nas.networks._tournament_network import TournamentNetwork
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "MaxPooling",
     "Operation",
     "PatchStem",
+    "ReducingStem",
     "TournamentNetwork",
     "build_operation",
     "check_size",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pymoo_nas.errors import NetworkError
-from pymoo_nas.networks._maps import check_size, next_stage, out_channels
+from pymoo_nas.networks._maps import check_size, halve, next_stage, out_channels
 
 
 class CellNetwork(nn.Module):
@@ -30,8 +30,10 @@ class CellNetwork(nn.Module):
             `Cell` does, and has ``out_channels``.
         in_channels: channels of the images.
         n_classes: number of logits.
-        stem: module between the images and the first cell; it keeps (H, W) and has
-            ``out_channels``. None gives the first cell the images themselves.
+        stem: module between the images and the first cell; it halves (H, W) `halvings` times and
+            has ``out_channels``. None gives the first cell the images themselves.
+        halvings: how often large images are halved before the first cell. Where they go into a
+            cell themselves, they are halved by averages.
 
     Raises:
         NetworkError: there is no cell.
@@ -44,11 +46,13 @@ class CellNetwork(nn.Module):
         n_classes: int,
         *,
         stem: nn.Module | None = None,
+        halvings: int = 0,
     ) -> None:
         super().__init__()
         if not cells:
             raise NetworkError("network: no cells given; expected at least one")
         self.stem = stem
+        self.halvings = halvings
         self.cells = nn.ModuleList()
         channels = in_channels if stem is None else out_channels(stem)
         for build_cell in cells:
@@ -59,10 +63,17 @@ class CellNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) → logits (N, n_classes)."""
-        check_size(images)
-        x = self.cells[0](images if self.stem is None else self.stem(images))
+        check_size(images, self.halvings)
+        stemmed = None if self.stem is None else self.stem(images)
+        for _ in range(self.halvings):
+            images = halve(images)
+        x = self.cells[0](images if stemmed is None else stemmed)
         for cell in self.cells[1:]:
             x, images = next_stage(x, images)
             x = cell(torch.cat([x, images], dim=1))
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
+
+    def extra_repr(self) -> str:
+        """Show in `repr` how often images are halved, because no layer shows it."""
+        return f"halvings={self.halvings}" if self.halvings else ""

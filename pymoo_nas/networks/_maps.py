@@ -68,16 +68,21 @@ def next_stage(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
     return halve_features(x) if kept else x, halve(images)
 
 
-def check_size(images: Tensor) -> None:
+def check_size(images: Tensor, halvings: int = 0) -> None:
     """Refuse images that are smaller than the smallest maps of cells.
 
+    Args:
+        images: (N, C, H, W).
+        halvings: how often images are halved before the first cell.
+
     Raises:
-        NetworkError: there are fewer than `MIN_SIZE` pixels in height or width, or the images have
-            not four dimensions.
+        NetworkError: halved images have fewer than `MIN_SIZE` pixels in height or width, or the
+            images have not four dimensions.
     """
-    if images.ndim != 4 or min(images.shape[-2:]) < MIN_SIZE:
+    least = MIN_SIZE * 2**halvings
+    if images.ndim != 4 or min(images.shape[-2:]) < least:
         raise NetworkError(
             f"images of shape {tuple(images.shape)}: too small for the network; expected "
-            f"(N, C, H, W) with H and W of at least {MIN_SIZE}; resize them (--image-size "
+            f"(N, C, H, W) with H and W of at least {least}; resize them (--image-size "
             "HEIGHTxWIDTH, image_size=(height, width))"
         )

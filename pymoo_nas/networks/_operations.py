@@ -26,12 +26,17 @@ Operation: TypeAlias = Callable[[int, int], nn.Module]
 
 
 def conv_bn_relu(
-    c_in: int, c_out: int, kernel: int, *, depthwise: bool = False, relu: bool = True
+    c_in: int,
+    c_out: int,
+    kernel: int,
+    *,
+    depthwise: bool = False,
+    relu: bool = True,
+    stride: int = 1,
 ) -> list[nn.Module]:
-    """Make a convolution that keeps (H, W), a batch norm, and a ReLU if wanted."""
-    convolution = nn.Conv2d(
-        c_in, c_out, kernel, padding=kernel // 2, groups=c_in if depthwise else 1, bias=False
-    )
+    """Make a convolution that keeps (H, W) or strides, a batch norm, and a ReLU if wanted."""
+    groups, padding = c_in if depthwise else 1, kernel // 2
+    convolution = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(c_out), *([nn.ReLU()] if relu else [])]
 
 

@@ -79,7 +79,8 @@ class NASProblem(Scaled, Problem):
 
     Args:
         dataset: name, path, arrays or `Dataset`, as `load_dataset` takes them.
-        search_space: default `CellSpace`.
+        search_space: default `CellSpace`; it is suited to the images, see
+            `SearchSpace.for_images`.
         n_images: number of images of the probe, N.
         n_inits: number of initialisations over which scores are averaged, R.
         objectives: names of `OBJECTIVES` and objectives of your own, in their order in F; see
@@ -176,6 +177,7 @@ class NASProblem(Scaled, Problem):
                 f"search_space={search_space!r}; expected a SearchSpace, such as CellSpace() or "
                 "NASBench201Space()"
             )
+        self.search_space = self.search_space.for_images(self.dataset.image_size)
         self.seed = seed
         self.n_images = n_images
         self.scorer = CandidateScorer(

@@ -139,7 +139,8 @@ class Architecture:
 
         Args:
             role: one of `ROLES`; a model is the same in all roles but "slot", which it lacks.
-            images: images that give the numbers of channels and classes.
+            images: images that give the numbers of channels and classes, and their (H, W) in
+                ``image_size`` where they have it, see `SearchSpace.for_images`.
             seed: seed of the initial weights; None takes torch's generator in its present state.
 
         Returns:
@@ -153,9 +154,13 @@ class Architecture:
         """
         if role not in ROLES:
             raise SearchError(f"role {role!r}; expected one of {', '.join(ROLES)}")
+        image_size = getattr(images, "image_size", None)
+        suited = self
+        if self.space is not None and image_size is not None:
+            suited = replace(self, space=self.space.for_images(image_size))
         with nullcontext() if seed is None else seeded(torch.device("cpu"), seed):
-            network = self._built(role, images.in_channels, images.n_classes)
-        description = self.describe() if role == "trained" else None
+            network = suited._built(role, images.in_channels, images.n_classes)
+        description = suited.describe() if role == "trained" else None
         if description is not None:
             vars(network)[_ATTRIBUTE] = description
         return network

@@ -129,6 +129,14 @@ class SearchSpace(ABC, Generic[G]):
                 f"expected one of {', '.join(self.operation_names)}"
             )
 
+    def for_images(self, image_size: tuple[int, int]) -> SearchSpace[G]:
+        """Return the space whose networks suit images of (H, W) pixels; by default itself.
+
+        A problem, and an `Architecture` that is built, take this space in place of the given one.
+        """
+        del image_size
+        return self
+
     @abstractmethod
     def build(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
         """Build the network to score: (N, in_channels, H, W) → logits (N, n_classes)."""

@@ -105,8 +105,8 @@ def space_from_settings(settings: Mapping[str, Any]) -> SearchSpace[Any]:
         )
     kind = space_class(name)
     if kind is CellSpace:
-        # The settings of earlier runs, which do not name these two.
-        arguments = {"reduction": "between", "stem": False, **arguments}
+        # The settings of earlier runs, which do not name these.
+        arguments = {"reduction": "between", "stem": False, "halvings": 0, **arguments}
     try:
         space = _made(kind, arguments)
     except TypeError as error:

@@ -81,7 +81,8 @@ def _pixels(dataset: Dataset) -> str:
         text += f", resized from {_size(sizes[0])}"
     else:
         text += f", resized from {_size(sizes[0])} to {_size(sizes[1])}"
-    text += " (--image-size)"
+    default = ": the default for folders" if dataset.reading.size_by_default else ""
+    text += f" (--image-size{default})"
     if dataset.grey_range is not None:
         low, high = dataset.grey_range
         how = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,16 @@ from torch import Tensor, nn
 from pymoo_nas._machine import resolve_device
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import DatasetError
+
+
+class Images(Protocol):
+    """Images (n, H, W, C) that are read in parts; an array, or some images of an array."""
+
+    def __len__(self) -> int:
+        """Number of images, n."""
+
+    def __getitem__(self, part: slice, /) -> np.ndarray:
+        """Images of a part, (b, H, W, C)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +49,7 @@ class Evaluation:
 
 def evaluate(
     network: nn.Module,
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     dataset: Dataset,
     *,
@@ -115,7 +126,7 @@ def evaluation_batch_size(batch_size: int, image_size: tuple[int, int]) -> int:
 
 def logits_of(
     network: nn.Module,
-    images: np.ndarray,
+    images: Images,
     normalized: Callable[[np.ndarray], Tensor],
     *,
     batch_size: int,

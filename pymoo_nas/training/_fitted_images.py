@@ -10,7 +10,30 @@ from torch import Tensor
 
 from pymoo_nas.datasets import Dataset, split_validation
 from pymoo_nas.errors import DatasetError
+from pymoo_nas.training._evaluation import Images
 from pymoo_nas.training._settings import AUTO, HELD_OUT, OWN_IMAGES, Settings
+
+
+class Chosen:
+    """Some of many images, read when they are asked for: a copy of all might not fit into memory.
+
+    Args:
+        images: (n, H, W, C).
+        indices: (m,) the images that are chosen.
+    """
+
+    def __init__(self, images: np.ndarray, indices: np.ndarray) -> None:
+        self._images = images
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """Read the images of a part of the indices: (b, H, W, C)."""
+        chosen: np.ndarray = self._images[self._indices[part]]
+        return chosen
+
 
 UNEQUAL = 1.5
 """Classes are unequal above this ratio of images in the largest class to the smallest class."""
@@ -35,7 +58,7 @@ def with_validation(settings: Settings, dataset: Dataset) -> Settings:
 
 def fitted_and_judging(
     dataset: Dataset, settings: Settings
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+) -> tuple[np.ndarray, tuple[Images, np.ndarray]]:
     """Return indices of the images to train on; images and labels that choose the best epoch.
 
     Args:
@@ -53,7 +76,7 @@ def fitted_and_judging(
         return np.arange(len(labels)), (dataset.val_images, dataset.val_labels)
     fraction = float(settings.validation)
     fitted, held_out = fitted_and_held_out(labels, fraction, settings.seed)
-    return fitted, (images[held_out], labels[held_out])
+    return fitted, (Chosen(images, held_out), labels[held_out])
 
 
 def none_to_hold_out(dataset: Dataset, remedy: str) -> DatasetError:

@@ -20,7 +20,12 @@ from pymoo_nas.kernels import recalibrate
 from pymoo_nas.training._augmentation import draw_shifts
 from pymoo_nas.training._averaging import WeightAverage
 from pymoo_nas.training._batches import Batches
-from pymoo_nas.training._evaluation import Evaluation, evaluate, evaluation_batch_size
+from pymoo_nas.training._evaluation import (
+    Evaluation,
+    Images,
+    evaluate,
+    evaluation_batch_size,
+)
 from pymoo_nas.training._fitted_images import (
     class_weights,
     fitted_and_judging,
@@ -168,7 +173,7 @@ class Trainer:
         average = f"; weights averaged with decay {self.settings.ema:g}" * (self.settings.ema > 0)
         return average + "; tested with mirror images" * self.settings.test_flip
 
-    def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
+    def evaluate(self, images: Images, labels: np.ndarray) -> Evaluation:
         """Evaluate the network as it is now, on images that are not yet normalised."""
         return evaluate(
             self.network,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ from torch import nn
 
 from pymoo_nas._machine import whole
 from pymoo_nas.errors import GenotypeError, SearchError
-from pymoo_nas.networks import CellNetwork, Operation, PatchStem, operation_table
+from pymoo_nas.networks import CellNetwork, Operation, PatchStem, ReducingStem, operation_table
 from pymoo_nas.spaces._base import SearchSpace
 from pymoo_nas.spaces.cell._cell import Cell
 from pymoo_nas.spaces.cell._genotype import (
@@ -29,6 +30,10 @@ _Blocks: TypeAlias = list[list[int]]
 REDUCTIONS = ("inside", "between")
 """Places where the map is halved: inside or between cells. Inside, all but the first operations see
 a quarter of the pixels, so that a training takes two thirds of the time (studies/stages.py)."""
+
+LARGEST_SIDE = 64
+"""Smaller side of the largest images that the first cell sees as they are, in pixels; larger ones
+are halved first, those of 224×224 to 56×56 as in residual networks (He 2016)."""
 
 REMOVED = 0.1
 """Share of the steps of `CellSpace.shrink` that remove a node."""
@@ -55,6 +60,8 @@ class CellSpace(SearchSpace[Genotype]):
             take its input, or "between" two cells (see `REDUCTIONS`).
         stem: whether to put a `PatchStem` before the first cell of the network to train
             (studies/stages.py). The paper has no stem.
+        halvings: how often images are halved before the first cell: by a `ReducingStem` in the
+            network to train, by averages in the scored network. None leaves it to `for_images`.
 
     Raises:
         OperationError: there are no operations, or they are unknown or unusable.
@@ -83,6 +90,7 @@ class CellSpace(SearchSpace[Genotype]):
         sample_operations: int = 2,
         reduction: str = "inside",
         stem: bool = True,
+        halvings: int | None = None,
     ) -> None:
         self.operations = operation_table(operations)
         self.operation_names = tuple(self.operations)
@@ -94,6 +102,9 @@ class CellSpace(SearchSpace[Genotype]):
         if not isinstance(stem, bool):
             raise SearchError(f"search space: stem={stem!r}; expected true or false")
         self.stem = stem
+        if halvings is not None:
+            halvings = whole("search space: halvings", halvings, 0, 10)
+        self.halvings = halvings
         max_nodes = whole("search space: max_nodes", max_nodes, 1, MAX_NODES)
         max_channels = whole("search space: max_channels", max_channels, 1, MAX_CHANNELS)
         channel_step = whole("search space: channel_step", channel_step)
@@ -197,6 +208,26 @@ class CellSpace(SearchSpace[Genotype]):
         kind = "remove_node" if removes else "shrink"
         return self.mutate(genotype, kind, self.operation_names[0], rng)
 
+    def for_images(self, image_size: tuple[int, int]) -> CellSpace:
+        """Return a space that halves images while their smaller side is above `LARGEST_SIDE`.
+
+        It is the same space where images are smaller, where `halvings` is given, and without a
+        stem, as in the paper. A class of a user's own decides for itself.
+        """
+        halvings, side = 0, min(image_size)
+        while side > LARGEST_SIDE:
+            halvings, side = halvings + 1, (side + 1) // 2
+        if (
+            not halvings
+            or self.halvings is not None
+            or not self.stem
+            or type(self) is not CellSpace
+        ):
+            return self
+        space = copy.copy(self)
+        space.halvings = halvings
+        return space
+
     def build(self, genotype: Genotype, in_channels: int, n_classes: int) -> nn.Module:
         """Build the `CellNetwork` that has this cell at every stage, without a stem.
 
@@ -217,18 +248,27 @@ class CellSpace(SearchSpace[Genotype]):
         self, genotypes: Sequence[Genotype], in_channels: int, n_classes: int
     ) -> nn.Module:
         """Build the `CellNetwork` of these cells, in this order, wider from stage to stage."""
-        stem = PatchStem(in_channels) if self.stem else None
-        return CellNetwork(self._stages(genotypes), in_channels, n_classes, stem=stem)
+        halvings = self.halvings or 0
+        stem: nn.Module | None = None
+        if self.stem:
+            stem = ReducingStem(in_channels, halvings) if halvings else PatchStem(in_channels)
+        stages = self._stages(genotypes)
+        return CellNetwork(stages, in_channels, n_classes, stem=stem, halvings=halvings)
 
     def build_body(
         self, genotypes: Sequence[Genotype], in_channels: int, n_classes: int
     ) -> nn.Module:
         """Build the network of `build_final`, but let the first cell see the images themselves."""
-        return CellNetwork(self._stages(genotypes), in_channels, n_classes)
+        stages = self._stages(genotypes)
+        return CellNetwork(stages, in_channels, n_classes, halvings=self.halvings or 0)
 
     def settings(self) -> dict[str, Any]:
-        """Return plain values for `config.json`, with operations by name."""
-        return {
+        """Return plain values for `config.json`, with operations by name.
+
+        Without "halvings" there are none: earlier versions never halved images before the cells.
+        """
+        halvings = {"halvings": self.halvings} if self.halvings else {}
+        return halvings | {
             "space": "cell",
             "operations": list(self.operation_names),
             "max_nodes": self.max_nodes,

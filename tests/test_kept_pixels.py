@@ -1,0 +1,480 @@
+"""Decoded pixels of image folders are kept in a file, which changes nothing but time and memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import Run
+from made_images import make_folder, random_images, write
+from numpy.typing import NDArray
+
+from pymoo_nas import Architecture, Dataset, NASProblem, draw_probe, load_dataset, train
+from pymoo_nas._machine import Report, free_memory
+from pymoo_nas.datasets import FULL_RANGE, read_images, split_validation
+from pymoo_nas.errors import DatasetError
+from pymoo_nas.training._evaluation import evaluate
+from pymoo_nas.training._fitted_images import Chosen
+
+LARGE = 17 * 2**20
+"""Bytes of files that are more than a folder may have whose pixels stay in memory."""
+
+EXACT = ("train_images", "train_labels", "test_images", "test_labels", "mean", "std")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own for each test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "pymoo-nas" / "images"
+
+
+def made_large(folder: Path) -> Path:
+    """Let an image file have bytes behind its end, which take no place on the disk."""
+    path = folder / "a" / "0.png"
+    os.truncate(path, LARGE)
+    return folder
+
+
+def mixed_folder(root: Path) -> Path:
+    """Grey, palette, transparent, 16-bit and colour images, one broken file, one cut in two."""
+    make_folder(root, n=6)
+    rgb = random_images(1, 30, 17, 3)[0]
+    for mode, ending in {"RGB": "jpg", "RGBA": "png", "P": "gif", "LA": "png", "1": "png"}.items():
+        write(root / "b" / f"mode_{mode}.{ending}", rgb, mode)
+    write(root / "a" / "16.png", rgb[..., 0].astype(np.uint16) * 200)
+    (root / "a" / "broken.png").write_text("no image")
+    whole = (root / "a" / "2.png").read_bytes()
+    (root / "a" / "2.png").write_bytes(whole[: len(whole) // 2])
+    return root
+
+
+def in_parts(root: Path) -> Path:
+    """Grey images in training, validation and test folders."""
+    for seed, part in enumerate(("train", "val", "test")):
+        for name in "ab":
+            for i, pixels in enumerate(random_images(4, 9, 11, 3, seed=seed)):
+                write(root / part / name / f"{i}.png", pixels)
+    (root / "a").mkdir()
+    return root
+
+
+class Told(list[Report]):
+    """Takes reports; `decoded` tells whether a folder was decoded."""
+
+    def __call__(self, report: Report) -> None:
+        self.append(report)
+
+    @property
+    def decoded(self) -> bool:
+        return any(report.work == "decoding images" for report in self)
+
+
+@contextmanager
+def remarks() -> Iterator[list[str]]:
+    """The texts of all warnings in the block."""
+    texts: list[str] = []
+    with pytest.warns() as caught:
+        yield texts
+    texts += [str(one.message) for one in caught]
+
+
+def assert_equal(one: Dataset, other: Dataset) -> None:
+    for name in EXACT:
+        assert getattr(one, name).dtype == getattr(other, name).dtype
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+    for name in ("val_images", "val_labels"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+    for name in ("fingerprint", "val_fingerprint", "reading", "class_names", "name", "augment"):
+        assert getattr(one, name) == getattr(other, name)
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    base: Any = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    return base is not None
+
+
+# Equality
+
+
+def test_mixed_folder(tmp_path: Path) -> None:
+    """Images of all modes, their account and their warnings are the same in memory and kept."""
+    folder = mixed_folder(tmp_path / "f")
+    with remarks() as first:
+        in_memory = load_dataset(folder)
+    made_large(folder)
+    told = Told()
+    with remarks() as second:
+        decoded = load_dataset(folder, progress=told)
+    assert told.decoded
+    told = Told()
+    with remarks() as third:
+        kept = load_dataset(folder, progress=told)
+    assert not told
+    assert first == second == third
+    assert any("a/2.png" in text and "a/broken.png (no image)" in text for text in first)
+    assert_equal(in_memory, decoded)
+    assert_equal(in_memory, kept)
+    assert [is_mapped(d.train_images) for d in (in_memory, decoded, kept)] == [False, True, True]
+
+
+def test_parts(tmp_path: Path) -> None:
+    """The validation part, and a checksum of its own, are the same in memory and kept."""
+    folder = in_parts(tmp_path / "f")
+    in_memory = load_dataset(folder, image_size=(4, 6))
+    os.truncate(folder / "train" / "b" / "3.png", LARGE)
+    for _ in range(2):
+        kept = load_dataset(folder, image_size=(4, 6))
+        assert_equal(in_memory, kept)
+        assert kept.val_images is not None
+        assert is_mapped(kept.val_images)
+
+
+def test_against_a_loop(tmp_path: Path) -> None:
+    """Images are those of a plain loop over the files, split by class."""
+    folder = make_folder(tmp_path / "f", n=7, classes="abc", c=3)
+    dataset = load_dataset(made_large(folder), image_size=(5, 8))
+    pixels, labels = [], []
+    for label, name in enumerate("abc"):
+        for path in sorted((folder / name).iterdir()):
+            pixels += read_images([path], (5, 8), grey_range=FULL_RANGE).images.values()
+            labels.append(label)
+    train_indices, test_indices = split_validation(np.array(labels), 0.2, 0)
+    np.testing.assert_array_equal(dataset.train_images, np.stack(pixels)[train_indices])
+    np.testing.assert_array_equal(dataset.test_images, np.stack(pixels)[test_indices])
+    np.testing.assert_array_equal(dataset.test_labels, np.array(labels)[test_indices])
+
+
+def test_palettes_that_are_grey(tmp_path: Path) -> None:
+    """A folder whose palettes hold grey levels only is grey, as without a cache."""
+    folder = make_folder(tmp_path / "f")
+    write(folder / "a" / "palette.gif", random_images(1, 9, 9, 1)[0, ..., 0], "P")
+    in_memory = load_dataset(folder)
+    kept = load_dataset(made_large(folder))
+    assert kept.in_channels == 1
+    assert_equal(in_memory, kept)
+
+
+@pytest.mark.slow
+def test_search_and_training_are_equal(tmp_path: Path) -> None:
+    """Scores and every number of a training are the same to the bit in memory and kept."""
+    folder = make_folder(tmp_path / "f", n=8, c=3)
+    results = []
+    for _ in range(2):
+        problem = NASProblem(folder, image_size=8, n_images=8)
+        scores = problem.score_genotype("5000|0001|0800")
+        network = Architecture.read("5000|0001|0800").build("trained", problem.dataset)
+        trained = train(network, problem.dataset, epochs=1, batch_size=4, validation=0.25)
+        results.append(
+            (
+                scores.values,
+                trained.epochs.drop(columns="seconds").to_dict("list"),
+                trained.test_loss,
+                [weight.tolist() for weight in network.parameters()],
+            )
+        )
+        made_large(folder)
+    assert is_mapped(problem.dataset.train_images)
+    assert results[0] == results[1]
+
+
+class Watched(np.ndarray):
+    """Images that note how many of them are read."""
+
+    n_read = 0
+
+    def __getitem__(self, which: Any) -> Any:
+        found = np.asarray(self)[which]
+        Watched.n_read += 1 if found.ndim == 3 else len(found)
+        return found
+
+
+def test_probe_reads_what_it_draws(tmp_path: Path) -> None:
+    """A probe of 8 among 80 images reads 8 to tell them apart and the same 8 to keep them."""
+    dataset = load_dataset(make_folder(tmp_path / "f", n=50, c=3))
+    expected = draw_probe(dataset, 8, seed=1)
+    watched = dataclasses.replace(dataset, train_images=dataset.train_images.view(Watched))
+    for name in ("mean", "std"):
+        vars(watched)[name] = getattr(dataset, name)
+    Watched.n_read = 0
+    found = draw_probe(watched, 8, seed=1)
+    assert Watched.n_read == 16
+    assert found.images.equal(expected.images)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_chosen_images_are_read_in_batches(flip: bool, tmp_path: Path) -> None:
+    """Images that judge a training are evaluated as a copy of them would be."""
+    dataset = load_dataset(make_folder(tmp_path / "f", n=20, c=3), image_size=8)
+    network = Architecture.read("5000|0001|0800").build("trained", dataset)
+    chosen = np.arange(1, 30, 3)
+    labels = dataset.train_labels[chosen]
+    found, expected = (
+        evaluate(network, images, labels, dataset, batch_size=4, flip=flip).logits
+        for images in (Chosen(dataset.train_images, chosen), dataset.train_images[chosen])
+    )
+    assert found.equal(expected)
+
+
+# On the command line
+
+
+def test_score_tells_of_the_decoding(run: Run, tmp_path: Path) -> None:
+    """A command says what it decodes and where this is kept, once."""
+    made_large(make_folder(tmp_path / "f"))
+    for expected in (True, False):
+        code, out, err = run("score", "0800", "--dataset", "f", "--images", "4")
+        assert (code, err) == (0, "")
+        assert ("decoding 10 images of" in out) is expected
+        assert (str(tmp_path / "cache") in out) is expected
+
+
+# Changes
+
+
+def rewritten(folder: Path) -> None:
+    path = folder / "b" / "1.png"
+    n_bytes, before = path.stat().st_size, path.stat().st_mtime_ns
+    write(path, 255 - random_images(5, 9, 11, 1, seed=1)[1].squeeze())
+    assert path.stat().st_size == n_bytes
+    os.utime(path, ns=(before + 10**6, before + 10**6))
+
+
+def touched(folder: Path) -> None:
+    os.utime(folder / "b" / "1.png", ns=(1, 1))
+
+
+def added(folder: Path) -> None:
+    write(folder / "b" / "9.png", random_images(1, 9, 11, 1, seed=9)[0].squeeze())
+
+
+def removed(folder: Path) -> None:
+    (folder / "b" / "4.png").unlink()
+
+
+def renamed(folder: Path) -> None:
+    (folder / "b" / "4.png").rename(folder / "b" / "40.png")
+
+
+@pytest.mark.parametrize("change", [rewritten, touched, added, removed, renamed])
+def test_changes(change: Callable[[Path], None], tmp_path: Path, cache: Path) -> None:
+    """A folder is decoded again when any of its files changes, and the old pixels are removed."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    load_dataset(folder)
+    change(folder)
+    told = Told()
+    changed = load_dataset(folder, progress=told)
+    assert told.decoded
+    assert len(list(cache.rglob("*.pixels"))) == 1
+    os.truncate(folder / "a" / "0.png", 1000)
+    in_memory = load_dataset(folder)
+    assert not is_mapped(in_memory.train_images)
+    assert_equal(in_memory, changed)
+
+
+def test_sizes_are_kept_apart(tmp_path: Path) -> None:
+    """Pixels of two sizes are kept beside each other."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    for expected in (True, False):
+        for size in (8, 9):
+            told = Told()
+            load_dataset(folder, image_size=size, progress=told)
+            assert told.decoded is expected
+
+
+def test_folders_that_are_gone(tmp_path: Path, cache: Path) -> None:
+    """Pixels of a folder that exists no more are removed when another folder is decoded."""
+    first, second = (made_large(make_folder(tmp_path / name)) for name in "fg")
+    load_dataset(first)
+    first.rename(tmp_path / "elsewhere")
+    load_dataset(second)
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("ending", ["pixels", "json", "known.json"])
+def test_damaged_cache(ending: str, tmp_path: Path, cache: Path) -> None:
+    """A kept file that was cut in two is made again."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    expected = load_dataset(folder)
+    expected = load_dataset(
+        (
+            expected.train_images.copy(),
+            expected.train_labels,
+            expected.test_images.copy(),
+            expected.test_labels,
+        )
+    )
+    (path,) = (path for path in cache.rglob("*") if path.name.partition(".")[2] == ending)
+    os.truncate(path, path.stat().st_size // 2)
+    told = Told()
+    again = load_dataset(folder, progress=told)
+    assert told.decoded is (ending != "known.json")
+    np.testing.assert_array_equal(again.train_images, expected.train_images)
+    assert again.fingerprint == expected.fingerprint
+    assert again.mean.tolist() == expected.mean.tolist()
+
+
+def test_kept_images_are_not_read(tmp_path: Path, cache: Path) -> None:
+    """Mean, standard deviation and checksum of kept pixels are found once; none is read again."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    first = load_dataset(folder)
+    found = first.mean.tolist(), first.std.tolist(), first.fingerprint
+    (path,) = cache.rglob("*.pixels")
+    path.write_bytes(bytes(path.stat().st_size))
+    second = load_dataset(folder)
+    assert not second.train_images.any()
+    assert (second.mean.tolist(), second.std.tolist(), second.fingerprint) == found
+
+
+# Failures
+
+
+@pytest.mark.parametrize("work", ["looking at images", "decoding images"])
+def test_interrupt(work: str, tmp_path: Path, cache: Path) -> None:
+    """An interrupt in the middle leaves nothing behind, and the next load decodes all files."""
+    folder = made_large(make_folder(tmp_path / "f", n=20))
+
+    def interrupt(report: Report) -> None:
+        if report.work == work and report.done == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset(folder, progress=interrupt)
+    assert {path.name for path in cache.rglob("*") if path.is_file()} <= {".lock"}
+    told = Told()
+    kept = load_dataset(folder, progress=told)
+    assert {r.done for r in told if r.work == work} >= {*range(1, 41)}
+    os.truncate(folder / "a" / "0.png", 1000)
+    assert_equal(load_dataset(folder), kept)
+
+
+def test_killed_process(tmp_path: Path, cache: Path) -> None:
+    """What a killed process has left unfinished is removed."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    load_dataset(folder)
+    (place,) = cache.iterdir()
+    (place / ".0123abcd.pixels").write_bytes(bytes(1000))
+    touched(folder)
+    load_dataset(folder)
+    assert len(list(place.glob("*.pixels"))) == 1
+
+
+def test_no_place_for_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be kept, images are in memory, and a warning says what to do."""
+    folder = make_folder(tmp_path / "f")
+    expected = load_dataset(folder)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="decoded again each time.*XDG_CACHE_HOME") as caught:
+        found = load_dataset(made_large(folder))
+    assert caught[0].filename == __file__
+    assert not is_mapped(found.train_images)
+    assert_equal(expected, found)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX systems")
+def test_full_disk(tmp_path: Path, cache: Path) -> None:
+    """A disk that is full in the middle costs memory, leaves nothing behind, and ends nothing."""
+    import resource
+
+    folder = make_folder(tmp_path / "f")
+    expected = load_dataset(folder)
+    made_large(folder)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.warns(UserWarning, match="decoded again each time"):
+            found = load_dataset(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert_equal(expected, found)
+    assert {path.name for path in cache.rglob("*") if path.is_file()} <= {".lock"}
+
+
+def test_neither_disk_nor_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images that neither the disk nor memory can hold are refused before they are decoded."""
+    folder = make_folder(tmp_path / "f")
+    for index in range(int(free_memory() / (3 * 4096**2)) + 1):
+        (folder / "a" / f"link{index}.png").symlink_to("0.png")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(DatasetError, match=r"GiB.*XDG_CACHE_HOME.*--image-size"):
+        load_dataset(folder, image_size=4096)
+
+
+def test_errors_leave_no_cache(tmp_path: Path, cache: Path) -> None:
+    """A class without a readable image is refused each time, and nothing is kept."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    (folder / "c").mkdir()
+    (folder / "c" / "x.png").write_text("no image")
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=r"f/c: no readable image.*c/x\.png \(no image\)"):
+            load_dataset(folder)
+    assert {path.name for path in cache.rglob("*") if path.is_file()} <= {".lock"}
+
+
+def test_two_at_once(tmp_path: Path, cache: Path) -> None:
+    """Who comes second waits for the first, and takes what the first has decoded."""
+    folder = made_large(make_folder(tmp_path / "f", n=10))
+    in_the_middle, second_waits = threading.Event(), threading.Event()
+    found: dict[str, Dataset] = {}
+
+    def pause(report: Report) -> None:
+        if report.work == "decoding images" and report.done == 10:
+            in_the_middle.set()
+            assert second_waits.wait(60)
+
+    told: list[str] = []
+
+    def note(report: Report) -> None:
+        told.append(report.work)
+        if "waiting" in report.work:
+            second_waits.set()
+
+    def first() -> None:
+        found["first"] = load_dataset(folder, progress=pause)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert in_the_middle.wait(60)
+    found["second"] = load_dataset(folder, progress=note)
+    thread.join()
+    assert "decoding images" not in told
+    assert_equal(found["first"], found["second"])
+    assert len(list(cache.rglob("*.pixels"))) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_at_once(tmp_path: Path, cache: Path) -> None:
+    """Two processes that begin together find the same images, decoded once."""
+    folder = made_large(make_folder(tmp_path / "f", n=300))
+    code = (
+        "import sys; from pymoo_nas import load_dataset\n"
+        "input(); told = []\n"
+        "found = load_dataset(sys.argv[1], progress=lambda report: told.append(report.work))\n"
+        "print(found.fingerprint['sha256'], 'decoding images' in told)"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    both = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    printed = sorted(process.communicate(timeout=120)[0].split() for process in both)
+    assert [words[1] for words in printed] == ["False", "True"]
+    assert printed[0][0] == printed[1][0] == load_dataset(folder).fingerprint["sha256"]
+    assert len(list(cache.rglob("*.pixels"))) == 1

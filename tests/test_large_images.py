@@ -1,0 +1,163 @@
+"""Large images are halved before the first cell; images of up to 64 pixels stay as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_images import alternating, random_images
+
+from pymoo_nas import Architecture, CellSpace, NASProblem, load_dataset, load_trained, train
+from pymoo_nas.errors import NetworkError, SearchError
+from pymoo_nas.networks import PatchStem, ReducingStem, count_all
+from pymoo_nas.spaces import design_of, space_from_settings, space_settings
+
+CELL = "5000|0001|0800"
+
+
+def images_of(side: int, n: int = 8, width: int | None = None, c: int = 3) -> Any:
+    return load_dataset((random_images(n, side, width or side, c), alternating(n)))
+
+
+@pytest.mark.parametrize(
+    ("size", "halvings"),
+    [((8, 8), 0), ((64, 64), 0), ((32, 512), 0), ((65, 65), 1), ((224, 224), 2), ((256, 300), 2)],
+)
+def test_sizes(size: tuple[int, int], halvings: int) -> None:
+    """The smaller side is halved while it is above 64; a space for smaller images is the same."""
+    space = CellSpace()
+    suited = space.for_images(size)
+    assert (suited.halvings or 0) == halvings
+    assert (suited is space) is (halvings == 0)
+    assert suited.for_images((8, 8)) is suited or not halvings
+
+
+def test_small_images_are_as_before() -> None:
+    """Networks and settings for small images know nothing of halving."""
+    images = images_of(64)
+    for role in ("scored", "trained", "body"):
+        automatic, without = (
+            Architecture.read(CELL, space).build(role, images)
+            for space in (CellSpace(), CellSpace(halvings=0))
+        )
+        assert design_of(automatic) == design_of(without)
+        assert "halvings" not in repr(automatic)
+    assert "halvings" not in space_settings(NASProblem(images, n_images=4).search_space)
+
+
+@pytest.mark.parametrize(
+    "space", [CellSpace(halvings=0), CellSpace(stem=False)], ids=["asked for", "paper"]
+)
+def test_spaces_that_stay(space: CellSpace) -> None:
+    """A number that is given stays, and the paper's network without a stem sees all pixels."""
+    assert space.for_images((224, 224)) is space
+    network = Architecture.read(CELL, space).build("trained", images_of(80))
+    assert isinstance(getattr(network, "stem", None), PatchStem) is space.stem
+
+
+def test_patches_side_by_side() -> None:
+    """With a stride the stem returns every second patch of the stem without."""
+    images = torch.randn(2, 3, 6, 8)
+    dense, halved = PatchStem(3).eval(), PatchStem(3, stride=2).eval()
+    torch.testing.assert_close(halved(images), dense(images)[:, :, 1::2, 1::2])
+    assert dense.state_dict().keys() == halved.state_dict().keys()
+
+
+@pytest.mark.parametrize("size", [(65, 65), (72, 131), (224, 224), (257, 301)])
+def test_stem_reduces(size: tuple[int, int]) -> None:
+    """The stem and the images beside the cells are halved alike, odd sizes rounded up."""
+    images = images_of(size[0], n=4, width=size[1])
+    network = Architecture.read(CELL).build("trained", images)
+    stem: Any = network.stem
+    assert isinstance(stem, ReducingStem)
+    batch = images.normalized(images.train_images[:2])
+    reduced = stem(batch).shape
+    assert reduced[1] == stem.out_channels == 24
+    assert 32 <= min(reduced[2:]) <= 64
+    assert network(batch).shape == (2, 2)
+
+
+def test_gradients_reach_the_whole_stem() -> None:
+    """Every weight of the stem is trained."""
+    images = images_of(140, n=4)
+    network = Architecture.read(CELL).build("trained", images)
+    network(images.normalized(images.train_images[:2])).square().sum().backward()
+    weights = dict(network.named_parameters())
+    assert sum(name.startswith("stem.") for name in weights) == 6
+    assert all(weight.grad is not None and weight.grad.any() for weight in weights.values())
+
+
+def test_limit_at_224() -> None:
+    """Grown cells keep 100 million multiply-accumulates at 224×224, and break them without."""
+    images = images_of(224, n=4)
+    cells = [CELL, "0,16,16,0|0,0,16,8|0,16,0,0"]
+    excess = {}
+    for halvings in (None, 0):
+        space = CellSpace(halvings=halvings)
+        problem = NASProblem(images, n_images=2, search_space=space, max_flops=100_000_000)
+        excess[halvings] = [problem.excess(space.parse(cell)) for cell in cells]
+    assert max(excess[None]) <= 0 < min(excess[0])
+
+
+def test_scores_of_large_images() -> None:
+    """The scored network sees halved images, and passes the check with plain autograd."""
+    problem = NASProblem(images_of(72), n_images=4)
+    scores = problem.score_genotype(CELL)  # the first few are checked
+    assert scores.degenerate == ""
+    assert np.isfinite(scores.values).all()
+    network = problem.build(problem.search_space.parse(CELL))
+    full = Architecture.read(CELL, CellSpace(halvings=0)).build("scored", problem.dataset)
+    acts = [count_all(one, problem.probe.images).acts for one in (network, full)]
+    assert acts[0] < acts[1] / 3
+
+
+def test_images_that_become_too_small() -> None:
+    """Images that are too small for a network of large images are refused with the least size."""
+    network = Architecture.read(CELL).build("trained", images_of(224, n=4))
+    with pytest.raises(NetworkError, match="H and W of at least 16"):
+        network(torch.zeros(2, 3, 15, 40))
+
+
+def test_halvings_out_of_range() -> None:
+    """A negative number is refused."""
+    with pytest.raises(SearchError, match="halvings"):
+        CellSpace(halvings=-1)
+
+
+def test_description_makes_the_network_again() -> None:
+    """The space of a problem, and the description of a network, keep the number of halvings."""
+    images = images_of(72)
+    space = NASProblem(images, n_images=4).search_space
+    assert space_from_settings(space_settings(space)).settings() == space.settings()
+    assert space.settings()["halvings"] == 1
+    network = Architecture.read(CELL).build("trained", images)
+    described = Architecture.of(space, space.parse(CELL)).describe()
+    assert described is not None
+    again = Architecture.from_description(described).build("trained", images_of(32))
+    assert design_of(again) == design_of(network)
+
+
+def test_earlier_versions_saw_all_pixels() -> None:
+    """Settings without the number, of an earlier version, make the network of that version."""
+    settings = {k: v for k, v in space_settings(CellSpace(halvings=2)).items() if k != "halvings"}
+    earlier = Architecture.from_description(
+        {"genotypes": [CELL, CELL], "search_space": settings}
+    ).build("trained", images_of(224, n=4))
+    assert isinstance(earlier.stem, PatchStem)
+    problem = NASProblem(images_of(72), n_images=4, search_space=space_from_settings(settings))
+    assert "halvings" not in problem.search_space.settings()
+
+
+@pytest.mark.slow
+def test_training_is_loaded_again(tmp_path: Path) -> None:
+    """A network of large images is trained, kept, and loaded with the same probabilities."""
+    images = images_of(72, n=24)
+    network = Architecture.read(CELL).build("trained", images)
+    train(network, images, epochs=1, batch_size=4, out=tmp_path)
+    with torch.no_grad():
+        logits = network.eval()(images.normalized(images.test_images))
+    found = load_trained(tmp_path).probabilities(images.test_images)
+    np.testing.assert_allclose(found, torch.softmax(logits, 1).numpy(), rtol=1e-4, atol=1e-6)
