@@ -7,7 +7,7 @@ epoch of a training, `recalibrate` gives it the statistics over many batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -113,12 +113,15 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 @contextmanager
-def calibrating(network: nn.Module) -> Iterator[None]:
+def calibrating(network: nn.Module) -> Iterator[Callable[[], bool]]:
     """Let each batch norm take the statistics of its own input, as long as the context lasts.
 
     The statistics are constants: gradients do not go through them. A batch norm that is called
     several times takes the average over its calls so far. A network with such a norm needs a pass
     of its own (`calibrate`); other networks are calibrated in the pass that is differentiated.
+
+    Yields:
+        a function that tells, after a pass, whether a norm was called several times.
 
     Raises:
         ScoreError: a batch norm keeps no statistics.
@@ -132,11 +135,12 @@ def calibrating(network: nn.Module) -> Iterator[None]:
             )
     network.eval()
     hooks = []
-    for norm in norms.values():
+    taken = [_Statistics() for _ in norms]
+    for norm, statistics in zip(norms.values(), taken, strict=True):
         norm.reset_running_stats()
-        hooks.append(norm.register_forward_pre_hook(_Statistics(), with_kwargs=True))
+        hooks.append(norm.register_forward_pre_hook(statistics, with_kwargs=True))
     try:
-        yield
+        yield lambda: any(statistics.calls > 1 for statistics in taken)
     finally:
         for hook in hooks:
             hook.remove()
