@@ -1,0 +1,138 @@
+"""What do threads and waiting cost beside a busy neighbour, and what helps?
+
+Random cells are scored on digits as a search does, the first one without being counted. One thread
+scores, or as many as there are cores, or the better of the two numbers for the first cell ("auto").
+A thread of OpenMP that has to wait spins for a while by default. With OMP_WAIT_POLICY=PASSIVE it
+sleeps at once. Each variant is a process of its own. It scores alone, and beside a neighbour that
+computes on every core without a pause. All variants pass in turn in every round; the figures are
+medians over the rounds. The rows are kept in a file, so that the study can be interrupted.
+
+Command:
+    python studies/contention.py
+
+HEADER
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from common.command import machine, options
+from common.rows import rows_by
+from pymoo_nas.search import NASProblem
+
+POLICY = "OMP_WAIT_POLICY"
+POLICIES = ("default", "passive")
+THREADS = ("one", "all", "auto")
+NEIGHBOURS = ("alone", "busy")
+BUSY = "while True: pass"
+
+
+def scored(threads: str, n: int, images: int) -> dict[str, Any]:
+    """Seconds of scoring n random cells, and with how many threads."""
+    problem = NASProblem("digits", n_images=images)
+    rng = np.random.default_rng(0)
+    first, *others = (problem.search_space.sample(rng) for _ in range(n + 1))
+    several = os.cpu_count() or 1
+
+    def seconds_of(genotype: Any, number: int) -> float:
+        torch.set_num_threads(number)
+        started = time.perf_counter()
+        problem.scorer.score(genotype)
+        return time.perf_counter() - started
+
+    seconds_of(first, several)  # torch prepares itself in a first scoring
+    numbers = {"one": [1], "all": [several], "auto": [1, several]}[threads]
+    chosen = min(numbers, key=lambda number: seconds_of(first, number))
+    return {"seconds": sum(seconds_of(genotype, chosen) for genotype in others), "taken": chosen}
+
+
+@contextmanager
+def neighbour(kind: str) -> Iterator[None]:
+    """Processes that keep every core busy as long as the context lasts; none for "alone"."""
+    n = (os.cpu_count() or 1) if kind == "busy" else 0
+    started = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(n)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def in_a_process(policy: str, threads: str, n: int, images: int) -> dict[str, Any]:
+    """What `scored` gives in a process whose OpenMP waits by a policy."""
+    environment = {name: value for name, value in os.environ.items() if name != POLICY}
+    if policy != "default":
+        environment[POLICY] = policy
+    command = [sys.executable, str(Path(__file__).resolve()), "one"]
+    numbers = ["--n", str(n), "--images", str(images), "--threads", threads]
+    done = subprocess.run(
+        [*command, *numbers], env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def report(rows: pd.DataFrame) -> None:
+    """Print a line for each variant: medians, and the ratio to one thread that waits by default."""
+    print("neighbour  waiting   threads  seconds  most  ratio to the first line  threads taken")
+    for kind, beside in rows.groupby("neighbour", sort=False):
+        base = beside[(beside["waiting"] == POLICIES[0]) & (beside["threads"] == THREADS[0])]
+        for (policy, threads), found in beside.groupby(["waiting", "threads"], sort=False):
+            # The host of a virtual machine changes its speed: compared within each round.
+            both = found.merge(base, on="round")
+            ratio = (both["seconds_x"] / both["seconds_y"]).median()
+            taken = " ".join(map(str, found["taken"]))
+            print(
+                f"{kind:9s}  {policy:8s}  {threads:7s}  {found['seconds'].median():7.2f}  "
+                f"{found['seconds'].max():4.0f}  {ratio:23.2f}  {taken}"
+            )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Score in processes of all kinds, report."""
+    of = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options(of, n=6, images=32, rounds=5)
+    of.add_argument("part", nargs="?", choices=("all", "one"), default="all")
+    of.add_argument("--rows", type=Path, default=Path("contention.csv"))
+    of.add_argument("--threads", choices=THREADS, default="one")
+    arguments = of.parse_args(argv)
+    n, images = arguments.n, arguments.images
+    if arguments.part == "one":
+        print(json.dumps(scored(arguments.threads, n, images)))
+        return
+    variants = [
+        {"round": str(turn), "neighbour": kind, "waiting": policy, "threads": threads}
+        for turn in range(arguments.rounds)
+        for policy, threads, kind in product(POLICIES, THREADS, NEIGHBOURS)
+    ]
+
+    def measured(key: str) -> dict[str, Any]:
+        variant = json.loads(key)
+        with neighbour(variant["neighbour"]):
+            return variant | in_a_process(variant["waiting"], variant["threads"], n, images)
+
+    rows = rows_by(arguments.rows, "variant", [json.dumps(one) for one in variants], measured)
+    print(f"{machine()}; {n} cells, {arguments.rounds} rounds")
+    report(rows.sort_values(["neighbour", "round"], kind="stable"))
+
+
+if __name__ == "__main__":
+    main()
