@@ -3,9 +3,10 @@
 Random cells are scored on digits as a search does, the first one without being counted. One thread
 scores, or as many as there are cores, or the better of the two numbers for the first cell ("auto").
 A thread of OpenMP that has to wait spins for a while by default. With OMP_WAIT_POLICY=PASSIVE it
-sleeps at once. Each variant is a process of its own. It scores alone, and beside a neighbour that
-computes on every core without a pause. All variants pass in turn in every round; the figures are
-medians over the rounds. The rows are kept in a file, so that the study can be interrupted.
+sleeps at once. Each policy has a process of its own, which scores with all three numbers in turn.
+It scores alone, and beside a neighbour that computes on every core without a pause. All variants
+pass in turn in every round; the figures are medians over the rounds. The rows are kept in a file,
+so that the study can be interrupted.
 
 Command:
     python studies/contention.py
@@ -40,11 +41,12 @@ POLICY = "OMP_WAIT_POLICY"
 POLICIES = ("default", "passive")
 THREADS = ("one", "all", "auto")
 NEIGHBOURS = ("alone", "busy")
+MEASURED = ("seconds", "taken", "digest")
 BUSY = "while True: pass"
 
 
-def scored(threads: str, n: int, images: int) -> dict[str, Any]:
-    """Seconds of scoring n random cells, with how many threads, and a digest of the scores."""
+def scored(n: int, images: int) -> dict[str, list[Any]]:
+    """Threads → seconds for n random cells, number of threads, and a digest of the scores."""
     problem = NASProblem("digits", n_images=images)
     rng = np.random.default_rng(0)
     first, *others = (problem.search_space.sample(rng) for _ in range(n + 1))
@@ -58,11 +60,13 @@ def scored(threads: str, n: int, images: int) -> dict[str, Any]:
         return time.perf_counter() - started
 
     seconds_of(first, several)  # torch prepares itself in a first scoring
-    numbers = {"one": [1], "all": [several], "auto": [1, several]}[threads]
-    chosen = min(numbers, key=lambda number: seconds_of(first, number))
-    seconds = sum(seconds_of(genotype, chosen) for genotype in others)
-    digest = sha256(repr(values[-n:]).encode()).hexdigest()[:12]
-    return {"seconds": seconds, "taken": chosen, "digest": digest}
+    faster = min((1, several), key=lambda number: seconds_of(first, number))
+    found = {}
+    for threads, number in zip(THREADS, (1, several, faster), strict=True):
+        seconds = sum(seconds_of(genotype, number) for genotype in others)
+        digest = sha256(repr(values[-n:]).encode()).hexdigest()[:12]
+        found[threads] = [seconds, number, digest]
+    return found
 
 
 @contextmanager
@@ -78,17 +82,20 @@ def neighbour(kind: str) -> Iterator[None]:
             process.wait()
 
 
-def in_a_process(policy: str, threads: str, n: int, images: int) -> dict[str, Any]:
+def in_a_process(policy: str, n: int, images: int) -> dict[str, list[Any]]:
     """What `scored` gives in a process whose OpenMP waits by a policy."""
     environment = {name: value for name, value in os.environ.items() if name != POLICY}
     if policy != "default":
         environment[POLICY] = policy
     command = [sys.executable, str(Path(__file__).resolve()), "one"]
-    numbers = ["--n", str(n), "--images", str(images), "--threads", threads]
     done = subprocess.run(
-        [*command, *numbers], env=environment, check=True, stdout=subprocess.PIPE, text=True
+        [*command, "--n", str(n), "--images", str(images)],
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, list[Any]] = json.loads(done.stdout)
     return found
 
 
@@ -120,26 +127,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     options(of, n=6, images=32, rounds=5)
     of.add_argument("part", nargs="?", choices=("all", "one"), default="all")
     of.add_argument("--rows", type=Path, default=Path("contention.csv"))
-    of.add_argument("--threads", choices=THREADS, default="one")
     arguments = of.parse_args(argv)
     n, images = arguments.n, arguments.images
     if arguments.part == "one":
-        print(json.dumps(scored(arguments.threads, n, images)))
+        print(json.dumps(scored(n, images)))
         return
     variants = [
-        {"round": str(turn), "neighbour": kind, "waiting": policy, "threads": threads}
+        f"{turn} {policy} {kind}"
         for turn in range(arguments.rounds)
-        for policy, threads, kind in product(POLICIES, THREADS, NEIGHBOURS)
+        for policy, kind in product(POLICIES, NEIGHBOURS)
     ]
 
-    def measured(key: str) -> dict[str, Any]:
-        variant: dict[str, Any] = json.loads(key)
-        with neighbour(variant["neighbour"]):
-            return variant | in_a_process(variant["waiting"], variant["threads"], n, images)
+    def measured(variant: str) -> dict[str, Any]:
+        _, policy, kind = variant.split()
+        with neighbour(kind):
+            found = in_a_process(policy, n, images)
+        return {
+            f"{threads} {name}": value
+            for threads, values in found.items()
+            for name, value in zip(MEASURED, values, strict=True)
+        }
 
-    rows = rows_by(arguments.rows, "variant", [json.dumps(one) for one in variants], measured)
+    wide = rows_by(arguments.rows, "variant", variants, measured)
+    rows = pd.DataFrame(
+        dict(zip(("round", "waiting", "neighbour"), row["variant"].split(), strict=True))
+        | {"threads": threads}
+        | {name: row[f"{threads} {name}"] for name in MEASURED}
+        for row in wide.to_dict("records")
+        for threads in THREADS
+    )
     print(f"{machine()}; {n} cells, {arguments.rounds} rounds")
-    report(rows.sort_values(["neighbour", "round"], kind="stable"))
+    report(rows.sort_values(["neighbour", "waiting"], kind="stable"))
 
 
 if __name__ == "__main__":
