@@ -9,9 +9,32 @@ pass in turn in every round; the figures are medians over the rounds. The rows a
 so that the study can be interrupted.
 
 Command:
-    python studies/contention.py
+    python studies/contention.py --rounds 1 --n 4 --images 16
 
-HEADER
+Two cores of a shared AMD EPYC virtual machine, beside other work throughout (load average 8 to 10),
+one round:
+
+    pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 2 threads; 4 cells, 1 rounds
+    neighbour  waiting   threads  seconds  most  ratio to the first line  threads taken
+    alone      default   one         4.24     4                     1.00  1
+    alone      default   all        35.81    36                     8.45  2
+    alone      default   auto        4.04     4                     0.95  1
+    alone      passive   one         2.68     3                     0.63  1
+    alone      passive   all         3.99     4                     0.94  2
+    alone      passive   auto        1.77     2                     0.42  1
+    busy       default   one         8.29     8                     1.00  1
+    busy       default   all        73.35    73                     8.84  2
+    busy       default   auto        8.22     8                     0.99  1
+    busy       passive   one         8.19     8                     0.99  1
+    busy       passive   all        10.85    11                     1.31  2
+    busy       passive   auto        9.46     9                     1.14  1
+    scores are equal to the bit whatever the waiting: True
+    scores are equal to the bit whatever the threads: False
+
+On a busy machine two threads that spin take more than eight times as long as one; when they sleep,
+a third longer at most. The deviation between single rounds is large: "one" and "auto" with one
+thread are the same computation. What sleeping costs on a quiet machine is not measured yet. The
+command line sleeps and does not choose the number of threads, as this number changes scores.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ for _name, _line in COMMANDS.items():
 
 WAIT_POLICY = ("OMP_WAIT_POLICY", "PASSIVE")
 """Variable of OpenMP, and its value in the processes of the command line: a thread that waits
-sleeps at once. By default it spins, and beside other work two threads then took SPIN times as long
+sleeps at once. By default it spins, and beside other work two threads then take eight times as long
 as one (studies/contention.py). Sleeping changes no result."""
 
 
