@@ -13,7 +13,32 @@ Command, with the scores of every class that `rivals.py --every-class` keeps:
     python studies/gradient_choice.py --cifar PATH/cifar10.npz --table PATH/nasbench201_5000.csv \
         --memory nasbench201_scores.csv --partial gradients.csv
 
-HEADER
+The careful choice alone takes minutes of each search; `--careful` limits it to the first seeds. Two
+cores of a shared AMD EPYC virtual machine, beside other work, one thread; accuracy is that of the
+architectures handed over that the table knows, ± the standard deviation over searches:
+
+    ... --seeds 10 --careful 1 --rivals "random, our choice"
+
+    pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; R = 2, N = 64
+    same choice of searches, accuracy of the known ones, judged, of 20 images, of 5
+    random, our choice, 10 searches
+      library              1 of  1  94.22 ± 0.16 ( 5 of 10)     37      0     47
+      ends at 20 beaten    1 of  1  94.22 ± 0.16 ( 5 of 10)     31      0     39
+      ends at 100 beaten   1 of  1  94.22 ± 0.16 ( 5 of 10)     44      0     56
+      careful              1 of  1  94.05 ± nan ( 1 of  1)    126    330    126
+      judges all           1 of  1  94.05 ± nan ( 1 of  1)    199      0    286
+    5 images: deviation over initialisations, median of 107 cells: growth 0.136, smoothness 0.042
+    20 images: deviation over initialisations, median of 107 cells: growth 0.144, smoothness 0.040
+    verdicts of 4 initialisations differ in 6 of 107 cells, with a smoothness of at most 0.008 by 20
+        images
+    seconds of a measurement: 1.019 before, 0.388 now
+    random, our choice: 336 s before, 9 s now for the choice, ratio 0.03
+
+OURS
+
+The seconds are processor time: a measurement, times the number of measurements of the searches of
+which both choices are known. For the same ten random searches, the choice before this one handed
+over architectures of 94.22 ± 0.16 too, of which 5 were known (rivals.py).
 """
 
 from __future__ import annotations
