@@ -1,16 +1,18 @@
 """Gradients at the images: their size, their smoothness, and what a deep network makes of them."""
 
 import math
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from pymoo_nas.choice import _orders as choice
 from pymoo_nas.choice import steady_first
-from pymoo_nas.choice._steadiness import MOST_GROWTH, Steadiness, steadiness
+from pymoo_nas.choice._orders import BEATEN, most_expressive_first, steadiness_of
+from pymoo_nas.choice._steadiness import MOST_GROWTH, Steadiness, settled, steadiness
 from pymoo_nas.errors import SearchError
+from pymoo_nas.kernels import calibrate, preserved
 from pymoo_nas.scores import gradient_flow
 from pymoo_nas.search import NASProblem
 from pymoo_nas.spaces import NASBench201Space
@@ -83,6 +85,33 @@ def test_network_is_given_back() -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+class Twice(nn.Module):
+    """A network that calls the same batch norm on two maps of different statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 1, H, W) → (N, 3)."""
+        x = self.norm(self.first(images)).relu()
+        logits: torch.Tensor = self.norm(self.second(x)).relu().mean((2, 3))
+        return logits
+
+
+@pytest.mark.parametrize("network", [Twice(), nn.Sequential(*Twice().children(), nn.Flatten())])
+def test_one_pass_equals_two(network: nn.Module) -> None:
+    """The gradients are those of a network that has been calibrated before."""
+    images = torch.randn(4, 1, 6, 6)
+    with preserved(network):
+        calibrate(network, images)
+        leaf = images.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(network(leaf).sum(), leaf)
+    size = float(gradient.flatten(1).norm(dim=1).log10().mean())
+    assert gradient_flow(network, images).size == pytest.approx(size, rel=1e-5)
+
+
 class Constant(nn.Module):
     """Logits that do not depend on the images."""
 
@@ -129,30 +158,103 @@ ROWS = pd.DataFrame(
 )
 
 
+def judge(steady: str, seen: list[str]) -> Callable[[str], Steadiness]:
+    """The genotypes of a text are steady, all others explode; notes which are asked for."""
+
+    def judged(genotype: str) -> Steadiness:
+        seen.append(genotype)
+        return Steadiness(0.0 if genotype in steady else 2.0, -0.1)
+
+    return judged
+
+
 @pytest.mark.parametrize(
     ("top", "expected", "measured"),
     [(1, "bacde", 2), (2, "dbace", 4), (9, "edbac", 5)],
 )
-def test_steady_ones_first(
-    monkeypatch: pytest.MonkeyPatch, top: int, expected: str, measured: int
-) -> None:
+def test_steady_ones_first(top: int, expected: str, measured: int) -> None:
     """So many steady ones as are asked for come first, the most expressive of them before all."""
-    monkeypatch.setattr(
-        choice, "steadiness", lambda text, *_, **__: Steadiness(0.0 if text in "bde" else 2.0, -0.1)
+    seen: list[str] = []
+    told: list[str] = []
+    found = steadiness_of(ROWS, judge("bde", seen), top, lambda report: told.append(report.found))
+    table = most_expressive_first(ROWS, found)
+    assert "".join(table["genotype"]) == expected
+    assert seen == [line[0] for line in told] == list("abcde")[:measured]
+    assert table.set_index("genotype")["growth"].notna().sum() == measured
+    assert list(table["steady"]) == [name in "bde"[:top] for name in expected]
+
+
+def test_none_is_steady() -> None:
+    """The order stays where nothing is steady."""
+    seen: list[str] = []
+    table = most_expressive_first(ROWS, steadiness_of(ROWS, judge("", seen), 10))
+    assert list(table["genotype"]) == list("abcde")
+    assert (table["growth"] == 2.0).all()
+
+
+def test_what_could_not_be_chosen_is_not_measured() -> None:
+    """What a steady one beats in activation and size is passed by, what it beats in one is not."""
+    rows = pd.DataFrame(
+        {
+            "genotype": list("abcdef"),
+            "activation": [-9.0, -3.0, -2.0, -3.0, -4.0, -1.0],
+            "flops": [10, 30, 30, 30, 20, 40],
+        }
     )
     seen: list[str] = []
-    found = steady_first(ROWS, None, top=top, progress=lambda r: seen.append(r.found[0]))  # type: ignore[arg-type]
-    assert "".join(found["genotype"]) == expected
-    assert seen == list("abcde")[:measured]
-    assert found.set_index("genotype")["growth"].notna().sum() == measured
+    found = steadiness_of(rows, judge("bcdef", seen), 9)
+    assert seen == ["a", "b", "e", "f"]
+    table = most_expressive_first(rows, found)
+    assert list(table["genotype"][:3]) == ["b", "e", "f"]
+    assert list(table["genotype"][3:]) == ["a", "c", "d"]
+    assert table["steady"].sum() == 3
 
 
-def test_none_is_steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order stays where nothing is steady."""
-    monkeypatch.setattr(choice, "steadiness", lambda *_, **__: Steadiness(0.0, 0.5))
-    found = steady_first(ROWS, None)  # type: ignore[arg-type]
-    assert list(found["genotype"]) == list("abcde")
-    assert (found["smoothness"] == 0.5).all()
+def test_end_after_many_that_could_not_be_chosen() -> None:
+    """When so many have been passed by, nothing more is measured."""
+    beaten, later = BEATEN * 2, ["large"]
+    rows = pd.DataFrame(
+        {
+            "genotype": ["steady", *("beaten",) * beaten, *later],
+            "activation": [-2.0, *(-1.0,) * beaten, -3.0],
+            "flops": [10, *(5,) * beaten, 20],
+        }
+    )
+    seen: list[str] = []
+    assert set(steadiness_of(rows, judge("steady large", seen), 2)) == {0}
+    assert seen == ["steady"]
+    steadiness_of(rows, judge("steady large", seen), 3)
+    assert seen == ["steady", "steady", "large"]
+
+
+@pytest.mark.parametrize(
+    ("growths", "smoothness", "taken"),
+    [
+        ([1.2], -0.01, 1),
+        ([0.1], -0.1, 1),
+        ([0.1], 0.1, 1),
+        ([math.nan], 0.0, 1),
+        ([0.1], math.nan, 1),
+        ([-math.inf], -0.1, 1),
+        ([1.0, 1.1], 0.0, 2),
+        ([0.7, 0.75, 0.7, 0.9], -0.1, 4),
+        ([0.1, 0.1, 0.1, 0.1], -0.01, 4),
+    ],
+)
+def test_as_many_initialisations_as_a_verdict_needs(
+    growths: list[float], smoothness: float, taken: int
+) -> None:
+    """The nearer to a limit, the more initialisations are measured; their mean is returned."""
+    seen: list[int] = []
+
+    def at(index: int) -> Steadiness:
+        seen.append(index)
+        return Steadiness(growths[index], smoothness)
+
+    found = settled(at)
+    assert seen == list(range(taken))
+    assert found.growth == pytest.approx(sum(growths) / taken, nan_ok=True)
+    assert found.smoothness == pytest.approx(smoothness, nan_ok=True)
 
 
 def test_nothing_to_look_for(problem: NASProblem) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import json
 import pickle
+import re
 import subprocess
 import sys
 from typing import Any
@@ -54,6 +55,27 @@ def test_the_overview_imports_nothing_heavy(arguments: list[str]) -> None:
     modules = imported("from pymoo_nas.cli import main; main()", *arguments)
     assert "pymoo_nas.cli._app" in modules
     assert not modules & HEAVY
+
+
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_threads_that_wait_sleep(own: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMP loads with the command line's policy of waiting, or with the user's."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if own is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "TRUE")
+    code = f"import pymoo_nas, os; assert os.environ.get('OMP_WAIT_POLICY') == {own!r}"
+    command = f"{code}; from pymoo_nas.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "operations"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    loaded = re.findall(r"OMP_WAIT_POLICY ?= ?'(\w+)'", done.stderr)
+    assert loaded, done.stderr
+    assert set(loaded) == {own or "PASSIVE"}
 
 
 def test_the_package_imports_nothing_heavy() -> None:

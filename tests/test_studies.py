@@ -74,6 +74,16 @@ CALLS = (
         slow=True,
     ),
     Call(
+        "contention",
+        ("--rounds 1 --n 1 --images 8",),
+        ("rounds", "neighbour waiting threads seconds most ratio to the first line threads taken",
+         "alone default one", "alone passive all", "busy default auto", "busy passive auto",
+         "scores are equal to the bit whatever the waiting: True",
+         "scores are equal to the bit whatever the threads:"),
+        ("contention.csv",),
+        slow=True,
+    ),
+    Call(
         "darts_scores",
         ("--table {}/darts.csv --cifar {}/cifar10.npz --n 6 --images 20 --inits 1 --drawn 5"
          " --sizes 3x2 3x3 --partial darts.csv",),
@@ -112,6 +122,17 @@ CALLS = (
          "train", "multiply-accumulates per image", "steps per epoch", "test accuracy",
          "GiB of pixels", "mean and standard deviation:", "probe of 64 images:",
          "one pass of batches of 128:"),
+        slow=True,
+    ),
+    Call(
+        "gradient_choice",
+        ("--cifar {}/cifar10.npz --table {}/table.csv --memory memory.csv --partial gradients.csv"
+         " --n 20 --seeds 1 --images 20 --inits 1 --rivals 'ours, no tournament'",),
+        ("same choice", "ours, no tournament,", "careful", "library", "judges all",
+         "ends at 20 beaten", "ends at 100 beaten", "5 images: deviation over initialisations",
+         "20 images: deviation over initialisations", "verdicts of 4 initialisations differ in",
+         "seconds of a measurement:", "s before,", "s now for the choice, ratio"),
+        ("gradients.csv",),
         slow=True,
     ),
     Call(

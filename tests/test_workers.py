@@ -48,6 +48,15 @@ def test_equal_to_one_process(strange_problem: NASProblem, two_workers: Workers)
     assert seen == [Report("candidates", n) for n in (1, 2, 3, 4)]
 
 
+def test_threads_of_workers_sleep_while_they_wait(two_workers: Workers) -> None:
+    """Processes that are started here have the policy of waiting, or that of the user."""
+    assert two_workers.n == 2
+    children = psutil.Process().children(recursive=True)
+    policies = [child.environ().get("OMP_WAIT_POLICY") for child in children]
+    expected = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+    assert policies.count(expected) >= 2, policies
+
+
 def test_two_problems_one_after_the_other(two_workers: Workers) -> None:
     """The workers score on the probe of the problem that asks."""
     problems = [NASProblem("digits", n_images=n) for n in (8, 16)]

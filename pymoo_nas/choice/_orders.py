@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from itertools import islice
 from numbers import Real
@@ -39,6 +39,10 @@ Vector = npt.NDArray[np.float64]
 
 STEADINESS = tuple(field.name for field in fields(Steadiness))
 """Columns that `steady_first` adds."""
+
+BEATEN = 5
+"""`steady_first` looks no further when so many architectures for each one that it looks for are
+beaten by the steady ones that it has found (studies/gradient_choice.py)."""
 
 RANK_POWER = 8
 """Power of the ranks that are added: the larger it is, the more the worst rank decides. The sum of
@@ -148,10 +152,14 @@ def steady_first(
     studies/rivals.py). All of these can be trained, so expressiveness decides among them: the worst
     rank in activation score and size.
 
+    An architecture is not measured where a steady one has been found that is at least as good in
+    both, since it would not be chosen.
+
     Args:
         ordered: see `order_scored`; architectures are measured from the top of the table.
         problem: gives search space and probe.
-        top: number of steady architectures that are looked for.
+        top: number of steady architectures that are looked for. Fewer may be found: the search for
+            them ends too after `BEATEN` times as many that were not worth measuring.
         seed: seed of the weights.
         progress: takes a `Report` after each architecture.
 
@@ -171,20 +179,67 @@ def steady_first(
         )
     if table_of(ordered, "genotype", "flops").empty:
         raise SearchError("no architectures to choose from; expected at least one")
-    found: list[Steadiness] = []
-    for genotype in ordered["genotype"]:
-        if sum(one.steady for one in found) == top:
-            break
-        found.append(steadiness(genotype, problem, seed=seed))
-        if progress is not None:
-            line = f"{genotype}: {found[-1]}"
-            progress(Report("gradients", len(found), len(ordered), found=line))
-    rest = [math.nan] * (len(ordered) - len(found))
-    measured = ordered.assign(
-        **{name: [*(getattr(one, name) for one in found), *rest] for name in STEADINESS}
+    found = steadiness_of(
+        ordered, lambda genotype: steadiness(genotype, problem, seed=seed), top, progress
     )
-    steady = np.array([*(one.steady for one in found), *(False for _ in rest)])
-    measured["steady"] = steady
+    return most_expressive_first(ordered, found)
+
+
+def steadiness_of(
+    ordered: pd.DataFrame,
+    judge: Callable[[str], Steadiness],
+    top: int,
+    progress: Progress | None = None,
+    *,
+    beaten: int | None = BEATEN,
+) -> dict[int, Steadiness]:
+    """Judge the architectures that may be chosen, until so many steady ones are found.
+
+    Args:
+        ordered: see `steady_first`.
+        judge: text of a genotype → its steadiness.
+        top: see `steady_first`.
+        progress: see `steady_first`.
+        beaten: see `BEATEN`; None judges what could not be chosen too.
+
+    Returns:
+        place in the table → steadiness, of the architectures that were judged.
+    """
+    found: dict[int, Steadiness] = {}
+    steady: list[tuple[float, float]] = []
+    n_beaten = 0
+    columns = (ordered[name] for name in ("genotype", "activation", "flops"))
+    for place, (genotype, activation, flops) in enumerate(zip(*columns, strict=True)):
+        if len(steady) == top or (beaten is not None and n_beaten == beaten * top):
+            break
+        if beaten is not None and any(
+            better <= activation and larger >= flops for better, larger in steady
+        ):
+            n_beaten += 1
+            continue
+        found[place] = judge(genotype)
+        if found[place].steady:
+            steady.append((activation, flops))
+        if progress is not None:
+            line = f"{genotype}: {found[place]}"
+            progress(Report("gradients", place + 1, len(ordered), found=line))
+    return found
+
+
+def most_expressive_first(ordered: pd.DataFrame, found: Mapping[int, Steadiness]) -> pd.DataFrame:
+    """Put steady architectures first, see `steady_first`.
+
+    Args:
+        ordered: see `steady_first`.
+        found: see `steadiness_of`.
+    """
+    unknown = Steadiness(math.nan, math.nan)
+    rows = [found.get(place, unknown) for place in range(len(ordered))]
+    measured = ordered.assign(
+        **{name: [getattr(one, name) for one in rows] for name in STEADINESS},
+        steady=[one.steady for one in rows],
+    )
+    steady = measured["steady"].to_numpy(bool)
     first = measured[steady]
     columns = first[["activation"]].assign(size=-first["flops"])
     order = np.argsort(rank_power_sum(columns), kind="stable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,16 @@ MOST_GROWTH = 0.8
 MOST_SMOOTHNESS = 0.0
 """Largest smoothness of a steady gradient; studies/steady_gradients.py has other limits."""
 
-N_IMAGES = 20
+N_IMAGES = 5
 N_INITS = 4
-MARGIN = 0.3
-"""Steadiness is judged by `N_IMAGES` images of the probe and `N_INITS` initialisations. One
-initialisation is enough where its growth exceeds the limit by `MARGIN`, about two standard
-deviations of one initialisation."""
+"""Steadiness is judged by `N_IMAGES` images of the probe and at most `N_INITS` initialisations.
+With 20 images verdicts are the same but where the smoothness is within 0.01 of its limit
+(studies/gradient_choice.py)."""
+
+MARGINS = (0.3, 0.08)
+"""Two standard deviations of growth and of smoothness over initialisations
+(studies/gradient_choice.py). The mean of n initialisations is enough where it is further than
+these, divided by √n, from the limits."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,7 @@ class Steadiness:
 def steadiness(genotype: Any, problem: NASProblem, *, seed: int = 0) -> Steadiness:
     """Compare the gradients of an architecture's final network (its body) and its scored network.
 
-    The result is the mean over `N_INITS` initialisations, or the result of the first one alone
-    where its growth is far beyond the limit.
+    The result is the mean over initialisations: as many as the verdict needs, at most `N_INITS`.
 
     Args:
         genotype: a genotype in any form that `read_genotype` takes, such as its text.
@@ -63,20 +67,57 @@ def steadiness(genotype: Any, problem: NASProblem, *, seed: int = 0) -> Steadine
     Raises:
         GenotypeError: something that is no genotype.
     """
-    images = problem.probe.images[:N_IMAGES].cpu()
-    space, dataset = problem.search_space, problem.dataset
-    read = read_genotype(space, genotype)
-    cells = [read] * space.n_cells
+    read = read_genotype(problem.search_space, genotype)
+    return settled(lambda index: steadiness_at(read, problem, seed + index))
+
+
+def settled(at: Callable[[int], Steadiness]) -> Steadiness:
+    """The mean over initialisations, of which no more are measured than the verdict needs.
+
+    Args:
+        at: measures the initialisation of an index, from 0 to `N_INITS` - 1.
+    """
     found: list[Steadiness] = []
-    for start in range(seed, seed + N_INITS):
-        scored = gradient_flow(problem.build(read, start).cpu(), images)
-        with seeded(torch.device("cpu"), start):
-            deep = space.build_body(cells, dataset.in_channels, dataset.n_classes)
-        final = gradient_flow(deep, images)
-        found.append(Steadiness(final.size - scored.size, final.smoothness))
-        if not found[0].growth < MOST_GROWTH + MARGIN:
-            break
+    while True:
+        found.append(at(len(found)))
+        mean = mean_of(found)
+        if len(found) == N_INITS or _is_clear(mean, len(found)):
+            return mean
+
+
+def mean_of(found: Sequence[Steadiness]) -> Steadiness:
+    """The mean over initialisations, at least one."""
     return Steadiness(
         sum(one.growth for one in found) / len(found),
         sum(one.smoothness for one in found) / len(found),
     )
+
+
+def _is_clear(mean: Steadiness, n: int) -> bool:
+    """Whether more than n initialisations would hardly change the verdict, see `MARGINS`."""
+    root = math.sqrt(n)
+    beyond = (mean.growth - MOST_GROWTH, mean.smoothness - MOST_SMOOTHNESS)
+    if not all(map(math.isfinite, beyond)):
+        return True
+    shares = [by * root / margin for by, margin in zip(beyond, MARGINS, strict=True)]
+    return max(shares) > 1 or max(shares) < -1
+
+
+def steadiness_at(
+    genotype: Any, problem: NASProblem, seed: int, n_images: int = N_IMAGES
+) -> Steadiness:
+    """The steadiness at one initialisation.
+
+    Args:
+        genotype: a genotype of the search space.
+        problem: gives search space and probe.
+        seed: seed of the initialisation.
+        n_images: number of images, the first ones of the probe.
+    """
+    images = problem.probe.images[:n_images].cpu()
+    space, dataset = problem.search_space, problem.dataset
+    scored = gradient_flow(problem.build(genotype, seed).cpu(), images)
+    with seeded(torch.device("cpu"), seed):
+        deep = space.build_body([genotype] * space.n_cells, dataset.in_channels, dataset.n_classes)
+    final = gradient_flow(deep, images)
+    return Steadiness(final.size - scored.size, final.smoothness)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
 from importlib import import_module
@@ -74,8 +75,16 @@ for _name, _line in COMMANDS.items():
     app.command(_name, help=_line)(lambda: None)
 
 
+WAIT_POLICY = ("OMP_WAIT_POLICY", "PASSIVE")
+"""Variable of OpenMP, and its value in the processes of the command line: a thread that waits
+sleeps at once. By default it spins, and beside other work two threads then take eight times as long
+as one (studies/contention.py). Sleeping changes no result."""
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    if "torch" not in sys.modules:  # later, it would have no effect
+        os.environ.setdefault(*WAIT_POLICY)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding cannot show must not end a training.

@@ -1,12 +1,19 @@
 """Measure the kernels of a network in one pass; the scores are computed from them."""
 
-from pymoo_nas.kernels._calibration import calibrate, preserved, recalibrate, values_preserved
+from pymoo_nas.kernels._calibration import (
+    calibrate,
+    calibrating,
+    preserved,
+    recalibrate,
+    values_preserved,
+)
 from pymoo_nas.kernels._checks import check_images, check_network, check_trainable
 from pymoo_nas.kernels._measure import Kernels, measure_kernels
 
 __all__ = [
     "Kernels",
     "calibrate",
+    "calibrating",
     "check_images",
     "check_network",
     "check_trainable",

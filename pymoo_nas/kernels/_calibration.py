@@ -7,7 +7,7 @@ epoch of a training, `recalibrate` gives it the statistics over many batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -121,12 +121,15 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 @contextmanager
-def calibrating(network: nn.Module) -> Iterator[None]:
+def calibrating(network: nn.Module) -> Iterator[Callable[[], bool]]:
     """Let each batch norm take the statistics of its own input, as long as the context lasts.
 
     The statistics are constants: gradients do not go through them. A batch norm that is called
     several times takes the average over its calls so far. A network with such a norm needs a pass
     of its own (`calibrate`); other networks are calibrated in the pass that is differentiated.
+
+    Yields:
+        a function that tells, after a pass, whether a norm was called several times.
 
     Raises:
         ScoreError: a batch norm keeps no statistics.
@@ -139,11 +142,13 @@ def calibrating(network: nn.Module) -> Iterator[None]:
                 "build it with track_running_stats=True"
             )
     network.eval()
+    taken = [_Statistics() for _ in norms]
     hooks = [
-        norm.register_forward_pre_hook(_Statistics(), with_kwargs=True) for norm in norms.values()
+        norm.register_forward_pre_hook(statistics, with_kwargs=True)
+        for norm, statistics in zip(norms.values(), taken, strict=True)
     ]
     try:
-        yield
+        yield lambda: any(statistics.calls > 1 for statistics in taken)
     finally:
         for hook in hooks:
             hook.remove()

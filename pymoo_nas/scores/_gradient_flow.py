@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas.kernels import calibrate, check_images, check_trainable, preserved
+from pymoo_nas._machine import network_errors
+from pymoo_nas.kernels import calibrating, check_images, check_trainable, preserved
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,13 @@ def gradient_flow(network: nn.Module, images: Tensor) -> GradientFlow:
     check_images(images)
     check_trainable(network, images)
     with preserved(network, eval_mode=True), torch.enable_grad():
-        calibrate(network, images)
         network.requires_grad_(False)
         images = images.detach().requires_grad_(True)
-        logits = network(images.clone()).sum()
+        with calibrating(network) as has_shared_norms, network_errors(images):
+            logits = network(images.clone()).sum()
+        if has_shared_norms():
+            # Its first calls did not know the average over all of its calls.
+            logits = network(images.clone()).sum()
         if not logits.requires_grad:
             return GradientFlow(-math.inf, math.nan)
         (gradient,) = torch.autograd.grad(logits, images)

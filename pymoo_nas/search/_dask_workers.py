@@ -134,7 +134,7 @@ class Workers:
         where: Any = self.address
         if self.n is not None:
             self._open.enter_context(dask.config.set(PATIENT))
-            with dask.config.set(LOCAL):
+            with dask.config.set({**LOCAL, **_waiting()}):
                 cluster = distributed.LocalCluster(
                     n_workers=self.n,
                     threads_per_worker=1,
@@ -280,6 +280,16 @@ def scoring_processes(
             "--workers 1 or more"
         )
     return _opened(nullcontext(), threads)
+
+
+def _waiting() -> dict[str, str]:
+    """Dask's setting with which threads that wait in a process started here sleep, not spin.
+
+    Beside other work, threads that spin take the time of those that compute
+    (studies/contention.py). A policy that the user has set stays.
+    """
+    policy = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+    return {"distributed.nanny.pre-spawn-environ.OMP_WAIT_POLICY": policy}
 
 
 @contextmanager
