@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(((?:\.\./)+(?:CHANGELOG|[a-z]+/)[^)#\s]*)((?:#[^)\s]*)?)\)")
+BESIDE = re.compile(r"(?<=\]\()[\w./-]+\.(?:md|py|ipynb)(?=\))")
 MARKER = re.compile(r"^<!-- (commands|names)(?: (\w+))? -->$", re.MULTILINE)
 UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 
@@ -24,10 +25,22 @@ UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 def on_files(files: Any, config: Any) -> Any:
     """Add a page or a picture for each file of the repository to which a page links."""
     pages = [file for file in files if file.src_uri.endswith(".md")]
-    linked = {name for page in pages for name in _outside(page.content_string, page.src_uri)}
+    waiting = {name for page in pages for name in _outside(page.content_string, page.src_uri)}
+    linked: set[str] = set()
+    while waiting:
+        linked |= waiting
+        waiting = {other for name in waiting for other in _beside(name)} - linked
     for name in sorted(linked):
         files.append(_file(name, config))
     return files
+
+
+def _beside(name: str) -> Iterator[str]:
+    """Give the files of the repository to which one of its pages or notebooks links."""
+    path = ROOT / name
+    if path.suffix in {".md", ".ipynb"}:
+        for target in BESIDE.findall(path.read_text("utf-8")):
+            yield posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -65,8 +78,12 @@ def _repository_name(target: str, here: str) -> str | None:
 
 def _site_name(name: str) -> str:
     """Name the page or picture of a file: sources and notebooks become Markdown."""
-    suffix = posixpath.splitext(name)[1]
-    return "repository/" + (f"{name}.md" if suffix in {".py", ".ipynb"} else name)
+    return f"repository/{name}{_suffix(name)}"
+
+
+def _suffix(name: str) -> str:
+    """What is added to the name of a source or notebook whose page is Markdown."""
+    return ".md" if posixpath.splitext(name)[1] in {".py", ".ipynb"} else ""
 
 
 def _file(name: str, config: Any) -> Any:
@@ -81,6 +98,8 @@ def _file(name: str, config: Any) -> Any:
         ".ipynb": _notebook_page,
     }
     page = writers.get(source.suffix, lambda _, text: text)(name, text)
+    if source.suffix in {".md", ".ipynb"}:
+        page = BESIDE.sub(lambda match: match[0] + _suffix(match[0]), page)
     return File.generated(config, _site_name(name), content=UNSEARCHED + page)
 
 

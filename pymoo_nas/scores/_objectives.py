@@ -125,8 +125,9 @@ def read_objectives(given: Any) -> tuple[Objective, ...]:
     Raises:
         SearchError: a name is unknown, there is no name, or a name stands twice.
 
-    >>> [objective.name for objective in read_objectives("balanced_ntk,activation")]
-    ['balanced_ntk', 'activation']
+    Examples:
+        >>> [objective.name for objective in read_objectives("balanced_ntk,activation")]
+        ['balanced_ntk', 'activation']
     """
     items = given.replace(",", " ").split() if isinstance(given, str) else given
     if isinstance(items, Objective) or not isinstance(items, Iterable):
