@@ -33,7 +33,7 @@ OVERHEAD = 40 << 20
 SLACK = 1.2
 """Assumed ratio of the memory taken to the bytes of the tensors: memory has gaps."""
 
-MATRICES = 8
+MATRICES = 16
 """Largest number of matrices (N, N) in float64 that are held at once."""
 
 

@@ -95,7 +95,7 @@ class Products:
         self._small: dict[int, list[Tensor]] = {}
         self._codes: list[Tensor] = []
         # With little memory, fewer numbers wait to be summed up together.
-        self._held, self._most_held = 0, n_images * columns
+        self._held, self._most_held = 0, n_images * columns // 4
 
     @property
     def ntk(self) -> Tensor:
