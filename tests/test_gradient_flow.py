@@ -238,7 +238,7 @@ def test_end_after_many_that_could_not_be_chosen() -> None:
         ([-math.inf], -0.1, 1),
         ([1.0, 1.1], 0.0, 2),
         ([0.7, 0.75, 0.7, 0.9], -0.1, 4),
-        ([0.1, 0.1, 0.1, 0.1], -0.01, 4),
+        ([0.1, 0.1, 0.1, 0.1], -0.02, 4),
     ],
 )
 def test_as_many_initialisations_as_a_verdict_needs(
@@ -247,7 +247,8 @@ def test_as_many_initialisations_as_a_verdict_needs(
     """The nearer to a limit, the more initialisations are measured; their mean is returned."""
     seen: list[int] = []
 
-    def at(index: int) -> Steadiness:
+    def at(index: int, n_images: int) -> Steadiness:
+        assert n_images == 5
         seen.append(index)
         return Steadiness(growths[index], smoothness)
 
@@ -255,6 +256,21 @@ def test_as_many_initialisations_as_a_verdict_needs(
     assert seen == list(range(taken))
     assert found.growth == pytest.approx(sum(growths) / taken, nan_ok=True)
     assert found.smoothness == pytest.approx(smoothness, nan_ok=True)
+
+
+@pytest.mark.parametrize(("few", "many"), [(-0.01, 0.002), (0.012, -0.001)])
+def test_more_images_judge_near_the_limit(few: float, many: float) -> None:
+    """Twenty images decide where five cannot tell on which side of its limit a smoothness is."""
+    seen: list[tuple[int, int]] = []
+
+    def at(index: int, n_images: int) -> Steadiness:
+        seen.append((index, n_images))
+        return Steadiness(0.1, few if n_images == 5 else many)
+
+    found = settled(at)
+    assert seen == [(index, n_images) for n_images in (5, 20) for index in range(4)]
+    assert found.smoothness == pytest.approx(many)
+    assert found.steady is (many < 0)
 
 
 def test_nothing_to_look_for(problem: NASProblem) -> None:
