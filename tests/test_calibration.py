@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pymoo_nas.errors import NetworkError, ScoreError
-from pymoo_nas.kernels import calibrate, preserved, recalibrate
+from pymoo_nas.kernels import calibrate, measure_kernels, preserved, recalibrate
 
 
 def images_of(*shape: int) -> Tensor:
@@ -212,3 +212,22 @@ def test_a_compiled_network_is_recalibrated() -> None:
         recalibrate(network.train(), images.split(3))
     expected = statistics(plain[1])
     assert all(map(torch.equal, expected, statistics(compiled._orig_mod[1])))
+
+
+def test_buffers_of_a_norm_of_ones_own_are_restored() -> None:
+    """What a subclass of a batch norm counts in its forward pass is as it was before."""
+
+    class Counting(nn.BatchNorm2d):
+        def __init__(self, channels: int) -> None:
+            super().__init__(channels)
+            self.register_buffer("seen", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen += len(x)
+            return super().forward(x)
+
+    norm = Counting(4)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), norm, nn.Flatten(), nn.Linear(16, 2))
+    measure_kernels(network, torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0)))
+    assert float(norm.seen) == 0
+    assert torch.equal(norm.running_mean, torch.zeros(4))

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from pymoo_nas.kernels import Kernels, measure_kernels
 from pymoo_nas.kernels import _measure as kernels_module
 from pymoo_nas.kernels._layer_plan import Steps
+from pymoo_nas.kernels._memory_plan import _LiveBytes
 from pymoo_nas.kernels._recording import Recording
 from pymoo_nas.scores._from_kernels import (
     activation_score,
@@ -330,3 +331,19 @@ def test_more_units_than_one_block_holds() -> None:
     products.add_codes(on)
     assert products.agreement.tolist() == [[n, n // 2], [n // 2, n]]
     assert products.n_units == n
+
+
+def test_many_small_parameters_take_little_memory() -> None:
+    """Products of many norms do not wait all at once, where N is large.
+
+    Here, all of them would take 400 MiB.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(3, 8, 1), nn.Flatten(), nn.Linear(32, 2)]
+    layers[1:1] = [nn.BatchNorm2d(8) for _ in range(50)]
+    images = torch.randn(512, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    network = nn.Sequential(*layers)
+    measure_kernels(network, images)  # torch keeps buffers of its own from the first pass
+    live = _LiveBytes()
+    with live:
+        measure_kernels(network, images)
+    assert live.peak < 100 << 20

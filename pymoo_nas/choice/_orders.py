@@ -153,7 +153,8 @@ def steady_first(
     rank in activation score and size.
 
     An architecture is not measured where a steady one has been found that is at least as good in
-    both, since it would not be chosen.
+    both, since it would not be chosen. The ranks are those among the measured architectures, so
+    that leaving some out may change which of the others is first.
 
     Args:
         ordered: see `order_scored`; architectures are measured from the top of the table.

@@ -24,14 +24,19 @@ def preserved(network: nn.Module, *, eval_mode: bool = False) -> Iterator[None]:
 
     Args:
         network: any network.
-        eval_mode: whether the network is called in eval mode only. Its batch norms then do not
-            write to their buffers, which need not be copied (`calibrating` replaces them).
+        eval_mode: whether the network is called in eval mode only. Torch's batch norms then do not
+            write to their statistics, which need not be copied (`calibrating` replaces them).
     """
     modes = [(module, module.training) for module in network.modules()]
     buffers = [(module, dict(module._buffers)) for module in network.modules()]
     trained = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    kept = {id(buffer) for norm in batch_norms(network).values() for buffer in norm.buffers(False)}
-    copied = [b for b in network.buffers() if not (eval_mode and id(b) in kept)]
+    statistics = {
+        id(buffer)
+        for norm in batch_norms(network).values()
+        if type(norm).forward is _BatchNorm.forward  # a subclass may write to any buffer
+        for buffer in (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+    }
+    copied = [b for b in network.buffers() if not (eval_mode and id(b) in statistics)]
     try:
         with values_preserved(copied):
             yield

@@ -95,7 +95,7 @@ class Products:
         self._small: dict[int, list[Tensor]] = {}
         self._codes: list[Tensor] = []
         # With little memory, fewer numbers wait to be summed up together.
-        self._held, self._most_held = 0, n_images * columns // 4
+        self._held, self._most_held = 0, n_images * columns // 2
 
     @property
     def ntk(self) -> Tensor:
@@ -143,7 +143,7 @@ class Products:
     def add_small(self, rows: Tensor) -> None:
         """Add all products of one small parameter's gradients (N, P); they are computed later."""
         self._small.setdefault(rows.shape[1], []).append(rows)
-        self._hold(rows)
+        self._hold(rows, 1)
 
     def add_use(self, key: int, use: LayerUse) -> None:
         """Add the products of a layer's weight gradients, without forming them."""
@@ -153,10 +153,11 @@ class Products:
         """Close a parameter, whose products have all been added."""
         gram = self._open.pop(key)
         self._grams.append(gram)
-        self._hold(gram)
+        self._hold(gram, 1)
 
-    def _hold(self, numbers: Tensor) -> None:
-        self._held += numbers.nbytes
+    def _hold(self, numbers: Tensor, n_products: int = 0) -> None:
+        """Count bytes that wait, with those of products to come: each is stacked and widened."""
+        self._held += numbers.nbytes + n_products * 2 * self._ntk.nbytes
         if self._held > self._most_held:
             self._sum_up()
 

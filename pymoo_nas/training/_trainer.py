@@ -212,7 +212,9 @@ class Trainer:
             if step % self.look_every == 0 or step == len(self.sizes):
                 total_loss, n_correct = sums.tolist()
                 if not math.isfinite(total_loss):
-                    raise self._divergence(f"the loss became {loss.item()}", epoch, rate)
+                    last = loss.item()  # an earlier one of the steps since the last look may be it
+                    became = "infinite or NaN" if math.isfinite(last) else last
+                    raise self._divergence(f"the loss became {became}", epoch, rate)
                 now = f"loss {loss.item():.3f}  accuracy {n_correct / n_seen:.1%}"
             report(step, now)
         finite = [weight.isfinite().all() for weight in self.network.parameters()]
