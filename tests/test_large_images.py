@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from made_images import alternating, random_images
+from pymoo.core.individual import Individual
 
 from pymoo_nas import Architecture, CellSpace, NASProblem, load_dataset, load_trained, train
 from pymoo_nas.errors import NetworkError, SearchError
-from pymoo_nas.networks import PatchStem, ReducingStem, count_all
+from pymoo_nas.networks import PatchStem, ReducingStem, TournamentNetwork, count_all
+from pymoo_nas.search import DartsTournament
 from pymoo_nas.spaces import design_of, space_from_settings, space_settings
 
 CELL = "5000|0001|0800"
@@ -119,6 +121,60 @@ def test_images_that_become_too_small() -> None:
     network = Architecture.read(CELL).build("trained", images_of(224, n=4))
     with pytest.raises(NetworkError, match="H and W of at least 16"):
         network(torch.zeros(2, 3, 15, 40))
+
+
+def tournament_of(problem: NASProblem, **changes: Any) -> Kept:
+    """A short tournament of three slots with two contenders each, held on the problem."""
+    tournament = Kept(n_steps=1, batch_size=4, head_start=0, **changes)
+    contender = Individual(X=np.array([problem.search_space.parse(CELL)], dtype=object))
+    tournament.compete([[contender] * 2] * 3, problem, seed=0)
+    return tournament
+
+
+class Kept(DartsTournament):
+    """Keeps the network of the last tournament and the size of its images."""
+
+    network: TournamentNetwork
+    image_size: tuple[int, ...]
+
+    def _train(self, network: TournamentNetwork, dataset: Any, device: Any) -> Any:
+        self.network = network
+        hook = network.register_forward_pre_hook(self._look)
+        try:
+            return super()._train(network, dataset, device)
+        finally:
+            hook.remove()
+
+    def _look(self, _: Any, inputs: tuple[torch.Tensor]) -> None:
+        self.image_size = tuple(inputs[0].shape[2:])
+
+
+@pytest.mark.parametrize(("side", "seen"), [(72, 9), (130, 9), (64, 16), (24, 12)])
+def test_tournaments_halve_images(side: int, seen: int) -> None:
+    """The first cells see images of at most max_size pixels, whoever halves them."""
+    problem = NASProblem(images_of(side), n_images=4)
+    tournament = tournament_of(problem)
+    halvings = problem.search_space.halvings or 0
+    assert tournament.network.halvings == halvings
+    assert -(-tournament.image_size[0] // 2**halvings) == seen
+
+
+def test_tournament_costs_as_much_as_its_cells() -> None:
+    """On images of 72 pixels, a contender costs about as much as its scored network."""
+    problem = NASProblem(images_of(72), n_images=4)
+    tournament = tournament_of(problem, max_size=72)
+    assert tournament.image_size == (72, 72)
+    images = problem.probe.images[:2]
+    macs = count_all(tournament.network, images).flops
+    scored = problem.build(problem.search_space.parse(CELL))
+    assert macs < 2 * count_all(scored, images).flops
+
+
+def test_tournament_of_images_that_become_too_small() -> None:
+    """A tournament network refuses images that its halvings make too small."""
+    problem = NASProblem(images_of(72), n_images=4)
+    with pytest.raises(NetworkError, match="H and W of at least 8"):
+        tournament_of(problem).network(torch.zeros(2, 3, 7, 40))
 
 
 def test_halvings_out_of_range() -> None:
