@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from command_line import Run
 
 from pymoo_nas.datasets import load_dataset
-from pymoo_nas.runs import RunFolder, load_trained
+from pymoo_nas.runs import RunFolder, final_of, load_trained
 from pymoo_nas.search import read_frame
+from pymoo_nas.spaces import design_of
 
 KEPT = Path(__file__).parent / "data" / "before_rooms"
 
@@ -58,3 +60,14 @@ def test_interrupted_trainings_go_on(run: Run) -> None:
     assert rows["epoch"].tolist() == [1, 2, 3]
     pd.testing.assert_frame_equal(rows[: len(first)], first)
     assert load_trained("cut").test_accuracy > 0.9
+
+
+def test_networks_see_all_pixels() -> None:
+    """A run of before large images were halved keeps its networks, whatever the training's size."""
+    run = KEPT / "run"
+    described = json.loads((run / "final" / "training.json").read_text("utf-8"))
+    network, _, _ = final_of(run, None, 0)
+    assert design_of(network) == described["design"]
+    large, images, _ = final_of(run, None, 0, image_size=72)
+    assert images.image_size == (72, 72)
+    assert design_of(large) == described["design"]

@@ -8,12 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_images import alternating, random_images
+from made_images import alternating, make_folder, random_images
+from pymoo.core.individual import Individual
 
-from pymoo_nas import Architecture, CellSpace, NASProblem, load_dataset, load_trained, train
+from pymoo_nas import (
+    Architecture,
+    CellSpace,
+    NASProblem,
+    build_final,
+    load_dataset,
+    load_trained,
+    train,
+)
 from pymoo_nas.errors import NetworkError, SearchError
-from pymoo_nas.networks import PatchStem, ReducingStem, count_all
-from pymoo_nas.spaces import design_of, space_from_settings, space_settings
+from pymoo_nas.networks import PatchStem, ReducingStem, TournamentNetwork, count_all
+from pymoo_nas.runs import RunFolder, Search, SearchSettings, final_of
+from pymoo_nas.search import DartsTournament
+from pymoo_nas.spaces import description_of, design_of, space_from_settings, space_settings
 
 CELL = "5000|0001|0800"
 
@@ -32,7 +43,9 @@ def test_sizes(size: tuple[int, int], halvings: int) -> None:
     suited = space.for_images(size)
     assert (suited.halvings or 0) == halvings
     assert (suited is space) is (halvings == 0)
-    assert suited.for_images((8, 8)) is suited or not halvings
+    again = suited.for_images((8, 8))
+    assert again.halvings is None
+    assert again.for_images(size).halvings == suited.halvings
 
 
 def test_small_images_are_as_before() -> None:
@@ -45,7 +58,9 @@ def test_small_images_are_as_before() -> None:
         )
         assert design_of(automatic) == design_of(without)
         assert "halvings" not in repr(automatic)
-    assert "halvings" not in space_settings(NASProblem(images, n_images=4).search_space)
+    described = description_of(Architecture.read(CELL).build("trained", images))
+    assert described is not None
+    assert "halvings" not in described["search_space"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +136,60 @@ def test_images_that_become_too_small() -> None:
         network(torch.zeros(2, 3, 15, 40))
 
 
+def tournament_of(problem: NASProblem, **changes: Any) -> Kept:
+    """A short tournament of three slots with two contenders each, held on the problem."""
+    tournament = Kept(n_steps=1, batch_size=4, head_start=0, **changes)
+    contender = Individual(X=np.array([problem.search_space.parse(CELL)], dtype=object))
+    tournament.compete([[contender] * 2] * 3, problem, seed=0)
+    return tournament
+
+
+class Kept(DartsTournament):
+    """Keeps the network of the last tournament and the size of its images."""
+
+    network: TournamentNetwork
+    image_size: tuple[int, ...]
+
+    def _train(self, network: TournamentNetwork, dataset: Any, device: Any) -> Any:
+        self.network = network
+        hook = network.register_forward_pre_hook(self._look)
+        try:
+            return super()._train(network, dataset, device)
+        finally:
+            hook.remove()
+
+    def _look(self, _: Any, inputs: tuple[torch.Tensor]) -> None:
+        self.image_size = tuple(inputs[0].shape[2:])
+
+
+@pytest.mark.parametrize(("side", "seen"), [(72, 9), (130, 9), (64, 16), (24, 12)])
+def test_tournaments_halve_images(side: int, seen: int) -> None:
+    """The first cells see images of at most max_size pixels, whoever halves them."""
+    problem = NASProblem(images_of(side), n_images=4)
+    tournament = tournament_of(problem)
+    halvings = problem.search_space.halvings or 0
+    assert tournament.network.halvings == halvings
+    assert -(-tournament.image_size[0] // 2**halvings) == seen
+
+
+def test_tournament_costs_as_much_as_its_cells() -> None:
+    """On images of 72 pixels, a contender costs about as much as its scored network."""
+    problem = NASProblem(images_of(72), n_images=4)
+    tournament = tournament_of(problem, max_size=72)
+    assert tournament.image_size == (72, 72)
+    images = problem.probe.images[:2]
+    macs = count_all(tournament.network, images).flops
+    scored = problem.build(problem.search_space.parse(CELL))
+    assert macs < 2 * count_all(scored, images).flops
+
+
+def test_tournament_of_images_that_become_too_small() -> None:
+    """A tournament network refuses images that its halvings make too small."""
+    problem = NASProblem(images_of(72), n_images=4)
+    with pytest.raises(NetworkError, match="H and W of at least 8"):
+        tournament_of(problem).network(torch.zeros(2, 3, 7, 40))
+
+
 def test_halvings_out_of_range() -> None:
     """A negative number is refused."""
     with pytest.raises(SearchError, match="halvings"):
@@ -128,16 +197,58 @@ def test_halvings_out_of_range() -> None:
 
 
 def test_description_makes_the_network_again() -> None:
-    """The space of a problem, and the description of a network, keep the number of halvings."""
+    """The description of a network, and of a problem's architecture, hold the real number."""
     images = images_of(72)
     space = NASProblem(images, n_images=4).search_space
-    assert space_from_settings(space_settings(space)).settings() == space.settings()
-    assert space.settings()["halvings"] == 1
     network = Architecture.read(CELL).build("trained", images)
-    described = Architecture.of(space, space.parse(CELL)).describe()
+    for described in (
+        Architecture.of(space, space.parse(CELL)).describe(),
+        description_of(network),
+    ):
+        assert described is not None
+        assert described["search_space"]["halvings"] == 1
+        again = Architecture.from_description(described).build("trained", images_of(32))
+        assert design_of(again) == design_of(network)
+
+
+def test_settings_leave_it_to_the_images() -> None:
+    """The settings of a search are the same at every size, and a given number stays."""
+    for side in (32, 72):
+        space = NASProblem(images_of(side), n_images=4).search_space
+        assert space_settings(space)["halvings"] is None
+        again = space_from_settings(space_settings(space))
+        assert again.settings() == space.settings()
+        assert [again.for_images((one, one)).halvings for one in (32, 72, 224)] == [None, 1, 2]
+    given = space_from_settings(space_settings(CellSpace(halvings=1).for_images((224, 224))))
+    assert given.for_images((224, 224)).halvings == 1
+
+
+@pytest.mark.parametrize(("searched", "trained"), [(32, 72), (72, 32)])
+def test_trainings_on_images_of_another_size(searched: int, trained: int, tmp_path: Path) -> None:
+    """A final network suits the images of its training, from memory and from the run folder."""
+    data = make_folder(tmp_path / "images", n=8, c=3)
+    run = RunFolder(tmp_path / "run")
+    run.create()
+    arguments: Any = {"dataset": str(data), "image_size": searched, "n_images": 4}
+    settings = SearchSettings(generations=1, population=2, offspring=2, tournament_every=0)
+    problem = NASProblem(**arguments)
+    result = Search(run, problem, settings, {"problem": arguments}).run()
+    halvings = {32: 0, 72: 1}
+    final: Any
+    kept: Any
+    in_memory: Any
+    final, images, _ = final_of(run.path, 3, 0, image_size=trained)
+    other = NASProblem(**{**arguments, "image_size": trained}, search_space=problem.search_space)
+    in_memory = build_final(result.X[0], problem=other, n_cells=3)
+    for network in (final, in_memory):
+        assert network.halvings == halvings[trained]
+        assert isinstance(network.stem, ReducingStem) == (halvings[trained] > 0)
+    assert images.image_size == (trained, trained)
+    described = description_of(final)
     assert described is not None
-    again = Architecture.from_description(described).build("trained", images_of(32))
-    assert design_of(again) == design_of(network)
+    assert described["search_space"].get("halvings", 0) == halvings[trained]
+    kept, _, _ = final_of(run.path, 3, 0)
+    assert kept.halvings == halvings[searched]
 
 
 def test_earlier_versions_saw_all_pixels() -> None:
@@ -149,6 +260,7 @@ def test_earlier_versions_saw_all_pixels() -> None:
     assert isinstance(earlier.stem, PatchStem)
     problem = NASProblem(images_of(72), n_images=4, search_space=space_from_settings(settings))
     assert "halvings" not in problem.search_space.settings()
+    assert not problem.search_space.halvings
 
 
 @pytest.mark.slow

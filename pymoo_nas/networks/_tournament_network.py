@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pymoo_nas.errors import NetworkError
-from pymoo_nas.networks._maps import check_size, next_stage, out_channels
+from pymoo_nas.networks._maps import check_size, halve, next_stage, out_channels
 from pymoo_nas.networks._operations import conv_bn_relu
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ class TournamentNetwork(nn.Module):
         in_channels: channels of the images.
         n_classes: number of logits.
         noise: standard deviation of the Gaussian noise, in training mode only (torch's generator).
+        halvings: how often large images are halved before the first slot, by averages.
 
     Attributes:
         alphas: one parameter (number of contenders,) per slot, zero at the start.
@@ -45,6 +46,7 @@ class TournamentNetwork(nn.Module):
         n_classes: int,
         *,
         noise: float = 0.0,
+        halvings: int = 0,
     ) -> None:
         super().__init__()
         if not slots or not all(slots):
@@ -52,6 +54,7 @@ class TournamentNetwork(nn.Module):
                 "tournament: a slot without contenders; expected one or more in each"
             )
         self.noise = noise
+        self.halvings = halvings
         self.slots = nn.ModuleList()
         self.projections = nn.ModuleList()
         self.alphas = nn.ParameterList([torch.zeros(len(slot)) for slot in slots])
@@ -74,7 +77,9 @@ class TournamentNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) → logits (N, n_classes)."""
-        check_size(images)
+        check_size(images, self.halvings)
+        for _ in range(self.halvings):
+            images = halve(images)
         x = self._slot(0, images)
         for depth in range(1, len(self.slots)):
             x, images = next_stage(x, images)

@@ -66,8 +66,9 @@ class DartsTournament(Callback):
         noise: standard deviation of the noise added to every slot's output while training.
         head_start: lead of an alpha per standard deviation of the sum of ranks; 0, as in the paper,
             leaves the choice to the training alone.
-        max_size: longest side of an image in pixels; larger images are halved for the tournament,
-            which on CIFAR-10 allows four times the steps in the same time.
+        max_size: longest side of the images that the first cell sees, in pixels; larger images are
+            halved for the tournament, which on CIFAR-10 allows four times the steps in the same
+            time.
 
     Attributes:
         data: "tournaments": one dictionary of plain values per tournament: generation, slots
@@ -214,6 +215,7 @@ class DartsTournament(Callback):
                 dataset.in_channels,
                 dataset.n_classes,
                 noise=self.noise,
+                halvings=space.halvings or 0,
             ).to(problem.device)
             if self.head_start:
                 for alpha, start in zip(network.alphas, standings(slots), strict=True):
@@ -239,10 +241,12 @@ class DartsTournament(Callback):
             network.alphas.parameters(), self.alpha_learning_rate, betas=(0.5, 0.999)
         )
         losses: dict[str, list[float]] = {"weight_losses": [], "alpha_losses": []}
+        # The network halves large images itself before the first slot.
+        most, least = (side * 2**network.halvings for side in (self.max_size, MIN_SIZE))
         network.train()
         for step in range(self.n_steps):
-            alpha_loss = _step(network, alphas, self._halved(alpha_batches))
-            weight_loss = _step(network, weights, self._halved(weight_batches))
+            alpha_loss = _step(network, alphas, _shrunk(alpha_batches, most, least))
+            weight_loss = _step(network, weights, _shrunk(weight_batches, most, least))
             if not math.isfinite(alpha_loss + weight_loss):
                 warnings.warn(
                     f"tournament: the training diverged in step {step + 1} of {self.n_steps}; the "
@@ -257,12 +261,16 @@ class DartsTournament(Callback):
                 self.progress(Report("tournament", step + 1, self.n_steps))
         return losses
 
-    def _halved(self, drawn: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """The next batch, with images small enough for a tournament."""
-        images, labels = next(drawn)
-        while max(images.shape[2:]) > self.max_size and min(images.shape[2:]) > MIN_SIZE:
-            images = halve(images)
-        return images, labels
+
+def _shrunk(drawn: Iterator[tuple[Tensor, Tensor]], most: int, least: int) -> tuple[Tensor, Tensor]:
+    """The next batch, its images halved until their longest side is at most `most` pixels.
+
+    Images with a side of at most `least` pixels are not halved further.
+    """
+    images, labels = next(drawn)
+    while max(images.shape[2:]) > most and min(images.shape[2:]) > least:
+        images = halve(images)
+    return images, labels
 
 
 class _Maps(NamedTuple):

@@ -40,6 +40,8 @@ class SearchSpace(ABC, Generic[G]):
             counts the scored network; a final network of several cells is then not checked again.
         chosen_by_gradients: whether `choose` goes by the gradients of the final network unless told
             otherwise; for spaces where these are known to tell what trains well.
+        halvings: how often the networks halve images before the first cell, and a tournament
+            before its first slot; None is as 0.
     """
 
     any_n_cells: bool = True
@@ -49,6 +51,7 @@ class SearchSpace(ABC, Generic[G]):
     mutation_kinds: Mapping[str, float] = MappingProxyType({"change": 1.0})
     placing_kinds: frozenset[str] = frozenset()
     n_cells: int = 3
+    halvings: int | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)

@@ -80,8 +80,16 @@ def space_settings(space: SearchSpace[Any]) -> dict[str, Any]:
 
 
 def space_description(space: SearchSpace[Any]) -> dict[str, Any] | None:
-    """Return `space_settings`, or None where a part of the space has no name."""
+    """Return `space_settings`, or None where a part of the space has no name.
+
+    The settings make the same networks for images of any size: where the images decided how often
+    they are halved, "halvings" is the number found for them, and is missing where it is 0.
+    """
     settings = space_settings(space)
+    if type(space) is CellSpace and space.halvings:
+        settings["halvings"] = space.halvings
+    elif type(space) is CellSpace:
+        settings.pop("halvings", None)
     operations = settings.get("operations")
     named = not isinstance(operations, Mapping) or None not in operations.values()
     return settings if named and settings["space"] is not None else None

@@ -61,7 +61,8 @@ class CellSpace(SearchSpace[Genotype]):
         stem: whether to put a `PatchStem` before the first cell of the network to train
             (studies/stages.py). The paper has no stem.
         halvings: how often images are halved before the first cell: by a `ReducingStem` in the
-            network to train, by averages in the scored network. None leaves it to `for_images`.
+            network to train, by averages in the scored network. None leaves it to `for_images`,
+            which finds the number anew for each size of images.
 
     Raises:
         OperationError: there are no operations, or they are unknown or unusable.
@@ -105,6 +106,7 @@ class CellSpace(SearchSpace[Genotype]):
         if halvings is not None:
             halvings = whole("search space: halvings", halvings, 0, 10)
         self.halvings = halvings
+        self._by_images = halvings is None
         max_nodes = whole("search space: max_nodes", max_nodes, 1, MAX_NODES)
         max_channels = whole("search space: max_channels", max_channels, 1, MAX_CHANNELS)
         channel_step = whole("search space: channel_step", channel_step)
@@ -211,21 +213,18 @@ class CellSpace(SearchSpace[Genotype]):
     def for_images(self, image_size: tuple[int, int]) -> CellSpace:
         """Return a space that halves images while their smaller side is above `LARGEST_SIDE`.
 
-        It is the same space where images are smaller, where `halvings` is given, and without a
-        stem, as in the paper. A class of a user's own decides for itself.
+        It is the same space where it halves such images as often already, where `halvings` was
+        given, and without a stem, as in the paper. A class of a user's own decides for itself.
         """
+        if not (self._by_images and self.stem and type(self) is CellSpace):
+            return self
         halvings, side = 0, min(image_size)
         while side > LARGEST_SIDE:
             halvings, side = halvings + 1, (side + 1) // 2
-        if (
-            not halvings
-            or self.halvings is not None
-            or not self.stem
-            or type(self) is not CellSpace
-        ):
+        if halvings == (self.halvings or 0):
             return self
         space = copy.copy(self)
-        space.halvings = halvings
+        space.halvings = halvings or None
         return space
 
     def build(self, genotype: Genotype, in_channels: int, n_classes: int) -> nn.Module:
@@ -265,9 +264,13 @@ class CellSpace(SearchSpace[Genotype]):
     def settings(self) -> dict[str, Any]:
         """Return plain values for `config.json`, with operations by name.
 
-        Without "halvings" there are none: earlier versions never halved images before the cells.
+        "halvings" is None where the images decide, whatever their size is now. Without "halvings"
+        there are none: earlier versions never halved images before the cells.
         """
-        halvings = {"halvings": self.halvings} if self.halvings else {}
+        halvings: dict[str, int | None] = {"halvings": self.halvings} if self.halvings else {}
+        # The constructor of a user's own class need not take the argument.
+        if self._by_images and type(self) is CellSpace:
+            halvings = {"halvings": None}
         return halvings | {
             "space": "cell",
             "operations": list(self.operation_names),
