@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import subprocess
 import sys
@@ -17,10 +18,12 @@ import pytest
 from command_line import Run
 from made_images import make_folder, random_images, write
 from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
 
 from pymoo_nas import Architecture, Dataset, NASProblem, draw_probe, load_dataset, train
 from pymoo_nas._machine import Report, free_memory
 from pymoo_nas.datasets import FULL_RANGE, read_images, split_validation
+from pymoo_nas.datasets._many_images import Outcome, for_each
 from pymoo_nas.errors import DatasetError
 from pymoo_nas.training._evaluation import evaluate
 from pymoo_nas.training._fitted_images import Chosen
@@ -281,6 +284,81 @@ def test_changes(change: Callable[[Path], None], tmp_path: Path, cache: Path) ->
     in_memory = load_dataset(folder)
     assert not is_mapped(in_memory.train_images)
     assert_equal(in_memory, changed)
+
+
+def test_link_that_becomes_a_file(tmp_path: Path) -> None:
+    """A link out of the folder is skipped; the same file in place of the link is read."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    link, elsewhere = folder / "a" / "3.png", tmp_path / "3.png"
+    link.rename(elsewhere)
+    link.symlink_to(elsewhere)
+    with pytest.warns(UserWarning, match=r"a/3\.png \(a link that leaves the folder\)"):
+        load_dataset(folder)
+    link.unlink()
+    elsewhere.rename(link)  # of the same number, size and time
+    load_dataset(folder)
+
+
+def test_class_that_moves_in(tmp_path: Path) -> None:
+    """A class folder that was a link out of the folder is read when it takes the link's place."""
+    folder = made_large(make_folder(tmp_path / "f", classes="abc"))
+    elsewhere = tmp_path / "c"
+    (folder / "c").rename(elsewhere)
+    (folder / "c").symlink_to(elsewhere)
+    for name in ("1.png", "2.png"):
+        (elsewhere / f"back-{name}").symlink_to(folder / "a" / name)
+    with pytest.warns(UserWarning, match="skipped 5 of 17 image files"):
+        load_dataset(folder)
+    (folder / "c").unlink()
+    elsewhere.rename(folder / "c")
+    load_dataset(folder)
+
+
+@pytest.mark.skipif(
+    getattr(os, "geteuid", lambda: 0)() == 0, reason="no file can be withheld from an administrator"
+)
+def test_failures_that_pass(tmp_path: Path, cache: Path) -> None:
+    """Nothing is kept while the system refuses a file; a damaged file alone changes nothing."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    damaged, refused = folder / "b" / "1.png", folder / "b" / "3.png"
+    os.truncate(damaged, damaged.stat().st_size // 2)
+    refused.chmod(0)
+    for _ in range(2):
+        told = Told()
+        with pytest.warns(UserWarning, match=r"b/1\.png.*b/3\.png"):
+            assert load_dataset(folder, progress=told).mean.shape == (1,)
+        assert told.decoded
+        assert {path.name for path in cache.rglob("*") if path.is_file()} <= {".lock"}
+    refused.chmod(0o644)
+    for expected in (True, False):
+        told = Told()
+        with pytest.warns(UserWarning, match=r"skipped 1 of 10 image files: b/1\.png"):
+            load_dataset(folder, progress=told)
+        assert told.decoded is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), True),
+        (OSError(errno.EIO, "Input/output error"), True),
+        (MemoryError(), True),
+        (OSError("out of memory error when reading image file"), True),
+        (OSError("image file is truncated"), False),
+        (OSError(errno.EINVAL, "Invalid argument"), False),
+        (UnidentifiedImageError("cannot identify image file"), False),
+        (ValueError("a link that leaves the folder"), False),
+    ],
+)
+def test_which_failures_pass(error: Exception, passing: bool) -> None:
+    """Failures of the system may pass; those of a damaged file stay, a seek before its start too."""
+
+    def work(path: Path) -> None:
+        raise error
+
+    found: list[Outcome[None]] = []
+    for_each([Path("x.png")], work, lambda _, outcome: found.append(outcome))
+    assert [outcome.passing for outcome in found] == [passing]
 
 
 def test_sizes_are_kept_apart(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from pymoo_nas.datasets._file_rows import CannotKeepError, FileRows, kept_or_ref
 from pymoo_nas.datasets._many_images import FilesRead
 from pymoo_nas.errors import DatasetError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the cache; it is raised when the same files would be decoded to other pixels."""
 
 SMALL_FILES = 16 * 2**20
@@ -242,7 +242,8 @@ def decoded_pixels(
         if found is not None:
             return found, kept
         try:
-            return _kept_at_once(kept, check), kept
+            decoded = _kept_at_once(kept, check)
+            return decoded, None if decoded.passing else kept
         except CannotKeepError as error:
             _refuse_or_warn(kept, str(error))
     return decode_files(files, size, MemoryRows, check, within=folder), None
@@ -273,7 +274,8 @@ def _kept_at_once(kept: KeptPixels, check: Callable[[FilesRead], None]) -> Decod
             return opened.enter_context(closing(FileRows(temporary, kept.pixels, n, shape)))
 
         decoded = decode_files(kept.files, kept.size, rows_of, check, within=kept.folder)
-        kept.keep(decoded)
+        if not decoded.passing:  # else the files that were refused would be left out for ever
+            kept.keep(decoded)
         seconds = time.perf_counter() - started
         n_bytes = sum(array.nbytes for array in decoded.images.values())
         told = f"decoded in {seconds:.0f} s: {n_bytes / 2**30:.2f} GiB of pixels"
@@ -315,22 +317,32 @@ def kept_pixels(
 def key_of(folder: Path, files: Sequence[ImageFile], size: tuple[int, int]) -> tuple[int, str]:
     """Add up the bytes of files, and compute the checksum of all that decides their pixels.
 
-    Names, sizes and times stand for the content of the files.
+    Names, numbers, sizes and times stand for the content of the files. Links count too, as those
+    that leave the folder are not read.
     """
     digest = hashlib.sha256()
     decides = (FORMAT, PIL.__version__, Image.MAX_IMAGE_PIXELS, PilFile.LOAD_TRUNCATED_IMAGES, size)
     digest.update(repr(decides).encode())
+    within = os.path.realpath(folder)
+    # A link to a class folder counts as one for all files in it.
+    inside = {parent: _is_inside(parent, within) for parent in {file.path.parent for file in files}}
     n_bytes = 0
     for file in files:
+        is_link = file.path.is_symlink()
+        links = (is_link, _is_inside(file.path, within) if is_link else inside[file.path.parent])
         try:
             found = os.stat(file.path)
             n_bytes += found.st_size
-            state = (found.st_size, found.st_mtime_ns)
+            state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
         except OSError:
-            state = (-1, -1)  # a broken link
+            state = (-1, -1, -1, -1)  # a broken link
         digest.update(os.fsencode(file.path.relative_to(folder)))
-        digest.update(repr((file.part, file.label, *state)).encode())
+        digest.update(repr((file.part, file.label, *links, *state)).encode())
     return n_bytes, digest.hexdigest()[:32]
+
+
+def _is_inside(path: Path, real_folder: str) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(real_folder)
 
 
 def _remove(path: Path) -> None:
