@@ -351,7 +351,7 @@ def test_failures_that_pass(tmp_path: Path, cache: Path) -> None:
     ],
 )
 def test_which_failures_pass(error: Exception, passing: bool) -> None:
-    """Failures of the system may pass; those of a damaged file stay, a seek before its start too."""
+    """Failures of the system may pass; those of a damaged file stay, also a wrong seek."""
 
     def work(path: Path) -> None:
         raise error
@@ -359,6 +359,17 @@ def test_which_failures_pass(error: Exception, passing: bool) -> None:
     found: list[Outcome[None]] = []
     for_each([Path("x.png")], work, lambda _, outcome: found.append(outcome))
     assert [outcome.passing for outcome in found] == [passing]
+
+
+def test_new_empty_class(tmp_path: Path) -> None:
+    """A new class folder without images is refused, though no image file has changed."""
+    folder = in_parts(tmp_path / "f")
+    os.truncate(folder / "train" / "b" / "3.png", LARGE)
+    write(folder / "train" / "c" / "0.png", random_images(1, 9, 11, 3)[0])
+    load_dataset(folder)
+    (folder / "test" / "c").mkdir()
+    with pytest.raises(DatasetError, match="test/c: no readable image"):
+        load_dataset(folder)
 
 
 def test_sizes_are_kept_apart(tmp_path: Path) -> None:

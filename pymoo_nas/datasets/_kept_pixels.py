@@ -216,6 +216,7 @@ class KeptPixels:
 def decoded_pixels(
     folder: Path,
     files: Sequence[ImageFile],
+    classes: Sequence[Path],
     size: tuple[int, int],
     check: Callable[[FilesRead], None],
 ) -> tuple[Decoded, KeptPixels | None]:
@@ -224,6 +225,7 @@ def decoded_pixels(
     Args:
         folder: the image folder, which links must not leave.
         files: its image files.
+        classes: the class folders of all parts, also those without images.
         size: (H, W) to which each image is resized.
         check: see `decode_files`.
 
@@ -236,7 +238,7 @@ def decoded_pixels(
     Warns:
         UserWarning: the cache cannot be written.
     """
-    kept = kept_pixels(folder, files, size)
+    kept = kept_pixels(folder, files, classes, size)
     if kept is not None:
         found = kept.read()
         if found is not None:
@@ -305,16 +307,18 @@ def _refuse_or_warn(kept: KeptPixels, why: str) -> None:
 
 
 def kept_pixels(
-    folder: Path, files: Sequence[ImageFile], size: tuple[int, int]
+    folder: Path, files: Sequence[ImageFile], classes: Sequence[Path], size: tuple[int, int]
 ) -> KeptPixels | None:
     """Find the cache of a folder; None where its images are so few that nothing is kept."""
-    n_bytes, key = key_of(folder, files, size)
+    n_bytes, key = key_of(folder, files, classes, size)
     if n_bytes <= SMALL_FILES and len(files) * size[0] * size[1] * 3 <= SMALL_PIXELS:
         return None
     return KeptPixels(folder, files, size, key)
 
 
-def key_of(folder: Path, files: Sequence[ImageFile], size: tuple[int, int]) -> tuple[int, str]:
+def key_of(
+    folder: Path, files: Sequence[ImageFile], classes: Sequence[Path], size: tuple[int, int]
+) -> tuple[int, str]:
     """Add up the bytes of files, and compute the checksum of all that decides their pixels.
 
     Names, numbers, sizes and times stand for the content of the files. Links count too, as those
@@ -323,6 +327,8 @@ def key_of(folder: Path, files: Sequence[ImageFile], size: tuple[int, int]) -> t
     digest = hashlib.sha256()
     decides = (FORMAT, PIL.__version__, Image.MAX_IMAGE_PIXELS, PilFile.LOAD_TRUNCATED_IMAGES, size)
     digest.update(repr(decides).encode())
+    for path in classes:
+        digest.update(os.fsencode(path.relative_to(folder)) + b"\0")
     within = os.path.realpath(folder)
     # A link to a class folder counts as one for all files in it.
     inside = {parent: _is_inside(parent, within) for parent in {file.path.parent for file in files}}
