@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import Run
+from kept_images import LARGE, Told, made_large
 from made_images import make_folder, random_images, write
 from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
@@ -28,9 +29,6 @@ from pymoo_nas.errors import DatasetError
 from pymoo_nas.training._evaluation import evaluate
 from pymoo_nas.training._fitted_images import Chosen
 
-LARGE = 17 * 2**20
-"""Bytes of files that are more than a folder may have whose pixels stay in memory."""
-
 EXACT = ("train_images", "train_labels", "test_images", "test_labels", "mean", "std")
 
 
@@ -39,13 +37,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own for each test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "pymoo-nas" / "images"
-
-
-def made_large(folder: Path) -> Path:
-    """Let an image file have bytes behind its end, which take no place on the disk."""
-    path = folder / "a" / "0.png"
-    os.truncate(path, LARGE)
-    return folder
 
 
 def mixed_folder(root: Path) -> Path:
@@ -69,17 +60,6 @@ def in_parts(root: Path) -> Path:
                 write(root / part / name / f"{i}.png", pixels)
     (root / "a").mkdir()
     return root
-
-
-class Told(list[Report]):
-    """Takes reports; `decoded` tells whether a folder was decoded."""
-
-    def __call__(self, report: Report) -> None:
-        self.append(report)
-
-    @property
-    def decoded(self) -> bool:
-        return any(report.work == "decoding images" for report in self)
 
 
 @contextmanager
@@ -382,15 +362,6 @@ def test_sizes_are_kept_apart(tmp_path: Path) -> None:
             assert told.decoded is expected
 
 
-def test_folders_that_are_gone(tmp_path: Path, cache: Path) -> None:
-    """Pixels of a folder that exists no more are removed when another folder is decoded."""
-    first, second = (made_large(make_folder(tmp_path / name)) for name in "fg")
-    load_dataset(first)
-    first.rename(tmp_path / "elsewhere")
-    load_dataset(second)
-    assert len(list(cache.iterdir())) == 1
-
-
 @pytest.mark.parametrize("ending", ["pixels", "json", "known.json"])
 def test_damaged_cache(ending: str, tmp_path: Path, cache: Path) -> None:
     """A kept file that was cut in two is made again."""
@@ -446,17 +417,6 @@ def test_interrupt(work: str, tmp_path: Path, cache: Path) -> None:
     assert {r.done for r in told if r.work == work} >= {*range(1, 41)}
     os.truncate(folder / "a" / "0.png", 1000)
     assert_equal(load_dataset(folder), kept)
-
-
-def test_killed_process(tmp_path: Path, cache: Path) -> None:
-    """What a killed process has left unfinished is removed."""
-    folder = made_large(make_folder(tmp_path / "f"))
-    load_dataset(folder)
-    (place,) = cache.iterdir()
-    (place / ".0123abcd.pixels").write_bytes(bytes(1000))
-    touched(folder)
-    load_dataset(folder)
-    assert len(list(place.glob("*.pixels"))) == 1
 
 
 def test_no_place_for_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

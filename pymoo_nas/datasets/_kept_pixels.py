@@ -11,8 +11,8 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import secrets
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +36,7 @@ from pymoo_nas.datasets._decoding import (
     tell,
 )
 from pymoo_nas.datasets._file_rows import CannotKeepError, FileRows, kept_or_refused, mapped
+from pymoo_nas.datasets._kept_cleaning import Origin, clean, remove
 from pymoo_nas.datasets._many_images import FilesRead
 from pymoo_nas.errors import DatasetError
 
@@ -95,8 +96,11 @@ class KeptPixels:
             if shape[0] != sum(map(len, parts.values())):
                 return None
             (low, high), grey_range = kept["sizes"], kept["grey_range"]
+            pixels = mapped(self.pixels, shape)
+            with contextlib.suppress(OSError):  # a cache that may only be read
+                os.utime(self._file("json"))  # pixels that are not used are removed, see `clean`
             return Decoded(
-                *sliced(self.files, parts, mapped(self.pixels, shape)),
+                *sliced(self.files, parts, pixels),
                 skipped,
                 {paths[name]: note for name, note in kept["notes"].items()},
                 ((low[0], low[1]), (high[0], high[1])),
@@ -127,9 +131,9 @@ class KeptPixels:
             try:
                 yield temporary
             finally:
-                _remove(temporary)
+                remove(temporary)
                 if not self._file("json").exists():
-                    _remove(self.pixels)
+                    remove(self.pixels)
         finally:
             lock.release()
 
@@ -139,21 +143,8 @@ class KeptPixels:
         return self._file("pixels")
 
     def clear(self) -> None:
-        """Remove what others have left: pixels of other keys, unfinished ones, lost folders.
-
-        The caller holds the lock, so that nothing unfinished is another process's work.
-        """
-        for path in self.place.iterdir():
-            if path.name != LOCK:
-                _remove(path)
-        for other in self.place.parent.iterdir():
-            try:
-                described = next(path for path in other.glob("*.json") if "." not in path.stem)
-                gone = not os.path.exists(json.loads(described.read_text("ascii"))["folder"])
-            except (StopIteration, OSError, ValueError, KeyError, TypeError):
-                continue  # empty, or being written
-            if gone:
-                shutil.rmtree(other, ignore_errors=True)  # in use on Windows: the next time
+        """Remove what is of no more use, see `clean`; the caller holds the lock."""
+        clean(self.place, self.key, _origin())
 
     def keep(self, decoded: Decoded) -> None:
         """Write the account of decoded pixels, which makes them whole.
@@ -167,6 +158,7 @@ class KeptPixels:
         first = decoded.images["train"]
         shape = (sum(map(len, decoded.images.values())), *first.shape[1:])
         account = {
+            **_origin()._asdict(),
             "folder": os.path.realpath(self.folder),
             "shape": shape,
             "skipped": {self._name(path): why for path, why in decoded.skipped.items()},
@@ -325,8 +317,7 @@ def key_of(
     that leave the folder are not read.
     """
     digest = hashlib.sha256()
-    decides = (FORMAT, PIL.__version__, Image.MAX_IMAGE_PIXELS, PilFile.LOAD_TRUNCATED_IMAGES, size)
-    digest.update(repr(decides).encode())
+    digest.update(repr((_origin().reader, size)).encode())
     for path in classes:
         digest.update(os.fsencode(path.relative_to(folder)) + b"\0")
     within = os.path.realpath(folder)
@@ -347,11 +338,10 @@ def key_of(
     return n_bytes, digest.hexdigest()[:32]
 
 
+def _origin() -> Origin:
+    reader = (FORMAT, PIL.__version__, Image.MAX_IMAGE_PIXELS, PilFile.LOAD_TRUNCATED_IMAGES)
+    return Origin(platform.node(), repr(reader))
+
+
 def _is_inside(path: Path, real_folder: str) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(real_folder)
-
-
-def _remove(path: Path) -> None:
-    """Remove a file; on Windows one that is in use stays until the next time."""
-    with contextlib.suppress(PermissionError, IsADirectoryError):
-        path.unlink(missing_ok=True)
