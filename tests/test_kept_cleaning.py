@@ -84,3 +84,35 @@ def test_pixels_in_use(tmp_path: Path, cache: Path) -> None:
     assert not is_decoded(first)
     load_dataset(second)
     assert not is_decoded(first)
+
+
+def test_killed_process(tmp_path: Path, cache: Path) -> None:
+    """What a killed process has left of a folder is removed when the folder is decoded again."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    load_dataset(folder)
+    (place,) = cache.iterdir()
+    (place / ".0123abcd.pixels").write_bytes(bytes(1000))
+    os.utime(folder / "b" / "1.png", ns=(1, 1))
+    load_dataset(folder)
+    assert len(list(place.glob("*.pixels"))) == 1
+
+
+@pytest.mark.parametrize("name", [".0123abcd.pixels", ".0123abcd.pixels-2", "0123.pixels"])
+@pytest.mark.parametrize(("days", "is_locked"), [(2, False), (0.5, False), (2, True)])
+def test_killed_process_elsewhere(
+    name: str, days: float, is_locked: bool, tmp_path: Path, cache: Path
+) -> None:
+    """Unfinished pixels of another folder go after a day, unless a process works on them."""
+    first, second = (made_large(make_folder(tmp_path / name)) for name in "fg")
+    load_dataset(first)
+    (place,) = cache.iterdir()
+    unfinished = place / name
+    unfinished.write_bytes(bytes(1000))
+    aged(unfinished, days)
+    lock = FileLock(place / ".lock")
+    if is_locked:
+        lock.acquire()
+    load_dataset(second)
+    lock.release()
+    assert unfinished.exists() is (days < 1 or is_locked)
+    assert not is_decoded(first)
