@@ -432,6 +432,27 @@ def test_no_place_for_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert_equal(expected, found)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX systems")
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_disk_without_locks(error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system locks no files, images are in memory at once, and a warning says why."""
+    import fcntl
+
+    folder = make_folder(tmp_path / "f")
+    expected = load_dataset(folder)
+    made_large(folder)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.warns(UserWarning, match=os.strerror(error)) as caught:
+        found = load_dataset(folder)
+    assert len(caught) == 1
+    assert not is_mapped(found.train_images)
+    assert_equal(expected, found)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX systems")
 def test_full_disk(tmp_path: Path, cache: Path) -> None:
     """A disk that is full in the middle costs memory, leaves nothing behind, and ends nothing."""

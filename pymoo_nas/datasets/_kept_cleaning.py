@@ -56,9 +56,9 @@ def clean(place: Path, key: str, origin: Origin) -> None:
     _remove_all(place, old, float("-inf"))  # with the lock held, nobody works on them
     for other in place.parent.iterdir():
         # What cannot be removed now may be removed by the next process.
-        with contextlib.suppress(OSError, NotImplementedError, Timeout):
+        with contextlib.suppress(OSError, Timeout):
             if other != place and other.is_dir():
-                with FileLock(other / LOCK, timeout=0):
+                with FileLock(other / LOCK, timeout=0, fallback_to_soft=False):
                     old = {path.stem for path in _accounts(other) if _is_older(path, UNUSED)}
                     _remove_all(other, old, UNFINISHED)
 

@@ -124,7 +124,8 @@ class KeptPixels:
         """
         with kept_or_refused(self.place):
             self.place.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.place / LOCK)
+            # A lock without the system's help would outlive a process that is killed.
+            lock = FileLock(self.place / LOCK, fallback_to_soft=False)
             self._wait_for(lock)
         try:
             temporary = self.place / f".{secrets.token_hex(4)}.pixels"
