@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,20 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import Run
+from kept_images import LARGE, Told, assert_equal, is_mapped, made_large
 from made_images import make_folder, random_images, write
-from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
 
-from pymoo_nas import Architecture, Dataset, NASProblem, draw_probe, load_dataset, train
-from pymoo_nas._machine import Report, free_memory
+from pymoo_nas import Architecture, NASProblem, draw_probe, load_dataset, train
 from pymoo_nas.datasets import FULL_RANGE, read_images, split_validation
+from pymoo_nas.datasets._many_images import Outcome, for_each
 from pymoo_nas.errors import DatasetError
 from pymoo_nas.training._evaluation import evaluate
 from pymoo_nas.training._fitted_images import Chosen
-
-LARGE = 17 * 2**20
-"""Bytes of files that are more than a folder may have whose pixels stay in memory."""
-
-EXACT = ("train_images", "train_labels", "test_images", "test_labels", "mean", "std")
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +30,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own for each test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "pymoo-nas" / "images"
-
-
-def made_large(folder: Path) -> Path:
-    """Let an image file have bytes behind its end, which take no place on the disk."""
-    path = folder / "a" / "0.png"
-    os.truncate(path, LARGE)
-    return folder
 
 
 def mixed_folder(root: Path) -> Path:
@@ -68,17 +55,6 @@ def in_parts(root: Path) -> Path:
     return root
 
 
-class Told(list[Report]):
-    """Takes reports; `decoded` tells whether a folder was decoded."""
-
-    def __call__(self, report: Report) -> None:
-        self.append(report)
-
-    @property
-    def decoded(self) -> bool:
-        return any(report.work == "decoding images" for report in self)
-
-
 @contextmanager
 def remarks() -> Iterator[list[str]]:
     """The texts of all warnings in the block."""
@@ -86,23 +62,6 @@ def remarks() -> Iterator[list[str]]:
     with pytest.warns() as caught:
         yield texts
     texts += [str(one.message) for one in caught]
-
-
-def assert_equal(one: Dataset, other: Dataset) -> None:
-    for name in EXACT:
-        assert getattr(one, name).dtype == getattr(other, name).dtype
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
-    for name in ("val_images", "val_labels"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
-    for name in ("fingerprint", "val_fingerprint", "reading", "class_names", "name", "augment"):
-        assert getattr(one, name) == getattr(other, name)
-
-
-def is_mapped(array: NDArray[Any]) -> bool:
-    base: Any = array
-    while base is not None and not isinstance(base, np.memmap):
-        base = getattr(base, "base", None)
-    return base is not None
 
 
 # Equality
@@ -283,6 +242,92 @@ def test_changes(change: Callable[[Path], None], tmp_path: Path, cache: Path) ->
     assert_equal(in_memory, changed)
 
 
+def test_link_that_becomes_a_file(tmp_path: Path) -> None:
+    """A link out of the folder is skipped; the same file in place of the link is read."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    link, elsewhere = folder / "a" / "3.png", tmp_path / "3.png"
+    link.rename(elsewhere)
+    link.symlink_to(elsewhere)
+    with pytest.warns(UserWarning, match=r"a/3\.png \(a link that leaves the folder\)"):
+        load_dataset(folder)
+    link.unlink()
+    elsewhere.rename(link)  # of the same number, size and time
+    load_dataset(folder)
+
+
+def test_class_that_moves_in(tmp_path: Path) -> None:
+    """A class folder that was a link out of the folder is read when it takes the link's place."""
+    folder = made_large(make_folder(tmp_path / "f", classes="abc"))
+    elsewhere = tmp_path / "c"
+    (folder / "c").rename(elsewhere)
+    (folder / "c").symlink_to(elsewhere)
+    for name in ("1.png", "2.png"):
+        (elsewhere / f"back-{name}").symlink_to(folder / "a" / name)
+    with pytest.warns(UserWarning, match="skipped 5 of 17 image files"):
+        load_dataset(folder)
+    (folder / "c").unlink()
+    elsewhere.rename(folder / "c")
+    load_dataset(folder)
+
+
+@pytest.mark.skipif(
+    getattr(os, "geteuid", lambda: 0)() == 0, reason="no file can be withheld from an administrator"
+)
+def test_failures_that_pass(tmp_path: Path, cache: Path) -> None:
+    """Nothing is kept while the system refuses a file; a damaged file alone changes nothing."""
+    folder = made_large(make_folder(tmp_path / "f"))
+    damaged, refused = folder / "b" / "1.png", folder / "b" / "3.png"
+    os.truncate(damaged, damaged.stat().st_size // 2)
+    refused.chmod(0)
+    for _ in range(2):
+        told = Told()
+        with pytest.warns(UserWarning, match=r"b/1\.png.*b/3\.png"):
+            assert load_dataset(folder, progress=told).mean.shape == (1,)
+        assert told.decoded
+        assert {path.name for path in cache.rglob("*") if path.is_file()} <= {".lock"}
+    refused.chmod(0o644)
+    for expected in (True, False):
+        told = Told()
+        with pytest.warns(UserWarning, match=r"skipped 1 of 10 image files: b/1\.png"):
+            load_dataset(folder, progress=told)
+        assert told.decoded is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), True),
+        (OSError(errno.EIO, "Input/output error"), True),
+        (MemoryError(), True),
+        (OSError("out of memory error when reading image file"), True),
+        (OSError("image file is truncated"), False),
+        (OSError(errno.EINVAL, "Invalid argument"), False),
+        (UnidentifiedImageError("cannot identify image file"), False),
+        (ValueError("a link that leaves the folder"), False),
+    ],
+)
+def test_which_failures_pass(error: Exception, passing: bool) -> None:
+    """Failures of the system may pass; those of a damaged file stay, also a wrong seek."""
+
+    def work(path: Path) -> None:
+        raise error
+
+    found: list[Outcome[None]] = []
+    for_each([Path("x.png")], work, lambda _, outcome: found.append(outcome))
+    assert [outcome.passing for outcome in found] == [passing]
+
+
+def test_new_empty_class(tmp_path: Path) -> None:
+    """A new class folder without images is refused, though no image file has changed."""
+    folder = in_parts(tmp_path / "f")
+    os.truncate(folder / "train" / "b" / "3.png", LARGE)
+    write(folder / "train" / "c" / "0.png", random_images(1, 9, 11, 3)[0])
+    load_dataset(folder)
+    (folder / "test" / "c").mkdir()
+    with pytest.raises(DatasetError, match="test/c: no readable image"):
+        load_dataset(folder)
+
+
 def test_sizes_are_kept_apart(tmp_path: Path) -> None:
     """Pixels of two sizes are kept beside each other."""
     folder = made_large(make_folder(tmp_path / "f"))
@@ -291,15 +336,6 @@ def test_sizes_are_kept_apart(tmp_path: Path) -> None:
             told = Told()
             load_dataset(folder, image_size=size, progress=told)
             assert told.decoded is expected
-
-
-def test_folders_that_are_gone(tmp_path: Path, cache: Path) -> None:
-    """Pixels of a folder that exists no more are removed when another folder is decoded."""
-    first, second = (made_large(make_folder(tmp_path / name)) for name in "fg")
-    load_dataset(first)
-    first.rename(tmp_path / "elsewhere")
-    load_dataset(second)
-    assert len(list(cache.iterdir())) == 1
 
 
 @pytest.mark.parametrize("ending", ["pixels", "json", "known.json"])
@@ -335,146 +371,3 @@ def test_kept_images_are_not_read(tmp_path: Path, cache: Path) -> None:
     second = load_dataset(folder)
     assert not second.train_images.any()
     assert (second.mean.tolist(), second.std.tolist(), second.fingerprint) == found
-
-
-# Failures
-
-
-@pytest.mark.parametrize("work", ["looking at images", "decoding images"])
-def test_interrupt(work: str, tmp_path: Path, cache: Path) -> None:
-    """An interrupt in the middle leaves nothing behind, and the next load decodes all files."""
-    folder = made_large(make_folder(tmp_path / "f", n=20))
-
-    def interrupt(report: Report) -> None:
-        if report.work == work and report.done == 15:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        load_dataset(folder, progress=interrupt)
-    assert {path.name for path in cache.rglob("*") if path.is_file()} <= {".lock"}
-    told = Told()
-    kept = load_dataset(folder, progress=told)
-    assert {r.done for r in told if r.work == work} >= {*range(1, 41)}
-    os.truncate(folder / "a" / "0.png", 1000)
-    assert_equal(load_dataset(folder), kept)
-
-
-def test_killed_process(tmp_path: Path, cache: Path) -> None:
-    """What a killed process has left unfinished is removed."""
-    folder = made_large(make_folder(tmp_path / "f"))
-    load_dataset(folder)
-    (place,) = cache.iterdir()
-    (place / ".0123abcd.pixels").write_bytes(bytes(1000))
-    touched(folder)
-    load_dataset(folder)
-    assert len(list(place.glob("*.pixels"))) == 1
-
-
-def test_no_place_for_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing can be kept, images are in memory, and a warning says what to do."""
-    folder = make_folder(tmp_path / "f")
-    expected = load_dataset(folder)
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.warns(UserWarning, match="decoded again each time.*XDG_CACHE_HOME") as caught:
-        found = load_dataset(made_large(folder))
-    assert caught[0].filename == __file__
-    assert not is_mapped(found.train_images)
-    assert_equal(expected, found)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX systems")
-def test_full_disk(tmp_path: Path, cache: Path) -> None:
-    """A disk that is full in the middle costs memory, leaves nothing behind, and ends nothing."""
-    import resource
-
-    folder = make_folder(tmp_path / "f")
-    expected = load_dataset(folder)
-    made_large(folder)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
-    try:
-        with pytest.warns(UserWarning, match="decoded again each time"):
-            found = load_dataset(folder)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert_equal(expected, found)
-    assert {path.name for path in cache.rglob("*") if path.is_file()} <= {".lock"}
-
-
-def test_neither_disk_nor_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images that neither the disk nor memory can hold are refused before they are decoded."""
-    folder = make_folder(tmp_path / "f")
-    for index in range(int(free_memory() / (3 * 4096**2)) + 1):
-        (folder / "a" / f"link{index}.png").symlink_to("0.png")
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(DatasetError, match=r"GiB.*XDG_CACHE_HOME.*--image-size"):
-        load_dataset(folder, image_size=4096)
-
-
-def test_errors_leave_no_cache(tmp_path: Path, cache: Path) -> None:
-    """A class without a readable image is refused each time, and nothing is kept."""
-    folder = made_large(make_folder(tmp_path / "f"))
-    (folder / "c").mkdir()
-    (folder / "c" / "x.png").write_text("no image")
-    for _ in range(2):
-        with pytest.raises(DatasetError, match=r"f/c: no readable image.*c/x\.png \(no image\)"):
-            load_dataset(folder)
-    assert {path.name for path in cache.rglob("*") if path.is_file()} <= {".lock"}
-
-
-def test_two_at_once(tmp_path: Path, cache: Path) -> None:
-    """Who comes second waits for the first, and takes what the first has decoded."""
-    folder = made_large(make_folder(tmp_path / "f", n=10))
-    in_the_middle, second_waits = threading.Event(), threading.Event()
-    found: dict[str, Dataset] = {}
-
-    def pause(report: Report) -> None:
-        if report.work == "decoding images" and report.done == 10:
-            in_the_middle.set()
-            assert second_waits.wait(60)
-
-    told: list[str] = []
-
-    def note(report: Report) -> None:
-        told.append(report.work)
-        if "waiting" in report.work:
-            second_waits.set()
-
-    def first() -> None:
-        found["first"] = load_dataset(folder, progress=pause)
-
-    thread = threading.Thread(target=first)
-    thread.start()
-    assert in_the_middle.wait(60)
-    found["second"] = load_dataset(folder, progress=note)
-    thread.join()
-    assert "decoding images" not in told
-    assert_equal(found["first"], found["second"])
-    assert len(list(cache.rglob("*.pixels"))) == 1
-
-
-@pytest.mark.slow
-def test_two_processes_at_once(tmp_path: Path, cache: Path) -> None:
-    """Two processes that begin together find the same images, decoded once."""
-    folder = made_large(make_folder(tmp_path / "f", n=300))
-    code = (
-        "import sys; from pymoo_nas import load_dataset\n"
-        "input(); told = []\n"
-        "found = load_dataset(sys.argv[1], progress=lambda report: told.append(report.work))\n"
-        "print(found.fingerprint['sha256'], 'decoding images' in told)"
-    )
-    command = [sys.executable, "-c", code, str(folder)]
-    both = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for process in both:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    printed = sorted(process.communicate(timeout=120)[0].split() for process in both)
-    assert [words[1] for words in printed] == ["False", "True"]
-    assert printed[0][0] == printed[1][0] == load_dataset(folder).fingerprint["sha256"]
-    assert len(list(cache.rglob("*.pixels"))) == 1

@@ -75,6 +75,7 @@ class Decoded(NamedTuple):
         sizes: smallest and largest (H, W) of the readable files, before they were resized.
         grey_range: range of all 16-bit grey files; None where there are no such files.
         brightest: part of the folder → its highest level.
+        passing: whether files could not be read for a reason that may be gone the next time.
     """
 
     images: dict[str, NDArray[np.uint8]]
@@ -84,6 +85,7 @@ class Decoded(NamedTuple):
     sizes: tuple[tuple[int, int], tuple[int, int]]
     grey_range: GreyRange | None
     brightest: dict[str, int]
+    passing: bool = False
 
 
 @contextmanager
@@ -138,7 +140,7 @@ def decode_files(
         within: folder that links must not leave.
     """
     paths = [file.path for file in files]
-    readable, is_grey, grey_range = _look_at(paths, within)
+    readable, is_grey, grey_range, passing = _look_at(paths, within)
     expected = list(chain(*arranged(files, readable).values()))
     # Files that seem unreadable come last: they may turn out to be readable after all.
     order = [*expected, *sorted({*range(len(files))} - {*expected})]
@@ -172,6 +174,7 @@ def decode_files(
             part: max(level for i, level in brightest.items() if files[i].part == part)
             for part in {file.part: None for file in files if file.path in read.sizes}
         },
+        passing or bool(read.passing),
     )
 
 
@@ -217,18 +220,22 @@ def in_place(order: Sequence[int]) -> bool:
     return all(row == place for place, row in enumerate(order))
 
 
-def _look_at(paths: Sequence[Path], within: Path) -> tuple[set[Path], bool, GreyRange | None]:
+def _look_at(paths: Sequence[Path], within: Path) -> tuple[set[Path], bool, GreyRange | None, bool]:
     """Find the files that seem readable, whether all of them are surely grey, and the grey range.
+
+    The last value tells whether a file could not be read for a reason that may pass.
 
     A file that is not readable here is tried again with all files, which says why.
     """
     readable: set[Path] = set()
     levels: list[GreyRange] = []
     is_grey = True
+    passing = False
     told = _counted("looking at images", len(paths))
 
     def take(index: int, outcome: Outcome[Header]) -> None:
-        nonlocal is_grey
+        nonlocal is_grey, passing
+        passing |= outcome.passing
         if outcome.value is not None:
             readable.add(paths[index])
             is_grey &= outcome.value.is_grey
@@ -237,7 +244,7 @@ def _look_at(paths: Sequence[Path], within: Path) -> tuple[set[Path], bool, Grey
         told(index + 1)
 
     for_each(paths, partial(read_header, within=within), take)
-    return readable, is_grey, common_range(levels)
+    return readable, is_grey, common_range(levels), passing
 
 
 def _counted(work: str, total: int) -> Callable[[int], None]:

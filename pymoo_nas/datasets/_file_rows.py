@@ -107,5 +107,5 @@ def kept_or_refused(place: Path) -> Iterator[None]:
     """Turn an error of the system into one that says that a cache cannot be kept."""
     try:
         yield
-    except (OSError, NotImplementedError) as error:  # a file system without locks: the latter
+    except OSError as error:
         raise CannotKeepError(f"{place} cannot be written to ({error})") from error

@@ -79,7 +79,9 @@ def read_image_folder(folder: Path, size: tuple[int, int]) -> Splits:
             _require_images(path, labels, names, skipped)
         _require_bright(folder, read)
 
-    decoded, kept = decoded_pixels(folder, files, size, check)
+    # Kept pixels are not checked again, and a class without files must not be missed.
+    classes = [path for part in parts.values() for path in _class_folders(part)]
+    decoded, kept = decoded_pixels(folder, files, classes, size, check)
     remarks = (
         _skipped(folder, decoded.skipped, len(files)),
         _named(folder, decoded.notes, f"read {{}} of {len(files)} image files with a remark"),

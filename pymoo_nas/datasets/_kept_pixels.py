@@ -11,8 +11,8 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import secrets
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,10 +36,11 @@ from pymoo_nas.datasets._decoding import (
     tell,
 )
 from pymoo_nas.datasets._file_rows import CannotKeepError, FileRows, kept_or_refused, mapped
+from pymoo_nas.datasets._kept_cleaning import Origin, clean, remove
 from pymoo_nas.datasets._many_images import FilesRead
 from pymoo_nas.errors import DatasetError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the cache; it is raised when the same files would be decoded to other pixels."""
 
 SMALL_FILES = 16 * 2**20
@@ -95,8 +96,11 @@ class KeptPixels:
             if shape[0] != sum(map(len, parts.values())):
                 return None
             (low, high), grey_range = kept["sizes"], kept["grey_range"]
+            pixels = mapped(self.pixels, shape)
+            with contextlib.suppress(OSError):  # a cache that may only be read
+                os.utime(self._file("json"))  # pixels that are not used are removed, see `clean`
             return Decoded(
-                *sliced(self.files, parts, mapped(self.pixels, shape)),
+                *sliced(self.files, parts, pixels),
                 skipped,
                 {paths[name]: note for name, note in kept["notes"].items()},
                 ((low[0], low[1]), (high[0], high[1])),
@@ -120,16 +124,17 @@ class KeptPixels:
         """
         with kept_or_refused(self.place):
             self.place.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.place / LOCK)
+            # A lock without the system's help would outlive a process that is killed.
+            lock = FileLock(self.place / LOCK, fallback_to_soft=False)
             self._wait_for(lock)
         try:
             temporary = self.place / f".{secrets.token_hex(4)}.pixels"
             try:
                 yield temporary
             finally:
-                _remove(temporary)
+                remove(temporary)
                 if not self._file("json").exists():
-                    _remove(self.pixels)
+                    remove(self.pixels)
         finally:
             lock.release()
 
@@ -139,21 +144,8 @@ class KeptPixels:
         return self._file("pixels")
 
     def clear(self) -> None:
-        """Remove what others have left: pixels of other keys, unfinished ones, lost folders.
-
-        The caller holds the lock, so that nothing unfinished is another process's work.
-        """
-        for path in self.place.iterdir():
-            if path.name != LOCK:
-                _remove(path)
-        for other in self.place.parent.iterdir():
-            try:
-                described = next(path for path in other.glob("*.json") if "." not in path.stem)
-                gone = not os.path.exists(json.loads(described.read_text("ascii"))["folder"])
-            except (StopIteration, OSError, ValueError, KeyError, TypeError):
-                continue  # empty, or being written
-            if gone:
-                shutil.rmtree(other, ignore_errors=True)  # in use on Windows: the next time
+        """Remove what is of no more use, see `clean`; the caller holds the lock."""
+        clean(self.place, self.key, _origin())
 
     def keep(self, decoded: Decoded) -> None:
         """Write the account of decoded pixels, which makes them whole.
@@ -167,6 +159,7 @@ class KeptPixels:
         first = decoded.images["train"]
         shape = (sum(map(len, decoded.images.values())), *first.shape[1:])
         account = {
+            **_origin()._asdict(),
             "folder": os.path.realpath(self.folder),
             "shape": shape,
             "skipped": {self._name(path): why for path, why in decoded.skipped.items()},
@@ -216,6 +209,7 @@ class KeptPixels:
 def decoded_pixels(
     folder: Path,
     files: Sequence[ImageFile],
+    classes: Sequence[Path],
     size: tuple[int, int],
     check: Callable[[FilesRead], None],
 ) -> tuple[Decoded, KeptPixels | None]:
@@ -224,6 +218,7 @@ def decoded_pixels(
     Args:
         folder: the image folder, which links must not leave.
         files: its image files.
+        classes: the class folders of all parts, also those without images.
         size: (H, W) to which each image is resized.
         check: see `decode_files`.
 
@@ -236,13 +231,14 @@ def decoded_pixels(
     Warns:
         UserWarning: the cache cannot be written.
     """
-    kept = kept_pixels(folder, files, size)
+    kept = kept_pixels(folder, files, classes, size)
     if kept is not None:
         found = kept.read()
         if found is not None:
             return found, kept
         try:
-            return _kept_at_once(kept, check), kept
+            decoded = _kept_at_once(kept, check)
+            return decoded, None if decoded.passing else kept
         except CannotKeepError as error:
             _refuse_or_warn(kept, str(error))
     return decode_files(files, size, MemoryRows, check, within=folder), None
@@ -273,7 +269,8 @@ def _kept_at_once(kept: KeptPixels, check: Callable[[FilesRead], None]) -> Decod
             return opened.enter_context(closing(FileRows(temporary, kept.pixels, n, shape)))
 
         decoded = decode_files(kept.files, kept.size, rows_of, check, within=kept.folder)
-        kept.keep(decoded)
+        if not decoded.passing:  # else the files that were refused would be left out for ever
+            kept.keep(decoded)
         seconds = time.perf_counter() - started
         n_bytes = sum(array.nbytes for array in decoded.images.values())
         told = f"decoded in {seconds:.0f} s: {n_bytes / 2**30:.2f} GiB of pixels"
@@ -303,37 +300,49 @@ def _refuse_or_warn(kept: KeptPixels, why: str) -> None:
 
 
 def kept_pixels(
-    folder: Path, files: Sequence[ImageFile], size: tuple[int, int]
+    folder: Path, files: Sequence[ImageFile], classes: Sequence[Path], size: tuple[int, int]
 ) -> KeptPixels | None:
     """Find the cache of a folder; None where its images are so few that nothing is kept."""
-    n_bytes, key = key_of(folder, files, size)
+    n_bytes, key = key_of(folder, files, classes, size)
     if n_bytes <= SMALL_FILES and len(files) * size[0] * size[1] * 3 <= SMALL_PIXELS:
         return None
     return KeptPixels(folder, files, size, key)
 
 
-def key_of(folder: Path, files: Sequence[ImageFile], size: tuple[int, int]) -> tuple[int, str]:
+def key_of(
+    folder: Path, files: Sequence[ImageFile], classes: Sequence[Path], size: tuple[int, int]
+) -> tuple[int, str]:
     """Add up the bytes of files, and compute the checksum of all that decides their pixels.
 
-    Names, sizes and times stand for the content of the files.
+    Names, numbers, sizes and times stand for the content of the files. Links count too, as those
+    that leave the folder are not read.
     """
     digest = hashlib.sha256()
-    decides = (FORMAT, PIL.__version__, Image.MAX_IMAGE_PIXELS, PilFile.LOAD_TRUNCATED_IMAGES, size)
-    digest.update(repr(decides).encode())
+    digest.update(repr((_origin().reader, size)).encode())
+    for path in classes:
+        digest.update(os.fsencode(path.relative_to(folder)) + b"\0")
+    within = os.path.realpath(folder)
+    # A link to a class folder counts as one for all files in it.
+    inside = {parent: _is_inside(parent, within) for parent in {file.path.parent for file in files}}
     n_bytes = 0
     for file in files:
+        is_link = file.path.is_symlink()
+        links = (is_link, _is_inside(file.path, within) if is_link else inside[file.path.parent])
         try:
             found = os.stat(file.path)
             n_bytes += found.st_size
-            state = (found.st_size, found.st_mtime_ns)
+            state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
         except OSError:
-            state = (-1, -1)  # a broken link
+            state = (-1, -1, -1, -1)  # a broken link
         digest.update(os.fsencode(file.path.relative_to(folder)))
-        digest.update(repr((file.part, file.label, *state)).encode())
+        digest.update(repr((file.part, file.label, *links, *state)).encode())
     return n_bytes, digest.hexdigest()[:32]
 
 
-def _remove(path: Path) -> None:
-    """Remove a file; on Windows one that is in use stays until the next time."""
-    with contextlib.suppress(PermissionError, IsADirectoryError):
-        path.unlink(missing_ok=True)
+def _origin() -> Origin:
+    reader = (FORMAT, PIL.__version__, Image.MAX_IMAGE_PIXELS, PilFile.LOAD_TRUNCATED_IMAGES)
+    return Origin(platform.node(), repr(reader))
+
+
+def _is_inside(path: Path, real_folder: str) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(real_folder)

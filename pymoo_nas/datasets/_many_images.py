@@ -5,6 +5,7 @@ Threads are enough: PIL leaves Python's lock while it decodes and while it resiz
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import warnings
@@ -38,11 +39,13 @@ class Outcome(NamedTuple, Generic[T]):
         value: the result; None where the file cannot be read.
         why: why the file cannot be read; empty where it can.
         remarks: PIL's warnings, which do not name the file.
+        passing: whether the failure may be gone the next time, though the file stays as it is.
     """
 
     value: T | None
     why: str
     remarks: list[str]
+    passing: bool = False
 
 
 class FilesRead(NamedTuple):
@@ -55,6 +58,7 @@ class FilesRead(NamedTuple):
         sizes: path → (H, W) of each readable file, upright, before it was resized.
         grey_range: range of all 16-bit grey files; None where there are no such files.
         deep: path → highest level of a colour file with 16 bits per channel, see `Pixels`.
+        passing: skipped files that may be readable the next time, see `Outcome`.
     """
 
     images: dict[Path, NDArray[np.uint8]]
@@ -63,6 +67,7 @@ class FilesRead(NamedTuple):
     sizes: dict[Path, tuple[int, int]]
     grey_range: GreyRange | None
     deep: dict[Path, int]
+    passing: set[Path]
 
 
 def read_images(
@@ -117,7 +122,7 @@ def read_each(
     Returns:
         the results without `images`.
     """
-    read = FilesRead({}, {}, {}, {}, grey_range, {})
+    read = FilesRead({}, {}, {}, {}, grey_range, {}, set())
     work = partial(
         read_pixels_of, size=size, grey_range=grey_range, channels=channels, within=within
     )
@@ -126,6 +131,8 @@ def read_each(
         path, found = paths[index], outcome.value
         if found is None:
             read.skipped[path] = outcome.why
+            if outcome.passing:
+                read.passing.add(path)
         else:
             take(index, found.pixels)
             read.sizes[path] = found.size
@@ -184,7 +191,19 @@ def _outcome(path: Path, work: Callable[[Path], T], remarks: threading.local) ->
     except UnidentifiedImageError:
         return Outcome(None, "no image", heard)
     except UNREADABLE as error:
-        return Outcome(None, str(error) or type(error).__name__, heard)
+        return Outcome(None, str(error) or type(error).__name__, heard, _may_pass(error))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell a failure of the system, such as missing rights or memory, from that of a damaged file.
+
+    PIL reports damage as an OSError too, but without the system's number of an error.
+    """
+    if isinstance(error, OSError):
+        if error.errno is None:
+            return "out of memory" in str(error)  # of a decoder
+        return error.errno != errno.EINVAL  # a damaged file sends its reader to before its start
+    return isinstance(error, MemoryError)
 
 
 @contextmanager
