@@ -50,6 +50,25 @@ thread, beside other work (load average 5 to 8):
         padded (1 batches) 65.49 ms
     resnet20: SGD of 40 weights: one by one 1.36 ms, foreach 0.73 ms, fused 0.32 ms
 
+The rows of scoring are of another run, beside other work, each figure from one repetition:
+    python studies/gpu_speed.py --n 1
+
+    32,8,0,0|0,0,0,0|24,0,0,0|0,0,0,0|0,8,0,0|24,0,8,0: 544,170 parameters, 32.5 MMACs,
+        pass 885.8 ms (268 launches), kernels 1.87 times that (965 launches, 4 waits),
+        scores with check 2.44 times
+    16,24,0,0|0,0,0,0|16,0,0,0|0,8,0,0|8,0,0,0|8,0,8,0: 490,922 parameters, 43.0 MMACs,
+        pass 1246.5 ms (299 launches), kernels 1.57 times that (1025 launches, 4 waits),
+        scores with check 1.62 times
+    16,0,0,0|24,0,0,0|0,32,0,0: 514,370 parameters, 33.6 MMACs, pass 579.3 ms (140 launches),
+        kernels 2.17 times that (551 launches, 4 waits), scores with check 2.89 times
+    8,24,0,0|0,0,0,0|8,24,0,0: 537,314 parameters, 39.5 MMACs, pass 610.7 ms (214 launches),
+        kernels 2.74 times that (777 launches, 4 waits), scores with check 3.11 times
+    56,0,0,0|0,0,0,0|16,0,0,0: 262,226 parameters, 17.2 MMACs, pass 406.7 ms (60 launches),
+        kernels 2.92 times that (278 launches, 4 waits), scores with check 2.64 times
+
+At commit a7cea09, which lacks this study, the same functions count 2,317 launches and 93 waits for
+the kernels of the first cell, and 2,555, 1,213, 1,871 and 524 launches for the others.
+
 On the CPU the passes take almost all of the time, and the step as a whole is as fast as before
 within what other work disturbs. Data take a fifth to half of their time. SGD is faster fused. Muon
 gains where kernels have equal shapes, as those of ResNet-20; those of the cells have 26 shapes. To

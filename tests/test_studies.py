@@ -104,7 +104,8 @@ CALLS = (
     Call(
         "gpu_speed",
         ("--quick",),
-        ("cells: ", "resnet20: 269,722 parameters", "MMACs", "before step", "ms (data", "passes",
+        ("launches), kernels", "waits), scores with check", "cells: ",
+         "resnet20: 269,722 parameters", "MMACs", "before step", "ms (data", "passes",
          "optimisers", "times as fast", "float32, contiguous step", "float32, channels_last step",
          "kernel by kernel", "equal shapes (", "padded (", "one by one", "foreach", "fused"),
     ),
