@@ -16,8 +16,8 @@ Command, with the scores of every class that `rivals.py --every-class` keeps:
 The careful choice alone takes minutes of each search; `--careful` limits it to the first seeds. Two
 cores of a shared AMD EPYC virtual machine, beside other work, one thread; accuracy is that of the
 architectures handed over that the table knows, ± the standard deviation over searches. The library
-judged by five images alone then; now twenty images judge what is near the limit of smoothness, which
-is to be measured:
+judged by five images alone then; now twenty images judge what is near the limit of smoothness,
+which is to be measured:
 
     ... --seeds 10 --careful 1 --rivals "random, our choice"
 
