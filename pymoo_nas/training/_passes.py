@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from pymoo_nas._machine import is_out_of_memory, seeded
 from pymoo_nas.errors import NetworkError
 from pymoo_nas.kernels import preserved
+from pymoo_nas.training._settings import Settings
 
 Pass = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Images (N, C, H, W) and labels (N,) → the loss, a scalar with its graph, and a count of hits."""
@@ -21,22 +21,6 @@ Pass = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 N_TRIALS = 3
 """Calls of a compiled pass: torch compiles in the first, records a CUDA graph in the second, and
 replays it from the third on."""
-
-
-class PassSettings(Protocol):
-    """The settings of a training that a pass reads, see `Settings`."""
-
-    @property
-    def label_smoothing(self) -> float:
-        """Share of the target that is spread over all classes."""
-
-    @property
-    def precision(self) -> str:
-        """Number format of products."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of the training."""
 
 
 class Passes:
@@ -57,7 +41,7 @@ class Passes:
     def __init__(
         self,
         network: nn.Module,
-        settings: PassSettings,
+        settings: Settings,
         class_weights: Tensor | None,
         device: torch.device,
     ) -> None:
