@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,12 @@ from torch import nn
 
 from pymoo_nas._machine import (
     Progress,
-    Report,
     positive,
-    release_freed_memory,
     resolve_device,
     whole,
 )
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.errors import NetworkError, SearchError, WorkerError
+from pymoo_nas.errors import NetworkError, SearchError
 from pymoo_nas.networks import MIN_SIZE, Counts
 from pymoo_nas.scores import (
     PAPER_OBJECTIVES,
@@ -30,7 +27,6 @@ from pymoo_nas.scores import (
     SIZES,
     Objective,
     Probe,
-    Scores,
     draw_probe,
     read_objectives,
     worst_values,
@@ -42,31 +38,21 @@ from pymoo_nas.search._given import (
     holds_one,
     items_of,
     read_genotype,
-    read_genotypes,
     unwrapped,
 )
 from pymoo_nas.search._limits import Limits
 from pymoo_nas.search._memory import ProblemMemory
 from pymoo_nas.search._repair import Sizes
 from pymoo_nas.search._scale import Scaled
+from pymoo_nas.search._scoring import Scoring
 from pymoo_nas.spaces import CellSpace, SearchSpace
-
-CHECKED = 10
-"""Number of the first candidates of a run whose scores are checked with plain autograd. The check
-refuses by name a user's operation that mixes images, or whose gradients cannot be followed."""
-
-RELEASE_EVERY = 8
-"""Candidates between two releases of freed memory; 30 large candidates left a gigabyte of holes."""
-
-_ONE_AT_A_TIME = threading.RLock()
-"""Lock for scoring: the threads of a runner share torch's global generator, which draws weights."""
 
 
 class NoBoundsError(SearchError, AttributeError):
     """An algorithm for numbers was asked to search genotypes."""
 
 
-class NASProblem(Scaled, Problem):
+class NASProblem(Scaled, Scoring, Problem):
     """Training-free objectives of a genotype, all minimised; by default the paper's three.
 
     A candidate that breaks a limit is not scored: it gets the worst scores and, in G, the excess
@@ -295,86 +281,6 @@ class NASProblem(Scaled, Problem):
         """
         return self._sizes.excess(genotype, sizes)
 
-    def score_genotype(self, genotype: Any) -> Scores:
-        """See `CandidateScorer.score`; the first few of a problem are checked with autograd.
-
-        Args:
-            genotype: genotype in any form that `read_genotype` takes.
-
-        Raises:
-            GenotypeError: the argument is no genotype.
-        """
-        read = read_genotype(self.search_space, genotype)
-        known = self._recalled([read])
-        if known:
-            return known[0]
-        with _ONE_AT_A_TIME:
-            counts = self._sizes.counts(read)
-            scores = self.scorer.score(read, check=self.n_scored < CHECKED, counts=counts)
-            scores = self.scorer.add_noisy(read, scores)
-            if self.n_scored % RELEASE_EVERY == RELEASE_EVERY - 1:
-                release_freed_memory()
-            self.count_one(computed=True)
-        self._keep(read, scores)
-        return scores
-
-    def score_genotypes(self, genotypes: Any) -> list[Scores]:
-        """The scores of several genotypes, by the workers where there are any.
-
-        Args:
-            genotypes: genotypes in any form that `read_genotypes` takes.
-
-        Raises:
-            GenotypeError: an item is no genotype; then nothing has been scored.
-            WorkerError: the workers lose a candidate.
-        """
-        read = read_genotypes(self.search_space, genotypes)
-        rows = self._recalled(read)
-        left = {index: genotype for index, genotype in enumerate(read) if index not in rows}
-        if self.workers is None:
-            rows |= {index: self.score_genotype(genotype) for index, genotype in left.items()}
-        elif left:
-            rows |= self._score_by_workers(left)
-        return [rows[index] for index in range(len(read))]
-
-    def _score_by_workers(self, genotypes: Mapping[int, Any]) -> dict[int, Scores]:
-        """The scores of genotypes, by the places that these have."""
-        assert self.workers is not None
-        places = list(genotypes)
-        rows: dict[int, Scores] = {}
-        texts = [self.search_space.format(genotype) for genotype in genotypes.values()]
-        n_checked = max(0, CHECKED - self.n_scored)
-        for index, scores in self.workers.score(self.scorer, texts, n_checked):
-            rows[places[index]] = scores
-            self.count_one(computed=True)
-            if not self.scorer.is_noisy:
-                self._keep(genotypes[places[index]], scores)
-        missing = [text for place, text in zip(places, texts, strict=True) if place not in rows]
-        if missing:
-            raise WorkerError(
-                f"{type(self.workers).__name__} gave no scores of {', '.join(missing)}; expected "
-                "those of every candidate"
-            )
-        if self.scorer.is_noisy:
-            # When the workers have ended: a time is measured while nothing else is computed.
-            for place, genotype in genotypes.items():
-                rows[place] = self.scorer.add_noisy(genotype, rows[place])
-                self._keep(genotype, rows[place])
-        return rows
-
-    def _recalled(self, genotypes: Sequence[Any]) -> dict[int, Scores]:
-        """The scores that are remembered, by place; they count as candidates."""
-        if self._memory is None:
-            return {}
-        found = self._memory.recall(self, genotypes)
-        for _ in found:
-            self.count_one(computed=False)
-        return found
-
-    def _keep(self, genotype: Any, scores: Scores) -> None:
-        if self._memory is not None:
-            self._memory.keep(self, genotype, scores)
-
     def evaluate(self, X: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute objectives and constraints, as pymoo's ``Problem.evaluate`` returns them.
 
@@ -394,17 +300,6 @@ class NASProblem(Scaled, Problem):
         if isinstance(found, dict):
             return {name: values[0] for name, values in found.items()}
         return tuple(rows[0] for rows in found) if isinstance(found, tuple) else found[0]
-
-    def count_one(self, *, computed: bool) -> None:
-        """Count a candidate, and report the progress.
-
-        Args:
-            computed: whether its scores were computed, and not remembered.
-        """
-        self.n_scored += computed
-        self.n_remembered += not computed
-        if self.progress is not None:
-            self.progress(Report("candidates", self.n_scored + self.n_remembered))
 
     def _evaluate(
         self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any
