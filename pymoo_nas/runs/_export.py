@@ -49,7 +49,7 @@ def export(
         out: the file, or for "python" the folder; None for ``model.onnx``, ``model.pt2`` or
             ``python`` in the folder of the training.
         int8: whether to write ``NAME.int8.onnx`` too: weights and activations of 8 bits, calibrated
-            on at most 256 training images. If accuracy falls by more than a point, layers are left
+            on at most 256 training images. If accuracy falls by more than a point, layers are
             quantised one at a time, at most 16, to find the one that costs most.
         dataset: images of the training, as `load_dataset` takes them; None looks for them where
             the run or the training had them.
