@@ -15,43 +15,40 @@ Command, with the scores of every class that `rivals.py --every-class` keeps:
 
 The careful choice alone takes minutes of each search; `--careful` limits it to the first seeds. Two
 cores of a shared AMD EPYC virtual machine, beside other work, one thread; accuracy is that of the
-architectures handed over that the table knows, ± the standard deviation over searches. The library
-judged by five images alone then; now twenty images judge what is near the limit of smoothness,
-which is to be measured:
+architectures handed over that the table knows, ± the standard deviation over searches:
 
-    ... --seeds 10 --careful 1 --rivals "random, our choice"
+    ... --seeds 10 --careful 5 --rivals "random, our choice"
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; R = 2, N = 64
     same choice of searches, accuracy of the known ones, judged, of 20 images, of 5
     random, our choice, 10 searches
-      library              1 of  1  94.22 ± 0.16 ( 5 of 10)     37      0     47
-      ends at 20 beaten    1 of  1  94.22 ± 0.16 ( 5 of 10)     31      0     39
-      ends at 100 beaten   1 of  1  94.22 ± 0.16 ( 5 of 10)     44      0     56
-      careful              1 of  1  94.05 ± nan ( 1 of  1)    126    330    126
-      judges all           1 of  1  94.05 ± nan ( 1 of  1)    199      0    286
-    5 images: deviation over initialisations, median of 107 cells: growth 0.136, smoothness 0.042
-    20 images: deviation over initialisations, median of 107 cells: growth 0.144, smoothness 0.040
-    verdicts of 4 initialisations differ in 6 of 107 cells, with a smoothness of at most 0.008 by 20
-        images
-    seconds of a measurement: 1.019 before, 0.388 now
-    random, our choice: 336 s before, 9 s now for the choice, ratio 0.03
+      library              5 of  5  94.16 ± 0.20 ( 6 of 10)     41      8     53
+      ends at 20 beaten    5 of  5  94.16 ± 0.20 ( 6 of 10)     35      8     44
+      ends at 100 beaten   5 of  5  94.16 ± 0.20 ( 6 of 10)     48      9     61
+      careful              5 of  5  94.05 ± 0.00 ( 2 of  5)    225    693    225
+      judges all           5 of  5  94.05 ± 0.00 ( 2 of  5)    225     38    299
+    5 images: deviation over initialisations, median of 204 cells: growth 0.129, smoothness 0.041
+    20 images: deviation over initialisations, median of 204 cells: growth 0.139, smoothness 0.038
+    verdicts of 4 initialisations differ in 21 of 204 cells, with a smoothness of at most 0.009 by
+        20 images
+    seconds of a measurement: 0.716 before, 0.248 now, 0.476 near the limit of smoothness
+    random, our choice: 497 s before, 19 s now for the choice, ratio 0.04
 
-    ... --seeds 5 --careful 1 --rivals "ours, no tournament"
+    ... --seeds 5 --rivals "ours, no tournament"
 
     ours, no tournament, 5 searches
-      library              1 of  1  94.05 ± nan ( 1 of  5)    119      0    132
-      ends at 20 beaten    1 of  1  93.68 ± 0.52 ( 2 of  5)     99      0    110
-      ends at 100 beaten   1 of  1  93.68 ± 0.52 ( 2 of  5)    138      0    156
-      careful              1 of  1  nan ± nan ( 0 of  1)    255    348    255
-      judges all           1 of  1  nan ± nan ( 0 of  1)    247      0    295
-    verdicts of 4 initialisations differ in 7 of 108 cells, with a smoothness of at most 0.008 by 20
-        images
-    seconds of a measurement: 0.877 before, 0.344 now
-    ours, no tournament: 305 s before, 42 s now for the choice, ratio 0.14
+      library              5 of  5  93.31 ± nan ( 1 of  5)    150     18    169
+      ends at 20 beaten    5 of  5  93.31 ± nan ( 1 of  5)    128     14    143
+      ends at 100 beaten   5 of  5  93.31 ± nan ( 1 of  5)    171     22    196
+      careful              5 of  5  93.31 ± nan ( 1 of  5)    346    547    346
+      judges all           5 of  5  93.31 ± nan ( 1 of  5)    346     50    429
+    verdicts of 4 initialisations differ in 12 of 154 cells, with a smoothness of at most 0.008 by
+        20 images
+    seconds of a measurement: 0.673 before, 0.291 now, 0.549 near the limit of smoothness
+    ours, no tournament: 369 s before, 59 s now for the choice, ratio 0.16
 
 The seconds are processor time: a measurement, times the number of measurements of the searches of
-which both choices are known. For the same ten random searches, the choice before this one handed
-over architectures of 94.22 ± 0.16 too, of which 5 were known (rivals.py).
+which both choices are known.
 """
 
 from __future__ import annotations
