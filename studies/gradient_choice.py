@@ -67,7 +67,8 @@ from common.nasbench201 import load_table
 from common.remembered import RememberedProblem
 from common.searches import SEARCHES
 from pymoo_nas.choice._orders import BEATEN, most_expressive_first, steadiness_of
-from pymoo_nas.choice._steadiness import (
+from pymoo_nas.kernels import calibrate
+from pymoo_nas.search._steadiness import (
     CAREFUL_IMAGES,
     MARGINS,
     MOST_GROWTH,
@@ -78,7 +79,6 @@ from pymoo_nas.choice._steadiness import (
     settled,
     steadiness_at,
 )
-from pymoo_nas.kernels import calibrate
 from pymoo_nas.spaces import NASBench201Space, join_truth
 
 CLEAR_GROWTH = 1.6

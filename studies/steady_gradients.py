@@ -50,9 +50,9 @@ from common.command import machine, parser
 from common.nasbench201 import HALVES, half_of, load_table
 from common.rows import rows_by
 from pymoo_nas.choice._orders import rank_power_sum
-from pymoo_nas.choice._steadiness import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import NASProblem
+from pymoo_nas.search._steadiness import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
 from pymoo_nas.spaces import NASBench201Space
 
 LEAST_FLOPS = 40

@@ -16,12 +16,12 @@ from scored_networks import around, built, images_of
 from test_refused_networks import assert_same_state, state
 from torch import Tensor, nn
 
-from pymoo_nas.choice._steadiness import steadiness
 from pymoo_nas.errors import NetworkError, ScoreError
 from pymoo_nas.kernels import check_network, measure_kernels
 from pymoo_nas.networks import OPERATIONS, count_flops
 from pymoo_nas.scores import score
 from pymoo_nas.search import EvolutiveNAS, NASProblem, Workers
+from pymoo_nas.search._steadiness import steadiness
 from pymoo_nas.spaces import CellSpace
 
 IMAGES = images_of(6, 3, 8)

@@ -16,7 +16,6 @@ from pymoo.optimize import minimize
 from torch import nn
 
 from pymoo_nas.choice import build_final
-from pymoo_nas.choice._steadiness import steadiness
 from pymoo_nas.errors import GenotypeError, PymooNasError, SearchError
 from pymoo_nas.networks import count_parameters
 from pymoo_nas.search import (
@@ -28,6 +27,7 @@ from pymoo_nas.search import (
     read_genotype,
     read_genotypes,
 )
+from pymoo_nas.search._steadiness import steadiness
 from pymoo_nas.spaces import CellSpace, Genotype, NASBench201Space, SearchSpace
 
 SPACE = CellSpace()

@@ -10,11 +10,11 @@ from torch import nn
 
 from pymoo_nas.choice import steady_first
 from pymoo_nas.choice._orders import BEATEN, most_expressive_first, steadiness_of
-from pymoo_nas.choice._steadiness import MOST_GROWTH, Steadiness, settled, steadiness
 from pymoo_nas.errors import SearchError
 from pymoo_nas.kernels import calibrate, preserved
 from pymoo_nas.scores import gradient_flow
 from pymoo_nas.search import NASProblem
+from pymoo_nas.search._steadiness import MOST_GROWTH, Steadiness, settled, steadiness
 from pymoo_nas.spaces import NASBench201Space
 
 PLAIN = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|"

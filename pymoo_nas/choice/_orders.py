@@ -18,11 +18,11 @@ from pymoo.mcdm.pseudo_weights import PseudoWeights
 from pymoo_nas._machine import Progress, Report, resolve_device, seeded, whole
 from pymoo_nas.choice._cells import build_final, keeps_limits
 from pymoo_nas.choice._given_tables import objectives_of, table_of, within
-from pymoo_nas.choice._steadiness import Steadiness, steadiness
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import SearchError
 from pymoo_nas.scores import SIZES, is_sound
 from pymoo_nas.search import Limits, NASProblem, front_to_frame, read_table
+from pymoo_nas.search._steadiness import Steadiness, steadiness
 from pymoo_nas.training import (
     AUTO,
     SHORT_EPOCHS,

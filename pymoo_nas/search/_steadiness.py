@@ -11,7 +11,8 @@ import torch
 
 from pymoo_nas._machine import seeded
 from pymoo_nas.scores import gradient_flow
-from pymoo_nas.search import NASProblem, read_genotype
+from pymoo_nas.search._given import read_genotype
+from pymoo_nas.search._problem import NASProblem
 
 MOST_GROWTH = 0.8
 """Largest growth of a steady gradient (log10, so about six times)."""
