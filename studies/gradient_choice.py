@@ -55,7 +55,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -63,6 +63,7 @@ import pandas as pd
 import torch
 
 from common.command import machine, parser
+from common.measurements import Measurements
 from common.nasbench201 import load_table
 from common.remembered import RememberedProblem
 from common.searches import SEARCHES
@@ -76,7 +77,6 @@ from pymoo_nas.search._steadiness import (
     N_INITS,
     Steadiness,
     mean_of,
-    settled,
     steadiness_at,
 )
 from pymoo_nas.spaces import NASBench201Space, join_truth
@@ -89,53 +89,16 @@ REPEATS = 3
 ACCURACY = "cifar10_test"
 
 
-class Measurements:
-    """Steadiness at single initialisations, kept in a file; counts those that are asked for.
-
-    Args:
-        problem: gives search space and probe.
-        path: CSV file; made when absent.
-
-    Attributes:
-        images: number of images → number of measurements asked for; the user empties it.
-    """
-
-    def __init__(self, problem: RememberedProblem, path: Path) -> None:
-        self.problem = problem
-        self.path = path
-        self.images: dict[int, int] = {}
-        rows = pd.read_csv(path).to_dict("records") if path.exists() else []
-        self.known = {
-            (row["arch"], row["images"], row["seed"]): Steadiness(row["growth"], row["smoothness"])
-            for row in rows
-        }
-
-    def at(self, arch: str, images: int, seed: int) -> Steadiness:
-        """One measurement, from the file where it is there."""
-        self.images[images] = self.images.get(images, 0) + 1
-        key = (arch, images, seed)
-        if key not in self.known:
-            genotype = self.problem.search_space.parse(arch)
-            found = self.known[key] = steadiness_at(genotype, self.problem, seed, images)
-            row = dict(zip(("arch", "images", "seed"), key, strict=True)) | vars(found)
-            header = not self.path.exists()
-            pd.DataFrame([row]).to_csv(self.path, mode="a", header=header, index=False)
-        return self.known[key]
-
-    def careful(self, arch: str) -> Steadiness:
-        """By 20 images and four initialisations; what is spared by five images counts as one."""
-        first = self.at(arch, N_IMAGES, 0)
-        if not first.growth < CLEAR_GROWTH:
-            self.images[CAREFUL_IMAGES] = self.images.get(CAREFUL_IMAGES, 0) + 1
-            return first
-        found = [self.at(arch, CAREFUL_IMAGES, 0)]
-        if found[0].growth < MOST_GROWTH + MARGINS[0]:
-            found += [self.at(arch, CAREFUL_IMAGES, seed) for seed in range(1, N_INITS)]
-        return mean_of(found)
-
-    def quick(self, arch: str) -> Steadiness:
-        """As the library judges."""
-        return settled(lambda seed, images: self.at(arch, images, seed))
+def careful(measurements: Measurements, arch: str) -> Steadiness:
+    """By 20 images and four initialisations; what is spared by five images counts as one."""
+    first = measurements.at(arch, N_IMAGES, 0)
+    if not first.growth < CLEAR_GROWTH:
+        measurements.images[CAREFUL_IMAGES] = measurements.images.get(CAREFUL_IMAGES, 0) + 1
+        return first
+    found = [measurements.at(arch, CAREFUL_IMAGES, 0)]
+    if found[0].growth < MOST_GROWTH + MARGINS[0]:
+        found += [measurements.at(arch, CAREFUL_IMAGES, seed) for seed in range(1, N_INITS)]
+    return mean_of(found)
 
 
 class Choice(NamedTuple):
@@ -224,8 +187,8 @@ def report_cost(problem: RememberedProblem, rows: pd.DataFrame) -> None:
     genotypes = [problem.search_space.parse(text) for text in rows["genotype"].unique()[:TIMED]]
     ways: tuple[Callable[[Any], Any], ...] = (
         lambda genotype: before(problem, genotype, CAREFUL_IMAGES),
-        lambda genotype: steadiness_at(genotype, problem, 0, N_IMAGES),
-        lambda genotype: steadiness_at(genotype, problem, 0, CAREFUL_IMAGES),
+        lambda genotype: steadiness_at(genotype, problem.scorer, 0, N_IMAGES),
+        lambda genotype: steadiness_at(genotype, problem.scorer, 0, CAREFUL_IMAGES),
     )
     seconds: list[list[float]] = [[] for _ in ways]
     for _ in range(REPEATS):
@@ -285,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     of.add_argument("--rivals", nargs="+", choices=SEARCHES, default=rivals)
     of.add_argument("--careful", type=int, help="seeds of the slow choices; default all")
     arguments = of.parse_args(argv)
-    careful = arguments.seeds if arguments.careful is None else arguments.careful
+    n_careful = arguments.seeds if arguments.careful is None else arguments.careful
     space = NASBench201Space()
     problem = RememberedProblem(
         arguments.cifar,
@@ -302,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "ends at 100 beaten": Choice(quick, beaten=10),
     }
     slow = {
-        CAREFUL: Choice(measurements.careful, beaten=None),
+        CAREFUL: Choice(partial(careful, measurements), beaten=None),
         "judges all": Choice(quick, beaten=None),
     }
     rows = pd.DataFrame(
@@ -310,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for seed in range(arguments.seeds)
         for rival in arguments.rivals
         for row in rows_of(
-            measurements, rival, seed, arguments.n, choices | slow if seed < careful else choices
+            measurements, rival, seed, arguments.n, choices | slow if seed < n_careful else choices
         )
     )
     accuracies = load_table(arguments.table).rename(columns={"arch": "genotype"})

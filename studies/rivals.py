@@ -105,6 +105,9 @@ from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
 
 ACCURACY = "cifar10_test"
 
+COLUMNS = ("accuracy", "first_known_accuracy", "front_mean", "front_best")
+ARCHIVE = ("archive_mean", "archive_best")
+
 SPACES: dict[str, Any] = {"nasbench201": NASBench201Space, "cell": CellSpace}
 
 
@@ -125,9 +128,9 @@ def describe(
     outcome: Outcome, problem: RememberedProblem, accuracies: pd.DataFrame, box: Box
 ) -> dict[str, Any]:
     """The columns that tell how good an outcome is; hypervolume as a share of the box."""
-    order, front = (
+    order, front, archive = (
         joined(individuals, accuracies, problem.search_space)
-        for individuals in (outcome.order, outcome.front)
+        for individuals in (outcome.order, outcome.front, outcome.archive)
     )
     known = order.dropna()
     of_front = front[ACCURACY].dropna()
@@ -143,6 +146,9 @@ def describe(
         "front_known": len(of_front),
         "front_mean": of_front.mean(),
         "front_best": of_front.max(),
+        "archive": len(archive),
+        "archive_mean": archive[ACCURACY].mean(),
+        "archive_best": archive[ACCURACY].max(),
         "hypervolume": box.hypervolume(objectives),
     }
 
@@ -152,6 +158,17 @@ def seconds_of_a_candidate(problem: RememberedProblem, n: int = 20) -> float:
     rng = np.random.default_rng(0)
     drawn = [problem.search_space.sample(rng) for _ in range(n)]
     return float(np.median([problem.scorer.score(genotype).seconds for genotype in drawn]))
+
+
+def measured(problem: RememberedProblem, seconds: dict[int, float]) -> dict[str, Any]:
+    """The columns that tell what a search has measured, and what that takes; begins anew."""
+    measurements = problem.measurements
+    if measurements is None:
+        return {"measuring": 0.0}
+    taken = sum(seconds[images] * n for images, n in measurements.images.items())
+    columns = {f"of {images}": measurements.images.get(images, 0) for images in seconds}
+    measurements.images, measurements.spent = {}, 0.0
+    return {**columns, "measuring": taken}
 
 
 def score_every_class(problem: RememberedProblem) -> None:
@@ -177,6 +194,8 @@ def searched(
 ) -> pd.DataFrame:
     """The rows of the file, after the searches that it lacks are held."""
     box = box_of(problem)
+    of_images = {} if problem.measurements is None else problem.measurements.seconds()
+    measured(problem, of_images)
     rows = pd.read_csv(of.out) if of.out.exists() else pd.DataFrame()
     done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
     for seed in range(of.first_seed, of.seeds):
@@ -188,7 +207,8 @@ def searched(
             seconds = time.perf_counter() - start
             row = {"rival": rival, "seed": seed, "space": of.space}
             row |= describe(outcome, problem, accuracies, box)
-            row["seconds"] = seconds
+            row["seconds"] = seconds - (problem.measurements.spent if problem.measurements else 0)
+            row |= measured(problem, of_images)
             row["scoring"] = per_candidate * outcome.n_scored if outcome.remembers else 0.0
             rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
             rows.to_csv(of.out, index=False)
@@ -199,13 +219,16 @@ def report(rows: pd.DataFrame) -> None:
     """One line per rival, mean ± standard deviation over seeds."""
     for name, group in rows.groupby("rival", sort=False):
         cells = [f"{name:26s} n = {len(group):2d}"]
-        for column in ("accuracy", "first_known_accuracy", "front_mean", "front_best"):
+        for column in (*COLUMNS, *(ARCHIVE if group["archive"].any() else ())):
             values = group[column].dropna()
             spread = values.std() if len(values) > 1 else float("nan")
             cells.append(f"{values.mean():6.2f} ± {spread:4.2f} ({len(values):2d})")
         cells.append(f"{group['hypervolume'].mean():5.3f} ± {group['hypervolume'].std():5.3f}")
         cells.append(f"{group['scored'].mean():4.0f}  {group['seconds'].mean():6.1f} s")
-        cells.append(f"{(group['seconds'] + group['scoring']).mean():6.1f} s in all")
+        in_all = group["seconds"] + group["scoring"] + group["measuring"]
+        cells.append(
+            f"{group['measuring'].mean():6.1f} s to measure  {in_all.mean():6.1f} s in all"
+        )
         print("  ".join(cells))
 
 
@@ -221,6 +244,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         n_inits=arguments.inits,
         max_params=arguments.max_params,
         max_flops=arguments.max_flops,
+        gradients=arguments.gradients,
     )
     accuracies = known_accuracies(arguments.table)
     if arguments.every_class:
@@ -246,6 +270,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     of.add_argument("--space", choices=SPACES, default="nasbench201")
     of.add_argument("--rivals", nargs="+", choices=SEARCHES, default=list(SEARCHES))
     of.add_argument("--every-class", action="store_true", help="score every class before")
+    of.add_argument("--gradients", type=Path, help="file of measurements, for steady ones first")
     of.add_argument("--max-params", type=int)
     of.add_argument("--max-flops", type=int)
     return of.parse_args(argv)

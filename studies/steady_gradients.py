@@ -52,7 +52,7 @@ from common.rows import rows_by
 from pymoo_nas.choice._orders import rank_power_sum
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import NASProblem
-from pymoo_nas.search._steadiness import MOST_GROWTH, MOST_SMOOTHNESS, steadiness
+from pymoo_nas.search._steadiness import MOST_GROWTH, MOST_SMOOTHNESS
 from pymoo_nas.spaces import NASBench201Space
 
 LEAST_FLOPS = 40
@@ -76,7 +76,7 @@ def measure(rows: pd.DataFrame, problem: NASProblem, partial: Path) -> pd.DataFr
 
     def measured(arch: str) -> dict[str, float]:
         scores = problem.score_genotype(problem.search_space.parse(arch))
-        flow = steadiness(arch, problem)
+        flow = problem.steadiness(arch)
         return {
             **dict(zip(PAPER_OBJECTIVES, scores.values, strict=True)),
             "size": -scores.flops,

@@ -21,7 +21,6 @@ from pymoo_nas.kernels import check_network, measure_kernels
 from pymoo_nas.networks import OPERATIONS, count_flops
 from pymoo_nas.scores import score
 from pymoo_nas.search import EvolutiveNAS, NASProblem, Workers
-from pymoo_nas.search._steadiness import steadiness
 from pymoo_nas.spaces import CellSpace
 
 IMAGES = images_of(6, 3, 8)
@@ -98,8 +97,8 @@ def test_workers_go_on_after_a_gradient_that_is_not_finite(two_workers: Workers)
 def test_gradient_that_is_not_finite_is_not_steady() -> None:
     """Where the gradients are NaN, steadiness is denied."""
     problem = strange_problem(NAN_GRADIENTS["root of the least"])
-    assert not steadiness("0,8", problem).steady
-    assert isinstance(steadiness("8,0", problem).growth, float)
+    assert not problem.steadiness("0,8").steady
+    assert isinstance(problem.steadiness("8,0").growth, float)
 
 
 def test_finite_parameters_beside_gradients_that_are_not() -> None:

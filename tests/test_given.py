@@ -27,7 +27,6 @@ from pymoo_nas.search import (
     read_genotype,
     read_genotypes,
 )
-from pymoo_nas.search._steadiness import steadiness
 from pymoo_nas.spaces import CellSpace, Genotype, NASBench201Space, SearchSpace
 
 SPACE = CellSpace()
@@ -108,7 +107,7 @@ def test_what_is_no_genotype(given: Any, problem: NASProblem) -> None:
     with pytest.raises(PymooNasError):
         build_final(given, problem=problem)
     with pytest.raises(PymooNasError):
-        steadiness(given, problem)
+        problem.steadiness(given)
 
 
 def test_several_are_not_one() -> None:

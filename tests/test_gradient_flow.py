@@ -14,7 +14,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.kernels import calibrate, preserved
 from pymoo_nas.scores import gradient_flow
 from pymoo_nas.search import NASProblem
-from pymoo_nas.search._steadiness import MOST_GROWTH, Steadiness, settled, steadiness
+from pymoo_nas.search._steadiness import MOST_GROWTH, Steadiness, settled
 from pymoo_nas.spaces import NASBench201Space
 
 PLAIN = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|"
@@ -136,7 +136,7 @@ def test_without_a_gradient() -> None:
 
 def test_what_is_steady(problem: NASProblem) -> None:
     """Gradients explode in a plain cell, blur in one of poolings, stay in a residual one."""
-    plain, residual, blurred = (steadiness(t, problem) for t in (PLAIN, RESIDUAL, BLURRED))
+    plain, residual, blurred = (problem.steadiness(t) for t in (PLAIN, RESIDUAL, BLURRED))
     assert plain.growth > MOST_GROWTH > residual.growth
     assert not plain.steady
     assert blurred.smoothness > residual.smoothness + 0.1
@@ -146,7 +146,7 @@ def test_what_is_steady(problem: NASProblem) -> None:
 def test_same_cells_same_gradients() -> None:
     """Where the scored network is the final one, the gradients do not grow."""
     problem = NASProblem("digits", n_images=20)
-    assert steadiness("8,0,0,0|0,0,0,0|0,8,0,0", problem).growth == pytest.approx(0, abs=1e-6)
+    assert problem.steadiness("8,0,0,0|0,0,0,0|0,8,0,0").growth == pytest.approx(0, abs=1e-6)
 
 
 ROWS = pd.DataFrame(

@@ -7,7 +7,7 @@ from pymoo_nas import errors
 
 PUBLIC = {
     "search": "NASProblem EvolutiveNAS RandomSearch RegularisedEvolution NSGA2Search "
-    "RankSumSurvival DartsTournament CallbackChain Workers "
+    "RankSumSurvival SteadyFirst Steadiness DartsTournament CallbackChain Workers "
     "Executor Limits GenotypeSampling GenotypeCrossover GenotypeMutation GenotypeRepair "
     "GenotypeDuplicates operators",
     "spaces": "SearchSpace CellSpace NASBench201Space DARTSSpace Architecture Genotype Cell repair "

@@ -49,18 +49,21 @@ def method_named(
     return method
 
 
-def default_method(*, chosen_by_gradients: bool, objectives: Collection[str]) -> str:
+def default_method(*, chosen_by_gradients: bool, steady: bool, objectives: Collection[str]) -> str:
     """The default method: "gradients" where these are known to tell which networks train well.
 
     Networks of NAS-Bench-201 are trained five times as deep as they are scored. There "gradients"
     finds better architectures than "ranks" (studies/rivals.py). The method needs the objective
-    "activation"; without it, and where the networks are the same, "ranks" is the default.
+    "activation"; without it, and where the networks are the same, "ranks" is the default. So it is
+    where the search has measured the gradients itself, as "ranks" puts steady candidates first.
 
     Args:
         chosen_by_gradients: see `SearchSpace`.
+        steady: whether steady candidates survived first in the search.
         objectives: names of the objectives of the search.
     """
-    return "gradients" if chosen_by_gradients and "activation" in objectives else "ranks"
+    by_gradients = chosen_by_gradients and not steady and "activation" in objectives
+    return "gradients" if by_gradients else "ranks"
 
 
 def refused_options(method: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from itertools import islice
 from numbers import Real
 from typing import Any
@@ -20,9 +19,15 @@ from pymoo_nas.choice._cells import build_final, keeps_limits
 from pymoo_nas.choice._given_tables import objectives_of, table_of, within
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import SearchError
-from pymoo_nas.scores import SIZES, is_sound
-from pymoo_nas.search import Limits, NASProblem, front_to_frame, read_table
-from pymoo_nas.search._steadiness import Steadiness, steadiness
+from pymoo_nas.scores import SIZES, STEADINESS, is_sound
+from pymoo_nas.search import (
+    Limits,
+    NASProblem,
+    Steadiness,
+    front_to_frame,
+    read_table,
+    steadiness_of_rows,
+)
 from pymoo_nas.training import (
     AUTO,
     SHORT_EPOCHS,
@@ -36,9 +41,6 @@ from pymoo_nas.training import (
 )
 
 Vector = npt.NDArray[np.float64]
-
-STEADINESS = tuple(field.name for field in fields(Steadiness))
-"""Columns that `steady_first` adds."""
 
 BEATEN = 5
 """`steady_first` looks no further when so many architectures for each one that it looks for are
@@ -61,6 +63,9 @@ def order_scored(
     the worst rank decides. The objectives separate bad candidates from good ones.
     Among good candidates, larger networks reach a higher accuracy (see studies/rivals.py).
 
+    Where the search has measured gradients, steady candidates come first, then those that were not
+    measured, then the others; each of these groups has ranks of its own.
+
     Args:
         history: see `history_to_frame`; or the result of a search.
         **limits: ``max_params``, ``max_flops``, ``max_acts``, ``max_peak_memory`` and
@@ -68,7 +73,8 @@ def order_scored(
 
     Returns:
         the feasible rows with finite scores that are not degenerate, each architecture once, with a
-        column ``rank_sum`` (in [0, objectives + 1]), ascending.
+        column ``rank_sum`` (in [0, objectives + 1]), ascending; where gradients were measured, also
+        with a column ``steady``, and ascending within each group.
 
     Raises:
         SearchError: no candidate is left; or a table without the columns of a history.
@@ -80,9 +86,16 @@ def order_scored(
     columns = kept[objectives]
     if not {*objectives} & {*SIZES}:  # else small networks are asked for
         columns = columns.assign(**{"-flops": -kept["flops"]})
-    return kept.assign(rank_sum=rank_power_sum(columns)).sort_values(
-        "rank_sum", kind="stable", ignore_index=True
-    )
+    if not {*STEADINESS} <= {*kept.columns}:
+        return kept.assign(rank_sum=rank_power_sum(columns)).sort_values(
+            "rank_sum", kind="stable", ignore_index=True
+        )
+    known = steadiness_of_rows(kept)
+    steady = kept["genotype"].map(lambda text: text in known and known[text].steady)
+    group = np.where(steady, 0, np.where(kept["genotype"].isin(list(known)), 2, 1))
+    sums = pd.concat([rank_power_sum(columns[group == number]) for number in range(3)])
+    kept = kept.assign(rank_sum=sums, steady=steady)
+    return kept.iloc[np.lexsort((kept["rank_sum"], group))].reset_index(drop=True)
 
 
 def rank_power_sum(columns: pd.DataFrame) -> pd.Series:
@@ -180,10 +193,12 @@ def steady_first(
         )
     if table_of(ordered, "genotype", "flops").empty:
         raise SearchError("no architectures to choose from; expected at least one")
-    found = steadiness_of(
-        ordered, lambda genotype: steadiness(genotype, problem, seed=seed), top, progress
-    )
-    return most_expressive_first(ordered, found)
+    known = steadiness_of_rows(ordered) if seed == 0 else {}  # a search measures with this seed
+
+    def judge(genotype: str) -> Steadiness:
+        return known.get(genotype) or problem.steadiness(genotype, seed=seed)
+
+    return most_expressive_first(ordered, steadiness_of(ordered, judge, top, progress))
 
 
 def steadiness_of(

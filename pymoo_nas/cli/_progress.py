@@ -60,7 +60,7 @@ class SearchProgress(Callback):
         self.last = self.start
 
     def __enter__(self) -> SearchProgress:
-        self.problem.progress = self._candidate
+        self.problem.progress = self._told
         if self.tournament is not None:
             self.tournament.progress = self._step
         self.bar.start()
@@ -77,7 +77,10 @@ class SearchProgress(Callback):
         if self.tournament is not None:
             self.tournament.progress = None
 
-    def _candidate(self, report: Report) -> None:
+    def _told(self, report: Report) -> None:
+        if report.work != "candidates":
+            self._step(report)
+            return
         now = time.perf_counter()
         self.scoring_seconds += now - self.last
         self.last = now
@@ -86,7 +89,7 @@ class SearchProgress(Callback):
 
     def _step(self, report: Report) -> None:
         self.last = time.perf_counter()
-        self.bar.update(self.task, speed=f"{report.work}, step {report.done}/{report.total}")
+        self.bar.update(self.task, speed=f"{report.work}, {report.done}/{report.total}")
         self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:

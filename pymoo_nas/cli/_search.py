@@ -62,6 +62,7 @@ from pymoo_nas.search import (
     front_to_frame,
     nothing_found,
     scoring_processes,
+    told_of_steadiness,
 )
 from pymoo_nas.spaces import space_settings
 from pymoo_nas.training import describe_data
@@ -130,6 +131,14 @@ def search(
         bool,
         typer.Option(help="Make candidates over a limit of a size smaller before they are scored."),
     ] = DEFAULTS.repair,
+    steady: Annotated[
+        bool | None,
+        typer.Option(
+            "--steady/--no-steady",
+            help="Let candidates with steady gradients in the network to train survive first; "
+            "default for nasbench201.",
+        ),
+    ] = DEFAULTS.steady,
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
     reduction: Reduction = None,
@@ -215,6 +224,7 @@ def search(
         seed=seed,
         algorithm=algorithm,
         repair=repair,
+        steady=steady,
     )
     if not settings.tournament_every:
         without = "with --tournament-every 0" if tournament_every == 0 else "without tournaments"
@@ -338,6 +348,8 @@ def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
     for _, row in front.iterrows():
         table.add_row(*(cell_text(row[name]) for name in columns))
     console.print(table)
+    if told := told_of_steadiness(algorithm):
+        console.print(told, highlight=False, soft_wrap=True)
     for path in folder.draw():
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     console.print(

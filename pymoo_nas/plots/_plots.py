@@ -26,7 +26,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from pymoo_nas.errors import SearchError
 from pymoo_nas.plots._style import COLOURS, STYLE, Look, plain_legend
 from pymoo_nas.scores import PAPER_OBJECTIVES, is_sound, objectives_in, title_of_objective
-from pymoo_nas.search import read_table
+from pymoo_nas.search import preferred_rows, read_table
 
 _GREY = "#BDBDBD"
 _FENCE = 3  # quartile distances beyond which a value is far out (Tukey 1977)
@@ -130,6 +130,7 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
 def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None) -> Figure:
     """Draw non-dominated candidates, a panel for each pair of objectives, coloured by parameters.
 
+    Where a search has measured gradients, they are those of candidates that are not unsteady.
     A frame with a column survived is a history: all its other candidates are drawn in grey behind.
     Axes end at the 98th percentile of all candidates or at the worst of the front. But they never
     end further from the quartiles than `_FENCE` times the distance of the quartiles: one outlier
@@ -147,7 +148,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     """
     history_or_front = read_table(history_or_front)
     names, scores, usable = _read(history_or_front, "params", least=2)
-    front = np.flatnonzero(usable)
+    front = np.flatnonzero(preferred_rows(history_or_front, usable))
     front = front[NonDominatedSorting().do(scores[front], only_non_dominated_front=True)]
     params, best = _numbers(history_or_front, "params")[front], scores[front]
     sound = is_sound(history_or_front)

@@ -13,6 +13,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from pymoo_nas.reports._content import Content
 from pymoo_nas.scores import SIZES, is_sound, objectives_in, title_of_objective
+from pymoo_nas.search import preferred_rows
 
 STATUSES = ("chosen", "front of the search", "non-dominated", "survived", "other")
 """What a candidate was, the most important first."""
@@ -101,7 +102,9 @@ def _statuses(shown: pd.DataFrame, names: list[str], content: Content) -> list[i
     values = shown[names].to_numpy(dtype=float)
     best: set[int] = set()
     if len(values):
-        best = set(NonDominatedSorting().do(values, only_non_dominated_front=True).tolist())
+        hopeful = np.flatnonzero(preferred_rows(shown, np.ones(len(shown), dtype=bool)))
+        places = NonDominatedSorting().do(values[hopeful], only_non_dominated_front=True)
+        best = set(hopeful[places].tolist())
     front, chosen = set(content.front["genotype"]), set(content.chosen)
     statuses = []
     pairs = zip(shown["genotype"], shown["survived"], strict=True)

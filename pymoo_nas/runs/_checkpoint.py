@@ -19,7 +19,7 @@ from pymoo.core.population import Population
 
 from pymoo_nas._machine import atomic_write
 from pymoo_nas.errors import RunError
-from pymoo_nas.scores import NOTED, SCORED
+from pymoo_nas.scores import NOTED, SCORED, STEADINESS
 from pymoo_nas.search import (
     BEFORE_EQUALS,
     GenotypeDuplicates,
@@ -178,7 +178,8 @@ def _individual(row: Mapping[str, Any], parse: Any) -> Individual:
     individual.evaluated.update(("F", "G", "H", *SCORED))
     for name in (*SCORED, *NOTED):
         if row.get(name) is not None:  # what earlier versions did not measure is not there
-            individual.set(name, float(row[name]) if name == BEFORE_EQUALS else row[name])
+            is_float = name in (BEFORE_EQUALS, *STEADINESS)  # it may be infinite, so a text
+            individual.set(name, float(row[name]) if is_float else row[name])
     if "scores" in row:
         individual.set("scores", row["scores"])
     return individual

@@ -68,6 +68,7 @@ def choose(
     default = partial(
         default_method,
         chosen_by_gradients=problem.search_space.chosen_by_gradients,
+        steady=bool(getattr(getattr(result_or_run, "algorithm", result_or_run), "steady", False)),
         objectives=problem.objective_names,
     )
     method = method_named(by, weights, default)
@@ -83,7 +84,12 @@ def choose(
 def default_of_run(config: RunConfig) -> str:
     """The default method for choosing an architecture of a run, see `default_method`."""
     by_gradients = chosen_by_gradients(config.get("search_space"))
-    return default_method(chosen_by_gradients=by_gradients, objectives=config.objective_names())
+    steady = config.settings().steady
+    return default_method(
+        chosen_by_gradients=by_gradients,
+        steady=by_gradients if steady is None else steady,
+        objectives=config.objective_names(),
+    )
 
 
 class ChoiceOfRun(NamedTuple):

@@ -24,8 +24,18 @@ PLACES = ("dataset", "data_dir", "memory")
 OF_STRATEGY: Any = None
 """The value of a setting that is left to the strategy."""
 
-MAY_BE_LEFT_OUT = ("generations", "population", "offspring", "tournament_every", "max_age")
+MAY_BE_LEFT_OUT = (
+    "generations",
+    "population",
+    "offspring",
+    "tournament_every",
+    "max_age",
+    "steady",
+)
 """Settings that may have no value of their own."""
+
+TRUTHS = ("repair", "steady")
+"""Settings that are true or false."""
 
 
 RENAMED = {
@@ -54,10 +64,13 @@ class SearchSettings:
             generations, population, offspring and tournament_every where these are left out: 9, 5,
             15, 3; 9, 5, 15, 0; 22, 30, 5, 0; 9, 15, 15, 0. So 135 candidates are scored by each.
         repair: whether candidates over a limit of a size are made smaller before they are scored.
+        steady: whether candidates with steady gradients survive first; None leaves it to the search
+            space, see `EvolutiveNAS`.
 
     Raises:
         SearchError: a setting that is no integer, or too small; an unknown algorithm, or one
-            without a limit of age where there is a max_age; a repair that is not true or false.
+            without a limit of age where there is a max_age; a repair or steady that is not true or
+            false.
     """
 
     generations: int = OF_STRATEGY
@@ -69,16 +82,19 @@ class SearchSettings:
     seed: int = 0
     algorithm: str = EVOLUTIVE
     repair: bool = True
+    steady: bool | None = None
 
     def __post_init__(self) -> None:
         """Check the settings, and turn numbers into Python's, which `config.json` can hold."""
         least = {"tournament_every": 0, "seed": 0}
         strategy = strategy_named(self.algorithm)
-        if not isinstance(self.repair, bool):
-            raise SearchError(f"repair={self.repair!r}; expected true or false")
+        for name in TRUTHS:
+            given = getattr(self, name)
+            if not isinstance(given, bool) and not (given is None and name in MAY_BE_LEFT_OUT):
+                raise SearchError(f"{name}={given!r}; expected true or false")
         for name, value in vars(self).copy().items():
             left_out = value is None and name in MAY_BE_LEFT_OUT
-            if name not in ("algorithm", "repair") and not left_out:
+            if name not in ("algorithm", *TRUTHS) and not left_out:
                 self._set(name, whole(name, value, least.get(name, 1)))
         for name in ("generations", "tournament_every"):
             if getattr(self, name) is OF_STRATEGY:
@@ -98,6 +114,7 @@ class SearchSettings:
             self.offspring,
             max_age=self.max_age,
             repair=self.repair,
+            steady=self.steady,
         )
 
 

@@ -2,7 +2,7 @@
 
 In earlier versions ``balanced_ntk`` was a setting. It put the values of the objective of that name
 into the column ``ntk``. There was one strategy of search, which had no name. Candidates over a
-limit were not repaired; a search goes on as it began.
+limit were not repaired, and no gradients were measured; a search goes on as it began.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ BALANCED = "balanced_ntk"
 
 
 def config_of_today(config: dict[str, Any]) -> dict[str, Any]:
-    """Put the names of strategy and objectives, and that nothing is repaired, where they lack."""
+    """Put the names of strategy and objectives, and what was not done yet, where they lack."""
     algorithm = config.get("algorithm")
     if isinstance(algorithm, dict):
-        config = {**config, "algorithm": {"algorithm": EVOLUTIVE, "repair": False, **algorithm}}
+        lacking = {"algorithm": EVOLUTIVE, "repair": False, "steady": False}
+        config = {**config, "algorithm": {**lacking, **algorithm}}
     problem = config.get("problem")
     if not isinstance(problem, dict) or BALANCED not in problem:
         return config

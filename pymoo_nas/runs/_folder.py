@@ -46,7 +46,6 @@ from pymoo_nas.search import (
     NASProblem,
     front_to_frame,
     history_to_frame,
-    non_dominated,
     read_frame,
     tournaments_in,
     write_frame,
@@ -155,7 +154,7 @@ class RunFolder:
         """Write the same files as `save` without the checkpoint, which is there already."""
         write_frame(history_to_frame(algorithm), self.path / HISTORY)
         write_frame(front_to_frame(algorithm), self.path / FRONT)
-        archive = front_to_frame(non_dominated(algorithm.scored), algorithm.problem)
+        archive = front_to_frame(algorithm.front_of_all(), algorithm.problem)
         write_frame(archive, self.path / ARCHIVE)
         held = [row for t in tournaments_in(algorithm.callback) for row in t.data["tournaments"]]
         write_json(self.path / TOURNAMENTS, {"tournaments": held})

@@ -14,7 +14,7 @@ from pymoo_nas.reports import Command, TrainedContent
 from pymoo_nas.runs._config import RENAMED, RunConfig, SearchSettings
 from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES
 from pymoo_nas.search import NASProblem
-from pymoo_nas.spaces import REDUCTIONS, CellSpace, SearchSpace
+from pymoo_nas.spaces import REDUCTIONS, CellSpace, SearchSpace, chosen_by_gradients
 from pymoo_nas.training import AUTO, Settings
 
 OPTIONS = {name: option for option, name in RENAMED.items()}
@@ -47,6 +47,8 @@ def search_command(config: RunConfig, name: str) -> Command:
     arguments = inspect.signature(NASProblem).parameters
     words = ["pymoo-nas", "search", in_shell(source)]
     given = {key: value for key, value in settings.items() if value != usual.get(key)}
+    if given.get("steady") == chosen_by_gradients(space):
+        del given["steady"]  # as the search space has it
     if settings["algorithm"] != SearchSettings().algorithm:
         given["algorithm"] = settings["algorithm"]
     for key, value in kept.items():

@@ -6,6 +6,8 @@ from pymoo_nas.scores._candidate import (
     NOTED,
     SCORED,
     SIZES,
+    STEADINESS,
+    WHERE_MEASURED,
     Candidate,
     column_types,
 )
@@ -45,6 +47,8 @@ __all__ = [
     "PAPER_OBJECTIVES",
     "SCORED",
     "SIZES",
+    "STEADINESS",
+    "WHERE_MEASURED",
     "Candidate",
     "Judgement",
     "Latencies",

@@ -48,6 +48,8 @@ class Candidate:
         mutation: the mutations that made it, see `GenotypeMutation`.
         parents: the rows of the history that its parents have, from 1, separated by semicolons;
             empty where it was drawn at random, or where the parents are not known.
+        growth: see `Steadiness`; None where it was not measured.
+        smoothness: see `Steadiness`; None where it was not measured.
         survived: whether it outlived its generation.
         alpha: its share in the last tournament that it was in; NaN where it was in none.
     """
@@ -65,6 +67,8 @@ class Candidate:
     feasible: bool = _column("bool", True)
     mutation: str = _column("str", "")
     parents: str = _column("str", "", added_later=True)
+    growth: float | None = _column("float64", None, added_later=True)
+    smoothness: float | None = _column("float64", None, added_later=True)
     survived: bool = _column("bool", False)
     alpha: float = _column("float64", math.nan)
 
@@ -82,6 +86,8 @@ class Candidate:
             feasible=bool(individual.FEAS[0]),
             mutation=str(individual.get("mutation") or ""),
             parents=str(individual.get("parents") or ""),
+            growth=_known(individual.get("growth")),
+            smoothness=_known(individual.get("smoothness")),
             survived=bool(individual.get("survived")),
             alpha=math.nan if alpha is None else float(alpha),
         )
@@ -103,26 +109,35 @@ SIZES = ("params", "flops", "acts", "peak_memory", "latency")
 SCORED = tuple(name for name, column in COLUMNS.items() if column.scored)
 """What scoring leaves on every individual besides F and G."""
 
-NOTED = ("n_gen", "mutation", "parents", "survived", "alpha", "rank", "crowding")
+STEADINESS = ("growth", "smoothness")
+"""Columns of the steadiness of gradients, in tables of searches and of choices that measure it."""
+
+WHERE_MEASURED = ("latency", *STEADINESS)
+"""Columns of tables in which something is measured that is measured when it is asked for."""
+
+NOTED = ("n_gen", "mutation", "parents", *STEADINESS, "survived", "alpha", "rank", "crowding")
 """What the algorithm notes on an individual."""
 
-ADDED = ("rank_sum", "distance", "growth", "smoothness", "steady", "accuracy")
+ADDED = ("rank_sum", "distance", *STEADINESS, "steady", "accuracy")
 """Columns that methods of choosing add."""
 
 OBJECTIVES_BEHIND = "genotype"
 """The column behind which the objectives stand."""
 
 
-def column_types(objectives: Collection[str], *, survivors: bool = False) -> dict[str, str]:
+def column_types(
+    objectives: Collection[str], *, measured: Collection[str] = (), survivors: bool = False
+) -> dict[str, str]:
     """Columns of a history of these objectives, in order → pandas' types.
 
     Args:
         objectives: names, in their order in F.
+        measured: those of `WHERE_MEASURED` that have values; latencies as an objective have, too.
         survivors: whether of a front, all of which has survived.
     """
     kinds = {name: column.kind for name, column in COLUMNS.items()}
-    if "latency" not in objectives:  # it is measured when it is asked for
-        del kinds["latency"]
+    for name in {*WHERE_MEASURED} - {*measured, *objectives}:
+        del kinds[name]
     if survivors:
         del kinds["survived"]
     own = [name for name in objectives if name not in SIZES]

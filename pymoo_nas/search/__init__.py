@@ -15,6 +15,8 @@ from pymoo_nas.search._operators import (
 )
 from pymoo_nas.search._problem import NASProblem
 from pymoo_nas.search._repair import GenotypeRepair
+from pymoo_nas.search._steadiness import Steadiness, preferred_rows, steadiness_of_rows
+from pymoo_nas.search._steady import SteadyFirst, told_of_steadiness
 from pymoo_nas.search._strategies import (
     EVOLUTIVE,
     STRATEGIES,
@@ -61,6 +63,8 @@ __all__ = [
     "RandomSearch",
     "RankSumSurvival",
     "RegularisedEvolution",
+    "Steadiness",
+    "SteadyFirst",
     "Workers",
     "as_column",
     "front_to_frame",
@@ -72,12 +76,15 @@ __all__ = [
     "number_scored",
     "objective_names",
     "operators",
+    "preferred_rows",
     "read_frame",
     "read_genotype",
     "read_genotypes",
     "read_table",
     "scoring_processes",
+    "steadiness_of_rows",
     "strategy_named",
+    "told_of_steadiness",
     "tournaments_in",
     "write_frame",
 ]

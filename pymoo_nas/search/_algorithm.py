@@ -11,6 +11,7 @@ from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.core.callback import Callback
 from pymoo.operators.selection.rnd import RandomSelection
 from pymoo.util.display.output import Output
+from pymoo.util.optimum import filter_optimum
 
 from pymoo_nas._machine import whole
 from pymoo_nas.errors import SearchError
@@ -25,7 +26,8 @@ from pymoo_nas.search._operators import (
     MutationShares,
 )
 from pymoo_nas.search._repair import repair_of
-from pymoo_nas.search._survival import RankSumSurvival, non_dominated
+from pymoo_nas.search._steady import SteadyFirst, measured_front, preferred, steady_front
+from pymoo_nas.search._survival import RankSumSurvival
 from pymoo_nas.search._tournament import (
     CallbackChain,
     check_callback,
@@ -53,6 +55,9 @@ class EvolutiveNAS(GeneticAlgorithm):
         eliminate_duplicates: default `GenotypeDuplicates`.
         repair: whether genotypes over a limit of a size are made smaller before scoring, see
             `GenotypeRepair` (studies/limits.py); or a repair of your own.
+        steady: whether candidates with steady gradients survive first, see `SteadyFirst`; what
+            survives, and all that is not dominated, is measured. None takes the answer of the
+            search space, ``chosen_by_gradients`` (studies/steady_search.py).
         callback: for example a `DartsTournament`.
         output: columns printed with ``verbose=True``; default `NASOutput`.
         **kwargs: further arguments of pymoo's ``GeneticAlgorithm``.
@@ -61,6 +66,7 @@ class EvolutiveNAS(GeneticAlgorithm):
         generation: parents and offspring of the current generation, before survival.
         scored: every individual scored in this run, in order; entries of pymoo's history hold a
             view of this list. Each individual has its place here, from 1, as ``number``.
+        steady: see above; a truth value after `setup`.
 
     Raises:
         SearchError: pop_size or n_offsprings is no integer of at least 1; no genotypes to start
@@ -79,6 +85,7 @@ class EvolutiveNAS(GeneticAlgorithm):
         survival: Any = None,
         eliminate_duplicates: Any = None,
         repair: Any = True,
+        steady: bool | None = None,
         callback: Callback | None = None,
         output: Output | None = None,
         **kwargs: Any,
@@ -106,6 +113,7 @@ class EvolutiveNAS(GeneticAlgorithm):
             advance_after_initial_infill=True,
             **kwargs,
         )
+        self.steady = steady
         self.generation: Any = None
         self.scored: list[Any] = []
         self._n_tournaments = 0
@@ -135,8 +143,28 @@ class EvolutiveNAS(GeneticAlgorithm):
         # Only the number is kept: pymoo copies the algorithm for its history, not the callback.
         self._n_tournaments = len(tournaments_in(kwargs.get("callback", self.callback)))
         super().setup(problem, **kwargs)
-        adopt(self, space_of(problem))
+        space = space_of(problem)
+        adopt(self, space)
+        self._prefer_steady(problem, space)
         return self
+
+    def _prefer_steady(self, problem: Any, space: Any) -> None:
+        """Let steady ones survive first, where that is asked for.
+
+        Raises:
+            SearchError: it is asked for, and the problem cannot measure.
+        """
+        can = hasattr(problem, "steadiness_of")
+        if self.steady is None:
+            self.steady = can and bool(getattr(space, "chosen_by_gradients", False))
+        if not self.steady:
+            return
+        if not can:
+            raise SearchError(
+                f"steady=True: {type(problem).__name__} has no images to measure gradients with; "
+                "expected a NASProblem; leave steady out"
+            )
+        self.survival: Any = SteadyFirst(self.survival)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EvolutiveNAS:
         """Copy the algorithm, as pymoo does for every entry of its history.
@@ -168,6 +196,19 @@ class EvolutiveNAS(GeneticAlgorithm):
         self.scored += list(infills) if infills is not None else []
         number_scored(self.scored)
         super()._advance(infills=infills, **kwargs)
+        if self.steady:
+            measured_front(self.scored, self.problem)
+
+    def _set_optimum(self) -> None:
+        self.opt = filter_optimum(preferred(self.pop), least_infeasible=True)
+
+    def front_of_all(self) -> Any:
+        """A population: all non-dominated candidates that were scored, best rank sum first.
+
+        Degenerate and infeasible candidates are left out, and those that are not steady, where that
+        was measured and any steady one is there.
+        """
+        return steady_front(self.scored)
 
     def _post_advance(self) -> None:
         n_tournaments = len(tournaments_in(self.callback))
@@ -194,13 +235,12 @@ class EvolutiveNAS(GeneticAlgorithm):
     def result(self) -> Any:
         """Pymoo's result, with an ``archive``.
 
-        ``F`` and ``X`` are those of the survivors. ``archive`` is a population: all non-dominated
-        candidates that were scored, without degenerate and infeasible ones.
+        ``F`` and ``X`` are those of the survivors; ``archive`` is what `front_of_all` returns.
         """
         found = super().result()
         found.algorithm = self  # as minimize does
         if found.archive is None:
-            found.archive = non_dominated(self.scored)
+            found.archive = self.front_of_all()
         return found
 
     def _finalize(self) -> None:

@@ -7,14 +7,16 @@ candidate again. When that worker dies too, the candidate counts as failed and t
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -22,6 +24,9 @@ from pymoo_nas._machine import positive, threads_set, whole
 from pymoo_nas.errors import WorkerError
 from pymoo_nas.scores import Scores
 from pymoo_nas.search._candidates import CandidateScorer
+from pymoo_nas.search._steadiness import Steadiness, steadiness
+
+Found = TypeVar("Found", Scores, Steadiness)
 
 MAX_DEATHS = 2
 """Number of deaths of processes started here after which Dask gives a candidate back."""
@@ -172,6 +177,8 @@ class Workers:
     ) -> Iterator[tuple[int, Scores]]:
         """Score candidates; results come as they are ready.
 
+        A candidate at which every worker dies counts as failed.
+
         Args:
             scorer: see `CandidateScorer`; it travels once to each worker.
             texts: texts of genotypes of its search space.
@@ -183,6 +190,43 @@ class Workers:
         Raises:
             ScoreError: see `CandidateScorer.score`.
         """
+        jobs = [partial(_scores, check=place < n_checked) for place in range(len(texts))]
+        limit = f", or took longer than {self.seconds:g} s" if self.seconds else ""
+        reason = f"failed: every worker that tried it died (killed, or out of memory){limit}"
+        yield from self._results(scorer, texts, jobs, lambda: scorer.not_scored(reason))
+
+    def steadiness(
+        self, scorer: CandidateScorer, texts: Sequence[str]
+    ) -> Iterator[tuple[int, Steadiness]]:
+        """Measure the steadiness of candidates; results come as they are ready.
+
+        A candidate at which every worker dies counts as one whose gradients explode.
+
+        Args:
+            scorer: see `score`.
+            texts: texts of genotypes of its search space.
+
+        Yields:
+            the place in `texts`, and the steadiness.
+        """
+        jobs = [steadiness] * len(texts)
+        yield from self._results(scorer, texts, jobs, lambda: Steadiness(math.inf, math.inf))
+
+    def _results(
+        self,
+        scorer: CandidateScorer,
+        texts: Sequence[str],
+        jobs: Sequence[Callable[[Any, CandidateScorer], Found]],
+        failed: Callable[[], Found],
+    ) -> Iterator[tuple[int, Found]]:
+        """Do a job for each text in a worker; yield its place and the result, in any order.
+
+        Args:
+            scorer: of all jobs.
+            texts: texts of genotypes.
+            jobs: (genotype, scorer) → result, in a worker, one for each text.
+            failed: gives the result where every worker dies.
+        """
         from distributed import as_completed  # noqa: PLC0415
         from distributed.scheduler import KilledWorker  # noqa: PLC0415
 
@@ -193,7 +237,8 @@ class Workers:
             )
         self._send(scorer)
         places = {
-            self._submit(text, check=place < n_checked): place for place, text in enumerate(texts)
+            self._submit(text, job): place
+            for place, (text, job) in enumerate(zip(texts, jobs, strict=True))
         }
         died = []
         try:
@@ -204,35 +249,26 @@ class Workers:
                     died.append(places[future])
             # Dask blames every candidate that waited for a dead worker. Now each is tried alone.
             for place in died:
-                future = self._submit(texts[place], check=place < n_checked)
+                future = self._submit(texts[place], jobs[place])
                 places[future] = place
-                yield place, self._result(future, scorer)
+                try:
+                    yield place, future.result()
+                except KilledWorker:
+                    yield place, failed()
         finally:
             self._client.cancel(list(places))
 
-    def _submit(self, text: str, *, check: bool) -> Any:
+    def _submit(self, text: str, job: Callable[[Any, CandidateScorer], Any]) -> Any:
         return self._client.submit(
-            _score,
+            _done,
             self._plugin,
             text,
-            check=check,
+            job,
             threads=self.threads,
             seconds=self.seconds,
             key=f"{text}-{secrets.token_hex(8)}",
             pure=False,
         )
-
-    def _result(self, future: Any, scorer: CandidateScorer) -> Scores:
-        from distributed.scheduler import KilledWorker  # noqa: PLC0415
-
-        try:
-            scores: Scores = future.result()
-        except KilledWorker:
-            limit = f", or took longer than {self.seconds:g} s" if self.seconds else ""
-            return scorer.not_scored(
-                f"failed: every worker that tried it died (killed, or out of memory){limit}"
-            )
-        return scores
 
     def _send(self, scorer: CandidateScorer) -> None:
         """Send the scorer to all workers, also to workers that start later."""
@@ -327,8 +363,19 @@ def _plugin_of(scorer: CandidateScorer) -> Any:
     return ScorerPlugin()
 
 
-def _score(plugin: str, text: str, *, check: bool, threads: int, seconds: float | None) -> Scores:
-    """Score one genotype in a worker; the worker dies when that takes too long."""
+def _scores(genotype: Any, scorer: CandidateScorer, *, check: bool) -> Scores:
+    return scorer.score(genotype, check=check)
+
+
+def _done(
+    plugin: str,
+    text: str,
+    job: Callable[[Any, CandidateScorer], Found],
+    *,
+    threads: int,
+    seconds: float | None,
+) -> Found:
+    """Do a job for one genotype in a worker; the worker dies when that takes too long."""
     from distributed import get_worker  # noqa: PLC0415
 
     held: Any = get_worker().plugins[plugin]
@@ -343,7 +390,7 @@ def _score(plugin: str, text: str, *, check: bool, threads: int, seconds: float 
             alarm.daemon = True
             alarm.start()
         try:
-            return scorer.score(scorer.search_space.parse(text), check=check)
+            return job(scorer.search_space.parse(text), scorer)
         finally:
             if alarm is not None:
                 alarm.cancel()

@@ -12,11 +12,11 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -25,6 +25,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import Counts
 from pymoo_nas.scores import NO_MEMORY, OBJECTIVES, Objective, Scores, is_failure
 from pymoo_nas.search._code import code_of
+from pymoo_nas.search._steadiness import Steadiness
 from pymoo_nas.spaces import space_description
 
 APPLICATION = 0x6E617331
@@ -32,6 +33,8 @@ APPLICATION = 0x6E617331
 
 PATIENCE = 60.0
 """Seconds for which a process waits while another one writes."""
+
+Kept = TypeVar("Kept", Scores, Steadiness)
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS scores (
@@ -90,6 +93,29 @@ class ScoreMemory:
         Raises:
             SearchError: a damaged file.
         """
+
+        def read(values: dict[str, Any]) -> Scores:
+            scores = Scores(**values)
+            _check(scores, objectives)
+            return scores
+
+        return self._found(context, genotypes, read)
+
+    def find_steadiness(self, context: str, genotypes: Sequence[str]) -> dict[str, Steadiness]:
+        """Look up the steadiness of genotypes; arguments and errors as in `find`."""
+
+        def read(values: dict[str, Any]) -> Steadiness:
+            steadiness = Steadiness(**values)
+            for number in values.values():
+                if not isinstance(number, int | float):
+                    raise ValueError(f"a value {number!r}")
+            return steadiness
+
+        return self._found(context, genotypes, read)
+
+    def _found(
+        self, context: str, genotypes: Sequence[str], read: Callable[[dict[str, Any]], Kept]
+    ) -> dict[str, Kept]:
         if not self._is_open() and not os.path.exists(self.path):
             return {}
         found = {}
@@ -100,8 +126,7 @@ class ScoreMemory:
                     (context, genotype),
                 ).fetchone()
                 if row is not None:
-                    found[genotype] = Scores(**json.loads(row[0]))
-                    _check(found[genotype], objectives)
+                    found[genotype] = read(json.loads(row[0]))
         return found
 
     def keep(self, context: str, genotype: str, scores: Scores) -> None:
@@ -117,14 +142,21 @@ class ScoreMemory:
         """
         if not scores.scored or scores.degenerate == NO_MEMORY or is_failure(scores.degenerate):
             return
-        text = json.dumps(asdict(scores))
+        self._put(context, genotype, scores)
+
+    def keep_steadiness(self, context: str, genotype: str, steadiness: Steadiness) -> None:
+        """Keep the steadiness of a genotype; arguments and errors as in `keep`."""
+        self._put(context, genotype, steadiness)
+
+    def _put(self, context: str, genotype: str, found: Scores | Steadiness) -> None:
+        text = json.dumps(asdict(found))
         with self._connected() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", (context, genotype, text)
             )
 
     def __len__(self) -> int:
-        """The number of scores that are kept, in all contexts."""
+        """The number of scores and steadinesses that are kept, in all contexts."""
         if not os.path.exists(self.path):
             return 0
         with self._connected() as connection:
@@ -222,7 +254,7 @@ class ProblemMemory:
 
     def __init__(self, path: str | Path) -> None:
         self._kept = ScoreMemory(path)
-        self._contexts: dict[int, str] = {}
+        self._contexts: dict[tuple[int, bool], str] = {}
 
     def recall(self, problem: Any, genotypes: Sequence[Any]) -> dict[int, Scores]:
         """Find the scores that are remembered.
@@ -249,11 +281,29 @@ class ProblemMemory:
         """Keep the scores of a genotype, see `ScoreMemory.keep`."""
         self._kept.keep(self._context(problem), _text_of(problem, genotype), scores)
 
-    def _context(self, problem: Any) -> str:
-        """The context now; scores depend on the number of threads in their last bits."""
+    def recall_steadiness(self, problem: Any, genotypes: Sequence[str]) -> dict[str, Steadiness]:
+        """Find what is remembered of the steadiness of genotypes.
+
+        Args:
+            problem: a `NASProblem`.
+            genotypes: texts of canonical genotypes of its search space.
+
+        Raises:
+            SearchError: see `ScoreMemory` and `context_of`.
+        """
+        return self._kept.find_steadiness(self._context(problem, of_steadiness=True), genotypes)
+
+    def keep_steadiness(self, problem: Any, genotype: str, steadiness: Steadiness) -> None:
+        """Keep the steadiness of a genotype, given by its text."""
+        context = self._context(problem, of_steadiness=True)
+        self._kept.keep_steadiness(context, genotype, steadiness)
+
+    def _context(self, problem: Any, *, of_steadiness: bool = False) -> str:
+        """The context now; what is kept depends on the number of threads in its last bits."""
         threads = getattr(problem.workers, "threads", None) or torch.get_num_threads()
-        if threads in self._contexts:
-            return self._contexts[threads]
+        key = (threads, of_steadiness)
+        if key in self._contexts:
+            return self._contexts[key]
         space = space_description(problem.search_space)
         if space is None:
             raise SearchError(
@@ -272,9 +322,16 @@ class ProblemMemory:
             "versions": versions(),
             "threads": threads,
         }
-        # A latency is measured where there is a limit of it, and None elsewhere.
-        settings["timed"] = problem.scorer.is_noisy
-        context = self._contexts[threads] = context_of(settings, problem.objectives)
+        if of_steadiness:
+            # By images, initialisations and limits of its own; objectives have no part in it.
+            del settings["n_inits"]
+            settings["of"] = "steadiness"
+            context = context_of(settings, ())
+        else:
+            # A latency is measured where there is a limit of it, and None elsewhere.
+            settings["timed"] = problem.scorer.is_noisy
+            context = context_of(settings, problem.objectives)
+        self._contexts[key] = context
         return context
 
 

@@ -13,6 +13,7 @@ from pymoo_nas.search._candidates import CandidateScorer, Executor
 from pymoo_nas.search._given import read_genotype, read_genotypes
 from pymoo_nas.search._memory import ProblemMemory
 from pymoo_nas.search._repair import Sizes
+from pymoo_nas.search._steadiness import Steadiness, steadiness
 from pymoo_nas.spaces import SearchSpace
 
 CHECKED = 10
@@ -79,6 +80,47 @@ class Scoring:
         elif left:
             rows |= self._score_by_workers(left)
         return [rows[index] for index in range(len(read))]
+
+    def steadiness(self, genotype: Any, *, seed: int = 0) -> Steadiness:
+        """The change of gradients from the scored to the final network of a genotype.
+
+        Args:
+            genotype: genotype in any form that `read_genotype` takes.
+            seed: seed of the first initialisation.
+
+        Raises:
+            GenotypeError: the argument is no genotype.
+        """
+        read = read_genotype(self.search_space, genotype)
+        with _ONE_AT_A_TIME:
+            return steadiness(read, self.scorer, seed=seed)
+
+    def steadiness_of(self, genotypes: Any) -> list[Steadiness]:
+        """The steadiness of several genotypes, by the workers where there are any.
+
+        Args:
+            genotypes: genotypes in any form that `read_genotypes` takes.
+
+        Raises:
+            GenotypeError: an item is no genotype; then nothing has been measured.
+            WorkerError: the workers lose a genotype.
+        """
+        read = read_genotypes(self.search_space, genotypes)
+        texts = [self.search_space.format(genotype) for genotype in read]
+        known = {} if self._memory is None else self._memory.recall_steadiness(self, texts)
+        left = [(text, one) for text, one in zip(texts, read, strict=True) if text not in known]
+        by_workers = getattr(self.workers, "steadiness", None)
+        if by_workers is not None and left:
+            found = dict(by_workers(self.scorer, [text for text, _ in left]))
+            known |= {left[place][0]: one for place, one in found.items()}
+        for done, (text, genotype) in enumerate(left, 1):
+            if text not in known:
+                known[text] = self.steadiness(genotype)
+            if self._memory is not None:
+                self._memory.keep_steadiness(self, text, known[text])
+            if self.progress is not None:
+                self.progress(Report("gradients", done, len(left)))
+        return [known[text] for text in texts]
 
     def _score_by_workers(self, genotypes: Mapping[int, Any]) -> dict[int, Scores]:
         """The scores of genotypes, by the places that these have."""

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import torch
 
 from pymoo_nas._machine import seeded
-from pymoo_nas.scores import gradient_flow
-from pymoo_nas.search._given import read_genotype
-from pymoo_nas.search._problem import NASProblem
+from pymoo_nas.scores import STEADINESS, gradient_flow
+from pymoo_nas.search._candidates import CandidateScorer
 
 MOST_GROWTH = 0.8
 """Largest growth of a steady gradient (log10, so about six times)."""
@@ -50,29 +52,67 @@ class Steadiness:
     @property
     def steady(self) -> bool:
         """Whether the gradients neither explode nor blur; false where they are not finite."""
-        finite = math.isfinite(self.growth) and math.isfinite(self.smoothness)
-        return finite and self.growth < MOST_GROWTH and self.smoothness < MOST_SMOOTHNESS
+        return self.excess < 0
+
+    @property
+    def excess(self) -> float:
+        """How far the larger of both is over its limit, in `MARGINS`; at most 0 where steady."""
+        by = (
+            (self.growth - MOST_GROWTH) / MARGINS[0],
+            (self.smoothness - MOST_SMOOTHNESS) / MARGINS[1],
+        )
+        return max(by) if all(map(math.isfinite, by)) else math.inf
 
     def __str__(self) -> str:
         told = f"growth {self.growth:.2f}, smoothness {self.smoothness:.3f}"
         return f"{told}, steady" if self.steady else told
 
 
-def steadiness(genotype: Any, problem: NASProblem, *, seed: int = 0) -> Steadiness:
+def steadiness_of_rows(table: pd.DataFrame) -> dict[str, Steadiness]:
+    """Genotype → the steadiness that a search has measured of it; empty where it has not.
+
+    Args:
+        table: a history or a front.
+    """
+    if not {"genotype", *STEADINESS} <= {*table.columns}:
+        return {}
+    rows = zip(table["genotype"], *(table[name] for name in STEADINESS), strict=True)
+    return {
+        genotype: Steadiness(growth, smoothness)
+        for genotype, growth, smoothness in rows
+        if not math.isnan(growth)
+    }
+
+
+def preferred_rows(table: pd.DataFrame, usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which rows can be in a front: the usable ones that are not known to be unsteady.
+
+    Args:
+        table: a history or a front, of n rows.
+        usable: (n,), which rows are feasible and have scores.
+
+    Returns:
+        (n,); the usable ones where all of them are unsteady.
+    """
+    known = steadiness_of_rows(table)
+    if not known:
+        return usable
+    hopeful = [name not in known or known[name].steady for name in table["genotype"]]
+    found: npt.NDArray[np.bool_] = usable & np.array(hopeful)
+    return found if found.any() else usable
+
+
+def steadiness(genotype: Any, scorer: CandidateScorer, *, seed: int = 0) -> Steadiness:
     """Compare the gradients of an architecture's final network (its body) and its scored network.
 
     The result is the mean over initialisations: as many as the verdict needs, at most `N_INITS`.
 
     Args:
-        genotype: a genotype in any form that `read_genotype` takes, such as its text.
-        problem: gives search space and probe.
+        genotype: a genotype of the search space.
+        scorer: gives search space and probe.
         seed: seed of the first initialisation.
-
-    Raises:
-        GenotypeError: something that is no genotype.
     """
-    read = read_genotype(problem.search_space, genotype)
-    return settled(lambda index, n_images: steadiness_at(read, problem, seed + index, n_images))
+    return settled(lambda index, n_images: steadiness_at(genotype, scorer, seed + index, n_images))
 
 
 def settled(at: Callable[[int, int], Steadiness]) -> Steadiness:
@@ -104,27 +144,22 @@ def mean_of(found: Sequence[Steadiness]) -> Steadiness:
 
 def _is_clear(mean: Steadiness, n: int) -> bool:
     """Whether more than n initialisations would hardly change the verdict, see `MARGINS`."""
-    root = math.sqrt(n)
-    beyond = (mean.growth - MOST_GROWTH, mean.smoothness - MOST_SMOOTHNESS)
-    if not all(map(math.isfinite, beyond)):
-        return True
-    shares = [by * root / margin for by, margin in zip(beyond, MARGINS, strict=True)]
-    return max(shares) > 1 or max(shares) < -1
+    return abs(mean.excess) * math.sqrt(n) > 1
 
 
-def steadiness_at(genotype: Any, problem: NASProblem, seed: int, n_images: int) -> Steadiness:
+def steadiness_at(genotype: Any, scorer: CandidateScorer, seed: int, n_images: int) -> Steadiness:
     """The steadiness at one initialisation.
 
     Args:
         genotype: a genotype of the search space.
-        problem: gives search space and probe.
+        scorer: gives search space and probe.
         seed: seed of the initialisation.
         n_images: number of images, the first ones of the probe.
     """
-    images = problem.probe.images[:n_images].cpu()
-    space, dataset = problem.search_space, problem.dataset
-    scored = gradient_flow(problem.build(genotype, seed).cpu(), images)
+    images = scorer.probe.images[:n_images].cpu()
+    space = scorer.search_space
+    scored = gradient_flow(scorer.build(genotype, seed).cpu(), images)
     with seeded(torch.device("cpu"), seed):
-        deep = space.build_body([genotype] * space.n_cells, dataset.in_channels, dataset.n_classes)
+        deep = space.build_body([genotype] * space.n_cells, scorer.in_channels, scorer.n_classes)
     final = gradient_flow(deep, images)
     return Steadiness(final.size - scored.size, final.smoothness)

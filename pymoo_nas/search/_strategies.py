@@ -97,10 +97,10 @@ class RegularisedEvolution(EvolutiveNAS):
         pop_size: the youngest that are kept.
         n_offsprings: children per generation, all of one population; 1 as in the paper.
         sample_size: competitors for each parent.
-        **kwargs: of `EvolutiveNAS`, in place of the operators.
+        **kwargs: of `EvolutiveNAS`, in place of the operators; gradients are not measured.
 
     Raises:
-        SearchError: see `EvolutiveNAS`; or sample_size is no integer of at least 1.
+        SearchError: see `EvolutiveNAS`; steady=True; or sample_size is no integer of at least 1.
     """
 
     def __init__(
@@ -113,7 +113,11 @@ class RegularisedEvolution(EvolutiveNAS):
             "mutation": GenotypeMutation(max_steps=1),
             "survival": YoungestSurvival(),
         }
-        super().__init__(pop_size, n_offsprings, **{**own, **kwargs})
+        if kwargs.get("steady"):
+            raise SearchError(
+                "steady=True with regularised evolution, where the youngest survive; leave it out"
+            )
+        super().__init__(pop_size, n_offsprings, **{**own, **kwargs, "steady": False})
 
 
 def fittest(pop: Any, indices: npt.NDArray[Any], **_: Any) -> npt.NDArray[Any]:
@@ -231,6 +235,7 @@ def make_strategy(
     *,
     max_age: int | None = None,
     repair: bool = True,
+    steady: bool | None = None,
 ) -> EvolutiveNAS:
     """The algorithm of a name.
 
@@ -240,13 +245,15 @@ def make_strategy(
         n_offsprings: None takes that of the strategy.
         max_age: see `RankSumSurvival`; for "evolutive" only.
         repair: see `EvolutiveNAS`.
+        steady: see `EvolutiveNAS`.
 
     Raises:
-        SearchError: an unknown name, or a limit of age for a strategy that has none.
+        SearchError: an unknown name, a limit of age for a strategy that has none, or steady ones
+            first where survival goes by age.
     """
     sizes = {"pop_size": pop_size, "n_offsprings": n_offsprings}
     options: dict[str, Any] = {size: value for size, value in sizes.items() if value is not None}
-    options["repair"] = repair
+    options |= {"repair": repair, "steady": steady}
     make = strategy_named(name).make
     if max_age is not None:
         if name != EVOLUTIVE:

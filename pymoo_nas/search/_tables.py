@@ -19,11 +19,13 @@ from pymoo_nas.scores import (
     COLUMNS,
     PAPER_OBJECTIVES,
     SIZES,
+    WHERE_MEASURED,
     Candidate,
     column_types,
     objectives_in,
 )
 from pymoo_nas.search._given import parsed
+from pymoo_nas.search._steady import preferred
 from pymoo_nas.search._survival import standings_of
 
 
@@ -43,7 +45,7 @@ def front_to_frame(result: Any, problem: Any = None) -> pd.DataFrame:
         SearchError: something else, or a population without a problem.
     """
     if isinstance(result, Population):
-        front = filter_optimum(result)
+        front = filter_optimum(preferred(result))
     elif hasattr(result, "opt"):
         front, problem = result.opt, result.problem
     else:
@@ -194,8 +196,10 @@ def read_frame(path: str | Path, objectives: Sequence[str] | None = None) -> pd.
 def _frame(rows: list[_Row], problem: Any, *, survivors: bool = False) -> pd.DataFrame:
     """Make a table with the columns of `Candidate`, and with the further columns of the rows."""
     names = list(rows[0].objectives) if rows else objective_names(problem)
-    timed = any(row.values["latency"] is not None for row in rows)
-    kinds = column_types([*names, "latency"] if timed else names, survivors=survivors)
+    measured = [
+        name for name in WHERE_MEASURED if any(row.values[name] is not None for row in rows)
+    ]
+    kinds = column_types(names, measured=measured, survivors=survivors)
     for name in (*SIZES, "seconds"):
         present = [row.values[name] is not None for row in rows]
         if not all(present):

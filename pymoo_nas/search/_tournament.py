@@ -35,6 +35,7 @@ from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import NetworkError, OperationError, SearchError
 from pymoo_nas.networks import MIN_SIZE, TournamentNetwork, halve
 from pymoo_nas.search._given import parsed
+from pymoo_nas.search._steady import is_sound, known_to_be_steady
 from pymoo_nas.search._survival import rank_sum
 from pymoo_nas.spaces import Architecture
 
@@ -43,10 +44,11 @@ class DartsTournament(Callback):
     """A tournament chooses the population by differentiable competition in place of the scores.
 
     The contenders are the best pop_size × size candidates of the generation by the algorithm's
-    survival; all are feasible and not degenerate. They are dealt to the slots at random, each to
-    one slot. Weights are trained on one half of the drawn images and alphas on the other, in
-    alternation (Liu 2018, first order), by cross-entropy. The winners become ``algorithm.pop``;
-    optimum, history and later results follow.
+    survival; all are feasible and not degenerate. Where steady ones survive first, only those that
+    were measured for that are contenders. They are dealt to the slots at random, each to one slot.
+    Weights are trained on one half of the drawn images and alphas on the other, in alternation (Liu
+    2018, first order), by cross-entropy. The winners become ``algorithm.pop``; optimum, history and
+    later results follow.
 
     A short training of the contenders says little about which of them trains well; the scores say
     much (studies/cells.py). So an alpha does not start at zero, but at a value from the scores:
@@ -164,15 +166,11 @@ class DartsTournament(Callback):
         generation = getattr(algorithm, "generation", None)
         if generation is None:
             generation = merge_distinct(algorithm.pop, algorithm.off)
-        usable = [
-            individual
-            for individual in generation
-            if individual.FEAS[0] and not individual.get("degenerate")
-        ]
+        usable = [individual for individual in generation if is_sound(individual)]
         return list(
             algorithm.survival.do(
                 algorithm.problem,
-                Population(usable),
+                Population(known_to_be_steady(usable) or usable),
                 n_survive=algorithm.pop_size * self.size,
                 algorithm=algorithm,
                 random_state=algorithm.random_state,

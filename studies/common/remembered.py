@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from common.images import part_of
+from common.measurements import Measurements
 from pymoo_nas.scores import Scores
-from pymoo_nas.search import NASProblem
+from pymoo_nas.search import NASProblem, Steadiness
 from pymoo_nas.training import train
 
 SHORT_IMAGES = 10_000
@@ -26,14 +27,19 @@ class RememberedProblem(NASProblem):
     Args:
         dataset: see `NASProblem`.
         memory: CSV file; made when absent. It belongs to one set of settings.
+        gradients: CSV file of `Measurements`; made when absent; None keeps none.
         **settings: of `NASProblem`.
 
     Attributes:
         blind: an objective, by its column, that the search does not see; None for none.
+        measurements: of the steadiness of gradients, or None.
     """
 
-    def __init__(self, dataset: Any, memory: Path, **settings: Any) -> None:
+    def __init__(
+        self, dataset: Any, memory: Path, *, gradients: Path | None = None, **settings: Any
+    ) -> None:
         super().__init__(dataset, **settings)
+        self.measurements = None if gradients is None else Measurements(self, gradients)
         self.memory = memory
         self.blind: int | None = None
         rows = pd.read_csv(memory, keep_default_na=False) if memory.exists() else pd.DataFrame()
@@ -59,6 +65,13 @@ class RememberedProblem(NASProblem):
         pd.DataFrame([row]).to_csv(self.memory, mode="a", header=header, index=False)
         self.known[text] = scores
         return scores
+
+    def steadiness(self, genotype: Any, *, seed: int = 0) -> Steadiness:
+        """As `NASProblem.steadiness`, of the canonical genotype, from the file where it is."""
+        if self.measurements is None or seed:
+            return super().steadiness(genotype, seed=seed)
+        canonical = self.search_space.canonical(genotype)
+        return self.measurements.quick(self.search_space.format(canonical))
 
     def short_accuracy(self, genotype: Any) -> float:
         """Accuracy of the scored network after a short training, on held-out training images.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias, cast
 
@@ -23,7 +23,7 @@ from common.remembered import RememberedProblem
 from pymoo_nas._machine import seeded
 from pymoo_nas.choice import order_scored, steady_first
 from pymoo_nas.networks import Counts
-from pymoo_nas.scores import PAPER_OBJECTIVES, score_builds
+from pymoo_nas.scores import PAPER_OBJECTIVES, STEADINESS, score_builds
 from pymoo_nas.search import (
     DartsTournament,
     EvolutiveNAS,
@@ -57,6 +57,7 @@ class Outcome:
         order: individuals that it would hand over, the first one first.
         front: the individuals of its front.
         n_scored: candidates.
+        archive: the non-dominated of all that it scored, where it tells.
         remembers: whether their scores come from the memory, so that scoring them takes time that
             the search did not take here.
     """
@@ -65,6 +66,7 @@ class Outcome:
     front: list[Any]
     n_scored: int
     remembers: bool = True
+    archive: list[Any] = field(default_factory=list)
 
 
 def by_log_ranks(individuals: Any) -> list[Any]:
@@ -78,6 +80,7 @@ def by_choice(problem: NASProblem, individuals: Any) -> list[Any]:
     """In the order of `pymoo-nas choose`: by the worst rank in three scores and size."""
     form = problem.search_space.format
     by_text = {form(individual.X[0]): individual for individual in individuals}
+    steady = any(individual.get("growth") is not None for individual in individuals)
     rows = [
         {
             "genotype": text,
@@ -86,6 +89,8 @@ def by_choice(problem: NASProblem, individuals: Any) -> list[Any]:
             "flops": i.get("flops"),
             "feasible": bool(i.FEAS[0]),
             "degenerate": i.get("degenerate"),
+            # Where the search has measured them.
+            **{name: i.get(name) for name in STEADINESS if steady},
         }
         for text, i in by_text.items()
     ]
@@ -110,7 +115,7 @@ def non_dominated(individuals: Any) -> list[Any]:
 
 def sampled(problem: NASProblem, n: int, seed: int) -> list[Any]:
     """So many different random candidates, scored."""
-    result = minimize(problem, RandomSearch(1, n), ("n_gen", 1), seed=seed)
+    result = minimize(problem, RandomSearch(1, n, steady=False), ("n_gen", 1), seed=seed)
     return list(result.algorithm.scored)
 
 
@@ -126,6 +131,17 @@ def random_with_choice(problem: NASProblem, n: int, seed: int) -> Outcome:
     return Outcome(by_choice(problem, scored), non_dominated(scored), n)
 
 
+def steady_first_search(
+    problem: NASProblem, n: int, seed: int, *, algorithm: EvolutiveNAS, tournament: bool = False
+) -> Outcome:
+    """A search in which steady candidates survive first; 20 candidates in each generation."""
+    callback = DartsTournament(every=3, size=4) if tournament else None
+    strategy = copy.deepcopy(algorithm)
+    result = minimize(problem, strategy, ("n_gen", n // 20), callback=callback, seed=seed)
+    scored, archive = result.algorithm.scored, list(result.archive)
+    return Outcome(by_choice(problem, scored), list(result.opt), len(scored), archive=archive)
+
+
 def largest(problem: NASProblem, n: int, seed: int) -> Outcome:
     """The largest of n random candidates: parameters, then multiply-accumulates, as the score."""
     scored = [individual for individual in sampled(problem, n, seed) if individual.FEAS[0]]
@@ -135,7 +151,7 @@ def largest(problem: NASProblem, n: int, seed: int) -> Outcome:
 
 def nsga2(problem: NASProblem, n: int, seed: int) -> Outcome:
     """NSGA-II (Deb 2002) with this library's operators; the best rank sum of its front."""
-    result = minimize(problem, NSGA2Search(20), ("n_eval", n), seed=seed)
+    result = minimize(problem, NSGA2Search(20, steady=False), ("n_eval", n), seed=seed)
     front = non_dominated(result.pop)
     return Outcome(front, front, result.algorithm.evaluator.n_eval)
 
@@ -170,7 +186,13 @@ def ours(
     sum of its front.
     """
     callback = DartsTournament(every=3, size=4) if tournament else None
-    result = minimize(problem, algorithm(5, 20), ("n_gen", n // 20), callback=callback, seed=seed)
+    result = minimize(
+        problem,
+        algorithm(5, 20, steady=False),
+        ("n_gen", n // 20),
+        callback=callback,
+        seed=seed,
+    )
     scored = result.algorithm.scored
     front = non_dominated(result.pop)
     order = by_choice(problem, scored) if choice else front
@@ -291,6 +313,16 @@ SEARCHES: dict[str, Callable[[Any, int, int], Outcome]] = {
     "random, steady gradients": partial(steady_choice, search=random_with_choice),
     "ours, short training": partial(trained_choice, search=ours),
     "random, short training": partial(trained_choice, search=random_with_choice),
+    "random, steady first": partial(
+        steady_first_search, algorithm=RandomSearch(5, 20, steady=True)
+    ),
+    "nsga2, steady first": partial(steady_first_search, algorithm=NSGA2Search(20, steady=True)),
+    "ours, steady first, no tournament": partial(
+        steady_first_search, algorithm=EvolutiveNAS(5, 20, steady=True)
+    ),
+    "ours, steady first": partial(
+        steady_first_search, algorithm=EvolutiveNAS(5, 20, steady=True), tournament=True
+    ),
     "ours, front's best": partial(ours, choice=False),
     "ours, no tournament": partial(ours, tournament=False),
     "ours, no learned mutation": partial(ours, algorithm=WithoutLearning),
