@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cheap_problems import Channels
+from pymoo.operators.crossover.nox import NoCrossover
+from pymoo.operators.mutation.nom import NoMutation
 from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.optimize import minimize
@@ -167,6 +170,16 @@ def test_an_exhausted_space_ends_the_run(problem: NASProblem, channels: int) -> 
     history = history_to_frame(result)
     assert sorted(history["genotype"]) == ["4", "8"][: channels // 4]
     assert len(result.pop) == channels // 4
+
+
+def test_a_search_goes_on_where_parents_have_no_new_children() -> None:
+    """Without variation, every generation after the first one is of new genotypes."""
+    algorithm = EvolutiveNAS(2, 4, crossover=NoCrossover(), mutation=NoMutation())
+    result = minimize(Channels(), algorithm, ("n_gen", 4), seed=1)
+    history = history_to_frame(result)
+    assert len(history) == 16
+    assert history["genotype"].is_unique
+    assert (history["parents"] == "").all()
 
 
 def test_history_does_not_copy_the_callback(problem: NASProblem) -> None:

@@ -49,7 +49,8 @@ def adopt(algorithm: Any, search_space: Any) -> None:
     if _is_unfit(getattr(archive, "duplicate_elimination", None)):
         archive.duplicate_elimination = GenotypeDuplicates().of_run(run, search_space)
     own: GenotypeDuplicates | None = None
-    holders: list[Any] = [algorithm, getattr(algorithm, "initialization", None), mating]
+    others = (getattr(algorithm, name, None) for name in ("initialization", "new_genotypes"))
+    holders: list[Any] = [algorithm, mating, *others]
     for holder in holders:
         given = getattr(holder, "eliminate_duplicates", None)
         if _is_unfit(given):

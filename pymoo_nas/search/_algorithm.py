@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.core.callback import Callback
+from pymoo.core.population import Population
 from pymoo.operators.selection.rnd import RandomSelection
 from pymoo.util.display.output import Output
 from pymoo.util.optimum import filter_optimum
@@ -19,6 +20,7 @@ from pymoo_nas.search._adoption import adopt
 from pymoo_nas.search._duplicates import GenotypeDuplicates
 from pymoo_nas.search._ending import NASOutput, NothingFoundWarning, nothing_found
 from pymoo_nas.search._given import space_of
+from pymoo_nas.search._new_genotypes import NewGenotypes
 from pymoo_nas.search._operators import (
     GenotypeCrossover,
     GenotypeMutation,
@@ -41,7 +43,8 @@ class EvolutiveNAS(GeneticAlgorithm):
 
     The first generation samples `n_offsprings` candidates, or `pop_size` where that is more. A
     tournament given here as `callback` is kept when ``minimize`` gets another callback: both are
-    called.
+    called. Where parents have no new children left, new genotypes are drawn in their place; the
+    search ends where that brings nothing new either.
 
     Args:
         pop_size: μ, survivors per generation.
@@ -112,6 +115,9 @@ class EvolutiveNAS(GeneticAlgorithm):
             output=NASOutput() if output is None else output,
             advance_after_initial_infill=True,
             **kwargs,
+        )
+        self.new_genotypes = NewGenotypes(
+            self.repair, eliminate_duplicates=self.eliminate_duplicates
         )
         self.steady = steady
         self.generation: Any = None
@@ -186,6 +192,20 @@ class EvolutiveNAS(GeneticAlgorithm):
             algorithm=self,
             random_state=self.random_state,
         )
+
+    def _infill(self) -> Any:
+        infill = {"algorithm": self, "random_state": self.random_state}
+        children = self.mating.do(self.problem, self.pop, self.n_offsprings, **infill)
+        missing = self.n_offsprings - len(children)
+        if missing and not isinstance(self.mating, NewGenotypes):
+            # Everything near the parents has been scored.
+            known = Population.merge(self.pop, children)
+            drawn = self.new_genotypes.do(self.problem, known, missing, **infill)
+            children = Population.merge(children, drawn)
+        if len(children):
+            return children
+        self.termination.force_termination = True
+        return None
 
     def _initialize_advance(self, infills: Any = None, **kwargs: Any) -> None:
         self.pop = infills[:0]

@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from pymoo.algorithms.moo.nsga2 import binary_tournament
-from pymoo.core.infill import InfillCriterion
 from pymoo.core.population import Population
-from pymoo.core.repair import Repair
 from pymoo.core.survival import Survival
 from pymoo.operators.crossover.nox import NoCrossover
 from pymoo.operators.selection.tournament import TournamentSelection
@@ -24,7 +22,7 @@ from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo_nas._machine import whole
 from pymoo_nas.errors import SearchError
 from pymoo_nas.search._algorithm import EvolutiveNAS
-from pymoo_nas.search._given import as_column, space_of
+from pymoo_nas.search._given import as_column
 from pymoo_nas.search._operators import GenotypeMutation, note_parents
 from pymoo_nas.search._survival import RankSumSurvival, log_rank_sum
 
@@ -50,7 +48,7 @@ class RandomSearch(EvolutiveNAS):
 
     def __init__(self, pop_size: int = 5, n_offsprings: int = 15, **kwargs: Any) -> None:
         super().__init__(pop_size, n_offsprings, **kwargs)
-        self.mating = NewGenotypes(self.repair, eliminate_duplicates=self.eliminate_duplicates)
+        self.mating = self.new_genotypes
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         self.pop = Population(self.scored)
@@ -58,32 +56,6 @@ class RandomSearch(EvolutiveNAS):
 
     def _learn(self) -> None:
         """Nothing is mutated."""
-
-
-class NewGenotypes(InfillCriterion):
-    """Random genotypes in place of children.
-
-    Args:
-        once: the repair of each genotype. Pymoo would repair a second time, and all at once.
-        **kwargs: of pymoo's ``InfillCriterion``.
-    """
-
-    def __init__(self, once: Repair, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._once = once
-
-    def _do(
-        self, problem: Any, pop: Any, n_offsprings: int, random_state: Any = None, **kwargs: Any
-    ) -> Any:
-        del pop, kwargs
-        space = space_of(problem)
-        drawn = Population.create()
-        # One by one, so that the candidates are the same however they are divided.
-        for _ in range(n_offsprings):
-            one = Population.new("X", as_column([space.sample(random_state)]))
-            one = self._once.do(problem, one, random_state=random_state)
-            drawn = Population.merge(drawn, one)
-        return drawn
 
 
 class RegularisedEvolution(EvolutiveNAS):
