@@ -134,13 +134,19 @@ from scipy.stats import rankdata, spearmanr
 
 from common.command import machine, options, parser
 from common.nasbench201 import HALVES, UNCONNECTED, half_of, load_table
-from common.ranks import Vector, interval, mean_of_best, tau
+from common.ranks import Vector, interval, mean_of_best, ndcg, tau
 from common.rows import rows_by
 from common.variants import variants_of
 from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.plots import save_figure
-from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES, draw_probe, read_objectives, score_builds
+from pymoo_nas.scores import (
+    LATER_OBJECTIVES,
+    PAPER_OBJECTIVES,
+    draw_probe,
+    read_objectives,
+    score_builds,
+)
 from pymoo_nas.search import log_rank_sum
 from pymoo_nas.spaces import NASBench201Space
 
@@ -150,6 +156,8 @@ AGGREGATES = {
     "three and FLOPs": (*PAPER_OBJECTIVES, "FLOPs"),
     "balanced three": BALANCED,
     "balanced and FLOPs": (*BALANCED, "FLOPs"),
+    "later three": LATER_OBJECTIVES,
+    "later and FLOPs": (*LATER_OBJECTIVES, "FLOPs"),
 }
 """Sums of log ranks, and of what."""
 
@@ -161,7 +169,7 @@ def score_table(rows: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFra
     """Score what the partial file lacks, appending to it; the scores of all rows."""
     probe = draw_probe(load_dataset(arguments.cifar), arguments.images, arguments.seed)
     space = NASBench201Space(width=arguments.width, cells_per_stage=arguments.cells)
-    objectives = read_objectives(OBJECTIVES)
+    objectives = read_objectives((*PAPER_OBJECTIVES, "balanced_ntk", *LATER_OBJECTIVES))
 
     def build(text: str, seed: int) -> torch.nn.Module:
         with seeded(torch.device("cpu"), seed):
@@ -207,6 +215,7 @@ def report(frame: pd.DataFrame, n_drawn: int) -> None:
     accuracy = frame["cifar10_test"].to_numpy(float)
     columns: dict[str, Vector] = {name: frame[name].to_numpy(float) for name in PAPER_OBJECTIVES}
     columns["balanced ntk"] = frame["balanced_ntk"].to_numpy(float)
+    columns |= {name: frame[name].to_numpy(float) for name in LATER_OBJECTIVES}
     columns["parameters"] = -frame["params_m"].to_numpy(float)
     columns["FLOPs"] = -frame["flops_m"].to_numpy(float)
     for title, names in AGGREGATES.items():
@@ -218,13 +227,15 @@ def report(frame: pd.DataFrame, n_drawn: int) -> None:
         f"{flagged} of them flagged; {(frame['degenerate'] != '').sum()} connected ones flagged"
     )
     print(
-        "score                          tau    95 % interval    rho   mean accuracy of the ten best"
+        "score                          tau    95 % interval    rho   nDCG   mean accuracy of the "
+        "ten best"
     )
     for name, values in columns.items():
         low, high = interval(values, accuracy, n_drawn)
         print(
             f"{name:29s} {tau(values, accuracy):.3f}   [{low:.3f}, {high:.3f}]   "
-            f"{-spearmanr(values, accuracy)[0]:.3f}   {mean_of_best(values, accuracy, 10):.2f}"
+            f"{-spearmanr(values, accuracy)[0]:.3f}   {ndcg(values, accuracy):.3f}  "
+            f"{mean_of_best(values, accuracy, 10):.2f}"
         )
     print(f"best of all {accuracy.max():.2f}; median {frame['seconds'].median():.3f} s each")
 

@@ -1,5 +1,6 @@
 """Measure the kernels of a network in one pass; the scores are computed from them."""
 
+from pymoo_nas.kernels._activations import is_relu_like
 from pymoo_nas.kernels._calibration import (
     calibrate,
     calibrating,
@@ -17,6 +18,7 @@ __all__ = [
     "check_images",
     "check_network",
     "check_trainable",
+    "is_relu_like",
     "measure_kernels",
     "preserved",
     "recalibrate",

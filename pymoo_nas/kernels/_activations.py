@@ -63,9 +63,14 @@ class PreActivations(TorchFunctionMode):
     ) -> Any:
         """Record the pre-activation, then call the function."""
         kwargs = kwargs or {}
-        if func in RELU_LIKE or _clamps_at_zero(func, args, kwargs):
+        if is_relu_like(func, args, kwargs):
             self.record(args[0] if args else kwargs["input"])
         return func(*args, **kwargs)
+
+
+def is_relu_like(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether the call of a function, as a `TorchFunctionMode` sees it, acts as a ReLU."""
+    return func in RELU_LIKE or _clamps_at_zero(func, args, kwargs)
 
 
 def _clamps_at_zero(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

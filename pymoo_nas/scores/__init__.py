@@ -24,6 +24,7 @@ from pymoo_nas.scores._objective import Measured, Objective, is_failure, worst_v
 from pymoo_nas.scores._objectives import (
     ATTRIBUTE,
     LATENCY,
+    LATER_OBJECTIVES,
     OBJECTIVES,
     PAPER_OBJECTIVES,
     between_genotype_and_size,
@@ -41,6 +42,7 @@ __all__ = [
     "BATCH_SIZE",
     "COLUMNS",
     "LATENCY",
+    "LATER_OBJECTIVES",
     "NOTED",
     "NO_MEMORY",
     "OBJECTIVES",

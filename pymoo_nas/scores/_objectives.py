@@ -30,6 +30,8 @@ from pymoo_nas.scores._from_kernels import (
 from pymoo_nas.scores._jacobian_covariance import jacob_cov, worst_jacob_cov
 from pymoo_nas.scores._latency import BATCH_SIZE, latency_objective
 from pymoo_nas.scores._objective import Measured, Objective, numbers
+from pymoo_nas.scores._participation import participation, worst_participation
+from pymoo_nas.scores._spectra import correlation_entropy, ntk_entropy, worst_entropy
 from pymoo_nas.scores._synflow import synflow, worst_synflow
 from pymoo_nas.scores._zico import worst_zico, zico
 
@@ -91,6 +93,9 @@ OBJECTIVES = {
         Objective("activation", "−log det", worst_activation, _activation),
         Objective("correlation", "−log det", worst_correlation, _correlation),
         replace(NTK, name="balanced_ntk", compute=_balanced_ntk),
+        Objective("ntk_entropy", "−entropy of the spectrum", worst_entropy, ntk_entropy),
+        Objective("participation", "−participation", worst_participation, participation),
+        Objective("correlation_entropy", "−entropy", worst_entropy, correlation_entropy),
         Objective("jacob_cov", "Jacobian covariance", worst_jacob_cov, jacob_cov),
         Objective("synflow", "−log10 SynFlow", worst_synflow, synflow),
         Objective("zico", "−ZiCo", worst_zico, zico),
@@ -106,13 +111,18 @@ OBJECTIVES = {
 
 The first three are the paper's. ``balanced_ntk`` is the condition number of the kernel in which
 every parameter tensor weighs alike, so that no layer hides the others (see `Kernels`); it ranks
-NAS-Bench-201 better than ``ntk`` (see studies/score_quality.py). ``activation`` is also the score
-of NASWOT (Mellor 2021); ``jacob_cov``, ``synflow`` and ``zico`` are published scores of others. The
-rest are sizes and times of the network whose size the search counts.
+NAS-Bench-201 better than ``ntk`` (see studies/score_quality.py). ``ntk_entropy``, ``participation``
+and ``correlation_entropy`` are later forms of the three, `LATER_OBJECTIVES`. ``activation`` is also
+the score of NASWOT (Mellor 2021); ``jacob_cov``, ``synflow`` and ``zico`` are published scores of
+others. The rest are sizes and times of the network whose size the search counts.
 """
 
 PAPER_OBJECTIVES = ("ntk", "activation", "correlation")
 """Names of the paper's three objectives, in their order in F."""
+
+LATER_OBJECTIVES = ("ntk_entropy", "participation", "correlation_entropy")
+"""Names of later forms of the paper's three objectives, which rank NAS-Bench-201 better (see
+studies/score_quality.py)."""
 
 
 def read_objectives(given: Any) -> tuple[Objective, ...]:
