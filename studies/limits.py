@@ -6,7 +6,7 @@ to the worst value that any front of the budget has (reference 1.1 in each objec
 architecture by ranks is trained for four epochs on 1,500 training images of CIFAR-10 and judged by
 1,500 others; test images are not used. Rows that are in the file already are not measured again.
 
-Command, AMD EPYC virtual machine, 2 cores, beside other work; a row's seconds are those of one core:
+Command, AMD EPYC virtual machine, 2 cores, beside other work; seconds of a row are of one core:
     python studies/limits.py --cifar PATH/cifar10.npz --rows limits.csv
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; 4 generations,
