@@ -72,6 +72,26 @@ in place of the seconds (`--candidates 1500 --seeds 20`; `--candidates 1000 --se
 In one of these five searches the table does not hold what is handed over, and the ninth of the list
 is the first that it knows, with 90.82 %.
 
+Searches in which steady candidates survive first: what could survive is measured in the search,
+and the choice by ranks takes steady candidates before others. Random search has the same help. In
+place of the hypervolume: mean and best of the known accuracies of the archive, which holds all
+non-dominated steady candidates; then seconds to measure, and in all, with the scoring of the 500
+candidates (beside other work; 0.454 s each). Accuracy, front mean and front best as above, the
+front being that of the survivors (`--gradients gradients.csv --seeds 10 --rivals NAMES`):
+
+    ours, steady first, no tournament  10 94.22 ± 0.00 (10) 94.22 ± 0.00  94.01 ± 0.08  94.23 ± 0.02
+      archive 94.04 ± 0.04, best 94.34 ± 0.00    108.3 s to measure, 337.0 s in all
+    random, steady first               10 94.19 ± 0.19 ( 6) 93.98 ± 0.41  94.11 ± 0.31  94.22 ± 0.18
+      archive 94.11 ± 0.31, best 94.22 ± 0.18    103.2 s to measure, 331.6 s in all
+    nsga2, steady first                10 94.22 ± 0.03 (10) 94.22 ± 0.03  94.05 ± 0.05  94.34 ± 0.00
+      archive 94.05 ± 0.05, best 94.34 ± 0.00    232.6 s to measure, 460.9 s in all
+    ours, steady first                 10 94.22 ± 0.00 (10) 94.22 ± 0.00  93.93 ± 0.13  94.20 ± 0.08
+      archive 94.03 ± 0.01, best 94.34 ± 0.00    109.2 s to measure, 355.7 s in all
+
+Random search with this help knows the accuracy of no member of its front in three searches of ten.
+Its fronts have one to five members, of which many are as good as ours; in what is handed over ours
+is the same in every search, and random search hands over 0.24 less on the mean of the first known.
+
 "ours" hands over by ranks in the three scores and in size, of all that it scored; "front's best" by
 the sum of ranks in its front. The best of the table is 94.37. What the searches agree on by ranks
 is the cell of six 3×3 convolutions (93.76), in which gradients explode in the depth that is
@@ -100,6 +120,7 @@ from common.nasbench201 import load_table
 from common.remembered import RememberedProblem
 from common.searches import SEARCHES, Outcome, sampled
 from pymoo_nas.comparison._measures import Box
+from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.spaces import CellSpace, NASBench201Space, join_truth
 from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
 
@@ -245,6 +266,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         max_params=arguments.max_params,
         max_flops=arguments.max_flops,
         gradients=arguments.gradients,
+        objectives=arguments.objectives,
     )
     accuracies = known_accuracies(arguments.table)
     if arguments.every_class:
@@ -270,6 +292,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     of.add_argument("--space", choices=SPACES, default="nasbench201")
     of.add_argument("--rivals", nargs="+", choices=SEARCHES, default=list(SEARCHES))
     of.add_argument("--every-class", action="store_true", help="score every class before")
+    of.add_argument("--objectives", nargs="+", default=PAPER_OBJECTIVES)
     of.add_argument("--gradients", type=Path, help="file of measurements, for steady ones first")
     of.add_argument("--max-params", type=int)
     of.add_argument("--max-flops", type=int)

@@ -179,8 +179,9 @@ CALLS = (
         ("scores --table {}/table.csv --cifar {}/cifar10.npz --n 12 --images 20 --inits 1"
          " --drawn 5 --partial quality.csv --plot quality.png",
          "variants --table {}/table.csv --cifar {}/cifar10.npz --n 8 --images 20 --inits 2"),
-        ("connected architectures;", "score tau 95 % interval rho mean accuracy of the ten best",
-         "balanced ntk", "three and FLOPs, worst rank", "best of all", "s each",
+        ("connected architectures;",
+         "score tau 95 % interval rho nDCG mean accuracy of the ten best", "balanced ntk", "three and FLOPs, worst rank", "participation",
+         "mixed three, log ranks", "later and FLOPs, worst rank", "best of all", "s each",
          "FLOPs", "ntk: without reduction", "activation: stage 3", "activation: / units^0.25",
          "correlation: half weight, ridge 0.01", "log ranks of three, and with FLOPs"),
         ("quality.csv", "quality.png"),

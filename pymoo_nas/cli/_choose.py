@@ -49,7 +49,7 @@ def choose(
         str | None,
         typer.Option(
             help="ranks, knee, weights, gradients, or training; default weights if given, "
-            "gradients for NAS-Bench-201, else ranks."
+            "gradients for NAS-Bench-201 where the search has measured none, else ranks."
         ),
     ] = None,
     weights: Annotated[

@@ -40,7 +40,8 @@ def choose(
             `RunFolder`: there the choice is kept, and `train` takes it.
         by: one of "ranks", "knee", "weights", "gradients" and "training". None takes "weights"
             where weights are given; else "gradients" for NAS-Bench-201 and for other search spaces
-            with ``chosen_by_gradients``, and "ranks" for all others.
+            with ``chosen_by_gradients`` where the search has measured no gradients, and "ranks" for
+            all others.
         weights: objective → importance, for "weights".
         **options: limits, ``max_params`` and so on, as `NASProblem` takes them; and options of the
             method: ``top``, ``seed`` and ``progress`` for "gradients" and "training";

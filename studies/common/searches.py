@@ -23,7 +23,7 @@ from common.remembered import RememberedProblem
 from pymoo_nas._machine import seeded
 from pymoo_nas.choice import order_scored, steady_first
 from pymoo_nas.networks import Counts
-from pymoo_nas.scores import PAPER_OBJECTIVES, STEADINESS, score_builds
+from pymoo_nas.scores import STEADINESS, score_builds
 from pymoo_nas.search import (
     DartsTournament,
     EvolutiveNAS,
@@ -77,14 +77,14 @@ def by_log_ranks(individuals: Any) -> list[Any]:
 
 
 def by_choice(problem: NASProblem, individuals: Any) -> list[Any]:
-    """In the order of `pymoo-nas choose`: by the worst rank in three scores and size."""
+    """In the order of `pymoo-nas choose`: by the worst rank in the objectives and size."""
     form = problem.search_space.format
     by_text = {form(individual.X[0]): individual for individual in individuals}
     steady = any(individual.get("growth") is not None for individual in individuals)
     rows = [
         {
             "genotype": text,
-            **dict(zip(PAPER_OBJECTIVES, i.F, strict=True)),
+            **dict(zip(problem.objective_names, i.F, strict=True)),
             "params": i.get("params"),
             "flops": i.get("flops"),
             "feasible": bool(i.FEAS[0]),
