@@ -7,6 +7,7 @@ import math
 import re
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from pymoo.core.population import Population
 from pymoo.optimize import minimize
 
 from pymoo_nas import (
+    CallbackChain,
+    CellSpace,
+    DartsTournament,
     EvolutiveNAS,
     NASBench201Space,
     NASProblem,
@@ -42,8 +46,10 @@ from pymoo_nas import (
     resume,
 )
 from pymoo_nas._machine import threads_set
-from pymoo_nas.errors import SearchError
+from pymoo_nas.errors import NetworkError, RunError, SearchError
+from pymoo_nas.runs._choose import default_of_run
 from pymoo_nas.search import preferred_rows, read_genotype, steadiness_of_rows
+from pymoo_nas.search._steadiness import FAILED
 from pymoo_nas.search._steady import measured_front
 
 GOOD, BAD, WORSE = Steadiness(0.1, -0.1), Steadiness(1.1, -0.1), Steadiness(2.0, 0.1)
@@ -95,7 +101,7 @@ def test_too_few_are_steady() -> None:
     survivors = SteadyFirst(RankSumSurvival()).do(problem, pop)
     assert places(survivors) == [2, 1, 0, 3, 4]
     assert sorted(problem.asked) == [0, 1, 2]
-    assert survivors[1].get("rank") == survivors[2].get("rank") > survivors[0].get("rank")
+    assert [one.get("rank") for one in survivors[:3]] == [0, 1, 2]
 
 
 def test_a_gradient_that_cannot_be_measured_is_not_steady() -> None:
@@ -149,6 +155,30 @@ def test_the_front_is_that_of_all_steady_ones(rows: Any) -> None:
     assert len(problem.asked) == len(set(problem.asked))
 
 
+def test_what_the_other_survival_lets_die_does_not_come_back() -> None:
+    """With a limit of age, an old individual dies, steady or not."""
+    problem = Told([BAD, GOOD, GOOD, BAD])
+    pop = population([1, 2, 3, 4])
+    for one, birth in zip(pop, (1, 1, 8, 8), strict=True):
+        one.set("n_gen", birth)
+    survival = SteadyFirst(RankSumSurvival(max_age=3))
+    found = survival.do(problem, pop, n_survive=3, algorithm=SimpleNamespace(n_iter=8))
+    assert places(found) == [2, 3]
+
+
+def test_parents_of_nsga2_are_steady() -> None:
+    """Its tournament of parents goes by the rank that survival gave."""
+    problem = Told([BAD, GOOD])
+    pop = SteadyFirst(RankAndCrowding()).do(problem, population([[0, 0], [1, 1]]))
+    algorithm = NSGA2Search(4, steady=True)
+    algorithm.setup(MadeSteadiness(), termination=("n_gen", 1))
+    chosen = algorithm.mating.selection.do(
+        problem, pop, 20, 1, algorithm=algorithm, random_state=np.random.default_rng(0)
+    )
+    pairs = [parent.X[0] for row in chosen for parent in row]
+    assert pairs.count(0) < 10  # both competitors were the bad one
+
+
 def test_pymoos_survival_can_be_wrapped() -> None:
     """Rank and crowding of NSGA-II choose among the steady ones."""
     problem = Told([BAD, GOOD, GOOD, GOOD])
@@ -172,6 +202,18 @@ def _noting(told: list[str], measure: Any, genotype: Any, **arguments: Any) -> S
     told.append(str(genotype))
     found: Steadiness = measure(genotype, **arguments)
     return found
+
+
+HISTORY = pd.DataFrame(
+    {
+        "genotype": ["4", "8"],
+        "ntk": [2.0, 1.0],
+        "params": [1, 2],
+        "flops": [1, 2],
+        "feasible": True,
+        "degenerate": "",
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +263,10 @@ def test_what_is_known_is_not_measured_again(result: Any) -> None:
         del problem.steadiness
     assert not {*told} & before
     assert table["steady"].iloc[0]
+    left = dict(zip(table["genotype"], table["growth"], strict=True))
+    assert {name: left[name] for name in before} == dict(
+        zip(known["genotype"], known["growth"], strict=True)
+    )
 
 
 def test_in_nasbench201_it_is_the_default() -> None:
@@ -252,8 +298,10 @@ def test_other_strategies(make: Any) -> None:
         lambda: SteadyFirst(RankSumSurvival),
         lambda: SearchSettings(steady="yes"),  # type: ignore[arg-type]
         lambda: SearchSettings(steady=True, algorithm="regularised-evolution"),
+        lambda: EvolutiveNAS(steady="no"),  # type: ignore[arg-type]
+        lambda: order_scored(HISTORY.assign(growth="much", smoothness=0.0)),
     ],
-    ids=["survival by age", "a class", "a word", "settings"],
+    ids=["survival by age", "a class", "a word", "settings", "another word", "text"],
 )
 def test_refused(wrong: Any) -> None:
     """Survival by age, no survival, and what is no truth value."""
@@ -328,7 +376,10 @@ def test_the_command_line_says_what_was_measured(tmp_path: Path, run: Run) -> No
     code, out, _ = run(*words.split(), "--population", "1", *ALONE, "--out", tmp_path / "run")
     assert code == 0
     assert re.search(r"gradients measured of \d of 2 candidates", out)
-    assert RunFolder(tmp_path / "run").config().settings().steady is None
+    assert RunFolder(tmp_path / "run").config().settings().steady is True
+    for option, expected in (("--steady", 0), ("--no-steady", 2)):
+        code, _, err = run("search", "--resume", tmp_path / "run", option)
+        assert (code, "steady" in err) == (expected, bool(expected))
 
 
 def test_pictures_and_reports_leave_unsteady_ones_out_of_the_front(result: Any) -> None:
@@ -342,3 +393,87 @@ def test_pictures_and_reports_leave_unsteady_ones_out_of_the_front(result: Any) 
     assert (preferred_rows(history.drop(columns="growth"), usable) == usable).all()
     only = history[history["genotype"].isin(unsteady)]
     assert preferred_rows(only, usable[: len(only)]).all()
+
+
+def test_a_measurement_that_fails_is_not_steady(tmp_path: Path) -> None:
+    """The search goes on; and the failure is not kept in a memory."""
+
+    class Failing(CellSpace):
+        """A space whose deep network cannot be built."""
+
+        def build_body(self, *_: Any) -> Any:
+            raise NetworkError("too deep")
+
+    problem = MadeScores(search_space=Failing(max_channels=8, max_nodes=2, widening=1))
+    assert problem.steadiness("8,0,0,0") == FAILED
+    assert not FAILED.steady
+    result = minimize(problem, EvolutiveNAS(2, 4, steady=True), ("n_gen", 1), seed=0)
+    assert np.isinf(front_to_frame(result)["growth"]).all()
+    kept = MadeSteadiness(memory=tmp_path / "scores.sqlite")
+    kept.workers = Lost()
+    assert kept.steadiness_of(["8,0,0,0"]) == [FAILED]
+    kept.workers = None
+    assert kept.steadiness_of(["8,0,0,0"]) == [kept.steadiness("8,0,0,0")]
+
+
+class Lost:
+    """Workers that die at everything."""
+
+    def steadiness(self, scorer: Any, texts: Any) -> Any:
+        """Nothing can be measured."""
+        del scorer
+        return [(place, FAILED) for place in range(len(texts))]
+
+
+def test_a_tournament_without_contest_is_not_held() -> None:
+    """Where few are known to be steady, the population keeps its size."""
+    tournament = DartsTournament(1, 2, n_steps=1, batch_size=4, n_images=8)
+    sizes = []
+    callback = CallbackChain(tournament, lambda algorithm: sizes.append(len(algorithm.pop)))
+    algorithm = EvolutiveNAS(6, 8, steady=True)
+    minimize(MadeSteadiness(), algorithm, ("n_gen", 5), callback=callback, seed=0)
+    assert sizes == [6] * 5
+    assert all(len(row["winners"]) == 6 for row in tournament.data["tournaments"])
+
+
+def test_notes_of_an_earlier_search_are_no_part_of_the_next(result: Any) -> None:
+    """A search that starts from measured individuals and does not measure has no such columns."""
+    sampling = Population(result.algorithm.scored[:6])
+    algorithm = EvolutiveNAS(4, 6, sampling=sampling, steady=False)
+    again = minimize(MadeSteadiness(), algorithm, ("n_gen", 2), seed=0)
+    assert "growth" not in history_to_frame(again)
+
+
+def test_regularised_evolution_leaves_the_choice_to_gradients(tmp_path: Path) -> None:
+    """It measures nothing, so that the default choice of its run folder does."""
+    folder = made_run(tmp_path / "run", algorithm="regularised-evolution")
+    assert RunFolder(folder).config().settings().steady is False
+    config = json.loads((folder / "config.json").read_text())
+    config["search_space"] = {"space": "nasbench201"}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert default_of_run(RunFolder(folder).config()) == "gradients"
+
+
+def test_damaged_columns_are_refused(tmp_path: Path) -> None:
+    """A growth that is text makes a table that cannot be read."""
+    folder = made_run(tmp_path / "run", MadeSteadiness(), steady=True)
+    path = folder / "history.csv"
+    nothing = read_frame(path).assign(growth=None, smoothness=None)
+    table = pd.read_csv(path).astype({"growth": object})
+    table["growth"] = "abc"
+    table.to_csv(path, index=False)
+    with pytest.raises(RunError, match=r"history\.csv"):
+        read_frame(path)
+    assert len(order_scored(nothing)) > 0
+
+
+def test_setting_up_twice_measures_as_the_second_problem_asks() -> None:
+    """The answer of the first search space does not stay, and survival is wrapped once."""
+    space = NASBench201Space(width=4, final_width=4)
+    algorithm = EvolutiveNAS()
+    for search_space, expected in ((space, True), (None, False), (space, True)):
+        problem = NASProblem("digits", search_space=search_space, n_images=8, image_size=16)
+        algorithm.setup(problem, termination=("n_gen", 1))
+        assert algorithm.steady is expected
+        assert isinstance(algorithm.survival, SteadyFirst) is expected
+    assert isinstance(algorithm.survival.survival, RankSumSurvival)

@@ -167,7 +167,8 @@ def steady_first(
 
     An architecture is not measured where a steady one has been found that is at least as good in
     both, since it would not be chosen. The ranks are those among the measured architectures, so
-    that leaving some out may change which of the others is first.
+    that leaving some out may change which of the others is first. What the search has measured is
+    not measured again, and takes part.
 
     Args:
         ordered: see `order_scored`; architectures are measured from the top of the table.
@@ -198,7 +199,9 @@ def steady_first(
     def judge(genotype: str) -> Steadiness:
         return known.get(genotype) or problem.steadiness(genotype, seed=seed)
 
-    return most_expressive_first(ordered, steadiness_of(ordered, judge, top, progress))
+    found = steadiness_of(ordered, judge, top, progress)
+    places = {place: known[text] for place, text in enumerate(ordered["genotype"]) if text in known}
+    return most_expressive_first(ordered, {**places, **found})
 
 
 def steadiness_of(

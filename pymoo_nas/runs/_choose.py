@@ -84,11 +84,9 @@ def choose(
 
 def default_of_run(config: RunConfig) -> str:
     """The default method for choosing an architecture of a run, see `default_method`."""
-    by_gradients = chosen_by_gradients(config.get("search_space"))
-    steady = config.settings().steady
     return default_method(
-        chosen_by_gradients=by_gradients,
-        steady=by_gradients if steady is None else steady,
+        chosen_by_gradients=chosen_by_gradients(config.get("search_space")),
+        steady=bool(config.settings().steady),
         objectives=config.objective_names(),
     )
 

@@ -74,6 +74,8 @@ class Search:
             callback=CallbackChain(*self._chain),
             seed=settings.seed,
         )
+        # What the search space decides is kept: a later version may decide otherwise.
+        self.config["algorithm"]["steady"] = self.algorithm.steady
 
     @classmethod
     def continued(

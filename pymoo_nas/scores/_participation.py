@@ -67,7 +67,7 @@ class _Ratios(TorchFunctionMode):
         """Call the function; take the ratio of what a ReLU returns."""
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
-        if is_relu_like(func, args, kwargs) and output.requires_grad:
+        if is_relu_like(func, args, kwargs) and output.requires_grad and output.dim():
             ratios = [_ratio(output), 0.0]
             self.found.append(ratios)
 
@@ -80,7 +80,7 @@ class _Ratios(TorchFunctionMode):
 
 
 def _ratio(output: Tensor) -> float:
-    return participation_ratio(output.detach().flatten(1))
+    return participation_ratio(output.detach().reshape(len(output), -1))
 
 
 def participation(measured: Measured) -> Judgement:

@@ -60,7 +60,7 @@ class EvolutiveNAS(GeneticAlgorithm):
             `GenotypeRepair` (studies/limits.py); or a repair of your own.
         steady: whether candidates with steady gradients survive first, see `SteadyFirst`; what
             survives, and all that is not dominated, is measured. None takes the answer of the
-            search space, ``chosen_by_gradients`` (studies/steady_search.py).
+            search space, ``chosen_by_gradients`` (studies/rivals.py).
         callback: for example a `DartsTournament`.
         output: columns printed with ``verbose=True``; default `NASOutput`.
         **kwargs: further arguments of pymoo's ``GeneticAlgorithm``.
@@ -73,7 +73,7 @@ class EvolutiveNAS(GeneticAlgorithm):
 
     Raises:
         SearchError: pop_size or n_offsprings is no integer of at least 1; no genotypes to start
-            from; a class in place of an operator or a callback.
+            from; a class in place of an operator or a callback; steady is no truth value.
     """
 
     def __init__(
@@ -99,6 +99,8 @@ class EvolutiveNAS(GeneticAlgorithm):
                 raise SearchError(f"{name}={value.__name__}: a class; expected an instance of it")
         if callback is not None:
             check_callback(callback)
+        if steady is not None and not isinstance(steady, bool):
+            raise SearchError(f"steady={steady!r}; expected True, False, or None")
         super().__init__(
             pop_size=whole("pop_size", pop_size),
             n_offsprings=whole("n_offsprings", n_offsprings),
@@ -119,7 +121,9 @@ class EvolutiveNAS(GeneticAlgorithm):
         self.new_genotypes = NewGenotypes(
             self.repair, eliminate_duplicates=self.eliminate_duplicates
         )
-        self.steady = steady
+        self.steady = self._asked = steady
+        self.survival: Any
+        self._wrapped: SteadyFirst | None = None
         self.generation: Any = None
         self.scored: list[Any] = []
         self._n_tournaments = 0
@@ -161,16 +165,22 @@ class EvolutiveNAS(GeneticAlgorithm):
             SearchError: it is asked for, and the problem cannot measure.
         """
         can = hasattr(problem, "steadiness_of")
+        if self._wrapped is not None and self.survival is self._wrapped:
+            self.survival = self._wrapped.survival  # by an earlier setup, for another problem
+        self._wrapped = None
+        given = isinstance(self.survival, SteadyFirst)
+        self.steady = self._asked
         if self.steady is None:
-            self.steady = can and bool(getattr(space, "chosen_by_gradients", False))
-        if not self.steady:
+            wanted = given or bool(getattr(space, "chosen_by_gradients", False))
+            self.steady = can and wanted
+        if not self.steady or given:
             return
         if not can:
             raise SearchError(
                 f"steady=True: {type(problem).__name__} has no images to measure gradients with; "
                 "expected a NASProblem; leave steady out"
             )
-        self.survival: Any = SteadyFirst(self.survival)
+        self.survival = self._wrapped = SteadyFirst(self.survival)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EvolutiveNAS:
         """Copy the algorithm, as pymoo does for every entry of its history.

@@ -33,7 +33,11 @@ OVER = "over the limit: not scored"
 
 
 class Executor(Protocol):
-    """An executor scores several candidates elsewhere; `Workers` is one."""
+    """An executor scores several candidates elsewhere; `Workers` is one.
+
+    Where it has a method ``steadiness`` too, as `Workers` has, that measures gradients in searches
+    with steady ones first; else the process of the problem does.
+    """
 
     def score(
         self, scorer: CandidateScorer, texts: Sequence[str], n_checked: int

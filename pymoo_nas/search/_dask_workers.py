@@ -7,7 +7,6 @@ candidate again. When that worker dies too, the candidate counts as failed and t
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import signal
@@ -24,7 +23,7 @@ from pymoo_nas._machine import positive, threads_set, whole
 from pymoo_nas.errors import WorkerError
 from pymoo_nas.scores import Scores
 from pymoo_nas.search._candidates import CandidateScorer
-from pymoo_nas.search._steadiness import Steadiness, steadiness
+from pymoo_nas.search._steadiness import FAILED, Steadiness, steadiness
 
 Found = TypeVar("Found", Scores, Steadiness)
 
@@ -67,7 +66,8 @@ class Workers:
             ``tcp://10.0.0.1:8786``; pymoo-nas must be installed where its workers run.
         threads: torch's threads for one candidate; None divides the threads of this process among
             the processes that are started here, and takes 1 on a cluster.
-        seconds: longest time for one candidate, which then has failed; None for no limit.
+        seconds: longest time to score one candidate, which then has failed, and to measure its
+            gradients, which then count as not steady; None for no limit.
         memory: bytes that a process started here may take before it is ended; None divides the
             memory of the machine among the processes.
 
@@ -210,7 +210,7 @@ class Workers:
             the place in `texts`, and the steadiness.
         """
         jobs = [steadiness] * len(texts)
-        yield from self._results(scorer, texts, jobs, lambda: Steadiness(math.inf, math.inf))
+        yield from self._results(scorer, texts, jobs, lambda: FAILED)
 
     def _results(
         self,

@@ -25,7 +25,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import Counts
 from pymoo_nas.scores import NO_MEMORY, OBJECTIVES, Objective, Scores, is_failure
 from pymoo_nas.search._code import code_of
-from pymoo_nas.search._steadiness import Steadiness
+from pymoo_nas.search._steadiness import FAILED, Steadiness
 from pymoo_nas.spaces import space_description
 
 APPLICATION = 0x6E617331
@@ -294,7 +294,9 @@ class ProblemMemory:
         return self._kept.find_steadiness(self._context(problem, of_steadiness=True), genotypes)
 
     def keep_steadiness(self, problem: Any, genotype: str, steadiness: Steadiness) -> None:
-        """Keep the steadiness of a genotype, given by its text."""
+        """Keep the steadiness of a genotype, given by its text, unless it could not be measured."""
+        if steadiness == FAILED:
+            return
         context = self._context(problem, of_steadiness=True)
         self._kept.keep_steadiness(context, genotype, steadiness)
 

@@ -20,6 +20,7 @@ from pymoo.core.sampling import Sampling
 
 from pymoo_nas._machine import not_negative, share, whole
 from pymoo_nas.errors import SearchError
+from pymoo_nas.scores import STEADINESS
 from pymoo_nas.search._adoption import adopt
 from pymoo_nas.search._duplicates import GenotypeDuplicates
 from pymoo_nas.search._given import as_column, items_of, parsed, read_genotype, space_of
@@ -109,7 +110,7 @@ def _started(problem: Any, item: Any) -> Individual:
     judged = isinstance(item, Individual) and _same_objectives(problem, item)
     individual = item.copy() if judged else Individual()
     # Notes of an earlier run are no part of this run.
-    for name in ("mutation", "parents", "number", "survived", "alpha"):
+    for name in ("mutation", "parents", "number", "survived", "alpha", *STEADINESS):
         individual.data.pop(name, None)
     individual.X = as_column([read_genotype(problem.search_space, item)])[0]
     individual.set(SETTLED, True)

@@ -95,7 +95,8 @@ class NASProblem(Scaled, Scoring, Problem):
         objective_names: labels of the columns of F.
         n_scored: candidates whose scores were computed.
         n_remembered: candidates whose scores were found in the memory.
-        progress: takes a `Report` after each candidate, or None.
+        progress: takes a `Report` after each candidate, and of work "gradients" after each
+            measurement of steadiness; or None.
         scorer: builds and scores one genotype.
         workers: an `Executor`, such as `Workers`, which scores several candidates elsewhere; None
             scores them here.

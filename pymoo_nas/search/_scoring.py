@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pymoo_nas._machine import Progress, Report, release_freed_memory
@@ -91,7 +91,7 @@ class Scoring:
         Raises:
             GenotypeError: the argument is no genotype.
         """
-        read = read_genotype(self.search_space, genotype)
+        read = self.search_space.canonical(read_genotype(self.search_space, genotype))
         with _ONE_AT_A_TIME:
             return steadiness(read, self.scorer, seed=seed)
 
@@ -103,24 +103,30 @@ class Scoring:
 
         Raises:
             GenotypeError: an item is no genotype; then nothing has been measured.
-            WorkerError: the workers lose a genotype.
         """
-        read = read_genotypes(self.search_space, genotypes)
-        texts = [self.search_space.format(genotype) for genotype in read]
+        space = self.search_space
+        texts = [
+            space.format(space.canonical(genotype)) for genotype in read_genotypes(space, genotypes)
+        ]
         known = {} if self._memory is None else self._memory.recall_steadiness(self, texts)
-        left = [(text, one) for text, one in zip(texts, read, strict=True) if text not in known]
-        by_workers = getattr(self.workers, "steadiness", None)
-        if by_workers is not None and left:
-            found = dict(by_workers(self.scorer, [text for text, _ in left]))
-            known |= {left[place][0]: one for place, one in found.items()}
-        for done, (text, genotype) in enumerate(left, 1):
-            if text not in known:
-                known[text] = self.steadiness(genotype)
+        left = [text for text in dict.fromkeys(texts) if text not in known]
+        for done, (text, found) in enumerate(self._measured(left), 1):
+            known[text] = found
             if self._memory is not None:
-                self._memory.keep_steadiness(self, text, known[text])
+                self._memory.keep_steadiness(self, text, found)
             if self.progress is not None:
                 self.progress(Report("gradients", done, len(left)))
         return [known[text] for text in texts]
+
+    def _measured(self, texts: Sequence[str]) -> Iterator[tuple[str, Steadiness]]:
+        """Each genotype and its steadiness, in any order, as soon as it is measured."""
+        by_workers = getattr(self.workers, "steadiness", None)
+        if by_workers is None:
+            for text in texts:
+                yield text, self.steadiness(text)
+        elif texts:
+            for place, found in by_workers(self.scorer, texts):
+                yield texts[place], found
 
     def _score_by_workers(self, genotypes: Mapping[int, Any]) -> dict[int, Scores]:
         """The scores of genotypes, by the places that these have."""

@@ -12,15 +12,17 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from pymoo_nas._machine import seeded
+from pymoo_nas._machine import is_out_of_memory, seeded
+from pymoo_nas.errors import MemoryLimitError, NetworkError, OperationError, SearchError
 from pymoo_nas.scores import STEADINESS, gradient_flow
 from pymoo_nas.search._candidates import CandidateScorer
 
 MOST_GROWTH = 0.8
-"""Largest growth of a steady gradient (log10, so about six times)."""
+"""Below this the growth of a steady gradient lies (log10, so about six times)."""
 
 MOST_SMOOTHNESS = 0.0
-"""Largest smoothness of a steady gradient; studies/steady_gradients.py has other limits."""
+"""Below this the smoothness of a steady gradient lies; studies/steady_gradients.py has other
+limits."""
 
 N_IMAGES = 5
 N_INITS = 4
@@ -56,7 +58,7 @@ class Steadiness:
 
     @property
     def excess(self) -> float:
-        """How far the larger of both is over its limit, in `MARGINS`; at most 0 where steady."""
+        """How far the larger of both is over its limit, in `MARGINS`; below 0 where steady."""
         by = (
             (self.growth - MOST_GROWTH) / MARGINS[0],
             (self.smoothness - MOST_SMOOTHNESS) / MARGINS[1],
@@ -68,15 +70,29 @@ class Steadiness:
         return f"{told}, steady" if self.steady else told
 
 
+FAILED = Steadiness(math.inf, math.inf)
+"""The steadiness of an architecture that could not be measured."""
+
+
 def steadiness_of_rows(table: pd.DataFrame) -> dict[str, Steadiness]:
     """Genotype → the steadiness that a search has measured of it; empty where it has not.
 
     Args:
         table: a history or a front.
+
+    Raises:
+        SearchError: a value that is no number.
     """
     if not {"genotype", *STEADINESS} <= {*table.columns}:
         return {}
-    rows = zip(table["genotype"], *(table[name] for name in STEADINESS), strict=True)
+    try:
+        columns = [table[name].astype("float64") for name in STEADINESS]
+    except (ValueError, TypeError) as error:
+        raise SearchError(
+            f"columns {', '.join(STEADINESS)}: {error}; expected numbers, or none where nothing "
+            "was measured"
+        ) from error
+    rows = zip(table["genotype"], *columns, strict=True)
     return {
         genotype: Steadiness(growth, smoothness)
         for genotype, growth, smoothness in rows
@@ -106,13 +122,24 @@ def steadiness(genotype: Any, scorer: CandidateScorer, *, seed: int = 0) -> Stea
     """Compare the gradients of an architecture's final network (its body) and its scored network.
 
     The result is the mean over initialisations: as many as the verdict needs, at most `N_INITS`.
+    A network that cannot be built, cannot take the images, or for which memory runs out, counts as
+    one whose gradients explode (`FAILED`).
 
     Args:
         genotype: a genotype of the search space.
         scorer: gives search space and probe.
         seed: seed of the first initialisation.
     """
-    return settled(lambda index, n_images: steadiness_at(genotype, scorer, seed + index, n_images))
+    try:
+        return settled(
+            lambda index, n_images: steadiness_at(genotype, scorer, seed + index, n_images)
+        )
+    except (NetworkError, OperationError, MemoryLimitError):
+        return FAILED
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return FAILED
 
 
 def settled(at: Callable[[int, int], Steadiness]) -> Steadiness:

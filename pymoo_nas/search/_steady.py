@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from pymoo.core.population import Population
 from pymoo.core.survival import Survival
 
 from pymoo_nas.errors import SearchError
 from pymoo_nas.search._given import parsed
 from pymoo_nas.search._steadiness import Steadiness
-from pymoo_nas.search._survival import BEFORE_EQUALS, non_dominated
+from pymoo_nas.search._survival import BEFORE_EQUALS, is_usable, non_dominated
 
 
 def steadiness_noted(individual: Any) -> Steadiness | None:
     """The steadiness that has been measured of an individual; None where it has not."""
     growth, smoothness = individual.get("growth"), individual.get("smoothness")
     return None if growth is None or smoothness is None else Steadiness(growth, smoothness)
-
-
-def is_sound(individual: Any) -> bool:
-    """Whether an individual keeps the limits and is not degenerate."""
-    return bool(individual.FEAS[0]) and not individual.get("degenerate")
 
 
 def preferred(individuals: Iterable[Any]) -> Population:
@@ -36,7 +31,7 @@ def preferred(individuals: Iterable[Any]) -> Population:
     """
     everyone = list(individuals)
     steady = [one for one in everyone if not _is_unsteady(one)]
-    return Population(steady if any(map(is_sound, steady)) else everyone)
+    return Population(steady if any(map(is_usable, steady)) else everyone)
 
 
 def known_to_be_steady(individuals: Iterable[Any]) -> list[Any]:
@@ -59,15 +54,13 @@ def measure(individuals: Iterable[Any], problem: Any) -> int:
     Returns:
         the number that was measured.
     """
-    unknown = [one for one in individuals if is_sound(one) and steadiness_noted(one) is None]
+    unknown = [one for one in individuals if is_usable(one) and steadiness_noted(one) is None]
     space = problem.search_space
     found = problem.steadiness_of([parsed(space, one.X[0]) for one in unknown])
     for one, steadiness in zip(unknown, found, strict=True):
-        # NaN stands for what has not been measured.
-        one.set(
-            "growth", np.nan_to_num(steadiness.growth, nan=np.inf, posinf=np.inf, neginf=-np.inf)
-        )
-        one.set("smoothness", np.nan_to_num(steadiness.smoothness, nan=np.inf, posinf=np.inf))
+        for name, value in vars(steadiness).items():
+            # NaN stands for what has not been measured.
+            one.set(name, math.inf if math.isnan(value) else value)
     return len(unknown)
 
 
@@ -104,16 +97,20 @@ class SteadyFirst(Survival):
             chosen = self.survival.do(problem, hopeful, *args, n_survive=wanted, **kwargs)
             if not measure(chosen, problem):
                 break
-        sound = [one for one in chosen if is_sound(one)]
-        if len(sound) == wanted:
+        usable = [one for one in chosen if is_usable(one)]
+        if len(usable) == wanted:
             return chosen
-        unsteady = sorted(filter(_is_unsteady, pop), key=_excess)
-        last = max((one.get("rank") or 0 for one in sound), default=-1) + 1
-        for one in unsteady:
-            one.set("rank", last)
+        # Of all, as the other survival may let some die whatever comes.
+        accepted = self.survival.do(problem, pop, *args, n_survive=len(pop), **kwargs)
+        unsteady = sorted(filter(_is_unsteady, accepted), key=_excess)
+        chosen = self.survival.do(problem, hopeful, *args, n_survive=wanted, **kwargs)
+        usable = [one for one in chosen if is_usable(one)]
+        behind = max((one.get("rank") or 0 for one in usable), default=-1) + 1
+        for place, one in enumerate(unsteady):
+            one.set("rank", behind + place)
             one.set(BEFORE_EQUALS, -_excess(one))
-        rest = [one for one in chosen if not is_sound(one)]
-        return Population([*sound, *unsteady, *rest][:wanted])
+        rest = [one for one in chosen if not is_usable(one)]
+        return Population([*usable, *unsteady, *rest][:wanted])
 
 
 def measured_front(individuals: Iterable[Any], problem: Any) -> Population:

@@ -160,6 +160,12 @@ class NSGA2Search(EvolutiveNAS):
         super().__init__(pop_size, n_offsprings, **{**own, **kwargs})
         self.tournament_type = "comp_by_dom_and_crowding"  # read by pymoo's selection
 
+    def _prefer_steady(self, problem: Any, space: Any) -> None:
+        super()._prefer_steady(problem, space)
+        if self.steady:
+            # Dominance would prefer parents that are not steady.
+            self.tournament_type = "comp_by_rank_and_crowding"
+
     def _learn(self) -> None:
         """The mutations of the beginning stay, as in pymoo's algorithm."""
 

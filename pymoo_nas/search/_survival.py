@@ -119,8 +119,12 @@ class RankSumSurvival(Survival):
         young = np.array(
             [birth is None or now - birth < self.max_age for birth in births], dtype=bool
         )
-        good = [ind.FEAS[0] and not ind.get("degenerate") for ind in pop[young]]
-        return pop[young] if any(good) else pop
+        return pop[young] if any(map(is_usable, pop[young])) else pop
+
+
+def is_usable(individual: Any) -> bool:
+    """Whether an individual keeps the limits and is not degenerate."""
+    return bool(individual.FEAS[0]) and not individual.get("degenerate")
 
 
 class Standing(NamedTuple):
@@ -181,7 +185,7 @@ def non_dominated(individuals: Iterable[Any]) -> Population:
 
     Infeasible and degenerate individuals are left out.
     """
-    sound = [one for one in individuals if one.FEAS[0] and not one.get("degenerate")]
+    sound = list(filter(is_usable, individuals))
     if not sound:
         return Population()
     front = survival_order(np.array([one.F for one in sound], dtype=float))[0]

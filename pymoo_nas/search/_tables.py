@@ -19,6 +19,7 @@ from pymoo_nas.scores import (
     COLUMNS,
     PAPER_OBJECTIVES,
     SIZES,
+    STEADINESS,
     WHERE_MEASURED,
     Candidate,
     column_types,
@@ -174,6 +175,8 @@ def read_frame(path: str | Path, objectives: Sequence[str] | None = None) -> pd.
             keep_default_na=False,
             na_values={name: [""] for name in ("alpha", *later, *ADDED)},
         )
+        steadiness = [name for name in STEADINESS if name in frame]
+        frame = frame.astype(dict.fromkeys(steadiness, "float64"))
         if frame.empty:
             frame = frame.astype({name: kinds[name] for name in later if name in frame})
     except (ValueError, OverflowError) as error:

@@ -35,8 +35,8 @@ from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import NetworkError, OperationError, SearchError
 from pymoo_nas.networks import MIN_SIZE, TournamentNetwork, halve
 from pymoo_nas.search._given import parsed
-from pymoo_nas.search._steady import is_sound, known_to_be_steady
-from pymoo_nas.search._survival import rank_sum
+from pymoo_nas.search._steady import known_to_be_steady
+from pymoo_nas.search._survival import is_usable, rank_sum
 from pymoo_nas.spaces import Architecture
 
 
@@ -45,7 +45,8 @@ class DartsTournament(Callback):
 
     The contenders are the best pop_size × size candidates of the generation by the algorithm's
     survival; all are feasible and not degenerate. Where steady ones survive first, only those that
-    were measured for that are contenders. They are dealt to the slots at random, each to one slot.
+    are known to be steady are contenders, and there is no tournament where these are no more than
+    there are slots. They are dealt to the slots at random, each to one slot.
     Weights are trained on one half of the drawn images and alphas on the other, in alternation (Liu
     2018, first order), by cross-entropy. The winners become ``algorithm.pop``; optimum, history and
     later results follow.
@@ -123,7 +124,10 @@ class DartsTournament(Callback):
     def hold(self, algorithm: Any) -> None:
         """Hold a tournament now; its winners become the population."""
         contenders = self._contenders(algorithm)
-        if len(contenders) < 2:
+        without_contest = getattr(algorithm, "steady", False) and (
+            len(contenders) <= algorithm.pop_size
+        )
+        if len(contenders) < 2 or without_contest:
             return
         rng = algorithm.random_state
         slots = deal(contenders, algorithm.pop_size, rng)
@@ -166,7 +170,7 @@ class DartsTournament(Callback):
         generation = getattr(algorithm, "generation", None)
         if generation is None:
             generation = merge_distinct(algorithm.pop, algorithm.off)
-        usable = [individual for individual in generation if is_sound(individual)]
+        usable = list(filter(is_usable, generation))
         return list(
             algorithm.survival.do(
                 algorithm.problem,
