@@ -42,6 +42,7 @@ from pymoo_nas import (
     front_to_frame,
     history_to_frame,
     order_scored,
+    plot_front,
     read_frame,
     resume,
 )
@@ -391,6 +392,7 @@ def test_pictures_and_reports_leave_unsteady_ones_out_of_the_front(result: Any) 
     unsteady = {name for name, one in measured.items() if not one.steady}
     assert {*history["genotype"][~hopeful]} == unsteady
     assert (preferred_rows(history.drop(columns="growth"), usable) == usable).all()
+    assert plot_front(history)._suptitle.get_text().startswith("Pareto front of steady ones:")
     only = history[history["genotype"].isin(unsteady)]
     assert preferred_rows(only, usable[: len(only)]).all()
 

@@ -148,7 +148,9 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     """
     history_or_front = read_table(history_or_front)
     names, scores, usable = _read(history_or_front, "params", least=2)
-    front = np.flatnonzero(preferred_rows(history_or_front, usable))
+    hopeful = preferred_rows(history_or_front, usable)
+    of_steady = " of steady ones" if hopeful.sum() < usable.sum() else ""
+    front = np.flatnonzero(hopeful)
     front = front[NonDominatedSorting().do(scores[front], only_non_dominated_front=True)]
     params, best = _numbers(history_or_front, "params")[front], scores[front]
     sound = is_sound(history_or_front)
@@ -182,7 +184,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     shown = np.vstack([best, others])
     beyond = int((~_within(shown, low, high)).sum())
     n = f"{len(best)} of {n_judged} candidates" if is_history else f"{len(best)} candidates"
-    title = f"Pareto front: {n}, coloured (lower is better on every axis)"
+    title = f"Pareto front{of_steady}: {n}, coloured (lower is better on every axis)"
     title += f"; ringed: the {len(ringed)} kept by the search" * (len(ringed) > 0)
     title += f"; {beyond} beyond the axes" * (beyond > 0)
     figure.suptitle(title, fontsize=10)

@@ -17,7 +17,7 @@ from pymoo_nas.reports._search_charts import (
     front_chart,
     tournament_chart,
 )
-from pymoo_nas.scores import SIZES, objectives_in, title_of_objective
+from pymoo_nas.scores import SIZES, STEADINESS, objectives_in, title_of_objective
 
 MAX_TOURNAMENTS = 12
 """Most tournaments that a report shows, the last ones."""
@@ -89,6 +89,14 @@ def add_front(page: Page, content: Content) -> None:
                 "p",
                 f"{candidates.thinned:,} candidates of no front are left out, evenly over the "
                 "search, to keep this file small; history.csv has all of them.",
+            )
+        )
+    if {*STEADINESS} <= {*content.history.columns}:
+        parts.append(
+            element(
+                "p",
+                "The search measured the gradients of what could survive. Candidates that are not "
+                "steady are in no front where others are, even if their objectives are better.",
             )
         )
     parts.append(element("h3", "The front that the search kept"))
