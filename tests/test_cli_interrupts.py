@@ -44,7 +44,7 @@ def test_interrupted_run_is_resumed(
     run: Run, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command that an interrupted search names ends it as if nothing had happened."""
-    original = SearchProgress._candidate
+    original = SearchProgress._take
 
     def pressing(self: SearchProgress, report: Report) -> None:
         if report.done == 9:
@@ -52,7 +52,7 @@ def test_interrupted_run_is_resumed(
         original(self, report)
 
     with monkeypatch.context() as patched:
-        patched.setattr(SearchProgress, "_candidate", pressing)
+        patched.setattr(SearchProgress, "_take", pressing)
         code, _, err = run("search", *TINY, "--out", "cut")
     assert code == 130
     assert "after the candidate in hand" in err

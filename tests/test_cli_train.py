@@ -134,7 +134,8 @@ def test_stages_of_nasbench201(run: Run) -> None:
     search = ("search", "--space", "nasbench201", "--generations", "1", "--images", "16")
     few = ("--offspring", "2", "--population", "1", "--max-params", "100000", "--out", "nb")
     assert run(*search, *few)[0] == 0
-    assert "best by gradients first" in run("choose", "nb", "--top", "1")[1]
+    assert "best by ranks first" in run("choose", "nb")[1]
+    assert "best by gradients first" in run("choose", "nb", "--by", "gradients", "--top", "1")[1]
     (Path("nb") / runs.CHOICE).unlink()
     for command in (("train", "nb"), ("choose", "nb", "--by", "training")):
         code, _, err = run(*command, "--cells", "4", "--epochs", "1")

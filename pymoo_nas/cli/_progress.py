@@ -60,7 +60,7 @@ class SearchProgress(Callback):
         self.last = self.start
 
     def __enter__(self) -> SearchProgress:
-        self.problem.progress = self._told
+        self.problem.progress = self._take
         if self.tournament is not None:
             self.tournament.progress = self._step
         self.bar.start()
@@ -77,7 +77,7 @@ class SearchProgress(Callback):
         if self.tournament is not None:
             self.tournament.progress = None
 
-    def _told(self, report: Report) -> None:
+    def _take(self, report: Report) -> None:
         if report.work != "candidates":
             self._step(report)
             return
