@@ -128,6 +128,7 @@ from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.networks import Counts
 from pymoo_nas.scores import (
+    LATER_OBJECTIVES,
     OBJECTIVES,
     PAPER_OBJECTIVES,
     SIZES,
@@ -153,8 +154,11 @@ AGGREGATES = {
     "three": PAPER_OBJECTIVES,
     "three and FLOPs": (*PAPER_OBJECTIVES, "flops"),
     "balanced and FLOPs": (*BALANCED, "flops"),
+    "mixed three": ("ntk_entropy", "activation", "participation"),
+    "later three": LATER_OBJECTIVES,
+    "later and FLOPs": (*LATER_OBJECTIVES, "flops"),
 }
-"""Sums of log ranks, and of what."""
+"""Sums of log ranks, and of what; see score_quality.py."""
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -168,12 +172,15 @@ def scored_rows(rows: pd.DataFrame, size: str, arguments: argparse.Namespace) ->
     probe = draw_probe(load_dataset(arguments.cifar), arguments.images, arguments.seed)
     layers, channels = size_of(size)
     space = DARTSSpace(layers=layers, channels=channels)
-    objectives = read_objectives(SCORED)
+    objectives = read_objectives(arguments.objectives)
     texts = {f"{size} {index}": text for index, text in rows["genotype"].items()}
 
     def build(text: str, seed: int) -> nn.Module:
         with seeded(torch.device("cpu"), seed):
             return space.build(space.parse(text), 3, 10)
+
+    def latency(key: str) -> float:
+        return measure_latency(build(texts[key], 0), probe.images)
 
     def measured(key: str) -> dict[str, Any]:
         builds = [partial(build, texts[key], seed) for seed in range(arguments.inits)]
@@ -182,7 +189,7 @@ def scored_rows(rows: pd.DataFrame, size: str, arguments: argparse.Namespace) ->
         return {
             **scores.objectives,
             **counts,
-            "latency": measure_latency(build(texts[key], 0), probe.images),
+            **({"latency": latency(key)} if arguments.latency else {}),
             "seconds": scores.seconds,
             "degenerate": scores.degenerate,
         }
@@ -194,10 +201,11 @@ def scored_rows(rows: pd.DataFrame, size: str, arguments: argparse.Namespace) ->
 
 def columns_of(frame: pd.DataFrame) -> dict[str, Vector]:
     """Name → scores and sums of ranks, smaller better; of sizes the negative."""
-    columns = {name: frame[name].to_numpy(float) for name in SCORED}
-    columns |= {name: -frame[name].to_numpy(float) for name in SIZES}
+    columns = {name: frame[name].to_numpy(float) for name in SCORED if name in frame}
+    columns |= {name: -frame[name].to_numpy(float) for name in SIZES if name in frame}
     for title, names in AGGREGATES.items():
-        columns[f"{title}, log ranks"] = log_rank_sum([columns[name] for name in names])
+        if {*names} <= {*columns}:
+            columns[f"{title}, log ranks"] = log_rank_sum([columns[name] for name in names])
     return columns
 
 
@@ -226,6 +234,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Score some rows of the table at each size, and report."""
     of = parser(__doc__, "table", "cifar", first=0, n=100, images=64, inits=2, seed=0, drawn=500)
     of.add_argument("--sizes", nargs="+", default=["3x4"])
+    of.add_argument("--objectives", nargs="+", choices=SCORED, default=SCORED)
+    of.add_argument("--latency", action=argparse.BooleanOptionalAction, default=True)
     of.add_argument("--partial", type=Path, default=Path("darts.csv"))
     arguments = of.parse_args(argv)
     last = arguments.first + arguments.n - 1
