@@ -163,7 +163,7 @@ def test_version(run: Run) -> None:
         (["search", "--reduction", "outside"], "inside, between"),
         (["search", "--device", "tpu"], "cpu"),
         (["search", "--image-size", "2"], "too small"),
-        (["search", *TINY, "--max-params", "20"], "limit 20"),
+        (["search", *TINY, *ONE, "--offspring", "2", "--max-params", "20"], "limit 20"),
         (["search", "--generations", "0"], "generations"),
         (["search", "--seed", str(10**30)], "seed"),
         (["search", "--max-params", "0"], "max_params"),

@@ -37,6 +37,10 @@ from pymoo_nas.search._tournament import (
     tournaments_in,
 )
 
+NEW_DRAWS = 20
+"""Draws for each missing child where parents have no new children left. Beneath hopeless limits the
+repair makes the same few genotypes of all."""
+
 
 class EvolutiveNAS(GeneticAlgorithm):
     """A (μ+λ) genetic algorithm over genotypes (Reolon 2021).
@@ -210,7 +214,9 @@ class EvolutiveNAS(GeneticAlgorithm):
         if missing and not isinstance(self.mating, NewGenotypes):
             # Everything near the parents has been scored.
             known = Population.merge(self.pop, children)
-            drawn = self.new_genotypes.do(self.problem, known, missing, **infill)
+            drawn = self.new_genotypes.do(
+                self.problem, known, missing, n_max_iterations=NEW_DRAWS, **infill
+            )
             children = Population.merge(children, drawn)
         if len(children):
             return children
