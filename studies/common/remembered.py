@@ -11,7 +11,7 @@ import pandas as pd
 from common.images import part_of
 from common.measurements import Measurements
 from pymoo_nas.scores import Scores
-from pymoo_nas.search import NASProblem, Steadiness
+from pymoo_nas.search import NASProblem, Steadiness, read_genotype
 from pymoo_nas.training import train
 
 SHORT_IMAGES = 10_000
@@ -70,7 +70,7 @@ class RememberedProblem(NASProblem):
         """As `NASProblem.steadiness`, of the canonical genotype, from the file where it is."""
         if self.measurements is None or seed:
             return super().steadiness(genotype, seed=seed)
-        canonical = self.search_space.canonical(genotype)
+        canonical = self.search_space.canonical(read_genotype(self.search_space, genotype))
         return self.measurements.quick(self.search_space.format(canonical))
 
     def short_accuracy(self, genotype: Any) -> float:
