@@ -224,7 +224,8 @@ CALLS = (
         "rivals",
         ("--cifar {}/cifar10.npz --table {}/table.csv --memory memory.csv --out rivals.csv"
          " --candidates 20 --seeds 1 --images 20 --inits 1 --gradients gradients.csv"
-         " --rivals te-nas 'random, steady gradients' 'random, short training' 'ours, steady first'",),
+         " --rivals te-nas 'random, steady gradients' 'random, short training'"
+         " 'ours, steady first'",),
         ("candidates", "with known accuracy", "te-nas",
          "random, steady gradients", "ours, steady first", "s to measure"),
         slow=True,
