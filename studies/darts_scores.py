@@ -66,9 +66,9 @@ Command, of later forms of the scores, on the same cells:
     best of all 86.61, mean 79.20
 
 ``participation`` agrees best of all objectives from kernels, as it does on NAS-Bench-201;
-``correlation_entropy`` agrees less than ``correlation``. In place of the paper's three, ntk_entropy,
-activation and participation gain 0.04 here and 0.05 there; "later", which is best there with FLOPs,
-loses here.
+``correlation_entropy`` agrees less than ``correlation``. In place of the paper's three,
+``ntk_entropy``, ``activation`` and ``participation`` gain 0.04 here and 0.05 there; "later", which
+is best there with FLOPs, loses here.
 
 Command, where the size was chosen:
     ... --first 0 --n 100 --sizes 3x4 3x8 4x4 5x4
