@@ -18,7 +18,9 @@ from pymoo_nas.search import (
     GenotypeMutation,
     GenotypeSampling,
     NASProblem,
+    Steadiness,
     as_column,
+    read_genotype,
 )
 from pymoo_nas.spaces import CellSpace, Genotype
 
@@ -97,6 +99,16 @@ class MadeScores(NASProblem):
         params = 1000 * (size + 1)
         self.count_one(computed=True)
         return Scores(objectives, params=params, flops=9 * params, acts=params, degenerate=reason)
+
+
+class MadeSteadiness(MadeScores):
+    """Made scores, and a steadiness that is made of the text of the genotype; half are steady."""
+
+    def steadiness(self, genotype: Any, *, seed: int = 0) -> Steadiness:
+        """Random growth and smoothness."""
+        text = self.search_space.format(read_genotype(self.search_space, genotype))
+        rng = np.random.default_rng([seed, *text.encode()])
+        return Steadiness(rng.uniform(0, 1.2), rng.uniform(-0.2, 0.05))
 
 
 def made_run(path: Path, problem: NASProblem | None = None, **settings: Any) -> Path:

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pymoo_nas.kernels._activations import PreActivations, depends_on
+from pymoo_nas.kernels._activations import ReluCalls, depends_on
 
 
 def heard(call: Callable[[Tensor], object], x: Tensor) -> list[Tensor]:
     """What is recorded while a function is called on x."""
     seen: list[Tensor] = []
-    with PreActivations(lambda tensor: seen.append(tensor.detach().clone())):
+    with ReluCalls(lambda tensor: seen.append(tensor.detach().clone())):
         call(x)
     return seen
 
@@ -120,7 +120,7 @@ def test_results_are_unchanged(x: Tensor) -> None:
     plain = x.clone().requires_grad_(True)
     module(plain).sum().backward()
     listened = x.clone().requires_grad_(True)
-    with PreActivations(lambda _: None):
+    with ReluCalls(lambda _: None):
         module(listened).sum().backward()
     assert torch.equal(plain.grad, listened.grad)
 
@@ -136,7 +136,7 @@ def test_a_module_called_twice_is_heard_twice(x: Tensor) -> None:
 def test_nothing_is_heard_afterwards(x: Tensor) -> None:
     """After the block, also after an error in it, nobody listens."""
     seen: list[Tensor] = []
-    with pytest.raises(ZeroDivisionError), PreActivations(seen.append):
+    with pytest.raises(ZeroDivisionError), ReluCalls(seen.append):
         raise ZeroDivisionError
     F.relu(x)
     assert seen == []

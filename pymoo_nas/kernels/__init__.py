@@ -1,6 +1,6 @@
 """Measure the kernels of a network in one pass; the scores are computed from them."""
 
-from pymoo_nas.kernels._activations import is_relu_like
+from pymoo_nas.kernels._activations import ReluCalls
 from pymoo_nas.kernels._calibration import (
     calibrate,
     calibrating,
@@ -13,12 +13,12 @@ from pymoo_nas.kernels._measure import Kernels, measure_kernels
 
 __all__ = [
     "Kernels",
+    "ReluCalls",
     "calibrate",
     "calibrating",
     "check_images",
     "check_network",
     "check_trainable",
-    "is_relu_like",
     "measure_kernels",
     "preserved",
     "recalibrate",

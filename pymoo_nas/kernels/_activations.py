@@ -43,16 +43,22 @@ The second argument of `torch.max` may also be a dimension, which is no bound.
 MAXIMA: frozenset[Any] = frozenset({torch.maximum, torch.max, Tensor.maximum, Tensor.max})
 
 
-class PreActivations(TorchFunctionMode):
-    """Passes the input of every ReLU-like call to a function, before the call runs.
+class ReluCalls(TorchFunctionMode):
+    """Passes the input and the output of every ReLU-like call to functions.
 
     Args:
-        record: function that is given the pre-activation (any shape), as it is before the call.
+        before: function that is given the pre-activation (any shape), as it is before the call.
+        after: function that is given what the call returns.
     """
 
-    def __init__(self, record: Callable[[Tensor], None]) -> None:
+    def __init__(
+        self,
+        before: Callable[[Tensor], None] | None = None,
+        after: Callable[[Tensor], None] | None = None,
+    ) -> None:
         super().__init__()
-        self.record = record
+        self.before = before
+        self.after = after
 
     def __torch_function__(
         self,
@@ -61,16 +67,15 @@ class PreActivations(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Record the pre-activation, then call the function."""
+        """Pass on what a ReLU takes, call the function, and pass on what a ReLU returns."""
         kwargs = kwargs or {}
-        if is_relu_like(func, args, kwargs):
-            self.record(args[0] if args else kwargs["input"])
-        return func(*args, **kwargs)
-
-
-def is_relu_like(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Tell whether the call of a function, as a `TorchFunctionMode` sees it, acts as a ReLU."""
-    return func in RELU_LIKE or _clamps_at_zero(func, args, kwargs)
+        is_relu = func in RELU_LIKE or _clamps_at_zero(func, args, kwargs)
+        if is_relu and self.before is not None:
+            self.before(args[0] if args else kwargs["input"])
+        output = func(*args, **kwargs)
+        if is_relu and self.after is not None:
+            self.after(output)
+        return output
 
 
 def _clamps_at_zero(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pymoo_nas._machine import is_out_of_memory, network_errors
 from pymoo_nas.errors import PymooNasError, ScoreError
-from pymoo_nas.kernels._activations import PreActivations, depends_on
+from pymoo_nas.kernels._activations import ReluCalls, depends_on
 from pymoo_nas.kernels._calibration import calibrating
 from pymoo_nas.kernels._layer_plan import LayerPlan, Piece, Steps, batch_dim
 from pymoo_nas.kernels._products import LayerUse, Products, Signs
@@ -195,7 +195,7 @@ class _Recorder:
             for module in self.plan.fallbacks
         ]
         try:
-            with PreActivations(self.codes) if with_codes else nullcontext():
+            with ReluCalls(self.codes) if with_codes else nullcontext():
                 yield
         finally:
             for hook in hooks:

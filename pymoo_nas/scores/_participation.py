@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from pymoo_nas._machine import network_errors
-from pymoo_nas.kernels import calibrating, is_relu_like, preserved
+from pymoo_nas.kernels import ReluCalls, calibrating, preserved
 from pymoo_nas.scores._from_kernels import Judgement
 from pymoo_nas.scores._objective import Measured
 
@@ -46,37 +44,28 @@ def participation_ratio(rows: Tensor) -> float:
     return float(correlation.trace()) ** 2 / squares if squares > 0 else 0.0
 
 
-class _Ratios(TorchFunctionMode):
-    """Takes the ratio of the output of each ReLU, and of its gradient in the backward pass.
+class _Ratios:
+    """The ratio of the output of each ReLU, and of its gradient in the backward pass.
 
     Attributes:
         found: [ratio of the output, ratio of its gradient], in the order of the calls.
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.found: list[list[float]] = []
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call the function; take the ratio of what a ReLU returns."""
-        kwargs = kwargs or {}
-        output = func(*args, **kwargs)
-        if is_relu_like(func, args, kwargs) and output.requires_grad and output.dim():
-            ratios = [_ratio(output), 0.0]
-            self.found.append(ratios)
+    def take(self, output: Tensor) -> None:
+        """Take the ratio of what a ReLU has returned, and later that of its gradient."""
+        if not output.requires_grad or not output.dim():
+            return
+        ratios = [_ratio(output), 0.0]
+        self.found.append(ratios)
 
-            def backwards(gradient: Tensor) -> None:
-                ratios[1] = _ratio(gradient)
+        def backwards(gradient: Tensor) -> None:
+            ratios[1] = _ratio(gradient)
 
-            # What changes the output in place later on does not change this gradient.
-            output.register_hook(backwards)
-        return output
+        # What changes the output in place later on does not change this gradient.
+        output.register_hook(backwards)
 
 
 def _ratio(output: Tensor) -> float:
@@ -97,20 +86,21 @@ def participation(measured: Measured) -> Judgement:
     with preserved(network, eval_mode=True), torch.enable_grad():
         network.requires_grad_(False)
         images = measured.images.detach().requires_grad_(True)
-        mode = _Ratios()
-        with calibrating(network) as has_shared_norms, network_errors(images), mode:
+        ratios = _Ratios()
+        calls = ReluCalls(after=ratios.take)
+        with calibrating(network) as has_shared_norms, network_errors(images), calls:
             logits = network(images.clone()).sum()
         if has_shared_norms():
             # Its first calls did not know the average over all of its calls.
-            mode.found.clear()
-            with mode:
+            ratios.found.clear()
+            with calls:
                 logits = network(images.clone()).sum()
         if not logits.requires_grad:
             return Judgement(WORST, "output not connected to the input")
         torch.autograd.grad(logits, images)
-    if not mode.found:
+    if not ratios.found:
         return Judgement(WORST, "no ReLU")
-    total = float(np.sum([forwards * backwards for forwards, backwards in mode.found]))
+    total = float(np.sum([forwards * backwards for forwards, backwards in ratios.found]))
     if not math.isfinite(total):
         return Judgement(WORST, "NaN or overflow in the activations or gradients")
     return Judgement(-total)

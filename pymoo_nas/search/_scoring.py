@@ -103,6 +103,7 @@ class Scoring:
 
         Raises:
             GenotypeError: an item is no genotype; then nothing has been measured.
+            WorkerError: the workers lose a genotype.
         """
         space = self.search_space
         texts = [
@@ -116,6 +117,7 @@ class Scoring:
                 self._memory.keep_steadiness(self, text, found)
             if self.progress is not None:
                 self.progress(Report("gradients", done, len(left)))
+        self._refuse_lost([text for text in left if text not in known], "steadiness")
         return [known[text] for text in texts]
 
     def _measured(self, texts: Sequence[str]) -> Iterator[tuple[str, Steadiness]]:
@@ -140,18 +142,26 @@ class Scoring:
             self.count_one(computed=True)
             if not self.scorer.is_noisy:
                 self._keep(genotypes[places[index]], scores)
-        missing = [text for place, text in zip(places, texts, strict=True) if place not in rows]
-        if missing:
-            raise WorkerError(
-                f"{type(self.workers).__name__} gave no scores of {', '.join(missing)}; expected "
-                "those of every candidate"
-            )
+        lost = [text for place, text in zip(places, texts, strict=True) if place not in rows]
+        self._refuse_lost(lost, "scores")
         if self.scorer.is_noisy:
             # When the workers have ended: a time is measured while nothing else is computed.
             for place, genotype in genotypes.items():
                 rows[place] = self.scorer.add_noisy(genotype, rows[place])
                 self._keep(genotype, rows[place])
         return rows
+
+    def _refuse_lost(self, texts: Sequence[str], what: str) -> None:
+        """Refuse workers that gave nothing of some candidates.
+
+        Raises:
+            WorkerError: there are some; names them.
+        """
+        if texts:
+            raise WorkerError(
+                f"{type(self.workers).__name__} gave no {what} of {', '.join(texts)}; expected "
+                "those of every candidate"
+            )
 
     def _recalled(self, genotypes: Sequence[Any]) -> dict[int, Scores]:
         """The scores that are remembered, by place; they count as candidates."""

@@ -158,13 +158,13 @@ class NSGA2Search(EvolutiveNAS):
         }
         n_offsprings = pop_size if n_offsprings is None else n_offsprings
         super().__init__(pop_size, n_offsprings, **{**own, **kwargs})
-        self.tournament_type = "comp_by_dom_and_crowding"  # read by pymoo's selection
+        self.tournament_type = "comp_by_dom_and_crowding"
 
     def _prefer_steady(self, problem: Any, space: Any) -> None:
         super()._prefer_steady(problem, space)
-        if self.steady:
-            # Dominance would prefer parents that are not steady.
-            self.tournament_type = "comp_by_rank_and_crowding"
+        # Dominance would prefer parents that are not steady; pymoo's selection reads this.
+        by = "rank" if self.steady else "dom"
+        self.tournament_type = f"comp_by_{by}_and_crowding"
 
     def _learn(self) -> None:
         """The mutations of the beginning stay, as in pymoo's algorithm."""
