@@ -100,3 +100,13 @@ def test_parameters_by_hand() -> None:
     assert count_parameters(nn.Sequential(layer, layer)) == 3 * 2 + 2
     layer.bias.requires_grad_(False)
     assert count_parameters(layer) == 6
+
+
+def test_width_of_residual_networks() -> None:
+    """A network of width w and one block per stage has the parameters that a sum by hand gives."""
+    for width in (1, 4, 16):
+        stages = [(width, width), (width, 2 * width), (2 * width, 4 * width)]
+        blocks = sum(9 * a * b + 9 * b * b + 4 * b for a, b in stages)
+        stem, linear = 27 * width + 2 * width, 10 * (4 * width + 1)
+        assert count_parameters(CifarResNet(1, 3, 10, width)) == stem + blocks + linear
+    assert count_parameters(CifarResNet(3, 3, 10)) == count_parameters(CifarResNet(3, 3, 10, 16))

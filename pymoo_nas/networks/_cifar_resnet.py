@@ -13,8 +13,10 @@ from pymoo_nas.networks._operations import conv_bn_relu
 BLOCKS: Mapping[str, int] = MappingProxyType({"resnet20": 3, "resnet32": 5, "resnet56": 9})
 """Name → residual blocks per stage; the number in the name counts the layers with weights."""
 
-WIDTHS = (16, 32, 64)
-"""Channels of the three stages."""
+STAGES = 3
+
+WIDTH = 16
+"""Channels of the first stage of the published networks; each further stage has twice as many."""
 
 
 class BasicBlock(nn.Module):
@@ -53,14 +55,15 @@ class CifarResNet(nn.Sequential):
         n_blocks: residual blocks per stage.
         in_channels: channels of the images.
         n_classes: number of logits.
+        width: channels of the first stage; each further stage has twice as many.
     """
 
-    def __init__(self, n_blocks: int, in_channels: int, n_classes: int) -> None:
-        layers: list[nn.Module] = conv_bn_relu(in_channels, WIDTHS[0], 3)
-        channels = WIDTHS[0]
-        for width in WIDTHS:
+    def __init__(self, n_blocks: int, in_channels: int, n_classes: int, width: int = WIDTH) -> None:
+        layers: list[nn.Module] = conv_bn_relu(in_channels, width, 3)
+        channels = width
+        for stage in range(STAGES):
             for _ in range(n_blocks):
-                layers.append(BasicBlock(channels, width))
-                channels = width
+                layers.append(BasicBlock(channels, width * 2**stage))
+                channels = width * 2**stage
         head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, n_classes)]
         super().__init__(*layers, *head)
