@@ -51,6 +51,16 @@ CALLS = (
          "difference median"),
     ),
     Call(
+        "budgets",
+        ("--cifar {}/cifar10.npz --work . --budgets A --seeds 1 --generations 2 --offspring 4"
+         " --withheld 20 --short 1 --epochs 2 --full-seeds 1",),
+        ("epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of",
+         "training, accuracy %, n", "A ours", "A random", "A te-nas", "A largest", "A resnet8",
+         "A resnet32", "A mobilenetv2", "A shufflenetv2"),
+        ("searches.csv", "trained-1.csv", "trained-2.csv"),
+        slow=True,
+    ),
+    Call(
         "cells",
         ("accuracy --cifar {}/cifar10.npz --partial cells.csv --n 4 --cells 1 --epochs 1"
          " --images 60 --size 8 --max-params 4000",

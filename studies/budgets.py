@@ -1,0 +1,257 @@
+"""At three budgets of parameters and multiply-accumulates: what do searches hand over on CIFAR-10?
+
+The budgets are (A) that of MLPerf Tiny's ResNet-8, 78,700 parameters and 12.5 M
+multiply-accumulates per image, (B) that of ResNet-20, 280,000 and 41 M, and (C) 560,000 and 82 M.
+Rivals: a search of ours with the default choice; random search with as many candidates and the same
+choice; of these random candidates the one of the smallest sum of ranks in `ntk` and `activation`,
+as TE-NAS chooses (Chen 2021), and the largest; and networks designed by hand, scaled in width to
+the largest within the budget. Each network is trained by `train` with its defaults but for the
+epochs.
+
+Search and training see the first 40,000 training images. On a short schedule every rival is trained
+once for each search, a tenth of the images held out; by these the best of each kind is chosen (of
+the ResNets: the best depth), and trained on the full schedule once for each seed. The last 5,000
+training images are looked at once per training, at its end. What is there already is not done
+again.
+
+Command; the rows are to be measured:
+    python studies/budgets.py --cifar PATH/cifar10.npz --work budgets --budgets A B C
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pymoo.optimize import minimize
+from torch import nn
+
+from common.command import machine, parser
+from common.hand_designed import HAND_DESIGNED, Limits, largest_within
+from common.images import of_training_images
+from common.rows import rows_by, with_deviation
+from common.trainings import described, has_ended, was_interrupted
+from pymoo_nas._machine import seeded
+from pymoo_nas.choice import order_scored
+from pymoo_nas.datasets import Dataset, load_dataset
+from pymoo_nas.networks import count_all
+from pymoo_nas.runs import choose
+from pymoo_nas.scores import is_sound, measure_latency
+from pymoo_nas.search import (
+    DartsTournament,
+    EvolutiveNAS,
+    NASProblem,
+    RandomSearch,
+    history_to_frame,
+    log_rank_sum,
+)
+from pymoo_nas.spaces import Architecture, CellSpace
+from pymoo_nas.training import train
+
+BUDGETS = {
+    "A": Limits(78_700, 12_500_000),
+    "B": Limits(280_000, 41_000_000),
+    "C": Limits(560_000, 82_000_000),
+}
+
+REDUCTION = {"A": "inside", "B": "inside", "C": "between"}
+"""Where cells halve the map in each budget, by cifar10.py."""
+
+HELD_OUT = 0.1
+
+
+def space_of(budget: str) -> CellSpace:
+    """What is searched in a budget."""
+    return CellSpace(reduction=REDUCTION[budget])
+
+
+def problem_of(dataset: Dataset, budget: str, seed: int) -> NASProblem:
+    """The problem of a search."""
+    limits = BUDGETS[budget]
+    return NASProblem(
+        dataset,
+        search_space=space_of(budget),
+        max_params=limits.params,
+        max_flops=limits.flops,
+        seed=seed,
+    )
+
+
+def ours(dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace) -> dict[str, str]:
+    """Kind → the genotype that a search of ours hands over."""
+    result = minimize(
+        problem_of(dataset, budget, seed),
+        EvolutiveNAS(5, effort.offspring),
+        ("n_gen", effort.generations),
+        callback=DartsTournament(every=3, size=4),
+        seed=seed,
+    )
+    return {"ours": str(choose(result)["genotype"].iloc[0])}
+
+
+def drawn(dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace) -> dict[str, str]:
+    """Kind → the genotypes that are taken from as many random candidates."""
+    result = minimize(
+        problem_of(dataset, budget, seed),
+        RandomSearch(5, effort.offspring),
+        ("n_gen", effort.generations),
+        seed=seed,
+    )
+    history = history_to_frame(result)
+    usable = history[history["feasible"] & is_sound(history)]
+    by_ranks = log_rank_sum([usable["ntk"], usable["activation"]])
+    return {
+        "random": str(order_scored(history)["genotype"].iloc[0]),
+        "te-nas": str(usable["genotype"].iloc[int(np.argmin(by_ranks))]),
+        "largest": str(usable["genotype"].iloc[int(np.argmax(usable["flops"]))]),
+    }
+
+
+SEARCHES: dict[str, Callable[..., dict[str, str]]] = {"ours": ours, "drawn": drawn}
+KINDS = ("ours", "random", "te-nas", "largest")
+"""What searches hand over; the other kinds are designed by hand."""
+
+
+def searched(of: argparse.Namespace, dataset: Dataset, work: Path) -> pd.DataFrame:
+    """One row per search: its genotypes, and its seconds of one core."""
+    keys = [
+        f"{budget} {name} {seed}"
+        for seed in range(of.seeds)
+        for budget in of.budgets
+        for name in SEARCHES
+    ]
+
+    def search(key: str) -> dict[str, Any]:
+        budget, name, seed = key.split()
+        started = time.process_time()
+        found = SEARCHES[name](dataset, budget, int(seed), of)
+        row = {kind: found.get(kind, "") for kind in KINDS}
+        return {**row, "seconds": time.process_time() - started}
+
+    rows = rows_by(work / "searches.csv", "key", keys, search)
+    return rows[rows["key"].isin(keys)]
+
+
+def build(kind: str, model: str, budget: str, dataset: Dataset, seed: int) -> nn.Module:
+    """An untrained network: of a genotype, or by hand with the width that `model` tells."""
+    if kind in KINDS:
+        return Architecture.read(model, space_of(budget)).build("trained", dataset, seed=seed)
+    with seeded(torch.device("cpu"), seed):
+        return HAND_DESIGNED[kind][0](float(model))
+
+
+def trained(
+    of: argparse.Namespace, dataset: Dataset, work: Path, rivals: Sequence[str], epochs: int
+) -> pd.DataFrame:
+    """One row per training; an interrupted one goes on.
+
+    Args:
+        of: the arguments of the command line.
+        dataset: fits by its training images, tests by those that are withheld.
+        work: holds a folder for each training.
+        rivals: "budget kind seed model" of each network.
+        epochs: of each training.
+    """
+
+    def row(rival: str) -> dict[str, Any]:
+        budget, kind, seed, model = rival.split()
+        out = work / f"{budget}-{kind}-{seed}-{epochs}"
+        network = build(kind, model, budget, dataset, int(seed))
+        if not has_ended(out):
+            train(
+                network,
+                dataset,
+                epochs=epochs,
+                validation=HELD_OUT if epochs == of.short else 0.0,
+                seed=int(seed),
+                precision=of.precision,
+                out=out,
+                resume=was_interrupted(out),
+            )
+        image = dataset.normalized(dataset.train_images[:1])
+        found = described(out)
+        return {
+            **dict(zip(("budget", "kind", "seed", "model"), rival.split(), strict=True)),
+            **count_all(network, image)._asdict(),
+            "milliseconds": measure_latency(network, image),
+            "minutes": found["seconds"] / 60,
+            "validation": 100 * float(found["validation_accuracy"] or 0.0),
+            "accuracy": 100 * found["test_accuracy"],
+        }
+
+    rows = rows_by(work / f"trained-{epochs}.csv", "rival", rivals, row)
+    return rows[rows["rival"].isin(rivals)].astype({"seed": int, "model": str})
+
+
+def best_of_each(short: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Budget, kind and model to train in full: of each kind the best by the held-out images."""
+    kinds = short["kind"].str.replace(r"resnet\d+", "resnet", regex=True)
+    best = short.loc[short.groupby([short["budget"], kinds])["validation"].idxmax()]
+    return list(best[["budget", "kind", "model"]].itertuples(index=False, name=None))
+
+
+def report(rows: pd.DataFrame, searches: pd.DataFrame, epochs: int) -> None:
+    """A line for each budget and kind."""
+    minutes = searches.groupby(searches["key"].str.rsplit(n=1).str[0])["seconds"].mean() / 60
+    print(
+        f"{epochs} epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of "
+        "training, accuracy %, n"
+    )
+    for (budget, kind), group in rows.groupby(["budget", "kind"]):
+        name = "ours" if kind == "ours" else "drawn"
+        search = f"{minutes[f'{budget} {name}']:5.1f}" if kind in KINDS else "     "
+        mean = group[["params", "flops", "acts", "milliseconds", "minutes"]].mean()
+        print(
+            f"{budget} {kind:12s} {mean['params']:9,.0f} {mean['flops'] / 1e6:5.1f} "
+            f"{mean['acts'] / 1e3:6.1f} {mean['milliseconds']:6.2f} {search} "
+            f"{mean['minutes']:5.1f}  {with_deviation(group['accuracy'], 2)}  {len(group)}"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Search, train on the short schedule, then the best of each kind on the full one."""
+    of = parsed(argv)
+    work: Path = of.work
+    work.mkdir(parents=True, exist_ok=True)
+    images = load_dataset(of.cifar)
+    fitted = len(images.train_labels) - of.withheld
+    places = np.arange(len(images.train_labels))
+    dataset = of_training_images(images, places[: min(fitted, of.images)], places[fitted:])
+    searches = searched(of, dataset, work)
+    rivals = []
+    for row in searches.to_dict("records"):
+        budget, _, seed = row["key"].split()
+        found = {kind: row[kind] for kind in KINDS if isinstance(row[kind], str) and row[kind]}
+        rivals += [f"{budget} {kind} {seed} {model}" for kind, model in found.items()]
+    for budget in of.budgets:
+        widths = {name: largest_within(name, BUDGETS[budget]) for name in HAND_DESIGNED}
+        rivals += [f"{budget} {name} 0 {width:g}" for name, width in widths.items()]
+    print(f"{machine()}; accuracy on {of.withheld} images that nothing else has seen")
+    short = trained(of, dataset, work, rivals, of.short)
+    report(short, searches, of.short)
+    if of.epochs:
+        full = [
+            f"{budget} {kind} {seed} {model}"
+            for seed in range(of.full_seeds)
+            for budget, kind, model in best_of_each(short)
+        ]
+        report(trained(of, dataset, work, full, of.epochs), searches, of.epochs)
+
+
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of the command line."""
+    numbers = {"seeds": 3, "generations": 30, "offspring": 20, "withheld": 5000, "images": 40_000}
+    of = parser(__doc__, "cifar", "work", **numbers, short=4, epochs=20, full_seeds=2)
+    of.add_argument("--budgets", nargs="+", choices=BUDGETS, default=list(BUDGETS))
+    of.add_argument("--precision", default="auto")
+    return of.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()
