@@ -10,9 +10,11 @@ from pymoo_nas.kernels._calibration import (
 )
 from pymoo_nas.kernels._checks import check_images, check_network, check_trainable
 from pymoo_nas.kernels._measure import Kernels, measure_kernels
+from pymoo_nas.kernels._plan_memory import PlanMemory
 
 __all__ = [
     "Kernels",
+    "PlanMemory",
     "ReluCalls",
     "calibrate",
     "calibrating",

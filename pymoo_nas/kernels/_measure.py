@@ -33,6 +33,7 @@ from pymoo_nas.kernels._checks import (
 )
 from pymoo_nas.kernels._layer_plan import LayerPlan, Piece, Steps, plan_layers
 from pymoo_nas.kernels._memory_plan import default_steps, measured_steps
+from pymoo_nas.kernels._plan_memory import PlanMemory
 from pymoo_nas.kernels._products import Products
 from pymoo_nas.kernels._recording import Recording, join, record_pass
 
@@ -76,6 +77,7 @@ def measure_kernels(
     max_memory: int | None = None,
     steps: Steps | None = None,
     check: bool = False,
+    plans: PlanMemory | None = None,
 ) -> Kernels:
     """Measure the kernels of a network on a batch of images, and leave the network as it was.
 
@@ -88,6 +90,7 @@ def measure_kernels(
         steps: limits on how much is computed at a time, in place of `max_memory`.
         check: compare with plain autograd on two images that every gradient is covered and that
             images do not influence each other.
+        plans: knows the plan where another initialisation of the network was measured before.
 
     Raises:
         ScoreError: there are no parameters, the images cannot be scored, or a layer mixes them.
@@ -105,7 +108,9 @@ def measure_kernels(
                 output: Tensor = network(few.clone())
             return output
 
-        plan = plan_layers(network, forward, len(few), len(images))
+        plan = (PlanMemory() if plans is None else plans).plan(
+            network, images, lambda: plan_layers(network, forward, len(few), len(images))
+        )
         if steps is None:
             steps = (
                 default_steps(plan, images, default_memory(images.device))

@@ -19,6 +19,7 @@ from pymoo_nas._machine import is_out_of_memory
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.kernels import (
     Kernels,
+    PlanMemory,
     check_images,
     check_network,
     measure_kernels,
@@ -170,13 +171,15 @@ def score_builds(
     objectives = [objective for objective in given if not objective.noisy]
     rows: list[tuple[float, ...]] = []
     reasons: list[str] = []
-    network = None
+    network, plans = None, PlanMemory()
     for build in builds:
         network = build()
         if not reasons:
             check_images(probe.images)
             reasons.append(probe.reason)
-        measure = partial(measure_kernels, max_memory=max_memory, check=check and not rows)
+        measure = partial(
+            measure_kernels, max_memory=max_memory, check=check and not rows, plans=plans
+        )
         count = partial(_counted, network, probe.images, counts)
         values, reason = _judge(network, probe, objectives, measure, count)
         rows.append(values)
