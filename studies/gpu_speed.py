@@ -4,7 +4,10 @@ Scoring: cells of the tables in docs/benchmarks.md, each with its parameters, mu
 the time of one forward and backward pass on 64 images, the kernels and the scores with their check
 as multiples of it, the operations that a pass and the kernels start on the device ("launches"), and
 how often the kernels wait for the device. Then random cells by one process; on a card also how far
-log10 κ is from that of the CPU, and on any device how far float32 is from float64.
+log10 κ is from that of the CPU, and on any device how far float32 is from float64. Then two
+initialisations of each cell: a forward and a backward pass of one after the other and of stacked
+parameters (`torch.func.vmap`); the kernels of the second one with a plan of its own and with that
+of the first. Last the eigenvalues of a generation's kernels, on the CPU in float64.
 
 A data set of made images of CIFAR-10's size is trained on, 128 images a step, with a cell of
 551,898 parameters and with ResNet-20, which has as many multiply-accumulates. `before` is the loop
@@ -69,6 +72,32 @@ The rows of scoring are of another run, beside other work, each figure from one 
 At commit a7cea09, which lacks this study, the same functions count 2,317 launches and 93 waits for
 the kernels of the first cell, and 2,555, 1,213, 1,871 and 524 launches for the others.
 
+Those of initialisations and eigenvalues are of a later run, beside other work (load average 3):
+    python studies/gpu_speed.py --n 7
+
+    2 initialisations of 32,8,0,0|0,0,0,0|24,0,0,0|0,0,0,0|0,8,0,0|24,0,8,0:
+        one by one 1219.7 ms (476 launches), stacked 1723.5 ms (495 launches),
+        own plan 1265.2 ms (965 launches), known plan 1197.1 ms (850 launches)
+    2 initialisations of 16,24,0,0|0,0,0,0|16,0,0,0|0,8,0,0|8,0,0,0|8,0,8,0:
+        one by one 1658.7 ms (532 launches), stacked 2346.0 ms (550 launches),
+        own plan 1579.9 ms (1025 launches), known plan 1478.2 ms (898 launches)
+    2 initialisations of 16,0,0,0|24,0,0,0|0,32,0,0:
+        one by one 1217.9 ms (250 launches), stacked 1773.8 ms (263 launches),
+        own plan 1155.4 ms (551 launches), known plan 1124.9 ms (490 launches)
+    2 initialisations of 8,24,0,0|0,0,0,0|8,24,0,0:
+        one by one 1618.2 ms (380 launches), stacked 2221.0 ms (400 launches),
+        own plan 1555.3 ms (777 launches), known plan 1332.4 ms (686 launches)
+    2 initialisations of 56,0,0,0|0,0,0,0|16,0,0,0:
+        one by one 862.1 ms (108 launches), stacked 1053.5 ms (116 launches),
+        own plan 798.7 ms (278 launches), known plan 720.1 ms (250 launches)
+    eigenvalues of each of 40 kernels of 64 images: one by one 0.36 ms,
+        together by numpy 0.27 ms, together by torch 0.22 ms
+
+So initialisations are scored one after the other, with one plan: stacked parameters take 1.2 to 1.5
+times as long and save no launch, as a batch norm of stacked parameters becomes several operations
+and a convolution a grouped one. Eigenvalues are computed candidate by candidate: they take less
+than a thousandth of the scoring of these cells.
+
 On the CPU the passes take almost all of the time, and the step as a whole is as fast as before
 within what other work disturbs. Data take a fifth to half of their time. SGD is faster fused. Muon
 gains where kernels have equal shapes, as those of ResNet-20; those of the cells have 26 shapes. To
@@ -88,6 +117,7 @@ import torch
 from torch import nn
 
 from common.command import machine, parser
+from common.initialisations import eigenvalue_row, initialisation_rows
 from common.scoring_steps import scoring_rows, search_rows
 from common.timing import medians
 from common.training_steps import (
@@ -240,6 +270,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in chain(
         scoring_rows(scored, device, dataset, n, synchronise),
         search_rows(device, dataset, 2 if arguments.quick else 20),
+        initialisation_rows(scored, device, dataset, n, synchronise),
+        [eigenvalue_row(n)],
         training_rows(dataset, texts, device, n),
         optimiser_rows(dataset, texts, device, n),
     ):

@@ -115,6 +115,8 @@ CALLS = (
         "gpu_speed",
         ("--quick",),
         ("launches), kernels", "waits), scores with check", "cells: ",
+         "2 initialisations of", "one by one", "launches), stacked", "own plan", "known plan",
+         "eigenvalues of each of 40 kernels of 64 images: one by one", "together by torch",
          "resnet20: 269,722 parameters", "MMACs", "before step", "ms (data", "passes",
          "optimisers", "times as fast", "float32, contiguous step", "float32, channels_last step",
          "kernel by kernel", "equal shapes (", "padded (", "one by one", "foreach", "fused"),
