@@ -10,7 +10,8 @@ from pymoo_nas.choice._methods import (
     order_by,
     refused_options,
 )
-from pymoo_nas.choice._orders import order_front, order_scored, steady_first, try_out
+from pymoo_nas.choice._orders import order_front, order_scored, steady_first
+from pymoo_nas.choice._trials import try_out
 
 __all__ = [
     "METHODS",

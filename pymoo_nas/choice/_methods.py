@@ -10,7 +10,8 @@ import pandas as pd
 
 from pymoo_nas._machine import Progress
 from pymoo_nas.choice._latencies import with_latencies, without_latency
-from pymoo_nas.choice._orders import order_front, order_scored, steady_first, try_out
+from pymoo_nas.choice._orders import order_front, order_scored, steady_first
+from pymoo_nas.choice._trials import try_out
 from pymoo_nas.errors import SearchError
 from pymoo_nas.search import NASProblem
 
