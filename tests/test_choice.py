@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,14 @@ from pymoo.optimize import minimize
 
 from pymoo_nas import EvolutiveNAS, NASProblem
 from pymoo_nas._machine import Report
-from pymoo_nas.choice import order_front, order_scored, steady_first, try_out
+from pymoo_nas.choice import (
+    order_front,
+    order_scored,
+    smaller_first,
+    steady_first,
+    try_out,
+    worth_of,
+)
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, SearchError
 from pymoo_nas.search import front_to_frame, history_to_frame
@@ -172,6 +180,52 @@ def test_short_training() -> None:
     assert "1293 images, batch size 64: 21 steps per epoch, 2 epochs" in told[0].found
     with pytest.raises(SearchError, match="at least one"):
         try_out(front[:0], problem)
+
+
+def test_the_smallest_of_equals_comes_first() -> None:
+    """Of accuracies within a standard error of the best the smallest network is first."""
+    accuracies, flops = [0.80, 0.90, 0.88, 0.89, 0.5], [1, 40, 20, 30, 2]
+    tried = pd.DataFrame({"genotype": list("abcde"), "accuracy": accuracies, "flops": flops})
+    # The error of 0.9 is 0.030 of 100 images, and 0.003 of 10,000.
+    assert smaller_first(tried, 100)["genotype"].tolist() == ["c", "d", "b", "a", "e"]
+    assert smaller_first(tried, 10_000)["genotype"].tolist() == ["b", "d", "c", "a", "e"]
+    assert smaller_first(tried, 5)["genotype"].tolist() == ["a", "c", "d", "b", "e"]
+    unknown = tried.drop(columns="flops")
+    assert smaller_first(unknown, 100)["genotype"].tolist() == ["b", "d", "c", "a", "e"]
+    one = tried[:1]
+    assert smaller_first(one, 100).equals(one)
+
+
+def test_random_candidates_are_tried_too() -> None:
+    """Beside the first of a table, others of the first generation are trained, and are marked."""
+    problem = NASProblem(digits(60), n_images=20)
+    texts = ["8,0,0,0", "0,8,0,0", "0,0,0,8", "0,0,8,0", "8,0,0,0|0,0,0,0|0,8,0,0"]
+    table = pd.DataFrame({"genotype": texts, "generation": [2, 1, 1, 1, 2]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they may tie
+        for n_random, expected in ((0, 0), (1, 1), (7, 2)):
+            tried = try_out(table, problem, top=2, n_random=n_random, epochs=1)
+            assert set(tried[~tried["drawn"]]["genotype"]) == set(texts[:2])
+            drawn = set(tried[tried["drawn"]]["genotype"])
+            assert len(drawn) == expected
+            assert drawn <= set(texts[2:4])
+
+
+def test_worth_by_hand() -> None:
+    """Random candidates are those of the first generation, without the chosen one."""
+    scored = order_scored(HISTORY.assign(generation=[1, 1, 2, 1, 1, 1])).sort_values("genotype")
+    chosen, others = scored[scored["genotype"] == "a"], scored[scored["genotype"].isin(["b", "d"])]
+    found = worth_of(chosen, scored)
+    assert found.n == len(others)
+    assert found.beaten == {"ntk": 2, "activation": 0, "correlation": 0}
+    assert (found.params, found.random_params) == (10, 30)
+    assert "by training" in str(found)
+    tried = scored.assign(accuracy=0.75, drawn=[False] + [True] * (len(scored) - 1))
+    after = worth_of(tried.assign(accuracy=np.linspace(0.9, 0.5, len(tried))), scored)
+    assert after.accuracy == 0.9
+    assert after.random_accuracies == tuple(np.linspace(0.9, 0.5, len(tried))[1:])
+    assert "90.0 %" in str(after)
+    assert "no random candidate" in str(worth_of(chosen, scored[scored["generation"] > 1]))
 
 
 def test_the_result_of_a_search_is_ordered() -> None:

@@ -47,9 +47,10 @@ def test_methods_that_measure(result: Any) -> None:
     steady = choose(result, "gradients", top=1, progress=told.append)
     assert "growth" in steady
     assert told[0].found.startswith(f"{order_scored(result)['genotype'][0]}: growth")
-    tried = choose(result, "training", top=2, epochs=1)
-    assert len(tried) == min(2, len(order_scored(result)))
-    assert tried["accuracy"].is_monotonic_decreasing
+    tried = choose(result, "training", top=2, n_random=1, epochs=1)
+    assert (~tried["drawn"]).sum() == min(2, len(order_scored(result)))
+    assert tried["drawn"].sum() <= 1
+    assert tried["accuracy"].max() < tried["accuracy"].iloc[0] + 0.1
 
 
 def test_limits(result: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -49,15 +50,19 @@ def test_choose_and_train(run: Run, finished: Path) -> None:
     assert choice is not None
     (chosen,) = choice.genotypes
     assert f"chosen: {chosen}" in out
+    assert "worth: of " in out
+    assert "--by training compares accuracies" in out
     assert chosen in set(folder.front()["genotype"])
     code, out, _ = run("train", str(finished), "--epochs", "1", "--cells", "2", "--out", "chosen")
     assert code == 0
     problem = folder.problem()
     network = build_final(chosen, 2, problem=problem)
     assert f"{count_parameters(network):,} parameters" in out
-    code, out, _ = run("choose", str(finished), "--by", "training", "--top", "1", "--epochs", "1")
+    by_training = ("choose", str(finished), "--by", "training", "--epochs", "1")
+    code, out, _ = run(*by_training, "--top", "1", "--random", "1")
     assert code == 0
     assert "of the held-out images" in out
+    assert re.search(r"worth: .* % of the held-out images, 1 random ones [\d.]+ %", out)
     code, out, _ = run("choose", str(finished), "--by", "gradients", "--top", "1")
     assert code == 0
     assert "growth 0.00, smoothness" in out
@@ -264,7 +269,7 @@ def test_batch_size_and_epochs_of_the_command_line(run: Run, finished: Path) -> 
     train = ("train", str(finished), "--out", "final", "--overwrite")
     out = run(*train, "--epochs", "1", "--batch-size", "auto")[1]
     assert "batch size 64: 21 steps per epoch, 1 epochs" in out
-    choose = ("choose", str(finished), "--by", "training", "--top", "1")
+    choose = ("choose", str(finished), "--by", "training", "--top", "1", "--random", "0")
     out = run(*choose, "--epochs", "1", "--batch-size", "200")[1]
     assert "batch size 200: 7 steps per epoch, 1 epochs" in out
     (finished / runs.CHOICE).unlink()

@@ -11,12 +11,14 @@ from pymoo_nas.choice._methods import (
     refused_options,
 )
 from pymoo_nas.choice._orders import order_front, order_scored, steady_first
-from pymoo_nas.choice._trials import try_out
+from pymoo_nas.choice._trials import smaller_first, try_out
+from pymoo_nas.choice._worth import Worth, worth_of
 
 __all__ = [
     "METHODS",
     "OPTIONS_OF",
     "Measurements",
+    "Worth",
     "build_final",
     "choose_cells",
     "default_method",
@@ -27,6 +29,8 @@ __all__ = [
     "order_front",
     "order_scored",
     "refused_options",
+    "smaller_first",
     "steady_first",
     "try_out",
+    "worth_of",
 ]

@@ -20,7 +20,16 @@ METHODS = ("ranks", "knee", "weights", "gradients", "training")
 
 OPTIONS_OF: Mapping[str, tuple[str, ...]] = {
     "gradients": ("top", "seed"),
-    "training": ("top", "epochs", "batch_size", "n_cells", "precision", "seed", "device"),
+    "training": (
+        "top",
+        "n_random",
+        "epochs",
+        "batch_size",
+        "n_cells",
+        "precision",
+        "seed",
+        "device",
+    ),
 }
 """Method → the options that it takes; the other methods take none."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+import numpy as np
 import pandas as pd
 
 from pymoo_nas._machine import Progress, Report, resolve_device, seeded, whole
@@ -20,6 +21,7 @@ from pymoo_nas.training import (
     Trainer,
     fitted_and_judging,
     none_to_hold_out,
+    standard_error,
     warn_of_tie,
     with_validation,
 )
@@ -30,6 +32,7 @@ def try_out(
     problem: NASProblem,
     *,
     top: int = 5,
+    n_random: int = 3,
     epochs: int | str = AUTO,
     batch_size: int | str = AUTO,
     n_cells: int | None = None,
@@ -38,13 +41,20 @@ def try_out(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Train the first architectures of a table for a short time, and sort them by accuracy.
+    """Train some architectures of a table for a short time, and sort them by accuracy.
+
+    These are the first of the table, and some that are drawn from the first generation, which a
+    search draws at random within its limits: what the search is worth is what its best are better.
+    Accuracies that are at most a standard error below the highest one count as equal to it, and the
+    architecture of the fewest multiply-accumulates comes first of these (Breiman 1984).
 
     Args:
         front: architectures in the order of trial, see `order_scored` and `order_front`.
         problem: gives search space and images. Its validation images judge, or a tenth of the
             training images where it has none. The test images are not used.
-        top: number of architectures that are trained.
+        top: number of first architectures that are trained.
+        n_random: number of others of the first generation that are trained too; fewer, where the
+            table holds fewer or does not tell generations.
         epochs: epochs of each training; the schedule runs its whole cycle in them. "auto" takes 2,
             or more to make 100 steps.
         batch_size: see `train`.
@@ -56,9 +66,10 @@ def try_out(
         progress: takes a `Report` after each training; the first report tells the plan of all.
 
     Returns:
-        the rows that were tried with a column ``accuracy``, descending: the fraction of correct
-        answers on the images that judge, in the best epoch (balanced accuracy where classes are
-        unequal, see `train`).
+        the rows that were tried with a column ``accuracy``: the fraction of correct answers on the
+        images that judge, in the best epoch (balanced accuracy where classes are unequal, see
+        `train`), descending but for those that are about as good as the best; and a column
+        ``drawn``: whether the row was drawn at random.
 
     Raises:
         SearchError: an empty front, numbers below 1, or no architecture that keeps the limits with
@@ -68,14 +79,14 @@ def try_out(
     Warns:
         UserWarning: the accuracies are equal, or closer than so many images can tell apart.
     """
-    top = whole("top", top)
+    top, n_random = whole("top", top), whole("n_random", n_random, 0)
     if table_of(front, "genotype").empty:
         raise SearchError("no architectures to try; expected at least one")
     dataset = problem.dataset
     asked = Settings(epochs, batch_size, augment=dataset.augment, precision=precision, seed=seed)
     settings = _short(dataset, asked)
     target = resolve_device(device)
-    tried = front.iloc[_keeping(front["genotype"], n_cells, problem, top)]
+    tried = _tried(front, problem, n_cells, (top, n_random), seed)
     accuracies: list[float] = []
     for genotype in tried["genotype"]:
         network = build_final(genotype, n_cells, problem=problem, seed=seed)
@@ -88,10 +99,25 @@ def try_out(
         if progress is not None:
             line = f"{genotype}: {accuracies[-1]:.1%} of the held-out images"
             progress(Report("trainings", len(accuracies), len(tried), found=line))
-    warn_of_tie(accuracies, len(trainer.judging[1]))
-    return tried.assign(accuracy=accuracies).sort_values(
-        "accuracy", ascending=False, kind="stable", ignore_index=True
-    )
+    n_judging = len(trainer.judging[1])
+    warn_of_tie(accuracies, n_judging)
+    return smaller_first(tried.assign(accuracy=accuracies), n_judging)
+
+
+def smaller_first(tried: pd.DataFrame, n_images: int) -> pd.DataFrame:
+    """Sort by accuracy; of those about as good as the best the smallest comes first, see `try_out`.
+
+    Args:
+        tried: rows with a column ``accuracy``; without a column ``flops`` none is smaller.
+        n_images: number of images that judged.
+    """
+    ordered = tried.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
+    best = float(ordered["accuracy"].iloc[0])
+    near = ordered["accuracy"] >= best - standard_error(best, n_images)
+    if "flops" not in ordered:
+        return ordered
+    smaller = ordered[near].sort_values("flops", kind="stable")
+    return pd.concat([smaller, ordered[~near]], ignore_index=True)
 
 
 def _short(dataset: Dataset, settings: Settings) -> Settings:
@@ -107,23 +133,45 @@ def _short(dataset: Dataset, settings: Settings) -> Settings:
     return settings.resolved(len(fitted), least_epochs=SHORT_EPOCHS, least_steps=SHORT_STEPS)
 
 
-def _keeping(genotypes: pd.Series, n_cells: int | None, problem: NASProblem, top: int) -> list[int]:
-    """Places of the first `top` genotypes whose network of `n_cells` cells keeps the limits.
+def _tried(
+    front: pd.DataFrame,
+    problem: NASProblem,
+    n_cells: int | None,
+    numbers: tuple[int, int],
+    seed: int,
+) -> pd.DataFrame:
+    """The rows to try: those whose network of `n_cells` cells keeps the limits, see `try_out`.
+
+    Args:
+        front: see `try_out`.
+        problem: see `try_out`.
+        n_cells: see `try_out`.
+        numbers: `top` and `n_random` of `try_out`.
+        seed: of the draw.
 
     Raises:
         SearchError: no genotype does.
     """
     n_cells = n_cells or problem.search_space.n_cells
-    parse = problem.search_space.parse
-    fitting = (
-        place
-        for place, text in enumerate(genotypes)
-        if keeps_limits([parse(text)] * n_cells, problem)
-    )
-    kept = list(islice(fitting, top))
-    if not kept:
+
+    def keeps(place: int) -> bool:
+        genotype = problem.search_space.parse(front["genotype"].iloc[place])
+        return keeps_limits([genotype] * n_cells, problem)
+
+    first = list(islice(filter(keeps, range(len(front))), numbers[0]))
+    if not first:
         raise SearchError(
             f"no architecture keeps the limits {problem.limits} with {n_cells} cells; use "
             "fewer, or search with higher limits"
         )
-    return kept
+    drawn = list(islice(filter(keeps, _of_first_generation(front, first, seed)), numbers[1]))
+    return front.iloc[[*first, *drawn]].assign(drawn=[False] * len(first) + [True] * len(drawn))
+
+
+def _of_first_generation(front: pd.DataFrame, others: list[int], seed: int) -> list[int]:
+    """Shuffled places of the first generation, but for some others."""
+    if "generation" not in front:
+        return []
+    places = np.setdiff1d(np.flatnonzero(front["generation"] == 1), others)
+    shuffled: list[int] = np.random.default_rng(seed).permutation(places).tolist()
+    return shuffled

@@ -69,6 +69,14 @@ def choose(
             min=1,
         ),
     ] = None,
+    random: Annotated[
+        int | None,
+        typer.Option(
+            help="For training: how many candidates of the first generation, drawn at random "
+            "within the limits, are tried beside them (3).",
+            min=0,
+        ),
+    ] = None,
     epochs: Annotated[
         str, typer.Option(help="For training: epochs of each; auto: 2, or more for few images.")
     ] = AUTO,
@@ -83,7 +91,8 @@ def choose(
 
     "ranks" takes the best of all scored candidates: its worst rank among the objectives and size is
     best. It has the smallest rank_sum of the table, a sum of high powers of these ranks. "training"
-    trains the first --top candidates of this table for a short time. "gradients" looks in this
+    trains the first --top candidates of this table and --random others for a short time, and takes
+    the smallest of those that are about as good as the best. "gradients" looks in this
     table for --top candidates with steady gradients, which neither grow nor blur in the network
     that is trained, and takes the most expressive (activation score and size). "knee" and "weights"
     choose from front.csv, the front that the search kept.
@@ -95,11 +104,12 @@ def choose(
     parsed = parse_weights(texts) if texts else None
     folder, console = RunFolder(run), terminal()
     method = method_named(by, parsed, lambda: default_of_run(folder.config()))
-    names = {"n_cells": "cells"}
+    names = {"n_cells": "cells", "n_random": "random"}
     refused = [names.get(name, name) for name in refused_options(method)]
     refuse_given(ctx, refused, f"with --by {method}")
     values: dict[str, Any] = {
         "top": top,
+        "n_random": random,
         "epochs": number_or_auto("epochs", epochs),
         "batch_size": number_or_auto("batch-size", batch_size),
         "n_cells": cells,
@@ -118,12 +128,13 @@ def choose(
         "max_latency": max_latency,
     }
     with threads_set(threads), ConsoleProgress(console) as progress:
-        ordered, measure = choose_of_run(
+        ordered, measure, worth = choose_of_run(
             folder, method, weights=parsed, progress=progress, **limits, **options
         )
     _show(console, ordered, method)
     chosen = ordered["genotype"].iloc[0]
     console.print(f"chosen: {chosen}", highlight=False, soft_wrap=True)
+    console.print(f"worth: {worth}", highlight=False, soft_wrap=True)
     try:
         console.print(_sizes(measure()), highlight=False, soft_wrap=True)
     except PymooNasError as error:

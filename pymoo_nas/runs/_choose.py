@@ -11,13 +11,24 @@ import numpy as np
 import pandas as pd
 
 from pymoo_nas._machine import whole
-from pymoo_nas.choice import Measurements, default_method, measured, method_named, order_by
+from pymoo_nas.choice import (
+    Measurements,
+    Worth,
+    default_method,
+    measured,
+    method_named,
+    order_by,
+    order_scored,
+    worth_of,
+)
 from pymoo_nas.errors import SearchError
 from pymoo_nas.runs._config import RunConfig
 from pymoo_nas.runs._folder import Choice, RunFolder
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import front_to_frame, read_table
 from pymoo_nas.spaces import chosen_by_gradients
+
+MAX_LATENCY = "max_latency"
 
 
 def choose(
@@ -45,8 +56,8 @@ def choose(
         weights: objective → importance, for "weights".
         **options: limits, ``max_params`` and so on, as `NASProblem` takes them; and options of the
             method: ``top``, ``seed`` and ``progress`` for "gradients" and "training";
-            for "training" also ``epochs``, ``batch_size``, ``n_cells``, ``precision`` and
-            ``device``; see `steady_first` and `try_out`.
+            for "training" also ``n_random``, ``epochs``, ``batch_size``, ``n_cells``, ``precision``
+            and ``device``; see `steady_first` and `try_out`.
 
     Returns:
         one row per candidate, with the columns of a history and the columns that the method adds.
@@ -98,10 +109,12 @@ class ChoiceOfRun(NamedTuple):
         ordered: see `choose`.
         measure: counts and times the network that was chosen; it raises `PymooNasError` where the
             images or a search space of the user's own are not found.
+        worth: what the choice is worth beside random candidates within the same limits.
     """
 
     ordered: pd.DataFrame
     measure: Callable[[], Measurements]
+    worth: Worth
 
 
 def choose_of_run(
@@ -129,7 +142,7 @@ def choose_of_run(
 def _given(weights: Mapping[str, float] | None, options: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `order_by`, with the limits in one."""
     limits = {name: options.pop(name) for name in list(options) if name.startswith("max_")}
-    for name, least in (("top", 1), ("n_cells", 1), ("seed", 0)):
+    for name, least in (("top", 1), ("n_random", 0), ("n_cells", 1), ("seed", 0)):
         if options.get(name) is not None:
             options[name] = whole(name, options[name], least)
     return {"weights": weights, "limits": limits, **options}
@@ -155,4 +168,10 @@ def _of_run(
     }
     folder.choose(choice, weights=kept, seed=given.get("seed", 0), options=options)
     folder.draw("cell.png")
-    return ChoiceOfRun(ordered, lambda: measured(genotype, problem(), n_cells))
+    worth = worth_of(ordered, _comparable(folder.history(), given["limits"]))
+    return ChoiceOfRun(ordered, lambda: measured(genotype, problem(), n_cells), worth)
+
+
+def _comparable(history: pd.DataFrame, limits: Mapping[str, float | None]) -> pd.DataFrame:
+    """The candidates that may be chosen; latencies may be known of some alone, and do not count."""
+    return order_scored(history, **{name: limits[name] for name in limits if name != MAX_LATENCY})

@@ -118,7 +118,7 @@ WHERE_MEASURED = ("latency", *STEADINESS)
 NOTED = ("n_gen", "mutation", "parents", *STEADINESS, "survived", "alpha", "rank", "crowding")
 """What the algorithm notes on an individual."""
 
-ADDED = ("rank_sum", "distance", *STEADINESS, "steady", "accuracy")
+ADDED = ("rank_sum", "distance", *STEADINESS, "steady", "accuracy", "drawn")
 """Columns that methods of choosing add."""
 
 OBJECTIVES_BEHIND = "genotype"

@@ -8,7 +8,7 @@ from pymoo_nas.training._state import STATE_FILE, dataset_of, design_in, network
 from pymoo_nas.training._train import RECORD, Training, train
 from pymoo_nas.training._trained import TrainedNetwork, load_training
 from pymoo_nas.training._trainer import Trainer
-from pymoo_nas.training._warnings import warn_of_tie
+from pymoo_nas.training._warnings import standard_error, warn_of_tie
 from pymoo_nas.training._weights import DESCRIPTION, load_weights
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "mirrored_logits",
     "network_of",
     "none_to_hold_out",
+    "standard_error",
     "train",
     "warn_of_tie",
     "with_validation",

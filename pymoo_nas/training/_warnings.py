@@ -27,9 +27,26 @@ def differ(one: float, n_one: int, other: float, n_other: int) -> bool:
     >>> differ(0.98, 54, 5 / 6, 6), differ(0.98, 540, 50 / 60, 60)
     (False, True)
     """
-    shares = [(x * n + 1) / (n + 2) for x, n in ((one, n_one), (other, n_other))]
-    variances = [p * (1 - p) / (n + 2) for p, n in zip(shares, (n_one, n_other), strict=True)]
-    return abs(shares[0] - shares[1]) > 2 * math.sqrt(sum(variances))
+    error = math.hypot(standard_error(one, n_one), standard_error(other, n_other))
+    return abs(_shrunk(one, n_one) - _shrunk(other, n_other)) > 2 * error
+
+
+def standard_error(accuracy: float, n: int) -> float:
+    """Standard error of an accuracy, with one correct and one wrong image added, see `differ`.
+
+    Args:
+        accuracy: a fraction of `n` images.
+        n: at least 1.
+
+    >>> round(standard_error(1.0, 8), 3), round(standard_error(0.9, 10_000), 3)
+    (0.095, 0.003)
+    """
+    share = _shrunk(accuracy, n)
+    return math.sqrt(share * (1 - share) / (n + 2))
+
+
+def _shrunk(accuracy: float, n: int) -> float:
+    return (accuracy * n + 1) / (n + 2)
 
 
 def warn_of_gap(row: Mapping[str, float], n_fitted: int, n_judging: int) -> None:
@@ -88,6 +105,7 @@ def warn_of_tie(accuracies: Sequence[float], n_images: int) -> None:
     range_ = f"{low:.1%} to {high:.1%}" if high > low else f"{high:.1%} each"
     warnings.warn(
         f"{len(accuracies)} architectures reach {range_} of {n_images} held-out images, too few "
-        "to tell them apart; give more images, or choose by another method",
+        "to tell them apart; give more images, or keep the choice as the smallest of those that "
+        "are about as good",
         stacklevel=3,
     )
