@@ -122,6 +122,15 @@ CALLS = (
          "kernel by kernel", "equal shapes (", "padded (", "one by one", "foreach", "fused"),
     ),
     Call(
+        "own_images",
+        ("--shared {} --work . --seeds 1 --generations 1 --sets made --epochs 1",),
+        ("made: ", "minutes to search,", "to choose by training", "ranks", "training", "smaller",
+         "of all", "random", "resnet20", "%, balanced", "AUC", "MMACs", "min, n = 1",
+         "above random, split by split: ranks", "; resnet20"),
+        ("searches.csv", "trainings.csv"),
+        slow=True,
+    ),
+    Call(
         "recipe",
         ("--images {}/cifar10.npz --work . --epochs 1 --seeds 2 --networks chain"
          " --recipes sgd muon",),
