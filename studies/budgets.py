@@ -14,6 +14,10 @@ the ResNets: the best depth), and trained on the full schedule once for each see
 training images are looked at once per training, at its end. What is there already is not done
 again.
 
+A line for each budget and kind, after "N epochs: parameters, MMACs, thousand acts, ms per image,
+minutes of search, of training, accuracy %, n". The kinds are ours, random, te-nas, largest,
+resnet8, resnet14, resnet20, resnet32, mobilenetv2 and shufflenetv2.
+
 Command; the rows are to be measured:
     python studies/budgets.py --cifar PATH/cifar10.npz --work budgets --budgets A B C
 """

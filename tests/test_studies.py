@@ -55,8 +55,8 @@ CALLS = (
         ("--cifar {}/cifar10.npz --work . --budgets A --seeds 1 --generations 2 --offspring 4"
          " --withheld 20 --short 1 --epochs 2 --full-seeds 1",),
         ("epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of",
-         "training, accuracy %, n", "A ours", "A random", "A te-nas", "A largest", "A resnet8",
-         "A resnet32", "A mobilenetv2", "A shufflenetv2"),
+         "training, accuracy %, n", "ours", "random", "te-nas", "largest", "resnet8", "resnet14",
+         "resnet20", "resnet32", "mobilenetv2", "shufflenetv2"),
         ("searches.csv", "trained-1.csv", "trained-2.csv"),
         slow=True,
     ),
@@ -124,9 +124,8 @@ CALLS = (
     Call(
         "own_images",
         ("--shared {} --work . --seeds 1 --generations 1 --sets made --epochs 1",),
-        ("made: ", "minutes to search,", "to choose by training", "ranks", "training", "smaller",
-         "of all", "random", "resnet20", "%, balanced", "AUC", "MMACs", "min, n = 1",
-         "above random, split by split: ranks", "; resnet20"),
+        ("to search,", "to choose by training", "ranks", "training", "smaller", "of all", "random",
+         "resnet20", "balanced", "AUC", "parameters", "MMACs", "above random, split by split"),
         ("searches.csv", "trainings.csv"),
         slow=True,
     ),
