@@ -52,9 +52,9 @@ class DartsTournament(Callback):
     later results follow.
 
     A short training of the contenders says little about which of them trains well; the scores say
-    much (studies/cells.py). So an alpha does not start at zero, but at a value from the scores:
-    minus `head_start` times the contender's sum of ranks, standardised over all contenders. The
-    training can then change close decisions, but not clear ones.
+    much (studies/tournaments.py). So an alpha does not start at zero, but at a value from the
+    scores: minus `head_start` times the contender's sum of ranks, standardised over all contenders.
+    The training can then change close decisions, but not clear ones.
 
     A tournament works alone, in `CallbackChain` and in pymoo's ``CallbackCollection``.
 
