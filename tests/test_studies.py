@@ -157,10 +157,13 @@ CALLS = (
     ),
     Call(
         "tournaments",
-        ("--cifar {}/cifar10.npz --partial {}/cells.csv --tournaments 1 --slots 2"
-         " --settings '20 steps, head start 1'",),
-        ("20 steps, head start 1", "concordance", "winners", "rank sum", "parameter-free",
-         "last loss"),
+        ("--cifar {}/cifar10.npz --partial {}/cells.csv --rows rows.csv --tournaments 1 --slots 2"
+         " --settings 'head start alone' '20 steps, small' '5 steps, head start 1' fair halving"
+         " 'halving, head start 1' carried 'mixed, recalibrated' 'fair, recalibrated'",),
+        ("head start alone", "5 steps, head start 1", "fair", "halving", "halving, head start 1",
+         "carried", "mixed, recalibrated", "fair, recalibrated", "20 steps, small",
+         "+ a head start", "concordance", "winners", "gain", "best", "room"),
+        ("rows.csv",),
         slow=True,
     ),
     Call(
@@ -287,8 +290,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells = pd.DataFrame({"genotype": [str(space.sample(rng)) for _ in range(8)]})
     cells["cifar10_valid"] = rng.uniform(65, 86, len(cells))
     cells.to_csv(folder / "darts.csv", index=False)
-    drawn = [CellSpace(max_nodes=1, sample_nodes=1).sample(rng) for _ in range(9)]
-    grown = pd.DataFrame({"genotype": [CellSpace().format(cell) for cell in drawn]})
+    small, whole = CellSpace(max_nodes=2, sample_nodes=2), CellSpace()
+    drawn = dict.fromkeys(whole.format(small.sample(rng)) for _ in range(40))
+    grown = pd.DataFrame({"genotype": list(drawn)[:9]})
     for name in (*PAPER_OBJECTIVES, "accuracy"):
         grown[name] = rng.uniform(size=len(grown))
     grown.to_csv(folder / "cells.csv", index=False)
