@@ -77,7 +77,8 @@ At most 78700 parameters, 12500000 and 150000, three cells, reduction inside:
     three and FLOPs, as choose   τ  0.469   mean accuracy of the three best 71.19
     best 71.34 %: 8,8,16,0
 
-With so few parameters size tells more than the three scores, of which only the activation helps.
+With so few parameters size tells more than the three scores together, of which only the activation
+tells much.
 """
 
 from __future__ import annotations
