@@ -143,6 +143,14 @@ def test_every_third_generation(problem: NASProblem) -> None:
     assert [row["generation"] for row in held] == [3, 6]
 
 
+@pytest.mark.slow
+def test_a_default_tournament_takes_five_steps(problem: NASProblem) -> None:
+    """Five losses of each kind are kept; more steps chose no better (studies/tournaments.py)."""
+    result = run(problem, DartsTournament())
+    (held,) = result.algorithm.callback.data["tournaments"]
+    assert len(held["alpha_losses"]) == len(held["weight_losses"]) == 5
+
+
 def test_weights_and_alphas_see_different_images(
     problem: NASProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:

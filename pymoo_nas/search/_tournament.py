@@ -52,16 +52,17 @@ class DartsTournament(Callback):
     later results follow.
 
     A short training of the contenders says little about which of them trains well; the scores say
-    much (studies/cells.py). So an alpha does not start at zero, but at a value from the scores:
-    minus `head_start` times the contender's sum of ranks, standardised over all contenders. The
-    training can then change close decisions, but not clear ones.
+    much (studies/tournaments.py). So an alpha does not start at zero, but at a value from the
+    scores: minus `head_start` times the contender's sum of ranks, standardised over all contenders.
+    The training can then change close decisions, but not clear ones.
 
     A tournament works alone, in `CallbackChain` and in pymoo's ``CallbackCollection``.
 
     Args:
         every: a tournament is held in every generation whose number is a multiple of this.
         size: contenders per slot.
-        n_steps: number of pairs of steps, one on the alphas and one on the weights.
+        n_steps: number of pairs of steps, one on the alphas and one on the weights. More of them
+            chose no better beside a head start, and no better than chance without one.
         batch_size: images per step.
         n_images: training images drawn, split into two halves.
         learning_rate: rate of the weights, by SGD with momentum 0.9 and a cosine to zero.
@@ -93,7 +94,7 @@ class DartsTournament(Callback):
         every: int = 3,
         size: int = 4,
         *,
-        n_steps: int = 20,
+        n_steps: int = 5,
         batch_size: int = 32,
         n_images: int = 2048,
         learning_rate: float = 0.05,
