@@ -1,12 +1,11 @@
-"""Which change of the space of cells makes better networks, within the same limits, on CIFAR-10?
-"""
+"""Which change of the space of cells makes better networks, within the same limits, on CIFAR-10?"""
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,17 +63,19 @@ def built(name: str, genotype: str, dataset: Dataset, seed: int) -> nn.Module:
 
 
 def measured(key: str, of: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
-    """Search and train one network; an interrupted training goes on."""
-    name, seed = key.split()[0], int(key.split()[1])
+    """Search and train one network; an interrupted training goes on, and has no seconds."""
+    name, number = key.split()
+    seed = int(number)
     started = time.process_time()
     genotype = handed_over(name, dataset, seed, of.candidates) if name in VARIANTS else ""
     searched = time.process_time() - started
     out = of.work / f"{name}-{seed}"
     network = built(name, genotype, dataset, seed)
-    resume = was_interrupted(out)
+    ended, resume = has_ended(out), was_interrupted(out)
     started = time.process_time()
-    if not has_ended(out):
+    if not ended:
         train(network, dataset, epochs=of.epochs, seed=seed, out=out, resume=resume)
+    trained = time.process_time() - started
     image = dataset.normalized(dataset.train_images[:1])
     return {
         "space": name,
@@ -83,18 +84,18 @@ def measured(key: str, of: argparse.Namespace, dataset: Dataset) -> dict[str, An
         **count_all(network, image)._asdict(),
         "milliseconds": measure_latency(network, image),
         "search": searched,
-        "training": time.process_time() - started,
+        "training": math.nan if ended or resume else trained,
         "accuracy": 100 * described(out)["test_accuracy"],
     }
 
 
 def report(rows: pd.DataFrame) -> None:
     """Every row, then each space beside the first by the same seeds."""
-    for row in rows.itertuples():
+    for row in rows.to_dict("records"):
         print(
-            f"{row.space:14s} {row.seed} {row.params:6,d} {row.flops / 1e6:5.2f} "
-            f"{row.acts / 1e3:6.1f} {row.milliseconds:5.2f} {row.search:5.0f} "
-            f"{row.training:4.0f} {row.accuracy:6.2f}  {row.genotype}"
+            f"{row['space']:14s} {row['seed']} {row['params']:6,d} {row['flops'] / 1e6:5.2f} "
+            f"{row['acts'] / 1e3:6.1f} {row['milliseconds']:5.2f} {row['search']:4.0f} "
+            f"{row['training']:4.0f} {row['accuracy']:6.2f}  {row['genotype']}"
         )
     accuracies = rows.pivot(index="seed", columns="space", values="accuracy")
     for name in rows["space"].unique():
@@ -115,14 +116,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     of = parsed(argv)
     of.work.mkdir(parents=True, exist_ok=True)
     images = load_dataset(of.cifar)
-    places = np.arange(len(images.train_labels))
-    dataset = of_training_images(
-        images, places[: of.fitted], places[of.fitted : of.fitted + of.judging]
-    )
+    places = np.arange(len(images.train_labels) - of.withheld)
+    fitted, judging = places[: -of.judging], places[-of.judging :]
+    dataset = of_training_images(images, fitted[: of.images], judging)
     keys = [f"{name} {seed}" for seed in range(of.seeds) for name in of.spaces]
     keys += [f"{name} {seed}" for seed in range(of.rival_seeds) for name in of.rivals]
     rows = rows_by(of.work / "spaces.csv", "key", keys, lambda key: measured(key, of, dataset))
-    print(f"{machine()}; {of.epochs} epochs on {of.fitted} images, judged by {of.judging}")
+    print(f"{machine()}; {of.epochs} epochs on {of.images} images, judged by {of.judging}")
     print(
         "space, seed, parameters, MMACs, thousand acts, ms per image, seconds of search, of "
         "training, accuracy %, genotype"
@@ -133,8 +133,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """The arguments of the command line."""
-    numbers = {"seeds": 3, "rival_seeds": 1, "candidates": 60, "epochs": 3}
-    of = parser(__doc__, "cifar", "work", **numbers, fitted=35_000, judging=5000)
+    numbers = {"seeds": 3, "rival_seeds": 1, "candidates": 60, "epochs": 3, "withheld": 5000}
+    of = parser(__doc__, "cifar", "work", **numbers, images=35_000, judging=5000)
     of.add_argument("--spaces", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     of.add_argument("--rivals", nargs="*", choices=RIVALS, default=list(RIVALS))
     return of.parse_args(argv)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -98,26 +98,16 @@ class StagedSpace(CellSpace):
     """`CellSpace` that halves the map inside, and whose stages can be made in other ways.
 
     Args:
-        operations: as in `CellSpace`.
-        widths: factor of the channel counts of each stage, rounded to whole channels.
         cells: how often the cell stands in each stage; the first halves the map.
         shortcut: whether the input of each cell is added to its output.
         norm: whether a batch norm stands behind each cell.
-        **settings: other arguments of `CellSpace`.
+        **settings: arguments of `CellSpace`.
     """
 
     def __init__(
-        self,
-        operations: Mapping[str, Operation] | None = None,
-        *,
-        widths: Sequence[float] = (1, 2, 4),
-        cells: int = 1,
-        shortcut: bool = False,
-        norm: bool = False,
-        **settings: Any,
+        self, *, cells: int = 1, shortcut: bool = False, norm: bool = False, **settings: Any
     ) -> None:
-        super().__init__(operations, n_cells=len(widths), **settings)
-        self.widths = tuple(widths)
+        super().__init__(**settings)
         self.cells = cells
         self.shortcut = shortcut
         self.norm = norm
@@ -136,33 +126,27 @@ class StagedSpace(CellSpace):
         return CellNetwork(self._makers(genotypes), in_channels, n_classes)
 
     def _makers(self, genotypes: Sequence[Genotype]) -> list[Callable[[int], nn.Module]]:
+        widths = self.widths or (1, 2, 4)
         return [
-            partial(self._stage, scaled(genotype, width))
-            for genotype, width in zip(genotypes, self.widths, strict=True)
+            partial(self._stage, genotype, width=width)
+            for genotype, width in zip(genotypes, widths, strict=True)
         ]
 
-    def _stage(self, genotype: Genotype, in_channels: int) -> nn.Module:
-        layers: list[nn.Module] = []
-        channels = in_channels
+    def _stage(self, genotype: Genotype, in_channels: int, width: float) -> nn.Module:
+        stage, channels = Stage(), in_channels
         for place in range(self.cells):
-            cell = Cell(genotype, self.operations, channels, reduces=place == 0)
-            layers.append(Shortcut(cell, channels) if self.shortcut else cell)
-            channels = cell.out_channels
+            cell = Cell(genotype, self.operations, channels, width, reduces=place == 0)
+            stage.append(Shortcut(cell, channels) if self.shortcut else cell)
+            stage.out_channels = channels = cell.out_channels
             if self.norm:
-                layers.append(nn.BatchNorm2d(channels))
-        stage = nn.Sequential(*layers)
-        stage.out_channels = channels  # type: ignore[assignment]
+                stage.append(nn.BatchNorm2d(channels))
         return stage
 
 
-def scaled(genotype: Genotype, factor: float) -> Genotype:
-    """The genotype with its channel counts multiplied; what is used stays used."""
-    return Genotype(
-        tuple(
-            tuple(max(1, round(factor * count)) if count else 0 for count in block)
-            for block in genotype.blocks
-        )
-    )
+class Stage(nn.Sequential):
+    """Cells in sequence, with the ``out_channels`` of the last."""
+
+    out_channels: int
 
 
 class DifferentCells(SearchSpace[Stages]):
@@ -222,25 +206,25 @@ class DifferentCells(SearchSpace[Stages]):
         (stages,) = genotypes
         return self.space.build_final(stages, in_channels, n_classes)
 
-    def build_body(self, genotypes: Sequence[Stages], in_channels: int, n_classes: int) -> nn.Module:
+    def build_body(
+        self, genotypes: Sequence[Stages], in_channels: int, n_classes: int
+    ) -> nn.Module:
         """The network of `build_final` without its stem."""
         (stages,) = genotypes
         return self.build(stages, in_channels, n_classes)
 
 
 VARIANTS: dict[str, Callable[[], SearchSpace[Any]]] = {
-    "base": StagedSpace,
-    "widths-1-1.5-2": partial(StagedSpace, widths=(1, 1.5, 2)),
-    "inverted": partial(StagedSpace, with_operation("inverted3x3", InvertedResidual)),
+    "base": CellSpace,
+    "widths-1-1.5-2": partial(CellSpace, widths=(1, 1.5, 2)),
+    "inverted": partial(CellSpace, with_operation("inverted3x3", InvertedResidual)),
     "shortcut": partial(StagedSpace, shortcut=True),
     "two-cells": partial(StagedSpace, cells=2, channel_step=4),
-    "grouped": partial(StagedSpace, with_operation("grouped3x3", grouped3x3)),
-    "separable": partial(
-        StagedSpace, with_operation("separable3x3", OPERATIONS["separable3x3"])
-    ),
+    "grouped": partial(CellSpace, with_operation("grouped3x3", grouped3x3)),
+    "separable": partial(CellSpace, with_operation("separable3x3", OPERATIONS["separable3x3"])),
     "norm": partial(StagedSpace, norm=True),
     "different": DifferentCells,
-    "widths-1-1-1": partial(StagedSpace, widths=(1, 1, 1)),
-    "widths-1-3-6": partial(StagedSpace, widths=(1, 3, 6)),
+    "widths-1-1-1": partial(CellSpace, widths=(1, 1, 1)),
+    "widths-1-1-2": partial(CellSpace, widths=(1, 1, 2)),
 }
-"""Name → how to make the space; "base" is `CellSpace(reduction="inside")`."""
+"""Name → how to make the space; "base" has the widths 1, 2, 4."""
