@@ -212,7 +212,7 @@ CALLS = (
          " --rivals resnet8",),
         ("space, seed, parameters, MMACs, thousand acts, ms per image, seconds of search, of",
          "epochs on", "images, judged by", "base 0", "widths-1-1.5-2 1", "two-cells 0",
-         "resnet8 0", "parameters,", "ms; +", "to base"),
+         "resnet8 0", "parameters,", " ms; "),
         ("spaces.csv", "base-1/training.json"),
         slow=True,
     ),
