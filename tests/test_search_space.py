@@ -1,3 +1,5 @@
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,8 @@ from hypothesis import strategies as st
 from strategies import SEEDS, genotypes_of, spaces
 
 from pymoo_nas.errors import GenotypeError, OperationError, SearchError
-from pymoo_nas.networks import count_flops
-from pymoo_nas.spaces import REDUCTIONS, CellSpace, Genotype, edges
+from pymoo_nas.networks import CellNetwork, count_flops
+from pymoo_nas.spaces import REDUCTIONS, CellSpace, Genotype, edges, space_from_settings
 
 
 def check_valid(space: CellSpace, genotype: Genotype) -> None:
@@ -123,6 +125,12 @@ def test_limits_of_the_space_are_part_of_parsing() -> None:
         ({"operations": []}, OperationError),
         ({"reduction": "nosuch"}, SearchError),
         ({"stem": 1}, SearchError),
+        ({"widths": ()}, SearchError),
+        ({"widths": "12"}, SearchError),
+        ({"widths": 2}, SearchError),
+        ({"widths": (1, 0)}, SearchError),
+        ({"widths": (1, float("nan"))}, SearchError),
+        ({"widths": (1, 65)}, SearchError),
     ],
 )
 def test_settings_out_of_range_are_refused(arguments: Any, error: Any) -> None:
@@ -146,6 +154,28 @@ def test_settings_rebuild_the_space() -> None:
     arguments = space.settings()
     assert arguments.pop("space") == "cell"
     assert CellSpace(**arguments).settings() == space.settings()
+
+
+def test_widths_of_the_stages() -> None:
+    """A stage has its factor of the channels, rounded, at least 1; later stages have the last."""
+
+    def channels(widths: Sequence[float] | None, text: str) -> list[int]:
+        space = CellSpace(["conv3x3"], n_cells=4, widths=widths)
+        network = space.build(space.parse(text), 3, 2)
+        assert isinstance(network, CellNetwork)
+        return [cell.out_channels for cell in network.cells]
+
+    assert channels((1, 1.5, 2), "5,") == [5, 8, 10, 10]
+    assert channels((1, 0.1), "4,") == [4, 1, 1, 1]
+    assert channels(None, "5,") == channels((1, 2, 4), "5,") == [5, 10, 20, 20]
+
+
+def test_widths_are_kept_where_they_are_given() -> None:
+    """Settings hold the widths that were given, and none for networks of before."""
+    kept = CellSpace(widths=(1, 1.5, 2)).settings()
+    assert kept["widths"] == [1.0, 1.5, 2.0]
+    assert space_from_settings(json.loads(json.dumps(kept))).settings() == kept
+    assert "widths" not in CellSpace().settings()
 
 
 def test_reduction_inside_and_between() -> None:

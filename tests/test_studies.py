@@ -222,6 +222,17 @@ CALLS = (
          "largest of the first half", "of the second half"),
     ),
     Call(
+        "spaces",
+        ("--cifar {}/cifar10.npz --work . --seeds 2 --candidates 3 --epochs 1 --withheld 10"
+         " --images 70 --judging 20 --spaces base widths-1-1.5-2 inverted two-cells different"
+         " --rivals resnet8",),
+        ("space, seed, parameters, MMACs, thousand acts, ms per image, seconds of search, of",
+         "epochs on", "images, judged by", "base 0", "widths-1-1.5-2 1", "two-cells 0",
+         "resnet8 0", "parameters,", " ms; "),
+        ("spaces.csv", "base-1/training.json"),
+        slow=True,
+    ),
+    Call(
         "speed",
         ("candidates --cifar {}/cifar10.npz --least-params 4000 --n 2", "pooling --repeats 1",
          "training --cifar {}/cifar10.npz --n 2 --repeats 1 --max-params 30000 --models resnet20"),

@@ -152,6 +152,13 @@ Reduction = Annotated[
         "half again as slow to train."
     ),
 ]
+Widths = Annotated[
+    str | None,
+    typer.Option(
+        help="Factors of a cell's channels in the first stage, the second, and so on, such as "
+        "1,1.5,2. Default: 1,2,4."
+    ),
+]
 Epochs = Annotated[
     str, typer.Option(help="Passes over the training images; auto: as many as few images need.")
 ]
@@ -182,25 +189,51 @@ Operations = Annotated[
 ]
 
 
-OF_CELLS = ("operations", "cells", "reduction")
-"""Options for cells: their operations, their number, and the place where maps are halved."""
+OF_CELLS = ("operations", "cells", "reduction", "widths")
+"""Options for cells: their operations, their number, where they halve maps, and their widths."""
 
 
 NO_CELLS = "which is no cell such as 5000|0001|0800"
 """The reason why `OF_CELLS` are refused with other networks."""
 
 
-def cell_space(operations: str, cells: int | None, reduction: str | None) -> CellSpace:
-    """The paper's search space with the options `OF_CELLS`; None takes the default."""
+def cell_space(
+    operations: str, cells: int | None, reduction: str | None, widths: str | None
+) -> CellSpace:
+    """The paper's search space with the options `OF_CELLS`; None takes the default.
+
+    Raises:
+        SearchError: a value that the space does not take.
+    """
     return CellSpace(
         operation_table(operations),
         n_cells=SearchSpace.n_cells if cells is None else cells,
         reduction=REDUCTIONS[0] if reduction is None else reduction,
+        widths=None if widths is None else _factors(widths),
     )
 
 
+def _factors(text: str) -> list[float]:
+    """Read numbers with commas between them.
+
+    Raises:
+        SearchError: something else.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SearchError(
+            f"--widths {text}; expected numbers with commas between them, such as 1,1.5,2"
+        ) from None
+
+
 def search_space_of(
-    ctx: typer.Context, name: str, operations: str, cells: int, reduction: str | None
+    ctx: typer.Context,
+    name: str,
+    operations: str,
+    cells: int,
+    reduction: str | None,
+    widths: str | None,
 ) -> SearchSpace[Any]:
     """The search space of ``--space`` and of `OF_CELLS`.
 
@@ -208,13 +241,14 @@ def search_space_of(
         SearchError: an unknown search space, or options that do not apply to it.
     """
     if space_class(name) is CellSpace:
-        return cell_space(operations, cells, reduction)
+        return cell_space(operations, cells, reduction, widths)
     space = space_from_settings({"space": name})
     made = f"{space.n_cells} stages" if space.n_cells > 1 else "no cells"
     refuse_given(
         ctx,
         OF_CELLS,
-        f"with --space {name}, whose networks have {made}, operations and reductions of their own",
+        f"with --space {name}, whose networks have {made}, operations, reductions and widths of "
+        "their own",
     )
     return space
 

@@ -27,6 +27,7 @@ from pymoo_nas.cli._options import (
     ScoredCells,
     Seed,
     Threads,
+    Widths,
     cell_space,
     refuse_given,
 )
@@ -53,6 +54,7 @@ def score_models(
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
     reduction: Reduction = None,
+    widths: Widths = None,
     objectives: Objectives = DEFAULT_OBJECTIVES,
     images: Images = 64,
     inits: Inits = 3,
@@ -68,7 +70,7 @@ def score_models(
         refuse_given(ctx, OF_CELLS, f"with {', '.join(models)}, {NO_CELLS}")
     problem = NASProblem(
         dataset,
-        search_space=cell_space(operations, cells, reduction),
+        search_space=cell_space(operations, cells, reduction, widths),
         n_images=images,
         objectives=objectives,
         image_size=image_size,

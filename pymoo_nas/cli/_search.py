@@ -39,6 +39,7 @@ from pymoo_nas.cli._options import (
     ScoredCells,
     Seed,
     TensorBoardOption,
+    Widths,
     absolute_dataset,
     cell_text,
     checked_augment,
@@ -142,6 +143,7 @@ def search(
     operations: Operations = DEFAULT_OPERATIONS,
     cells: ScoredCells = 3,
     reduction: Reduction = None,
+    widths: Widths = None,
     space: Annotated[
         str,
         typer.Option(help="Search space: cell, nasbench201, darts, or module:Class of your own."),
@@ -231,7 +233,7 @@ def search(
         refuse_given(ctx, ["tournament_size"], without)
     if minutes is not None and not minutes > 0:
         raise SearchError(f"--minutes {minutes:g}; expected more than 0")
-    search_space = search_space_of(ctx, space, operations, cells, reduction)
+    search_space = search_space_of(ctx, space, operations, cells, reduction, widths)
     given = [name for name in ctx.params if is_given(ctx, name)]
     if dataset not in words:  # its place was that of an objective
         given.remove("dataset")

@@ -30,6 +30,7 @@ from pymoo_nas.cli._options import (
     Seed,
     TensorBoardOption,
     Threads,
+    Widths,
     cell_space,
     checked_augment,
     is_given,
@@ -46,7 +47,7 @@ from pymoo_nas.spaces import Architecture, CellSpace, design_of
 from pymoo_nas.training import AUTO, STATE_FILE, Training, describe_data
 from pymoo_nas.training import train as train_network
 
-OF_MODEL = ("operations", "reduction")
+OF_MODEL = ("operations", "reduction", "widths")
 """Options that are allowed only with --model."""
 
 IN_FOLDERS = str.maketrans("|~'\"", "_-__")
@@ -71,6 +72,7 @@ def train(
     operations: Operations = DEFAULT_OPERATIONS,
     cells: FinalCells = None,
     reduction: Reduction = None,
+    widths: Widths = None,
     epochs: Epochs = AUTO,
     batch_size: BatchSize = AUTO,
     learning_rate: Annotated[
@@ -162,7 +164,7 @@ def train(
         if not CellSpace.looks_like(title):
             refuse_given(ctx, OF_CELLS, f"with --model {title}, {NO_CELLS}")
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
-        space = cell_space(operations, cells, reduction)
+        space = cell_space(operations, cells, reduction, widths)
         network = Architecture.read(title, space).build("trained", images, seed=seed)
     terminal().print(
         describe_data(images, augment or images.augment, validation),

@@ -74,7 +74,7 @@ def _of_space(settings: Mapping[str, Any]) -> dict[str, Any] | None:
     if kind != "cell":
         return {"space": kind} if isinstance(kind, str) else None
     usual = CellSpace().settings()
-    asked = ("space", "operations", "n_cells", "reduction")
+    asked = ("space", "operations", "n_cells", "reduction", "widths")
     others = {key: value for key, value in settings.items() if key not in asked}
     operations = settings.get("operations")
     if any(key in usual and usual[key] != value for key, value in others.items()):
@@ -88,6 +88,8 @@ def _of_space(settings: Mapping[str, Any]) -> dict[str, Any] | None:
         found["n_cells"] = settings["n_cells"]
     if settings.get("reduction", REDUCTIONS[0]) != REDUCTIONS[0]:
         found["reduction"] = settings["reduction"]
+    if settings.get("widths") is not None:
+        found["widths"] = ",".join(f"{width:g}" for width in settings["widths"])
     return found
 
 

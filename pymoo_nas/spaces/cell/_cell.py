@@ -25,7 +25,7 @@ class Cell(nn.Module):
             are not built.
         operations: name → factory, in the order of the genotype's counts.
         in_channels: channels of the input (node 0).
-        width: factor of all channel counts.
+        width: factor of all channel counts, which are rounded, to at least 1.
         reduces: whether to halve the map while it is larger than `MIN_SIZE`, by 2×2 max pooling
             behind each operation that takes the input. The cell is then a reduction cell (Liu
             2018) with unchanged operations.
@@ -45,7 +45,7 @@ class Cell(nn.Module):
         genotype: Genotype,
         operations: Mapping[str, Operation],
         in_channels: int,
-        width: int = 1,
+        width: float = 1,
         *,
         reduces: bool = False,
     ) -> None:
@@ -66,7 +66,7 @@ class Cell(nn.Module):
         self.operations = nn.ModuleDict()
         for target in live[1:]:
             flows = [
-                (source, name, width * count)
+                (source, name, max(1, round(width * count)))
                 for source in live
                 if source < target
                 for name, count in zip(operations, genotype.block(source, target), strict=True)

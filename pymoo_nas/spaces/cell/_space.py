@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import nn
 
-from pymoo_nas._machine import whole
+from pymoo_nas._machine import positive, whole
 from pymoo_nas.errors import GenotypeError, SearchError
 from pymoo_nas.networks import CellNetwork, Operation, PatchStem, ReducingStem, operation_table
 from pymoo_nas.spaces._base import SearchSpace
@@ -35,6 +35,9 @@ LARGEST_SIDE = 64
 """Smaller side of the largest images that the first cell sees as they are, in pixels; larger ones
 are halved first, those of 224×224 to 56×56 as in residual networks (He 2016)."""
 
+WIDEST = 64
+"""Largest factor of the channel counts of a stage: what the largest `widening` gives the third."""
+
 REMOVED = 0.1
 """Share of the steps of `CellSpace.shrink` that remove a node."""
 
@@ -54,6 +57,10 @@ class CellSpace(SearchSpace[Genotype]):
             halved, and from the second to the third; later cells stay as wide. The paper's value
             is 1. With 2 all stages cost about the same time, and a network with as many parameters
             costs about a third of the time (see studies/speed.py).
+        widths: factor of the channel counts of the first cell, of the second, and so on, rounded to
+            whole channels, at least 1; later cells have the last one. It takes the place of
+            `widening`. None is 1, widening, widening². (1, 1.5, 2) leaves fewer parameters to the
+            last cells (studies/spaces.py).
         sample_nodes: largest number of nodes of a sampled cell; at most max_nodes is used.
         sample_operations: largest number of operations of a sampled block.
         reduction: place where the map is halved: "inside" the cell, behind the operations that
@@ -87,6 +94,7 @@ class CellSpace(SearchSpace[Genotype]):
         channel_step: int = 8,
         n_cells: int = 3,
         widening: int = 2,
+        widths: Sequence[float] | None = None,
         sample_nodes: int = 3,
         sample_operations: int = 2,
         reduction: str = "inside",
@@ -119,6 +127,7 @@ class CellSpace(SearchSpace[Genotype]):
         self.channel_step = min(channel_step, max_channels)
         self.n_cells = n_cells
         self.widening = widening
+        self.widths = None if widths is None else _checked_widths(widths)
         self.sample_nodes = min(sample_nodes, max_nodes)
         self.sample_operations = min(sample_operations, len(self.operations))
 
@@ -265,12 +274,14 @@ class CellSpace(SearchSpace[Genotype]):
         """Return plain values for `config.json`, with operations by name.
 
         "halvings" is None where the images decide, whatever their size is now. Without "halvings"
-        there are none: earlier versions never halved images before the cells.
+        there are none: earlier versions never halved images before the cells. "widths" are there
+        only where they were given.
         """
         halvings: dict[str, int | None] = {"halvings": self.halvings} if self.halvings else {}
         # The constructor of a user's own class need not take the argument.
         if self._by_images and type(self) is CellSpace:
             halvings = {"halvings": None}
+        widths = {} if self.widths is None else {"widths": list(self.widths)}
         return halvings | {
             "space": "cell",
             "operations": list(self.operation_names),
@@ -283,15 +294,17 @@ class CellSpace(SearchSpace[Genotype]):
             "sample_operations": self.sample_operations,
             "reduction": self.reduction,
             "stem": self.stem,
+            **widths,
         }
 
     def _stages(self, genotypes: Sequence[Genotype]) -> list[Callable[[int], Cell]]:
+        widths = self.widths or tuple(self.widening**stage for stage in range(3))
         return [
-            partial(self._cell, genotype, width=self.widening ** min(stage, 2))
+            partial(self._cell, genotype, width=widths[min(stage, len(widths) - 1)])
             for stage, genotype in enumerate(genotypes)
         ]
 
-    def _cell(self, genotype: Genotype, in_channels: int, width: int = 1) -> Cell:
+    def _cell(self, genotype: Genotype, in_channels: int, width: float = 1) -> Cell:
         reduces = self.reduction == "inside"
         return Cell(genotype, self.operations, in_channels, width, reduces=reduces)
 
@@ -349,3 +362,20 @@ class CellSpace(SearchSpace[Genotype]):
             for (source, target), block in zip(edges(n_nodes), blocks, strict=True)
             if gone not in (source, target)
         ]
+
+
+def _checked_widths(widths: Sequence[float]) -> tuple[float, ...]:
+    """Check factors of channel counts, one for each stage.
+
+    Raises:
+        SearchError: there is none, or one is no number over 0 and at most `WIDEST`.
+    """
+    if isinstance(widths, str) or not isinstance(widths, Sequence) or not widths:
+        raise SearchError(
+            f"search space: widths={widths!r}; expected a factor of the channel counts for each "
+            "stage, such as (1, 1.5, 2)"
+        )
+    checked = tuple(positive("search space: widths", width) for width in widths)
+    if max(checked) > WIDEST:
+        raise SearchError(f"search space: widths={widths!r}; expected at most {WIDEST} each")
+    return checked
