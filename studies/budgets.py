@@ -138,7 +138,7 @@ def searched(of: argparse.Namespace, dataset: Dataset, work: Path) -> pd.DataFra
         row = {kind: found.get(kind, "") for kind in KINDS}
         return {**row, "seconds": time.process_time() - started}
 
-    rows = rows_by(work / "searches.csv", "key", keys, search)
+    rows = rows_by(work / "searches.csv", "key", keys, search, KINDS)
     return rows[rows["key"].isin(keys)]
 
 
@@ -189,8 +189,8 @@ def trained(
             "accuracy": 100 * found["test_accuracy"],
         }
 
-    rows = rows_by(work / f"trained-{epochs}.csv", "rival", rivals, row)
-    return rows[rows["rival"].isin(rivals)].astype({"seed": int, "model": str})
+    rows = rows_by(work / f"trained-{epochs}.csv", "rival", rivals, row, ("model",))
+    return rows[rows["rival"].isin(rivals)]
 
 
 def best_of_each(short: pd.DataFrame) -> list[tuple[str, str, str]]:

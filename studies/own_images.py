@@ -122,7 +122,9 @@ def measured(of: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
         for name in of.sets:
             images = SETS[name](of.shared, of.work, seed)
             here = f"{name} {seed}"
-            searches = rows_by(of.work / "searches.csv", "key", [here], partial(found, of, images))
+            searches = rows_by(
+                of.work / "searches.csv", "key", [here], partial(found, of, images), KINDS
+            )
             kinds = searches[searches["key"] == here].iloc[0]
             texts = {*(kinds[kind] for kind in KINDS if kind in kinds), BY_HAND}
             trainings = rows_by(

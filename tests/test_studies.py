@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.rows import kept_rows, rows_by
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.spaces import CellSpace, DARTSSpace
 from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
@@ -348,3 +349,18 @@ def test_study_prints_what_its_header_shows(
         assert text in printed, f"{text!r} is not printed: {printed}"
     for name in call.leaves:
         assert (tmp_path / name).exists()
+
+
+def test_genotypes_of_digits_stay_texts(tmp_path: Path) -> None:
+    """A genotype such as 0800 is read from the rows as it was written, however often."""
+    texts = ["0800", "8000", "16,0,0,0", "0800|0000|0080"]
+    path = tmp_path / "rows.csv"
+    for n in range(1, 5):
+        rows = rows_by(path, "key", texts[:n], lambda key: {"genotype": key, "own": key}, ["own"])
+        assert rows["key"].tolist() == rows["own"].tolist() == texts[:n]
+    numbers = rows_by(tmp_path / "more.csv", "key", ["0800"], lambda key: {"genotype": key})
+    assert numbers["genotype"].tolist() == ["0800"]
+    kept = tmp_path / "kept.csv"
+    for n in range(1, 5):
+        found = kept_rows(kept, texts[:n], lambda text: {"genotype": text})
+        assert found["genotype"].tolist() == texts[:n]

@@ -10,6 +10,9 @@ import pandas as pd
 
 T = TypeVar("T")
 
+TEXTS = ("genotype",)
+"""Columns that are read as texts: "0800" is a genotype, not a number."""
+
 
 def kept_rows(
     path: Path, tasks: Iterable[T], measure: Callable[[T], dict[str, Any]]
@@ -21,7 +24,8 @@ def kept_rows(
         tasks: always the same ones in the same order.
         measure: the columns of a task's row.
     """
-    rows = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    kinds = dict.fromkeys(TEXTS, str)
+    rows = pd.read_csv(path, dtype=kinds) if path.exists() else pd.DataFrame()
     for index, task in enumerate(tasks):
         if index < len(rows):
             continue
@@ -31,7 +35,11 @@ def kept_rows(
 
 
 def rows_by(
-    path: Path, column: str, values: Iterable[str], measure: Callable[[str], dict[str, Any]]
+    path: Path,
+    column: str,
+    values: Iterable[str],
+    measure: Callable[[str], dict[str, Any]],
+    texts: Iterable[str] = (),
 ) -> pd.DataFrame:
     """All rows of the file, after those of the values that it lacks are measured.
 
@@ -40,13 +48,15 @@ def rows_by(
         column: of the values; any file with this column continues, whatever the order.
         values: one row each.
         measure: the other columns of a value's row.
+        texts: further columns that are read as texts.
     """
-    known = set(pd.read_csv(path)[column]) if path.exists() else set()
+    kinds = dict.fromkeys([column, *TEXTS, *texts], str)
+    known = set(pd.read_csv(path, dtype=kinds)[column]) if path.exists() else set()
     for value in values:
         if value not in known:
             row = pd.DataFrame([{column: value, **measure(value)}])
             row.to_csv(path, mode="a", header=not path.exists(), index=False)
-    return pd.read_csv(path)
+    return pd.read_csv(path, dtype=kinds)
 
 
 def with_deviation(values: pd.Series, places: int, sign: str = "") -> str:
