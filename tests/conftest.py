@@ -79,11 +79,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[Workers]:
-    """Two processes that the tests of a file share; a candidate may take so long.
-
-    Sound candidates take less than a second, but several where other work has the processors.
-    """
-    with Workers(2, seconds=20) as started:
+    """Two processes that the tests of a file share; a candidate may take six seconds."""
+    with Workers(2, seconds=6) as started:
         yield started
 
 

@@ -106,7 +106,7 @@ def test_hanging_and_dying_candidates(strange_problem: NASProblem, two_workers: 
     for values, *_, reason in found[2:4]:
         assert values == strange_problem.worst
         assert "every worker that tried it died" in reason
-        assert f"longer than {two_workers.seconds:g} s" in reason
+        assert "longer than 6 s" in reason
 
 
 @pytest.mark.slow
