@@ -275,3 +275,15 @@ def test_made_up_threads(run: Run, finished: Path, threads: Any) -> None:
     code, _, err = run("search", "--resume", "run")
     assert code == 2
     assert "threads" in err
+
+
+@pytest.mark.slow
+def test_first_candidate_of_a_process_has_as_much_time_as_others() -> None:
+    """What a new worker imports at its first candidate takes nothing of that candidate's time."""
+    timed = "import time, torch; a = time.perf_counter(); import torch._dynamo; "
+    command = [sys.executable, "-c", f"{timed}print(time.perf_counter() - a)"]
+    seconds = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    problem = NASProblem("digits", n_images=16)
+    expected = scored(problem, ["8,0,0,0"])
+    with Workers(1, seconds=seconds / 2) as problem.workers:
+        assert scored(problem, ["8,0,0,0"]) == expected

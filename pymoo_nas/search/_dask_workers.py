@@ -376,6 +376,9 @@ def _done(
     seconds: float | None,
 ) -> Found:
     """Do a job for one genotype in a worker; the worker dies when that takes too long."""
+    # The first count of a network in a process imports this, which takes longer than most
+    # candidates: before the clock of the candidate starts.
+    import torch._dynamo  # noqa: PLC0415
     from distributed import get_worker  # noqa: PLC0415
 
     held: Any = get_worker().plugins[plugin]
