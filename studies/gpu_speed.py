@@ -241,11 +241,7 @@ def _ways(
     device: torch.device,
     n_batches: Mapping[str, int],
 ) -> str:
-    def waited(way: Callable[[], Any]) -> None:
-        way()
-        synchronise(device)
-
-    times = medians({name: partial(waited, way) for name, way in ways.items()}, n)
+    times = medians(ways, n, partial(synchronise, device))
     texts = []
     for name, seconds in times.items():
         batches = f" ({n_batches[name]} batches)" if name in n_batches else ""

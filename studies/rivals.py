@@ -119,6 +119,7 @@ import pandas as pd
 from common.command import machine, parser
 from common.nasbench201 import load_table
 from common.remembered import RememberedProblem
+from common.rows import read_rows
 from common.searches import SEARCHES, Outcome, sampled
 from pymoo_nas.comparison._measures import Box
 from pymoo_nas.scores import PAPER_OBJECTIVES
@@ -218,7 +219,7 @@ def searched(
     box = box_of(problem)
     of_images = {} if problem.measurements is None else problem.measurements.seconds()
     measured(problem, of_images)
-    rows = pd.read_csv(of.out) if of.out.exists() else pd.DataFrame()
+    rows = read_rows(of.out, ["handed_over", "first_known"]) if of.out.exists() else pd.DataFrame()
     done = set(zip(rows["rival"], rows["seed"], strict=True)) if len(rows) else set()
     for seed in range(of.first_seed, of.seeds):
         for rival in of.rivals:

@@ -177,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     keys = [f"{name} {seed}" for seed in range(of.seeds) for name in of.spaces]
     keys += [f"{name} {seed}" for seed in range(of.rival_seeds) for name in of.rivals]
     rows = rows_by(of.work / "spaces.csv", "key", keys, lambda key: measured(key, of, dataset))
-    rows["genotype"] = rows["genotype"].fillna("").astype(str)
+    rows["genotype"] = rows["genotype"].fillna("")
     print(machine())
     print(f"{of.epochs} epochs on {of.images} images, judged by {of.judging}")
     print("space, seed, parameters, MMACs, thousand acts, ms per image, seconds of search, of")

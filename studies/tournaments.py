@@ -118,7 +118,7 @@ import pandas as pd
 from pymoo.core.individual import Individual
 
 from common.command import machine, parser
-from common.rows import with_deviation
+from common.rows import read_rows, with_deviation
 from common.tournaments import CarriedTournament, FairTournament, HeadStartAlone, MixedTournament
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import DartsTournament, NASProblem, as_column
@@ -273,7 +273,7 @@ def kept(path: Path, name: str, seed: int) -> pd.DataFrame | None:
     """The rows of a tournament that the file holds."""
     if not path.exists():
         return None
-    rows = pd.read_csv(path)
+    rows = read_rows(path)
     rows = rows[(rows["setting"] == name) & (rows["seed"] == seed)]
     return rows if len(rows) else None
 
@@ -282,7 +282,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Hold tournaments and print a table."""
     space = CellSpace(reduction=arguments.reduction)
     problem = NASProblem(arguments.cifar, search_space=space)
-    cells = pd.read_csv(arguments.partial)
+    cells = read_rows(arguments.partial)
     accuracy = cells.set_index("genotype")["accuracy"]
     print(
         f"{machine()}; {len(cells)} cells, reduction {arguments.reduction}, tournaments of "

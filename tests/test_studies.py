@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.rows import kept_rows, rows_by
+from common.rows import kept_rows, read_rows, rows_by
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.spaces import CellSpace, DARTSSpace
 from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
@@ -364,3 +364,4 @@ def test_genotypes_of_digits_stay_texts(tmp_path: Path) -> None:
     for n in range(1, 5):
         found = kept_rows(kept, texts[:n], lambda text: {"genotype": text})
         assert found["genotype"].tolist() == texts[:n]
+    assert read_rows(kept)["genotype"].tolist() == texts

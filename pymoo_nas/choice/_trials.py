@@ -44,7 +44,7 @@ def try_out(
     """Train some architectures of a table for a short time, and sort them by accuracy.
 
     These are the first of the table, and some that are drawn from the first generation, which a
-    search draws at random within its limits: what the search is worth is what its best are better.
+    search draws at random within its limits: beside them, the first tell what the search is worth.
     Accuracies that are at most a standard error below the highest one count as equal to it, and the
     architecture of the fewest multiply-accumulates comes first of these (Breiman 1984).
 
@@ -72,8 +72,8 @@ def try_out(
         ``drawn``: whether the row was drawn at random.
 
     Raises:
-        SearchError: an empty front, numbers below 1, or no architecture that keeps the limits with
-            so many cells.
+        SearchError: an empty front, a number that is too low, or no architecture that keeps the
+            limits with so many cells.
         DatasetError: no image can be held out to judge.
 
     Warns:
@@ -86,7 +86,7 @@ def try_out(
     asked = Settings(epochs, batch_size, augment=dataset.augment, precision=precision, seed=seed)
     settings = _short(dataset, asked)
     target = resolve_device(device)
-    tried = _tried(front, problem, n_cells, (top, n_random), seed)
+    tried = _tried(front, problem, n_cells, top=top, n_random=n_random, seed=seed)
     accuracies: list[float] = []
     for genotype in tried["genotype"]:
         network = build_final(genotype, n_cells, problem=problem, seed=seed)
@@ -112,10 +112,10 @@ def smaller_first(tried: pd.DataFrame, n_images: int) -> pd.DataFrame:
         n_images: number of images that judged.
     """
     ordered = tried.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
-    best = float(ordered["accuracy"].iloc[0])
-    near = ordered["accuracy"] >= best - standard_error(best, n_images)
     if "flops" not in ordered:
         return ordered
+    best = float(ordered["accuracy"].iloc[0])
+    near = ordered["accuracy"] >= best - standard_error(best, n_images)
     smaller = ordered[near].sort_values("flops", kind="stable")
     return pd.concat([smaller, ordered[~near]], ignore_index=True)
 
@@ -137,17 +137,12 @@ def _tried(
     front: pd.DataFrame,
     problem: NASProblem,
     n_cells: int | None,
-    numbers: tuple[int, int],
+    *,
+    top: int,
+    n_random: int,
     seed: int,
 ) -> pd.DataFrame:
     """The rows to try: those whose network of `n_cells` cells keeps the limits, see `try_out`.
-
-    Args:
-        front: see `try_out`.
-        problem: see `try_out`.
-        n_cells: see `try_out`.
-        numbers: `top` and `n_random` of `try_out`.
-        seed: of the draw.
 
     Raises:
         SearchError: no genotype does.
@@ -158,13 +153,13 @@ def _tried(
         genotype = problem.search_space.parse(front["genotype"].iloc[place])
         return keeps_limits([genotype] * n_cells, problem)
 
-    first = list(islice(filter(keeps, range(len(front))), numbers[0]))
+    first = list(islice(filter(keeps, range(len(front))), top))
     if not first:
         raise SearchError(
             f"no architecture keeps the limits {problem.limits} with {n_cells} cells; use "
             "fewer, or search with higher limits"
         )
-    drawn = list(islice(filter(keeps, _of_first_generation(front, first, seed)), numbers[1]))
+    drawn = list(islice(filter(keeps, _of_first_generation(front, first, seed)), n_random))
     return front.iloc[[*first, *drawn]].assign(drawn=[False] * len(first) + [True] * len(drawn))
 
 

@@ -14,13 +14,16 @@ from pymoo_nas.choice._given_tables import objectives_of
 class Worth(NamedTuple):
     """The chosen candidate beside random ones: those of the first generation within the limits.
 
+    A search draws its first generation at random, unless it is given one.
+
     Attributes:
         n: number of random candidates, without the chosen one.
         beaten: objective → number of random candidates that are worse in it than the chosen one.
         params: parameters of the chosen candidate.
         random_params: median of the random candidates' parameters.
         accuracy: of the chosen one after a short training; None where none was trained.
-        random_accuracies: accuracies of those random candidates that were trained for as long.
+        random_accuracies: accuracies of those random candidates that were trained for as long; the
+            chosen one may be among them.
     """
 
     n: int

@@ -28,8 +28,6 @@ from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import front_to_frame, read_table
 from pymoo_nas.spaces import chosen_by_gradients
 
-MAX_LATENCY = "max_latency"
-
 
 def choose(
     result_or_run: Any,
@@ -168,10 +166,7 @@ def _of_run(
     }
     folder.choose(choice, weights=kept, seed=given.get("seed", 0), options=options)
     folder.draw("cell.png")
-    worth = worth_of(ordered, _comparable(folder.history(), given["limits"]))
+    # Latencies may be known of some candidates alone.
+    sizes = {name: most for name, most in given["limits"].items() if name != "max_latency"}
+    worth = worth_of(ordered, order_scored(folder.history(), **sizes))
     return ChoiceOfRun(ordered, lambda: measured(genotype, problem(), n_cells), worth)
-
-
-def _comparable(history: pd.DataFrame, limits: Mapping[str, float | None]) -> pd.DataFrame:
-    """The candidates that may be chosen; latencies may be known of some alone, and do not count."""
-    return order_scored(history, **{name: limits[name] for name in limits if name != MAX_LATENCY})

@@ -47,12 +47,7 @@ def initialisation_rows(
             "own plan": partial(measure_kernels, networks[1], images),
             "known plan": partial(measure_kernels, networks[1], images, plans=plans),
         }
-
-        def waited(run: Callable[[], object]) -> None:
-            run()
-            synchronise(device)
-
-        found = medians({way: partial(waited, run) for way, run in ways.items()}, n)
+        found = medians(ways, n, partial(synchronise, device))
         parts = [
             f"{way} {1000 * seconds:.1f} ms ({launches_of(ways[way])[0]} launches)"
             for way, seconds in found.items()

@@ -10,9 +10,6 @@ import pandas as pd
 
 T = TypeVar("T")
 
-TEXTS = ("genotype",)
-"""Columns that are read as texts: "0800" is a genotype, not a number."""
-
 
 def kept_rows(
     path: Path, tasks: Iterable[T], measure: Callable[[T], dict[str, Any]]
@@ -24,8 +21,7 @@ def kept_rows(
         tasks: always the same ones in the same order.
         measure: the columns of a task's row.
     """
-    kinds = dict.fromkeys(TEXTS, str)
-    rows = pd.read_csv(path, dtype=kinds) if path.exists() else pd.DataFrame()
+    rows = read_rows(path) if path.exists() else pd.DataFrame()
     for index, task in enumerate(tasks):
         if index < len(rows):
             continue
@@ -50,13 +46,22 @@ def rows_by(
         measure: the other columns of a value's row.
         texts: further columns that are read as texts.
     """
-    kinds = dict.fromkeys([column, *TEXTS, *texts], str)
-    known = set(pd.read_csv(path, dtype=kinds)[column]) if path.exists() else set()
+    known = set(read_rows(path, [column, *texts])[column]) if path.exists() else set()
     for value in values:
         if value not in known:
             row = pd.DataFrame([{column: value, **measure(value)}])
             row.to_csv(path, mode="a", header=not path.exists(), index=False)
-    return pd.read_csv(path, dtype=kinds)
+    return read_rows(path, [column, *texts])
+
+
+def read_rows(path: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
+    """Read rows, genotypes as texts: "0800" is one, and no number.
+
+    Args:
+        path: the CSV file.
+        texts: further columns that are read as texts.
+    """
+    return pd.read_csv(path, dtype=dict.fromkeys(["genotype", *texts], str))
 
 
 def with_deviation(values: pd.Series, places: int, sign: str = "") -> str:

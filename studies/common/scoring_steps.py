@@ -86,12 +86,7 @@ def scoring_rows(
             "kernels": partial(measure_kernels, network, images),
             "scores": partial(score, network, images),
         }
-
-        def waited(run: Callable[[], object]) -> None:
-            run()
-            synchronise(device)
-
-        found = medians({way: partial(waited, run) for way, run in ways.items()}, n)
+        found = medians(ways, n, partial(synchronise, device))
         started = {way: launches_of(run) for way, run in ways.items()}
         yield (
             f"{text}: {counts.params:,} parameters, {counts.flops / 1e6:.1f} MMACs, "

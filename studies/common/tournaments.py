@@ -8,6 +8,7 @@ contenders as the head start is.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
@@ -88,7 +89,7 @@ class Path(nn.Module):
         return logits
 
 
-class HeldOut(DartsTournament):
+class HeldOut(DartsTournament, ABC):
     """Contenders are judged by the loss on held-out images; a way adds how they are trained.
 
     Args:
@@ -124,9 +125,9 @@ class HeldOut(DartsTournament):
         self.held_out = of(held_out, self.judging_size)
         return self._contest(network)
 
+    @abstractmethod
     def _contest(self, network: TournamentNetwork) -> Losses:
         """Train and judge; the alphas become what decides."""
-        raise NotImplementedError
 
     def _optimizer(self, network: TournamentNetwork, n: int) -> tuple[Any, Any]:
         """The weights' optimiser and its schedule over n steps, as those of `DartsTournament`."""
