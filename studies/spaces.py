@@ -71,7 +71,7 @@ import torch
 from pymoo.optimize import minimize
 from torch import nn
 
-from common.cell_variants import VARIANTS
+from common.cell_variants import VARIANTS, fitted
 from common.command import machine, parser
 from common.hand_designed import HAND_DESIGNED, Limits, largest_within
 from common.images import of_training_images
@@ -91,6 +91,7 @@ LIMITS = Limits(78_700, 12_500_000)
 
 BASE = "base"
 GENERATIONS = 3
+STAGES = 3
 
 
 def handed_over(variant: str, dataset: Dataset, seed: int, candidates: int) -> str:
@@ -107,6 +108,17 @@ def handed_over(variant: str, dataset: Dataset, seed: int, candidates: int) -> s
     return str(order_scored(history_to_frame(result))["genotype"].iloc[0])
 
 
+def fitted_cells(variant: str, dataset: Dataset, seed: int, of: argparse.Namespace) -> str:
+    """The cells that random searches in the base hand over, as wide as the variant allows."""
+    seeds = [str(seed + place) for place in range(STAGES)]
+
+    def found(text: str) -> dict[str, Any]:
+        return {"genotype": handed_over(BASE, dataset, int(text), of.candidates)}
+
+    rows = rows_by(of.work / "cells.csv", "seed", seeds, found).set_index("seed")
+    return fitted(variant, rows["genotype"][seeds].tolist(), LIMITS)
+
+
 def built(name: str, genotype: str, dataset: Dataset, seed: int) -> nn.Module:
     """An untrained network: of a genotype of a variant, or designed by hand."""
     if name in VARIANTS:
@@ -121,9 +133,13 @@ def measured(key: str, of: argparse.Namespace, dataset: Dataset) -> dict[str, An
     name, number = key.split()
     seed = int(number)
     started = time.process_time()
-    genotype = handed_over(name, dataset, seed, of.candidates) if name in VARIANTS else ""
+    genotype = ""
+    if name in VARIANTS and of.fitted:
+        genotype = fitted_cells(name, dataset, seed, of)
+    elif name in VARIANTS:
+        genotype = handed_over(name, dataset, seed, of.candidates)
     searched = time.process_time() - started
-    out = of.work / f"{name}-{seed}"
+    out = of.work / f"{'fitted-' if of.fitted else ''}{name}-{seed}"
     network = built(name, genotype, dataset, seed)
     ended, resume = has_ended(out), was_interrupted(out)
     started = time.process_time()
@@ -176,7 +192,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = of_training_images(images, fitted[: of.images], judging)
     keys = [f"{name} {seed}" for seed in range(of.seeds) for name in of.spaces]
     keys += [f"{name} {seed}" for seed in range(of.rival_seeds) for name in of.rivals]
-    rows = rows_by(of.work / "spaces.csv", "key", keys, lambda key: measured(key, of, dataset))
+    kept = of.work / ("fitted.csv" if of.fitted else "spaces.csv")
+    rows = rows_by(kept, "key", keys, lambda key: measured(key, of, dataset))
     rows["genotype"] = rows["genotype"].fillna("")
     print(machine())
     print(f"{of.epochs} epochs on {of.images} images, judged by {of.judging}")
@@ -192,6 +209,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     numbers = {"seeds": 3, "rival_seeds": 1, "candidates": 60, "epochs": 3, "withheld": 5000}
     of = parser(__doc__, "cifar", "work", **numbers, images=35_000, judging=5000)
     of.add_argument("--spaces", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    of.add_argument("--fitted", action="store_true", help="the same cells in every space")
     of.add_argument("--rivals", nargs="*", choices=HAND_DESIGNED, default=list(HAND_DESIGNED))
     return of.parse_args(argv)
 

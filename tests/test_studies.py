@@ -57,8 +57,8 @@ CALLS = (
         ("--cifar {}/cifar10.npz --work . --budgets A --seeds 1 --generations 2 --offspring 4"
          " --withheld 20 --short 1 --epochs 2 --full-seeds 1",),
         ("epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of",
-         "training, accuracy %, n", "ours", "random", "te-nas", "largest", "resnet8", "resnet14",
-         "resnet20", "resnet32", "mobilenetv2", "shufflenetv2"),
+         "training, accuracy %, n", "ours", "narrow", "random", "te-nas", "largest", "resnet8",
+         "resnet14", "resnet20", "resnet32", "mobilenetv2", "shufflenetv2"),
         ("searches.csv", "trained-1.csv", "trained-2.csv"),
         slow=True,
     ),
@@ -226,11 +226,13 @@ CALLS = (
         "spaces",
         ("--cifar {}/cifar10.npz --work . --seeds 2 --candidates 3 --epochs 1 --withheld 10"
          " --images 70 --judging 20 --spaces base widths-1-1.5-2 inverted two-cells different"
-         " --rivals resnet8",),
+         " --rivals resnet8",
+         "--cifar {}/cifar10.npz --work . --seeds 1 --candidates 3 --epochs 1 --withheld 10"
+         " --images 70 --judging 20 --spaces base inverted different --rivals --fitted"),
         ("space, seed, parameters, MMACs, thousand acts, ms per image, seconds of search, of",
          "epochs on", "images, judged by", "base 0", "widths-1-1.5-2 1", "two-cells 0",
          "resnet8 0", "parameters,", " ms; "),
-        ("spaces.csv", "base-1/training.json"),
+        ("spaces.csv", "base-1/training.json", "fitted.csv", "cells.csv"),
         slow=True,
     ),
     Call(

@@ -1,4 +1,4 @@
-"""The paper's cells with one change each: other operations, stages, shortcuts, norms."""
+"""The paper's cells with one change each: other widths, operations, stages, shortcuts, norms."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.hand_designed import CLASSES, Limits, widest
 from pymoo_nas.networks import (
     OPERATIONS,
     PAPER_OPERATIONS,
@@ -24,6 +25,11 @@ from pymoo_nas.spaces import CellSpace, Genotype, SearchSpace
 from pymoo_nas.spaces.cell import Cell
 
 Stages: TypeAlias = tuple[Genotype, ...]
+
+RESIDUAL = "residual3x3"
+
+FACTORS = [step / 32 for step in range(4, 257)]
+"""What channel counts are multiplied with to fit a cell to limits, ascending."""
 
 GROUP = 8
 """Channels per group of the grouped convolution."""
@@ -74,9 +80,12 @@ def grouped3x3(c_in: int, c_out: int) -> nn.Module:
     return nn.Sequential(*conv_bn_relu(c_in, c_out, 1), grouped, nn.BatchNorm2d(c_out), nn.ReLU())
 
 
-def with_operation(name: str, factory: Operation) -> dict[str, Operation]:
-    """The paper's operations and one more."""
-    return {**{known: OPERATIONS[known] for known in PAPER_OPERATIONS}, name: factory}
+def for_residual(name: str, factory: Operation) -> dict[str, Operation]:
+    """The paper's operations with another one in the place of the residual block."""
+    return {
+        name if known == RESIDUAL else known: factory if known == RESIDUAL else OPERATIONS[known]
+        for known in PAPER_OPERATIONS
+    }
 
 
 class Shortcut(nn.Module):
@@ -217,14 +226,47 @@ class DifferentCells(SearchSpace[Stages]):
 VARIANTS: dict[str, Callable[[], SearchSpace[Any]]] = {
     "base": CellSpace,
     "widths-1-1.5-2": partial(CellSpace, widths=(1, 1.5, 2)),
-    "inverted": partial(CellSpace, with_operation("inverted3x3", InvertedResidual)),
-    "shortcut": partial(StagedSpace, shortcut=True),
-    "two-cells": partial(StagedSpace, cells=2, channel_step=4),
-    "grouped": partial(CellSpace, with_operation("grouped3x3", grouped3x3)),
-    "separable": partial(CellSpace, with_operation("separable3x3", OPERATIONS["separable3x3"])),
-    "norm": partial(StagedSpace, norm=True),
-    "different": DifferentCells,
     "widths-1-1-1": partial(CellSpace, widths=(1, 1, 1)),
     "widths-1-1-2": partial(CellSpace, widths=(1, 1, 2)),
+    "inverted": partial(CellSpace, for_residual("inverted3x3", InvertedResidual)),
+    "grouped": partial(CellSpace, for_residual("grouped3x3", grouped3x3)),
+    "separable": partial(CellSpace, for_residual("separable3x3", OPERATIONS["separable3x3"])),
+    "shortcut": partial(StagedSpace, shortcut=True),
+    "two-cells": partial(StagedSpace, cells=2, channel_step=4),
+    "norm": partial(StagedSpace, norm=True),
+    "different": DifferentCells,
+    "widths-shortcut": partial(StagedSpace, shortcut=True, widths=(1, 1.5, 2)),
+    "widths-two-cells": partial(StagedSpace, cells=2, channel_step=4, widths=(1, 1.5, 2)),
 }
 """Name → how to make the space; "base" has the widths 1, 2, 4."""
+
+
+def fitted(variant: str, cells: Sequence[str], limits: Limits) -> str:
+    """Cells of the paper's space, as wide as limits allow in a variant of the space.
+
+    Args:
+        variant: one of `VARIANTS`.
+        cells: genotypes, one for each stage where stages have different ones; else the first one
+            is taken for all.
+        limits: of the network to train.
+    """
+    space = VARIANTS[variant]()
+    read = tuple(map(CellSpace().parse, cells))
+    genotype: Any = read if isinstance(space, DifferentCells) else read[0]
+
+    def make(factor: float) -> nn.Module:
+        return space.build_final([scaled(genotype, factor)] * space.n_cells, 3, CLASSES)
+
+    return space.format(scaled(genotype, widest(variant, make, FACTORS, limits)))
+
+
+def scaled(genotype: Any, factor: float) -> Any:
+    """A cell, or several, with channel counts multiplied and rounded to even numbers."""
+    if not isinstance(genotype, Genotype):
+        return tuple(scaled(cell, factor) for cell in genotype)
+    return Genotype(
+        tuple(
+            tuple(2 * max(1, round(count * factor / 2)) if count else 0 for count in block)
+            for block in genotype.blocks
+        )
+    )

@@ -71,8 +71,16 @@ HAND_DESIGNED: dict[str, tuple[Maker, Sequence[float]]] = {
 
 
 def largest_within(name: str, limits: Limits) -> float:
-    """The largest width of a network that keeps the limits; counts grow with the width."""
-    make, widths = HAND_DESIGNED[name]
+    """The largest width of a network that keeps the limits."""
+    return widest(name, *HAND_DESIGNED[name], limits)
+
+
+def widest(name: str, make: Maker, widths: Sequence[float], limits: Limits) -> float:
+    """The largest of ascending widths whose network keeps the limits; counts grow with the width.
+
+    Raises:
+        ValueError: none does.
+    """
     n_kept = bisect_left(widths, True, key=lambda width: not keeps(make, width, limits))
     if not n_kept:
         raise ValueError(f"{name} has no width within {limits}; expected higher limits")
