@@ -2,11 +2,11 @@
 
 The budgets are (A) that of MLPerf Tiny's ResNet-8, 78,700 parameters and 12.5 M
 multiply-accumulates per image, (B) that of ResNet-20, 280,000 and 41 M, and (C) 560,000 and 82 M.
-Rivals: a search of ours with the default choice; random search with as many candidates and the same
-choice; of these random candidates the one of the smallest sum of ranks in `ntk` and `activation`,
-as TE-NAS chooses (Chen 2021), and the largest; and networks designed by hand, scaled in width to
-the largest within the budget. Each network is trained by `train` with its defaults but for the
-epochs.
+Rivals: a search of ours with the default choice; the same with less wide later stages ("narrow",
+`--widths 1,1.5,2`); random search with as many candidates and the same choice; of these random
+candidates the one of the smallest sum of ranks in `ntk` and `activation`, as TE-NAS chooses (Chen
+2021), and the largest; and networks designed by hand, scaled in width to the largest within the
+budget. Each network is trained by `train` with its defaults but for the epochs.
 
 Search and training see the first 40,000 training images. On a short schedule every rival is trained
 once for each search, a tenth of the images held out; by these the best of each kind is chosen (of
@@ -15,8 +15,8 @@ training images are looked at once per training, at its end. What is there alrea
 again.
 
 A line for each budget and kind, after "N epochs: parameters, MMACs, thousand acts, ms per image,
-minutes of search, of training, accuracy %, n". The kinds are ours, random, te-nas, largest,
-resnet8, resnet14, resnet20, resnet32, mobilenetv2 and shufflenetv2.
+minutes of search, of training, accuracy %, n". The kinds are ours, narrow, random, te-nas,
+largest, resnet8, resnet14, resnet20, resnet32, mobilenetv2 and shufflenetv2.
 
 Command; the rows are to be measured:
     python studies/budgets.py --cifar PATH/cifar10.npz --work budgets --budgets A B C
@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,42 +68,51 @@ BUDGETS = {
 REDUCTION = {"A": "inside", "B": "inside", "C": "between"}
 """Where cells halve the map in each budget, by cifar10.py."""
 
+OURS = "ours"
+NARROW = "narrow"
+"""A search of ours whose later stages are less wide than by default."""
+
+WIDTHS = (1, 1.5, 2)
+"""How much wider the stages of "narrow" are than the first; by default 1, 2, 4."""
+
 HELD_OUT = 0.1
 
 
-def space_of(budget: str) -> CellSpace:
+def space_of(budget: str, kind: str) -> CellSpace:
     """What is searched in a budget."""
-    return CellSpace(reduction=REDUCTION[budget])
+    return CellSpace(reduction=REDUCTION[budget], widths=WIDTHS if kind == NARROW else None)
 
 
-def problem_of(dataset: Dataset, budget: str, seed: int) -> NASProblem:
+def problem_of(dataset: Dataset, budget: str, kind: str, seed: int) -> NASProblem:
     """The problem of a search."""
     limits = BUDGETS[budget]
     return NASProblem(
         dataset,
-        search_space=space_of(budget),
+        search_space=space_of(budget, kind),
         max_params=limits.params,
         max_flops=limits.flops,
         seed=seed,
     )
 
 
-def ours(dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace) -> dict[str, str]:
+def ours(
+    dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace, kind: str = OURS
+) -> dict[str, str]:
     """Kind → the genotype that a search of ours hands over."""
     result = minimize(
-        problem_of(dataset, budget, seed),
+        problem_of(dataset, budget, kind, seed),
         EvolutiveNAS(5, effort.offspring),
         ("n_gen", effort.generations),
         callback=DartsTournament(every=3, size=4),
         seed=seed,
     )
-    return {"ours": str(choose(result)["genotype"].iloc[0])}
+    return {kind: str(choose(result)["genotype"].iloc[0])}
 
 
 def drawn(dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace) -> dict[str, str]:
     """Kind → the genotypes that are taken from as many random candidates."""
     result = minimize(
-        problem_of(dataset, budget, seed),
+        problem_of(dataset, budget, "random", seed),
         RandomSearch(5, effort.offspring),
         ("n_gen", effort.generations),
         seed=seed,
@@ -117,8 +127,12 @@ def drawn(dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace) 
     }
 
 
-SEARCHES: dict[str, Callable[..., dict[str, str]]] = {"ours": ours, "drawn": drawn}
-KINDS = ("ours", "random", "te-nas", "largest")
+SEARCHES: dict[str, Callable[..., dict[str, str]]] = {
+    OURS: ours,
+    NARROW: partial(ours, kind=NARROW),
+    "drawn": drawn,
+}
+KINDS = (OURS, NARROW, "random", "te-nas", "largest")
 """What searches hand over; the other kinds are designed by hand."""
 
 
@@ -145,7 +159,7 @@ def searched(of: argparse.Namespace, dataset: Dataset, work: Path) -> pd.DataFra
 def build(kind: str, model: str, budget: str, dataset: Dataset, seed: int) -> nn.Module:
     """An untrained network: of a genotype, or by hand with the width that `model` tells."""
     if kind in KINDS:
-        return Architecture.read(model, space_of(budget)).build("trained", dataset, seed=seed)
+        return Architecture.read(model, space_of(budget, kind)).build("trained", dataset, seed=seed)
     with seeded(torch.device("cpu"), seed):
         return HAND_DESIGNED[kind][0](float(model))
 
@@ -208,7 +222,7 @@ def report(rows: pd.DataFrame, searches: pd.DataFrame, epochs: int) -> None:
         "training, accuracy %, n"
     )
     for (budget, kind), group in rows.groupby(["budget", "kind"]):
-        name = "ours" if kind == "ours" else "drawn"
+        name = kind if kind in SEARCHES else "drawn"
         search = f"{minutes[f'{budget} {name}']:5.1f}" if kind in KINDS else "     "
         mean = group[["params", "flops", "acts", "milliseconds", "minutes"]].mean()
         print(
