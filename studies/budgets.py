@@ -12,7 +12,7 @@ Search and training see the first 40,000 training images. On a short schedule ev
 once for each search, a tenth of the images held out; by these the best of each kind is chosen (of
 the ResNets: the best depth), and trained on the full schedule once for each seed. The last 5,000
 training images are looked at once per training, at its end. What is there already is not done
-again.
+again; processes for different `--kinds` may share a folder.
 
 A line for each budget and kind, after "N epochs: parameters, MMACs, thousand acts, ms per image,
 minutes of search, of training, accuracy %, n". The kinds are ours, narrow, random, te-nas,
@@ -136,6 +136,11 @@ KINDS = (OURS, NARROW, "random", "te-nas", "largest")
 """What searches hand over; the other kinds are designed by hand."""
 
 
+def search_of(kind: str) -> str | None:
+    """The search that hands over networks of a kind; None of those designed by hand."""
+    return kind if kind in SEARCHES else "drawn" if kind in KINDS else None
+
+
 def searched(of: argparse.Namespace, dataset: Dataset, work: Path) -> pd.DataFrame:
     """One row per search: its genotypes, and its seconds of one core."""
     keys = [
@@ -143,6 +148,7 @@ def searched(of: argparse.Namespace, dataset: Dataset, work: Path) -> pd.DataFra
         for seed in range(of.seeds)
         for budget in of.budgets
         for name in SEARCHES
+        if any(search_of(kind) == name for kind in of.kinds)
     ]
 
     def search(key: str) -> dict[str, Any]:
@@ -216,14 +222,16 @@ def best_of_each(short: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 def report(rows: pd.DataFrame, searches: pd.DataFrame, epochs: int) -> None:
     """A line for each budget and kind."""
-    minutes = searches.groupby(searches["key"].str.rsplit(n=1).str[0])["seconds"].mean() / 60
     print(
         f"{epochs} epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of "
         "training, accuracy %, n"
     )
     for (budget, kind), group in rows.groupby(["budget", "kind"]):
-        name = kind if kind in SEARCHES else "drawn"
-        search = f"{minutes[f'{budget} {name}']:5.1f}" if kind in KINDS else "     "
+        name = search_of(str(kind))
+        search = " " * 5
+        if name:
+            held = searches[searches["key"].str.startswith(f"{budget} {name} ")]
+            search = f"{held['seconds'].mean() / 60:5.1f}"
         mean = group[["params", "flops", "acts", "milliseconds", "minutes"]].mean()
         print(
             f"{budget} {kind:12s} {mean['params']:9,.0f} {mean['flops'] / 1e6:5.1f} "
@@ -246,9 +254,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in searches.to_dict("records"):
         budget, _, seed = row["key"].split()
         found = {kind: row[kind] for kind in KINDS if isinstance(row[kind], str) and row[kind]}
-        rivals += [f"{budget} {kind} {seed} {model}" for kind, model in found.items()]
+        rivals += [
+            f"{budget} {kind} {seed} {model}" for kind, model in found.items() if kind in of.kinds
+        ]
+    by_hand = [name for name in HAND_DESIGNED if name in of.kinds]
     for budget in of.budgets:
-        widths = {name: largest_within(name, BUDGETS[budget]) for name in HAND_DESIGNED}
+        widths = {name: largest_within(name, BUDGETS[budget]) for name in by_hand}
         rivals += [f"{budget} {name} 0 {width:g}" for name, width in widths.items()]
     print(f"{machine()}; accuracy on {of.withheld} images that nothing else has seen")
     short = trained(of, dataset, work, rivals, of.short)
@@ -267,6 +278,8 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     numbers = {"seeds": 3, "generations": 30, "offspring": 20, "withheld": 5000, "images": 40_000}
     of = parser(__doc__, "cifar", "work", **numbers, short=4, epochs=20, full_seeds=2)
     of.add_argument("--budgets", nargs="+", choices=BUDGETS, default=list(BUDGETS))
+    kinds = [*KINDS, *HAND_DESIGNED]
+    of.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
     of.add_argument("--precision", default="auto")
     return of.parse_args(argv)
 

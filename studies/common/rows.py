@@ -51,6 +51,8 @@ def rows_by(
         if value not in known:
             row = pd.DataFrame([{column: value, **measure(value)}])
             row.to_csv(path, mode="a", header=not path.exists(), index=False)
+    if not path.exists():
+        return pd.DataFrame(columns=[column, *texts])
     return read_rows(path, [column, *texts])
 
 
