@@ -223,20 +223,28 @@ class DifferentCells(SearchSpace[Stages]):
         return self.build(stages, in_channels, n_classes)
 
 
+SEPARABLE = for_residual("separable3x3", OPERATIONS["separable3x3"])
+NARROW = (1, 1.5, 2)
+
 VARIANTS: dict[str, Callable[[], SearchSpace[Any]]] = {
     "base": CellSpace,
-    "widths-1-1.5-2": partial(CellSpace, widths=(1, 1.5, 2)),
+    "widths-1-1.5-2": partial(CellSpace, widths=NARROW),
     "widths-1-1-1": partial(CellSpace, widths=(1, 1, 1)),
     "widths-1-1-2": partial(CellSpace, widths=(1, 1, 2)),
     "inverted": partial(CellSpace, for_residual("inverted3x3", InvertedResidual)),
     "grouped": partial(CellSpace, for_residual("grouped3x3", grouped3x3)),
-    "separable": partial(CellSpace, for_residual("separable3x3", OPERATIONS["separable3x3"])),
+    "separable": partial(CellSpace, SEPARABLE),
     "shortcut": partial(StagedSpace, shortcut=True),
     "two-cells": partial(StagedSpace, cells=2, channel_step=4),
     "norm": partial(StagedSpace, norm=True),
     "different": DifferentCells,
-    "widths-shortcut": partial(StagedSpace, shortcut=True, widths=(1, 1.5, 2)),
-    "widths-two-cells": partial(StagedSpace, cells=2, channel_step=4, widths=(1, 1.5, 2)),
+    "widths-shortcut": partial(StagedSpace, shortcut=True, widths=NARROW),
+    "widths-two-cells": partial(StagedSpace, cells=2, channel_step=4, widths=NARROW),
+    "separable-widths": partial(CellSpace, SEPARABLE, widths=NARROW),
+    "separable-shortcut": partial(StagedSpace, operations=SEPARABLE, shortcut=True),
+    "separable-widths-shortcut": partial(
+        StagedSpace, operations=SEPARABLE, shortcut=True, widths=NARROW
+    ),
 }
 """Name → how to make the space; "base" has the widths 1, 2, 4."""
 
