@@ -89,16 +89,24 @@ def for_residual(name: str, factory: Operation) -> dict[str, Operation]:
 
 
 class Shortcut(nn.Module):
-    """A cell, and around it its input: halved as the cell does, then projected, then added."""
+    """A cell, and around it its input: halved as the cell does, with as many channels, then added.
 
-    def __init__(self, cell: Cell, in_channels: int) -> None:
+    Channels are made as many by a pointwise convolution; or, `padded`, by zeros, or by leaving out
+    the last ones (He 2016, option A).
+    """
+
+    def __init__(self, cell: Cell, in_channels: int, *, padded: bool = False) -> None:
         super().__init__()
         self.cell = cell
-        self.projection = OPERATIONS["skip"](in_channels, cell.out_channels)
+        self.missing = cell.out_channels - in_channels if padded else 0
+        same = nn.Identity() if padded else OPERATIONS["skip"](in_channels, cell.out_channels)
+        self.projection = same
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) → what the cell returns."""
         around = self.projection(halve_features(x) if self.cell.reduces else x)
+        if self.missing:
+            around = nn.functional.pad(around, (0, 0, 0, 0, 0, self.missing))
         summed: Tensor = self.cell(x) + around
         return summed
 
@@ -109,16 +117,24 @@ class StagedSpace(CellSpace):
     Args:
         cells: how often the cell stands in each stage; the first halves the map.
         shortcut: whether the input of each cell is added to its output.
+        padded: whether a shortcut has no parameters.
         norm: whether a batch norm stands behind each cell.
         **settings: arguments of `CellSpace`.
     """
 
     def __init__(
-        self, *, cells: int = 1, shortcut: bool = False, norm: bool = False, **settings: Any
+        self,
+        *,
+        cells: int = 1,
+        shortcut: bool = False,
+        padded: bool = False,
+        norm: bool = False,
+        **settings: Any,
     ) -> None:
         super().__init__(**settings)
         self.cells = cells
         self.shortcut = shortcut
+        self.padded = padded
         self.norm = norm
 
     def build_final(
@@ -145,7 +161,7 @@ class StagedSpace(CellSpace):
         stage, channels = Stage(), in_channels
         for place in range(self.cells):
             cell = Cell(genotype, self.operations, channels, width, reduces=place == 0)
-            stage.append(Shortcut(cell, channels) if self.shortcut else cell)
+            stage.append(Shortcut(cell, channels, padded=self.padded) if self.shortcut else cell)
             stage.out_channels = channels = cell.out_channels
             if self.norm:
                 stage.append(nn.BatchNorm2d(channels))
@@ -235,6 +251,7 @@ VARIANTS: dict[str, Callable[[], SearchSpace[Any]]] = {
     "grouped": partial(CellSpace, for_residual("grouped3x3", grouped3x3)),
     "separable": partial(CellSpace, SEPARABLE),
     "shortcut": partial(StagedSpace, shortcut=True),
+    "padded-shortcut": partial(StagedSpace, shortcut=True, padded=True),
     "two-cells": partial(StagedSpace, cells=2, channel_step=4),
     "norm": partial(StagedSpace, norm=True),
     "different": DifferentCells,
@@ -242,6 +259,9 @@ VARIANTS: dict[str, Callable[[], SearchSpace[Any]]] = {
     "widths-two-cells": partial(StagedSpace, cells=2, channel_step=4, widths=NARROW),
     "separable-widths": partial(CellSpace, SEPARABLE, widths=NARROW),
     "separable-shortcut": partial(StagedSpace, operations=SEPARABLE, shortcut=True),
+    "separable-padded-shortcut": partial(
+        StagedSpace, operations=SEPARABLE, shortcut=True, padded=True
+    ),
     "separable-widths-shortcut": partial(
         StagedSpace, operations=SEPARABLE, shortcut=True, widths=NARROW
     ),
