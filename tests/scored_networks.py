@@ -42,6 +42,11 @@ def operation_network(name: str) -> nn.Module:
     return space.build(Genotype(((5, 3), (4, 0), (0, 4))), 3, 4)
 
 
+def shortcut_network(text: str) -> nn.Module:
+    space = CellSpace(["conv3x3", "max_pool3x3"], shortcut=True)
+    return space.build(space.parse(text), 3, 4)
+
+
 def nasbench201_network(text: str) -> nn.Module:
     space = NASBench201Space(width=4)
     return space.build(space.parse(text), 3, 4)
@@ -344,6 +349,8 @@ NASBENCH201_NETWORKS = {
 }
 LAYER_NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "used twice": lambda: around(Twice(), nn.ReLU()),
+    "shortcuts, projected": lambda: shortcut_network("3,2|0,0|4,1"),
+    "shortcuts, the first as it is": lambda: shortcut_network("2,1"),
     "tied": lambda: around(Tied()),
     "relu in place": lambda: around(nn.BatchNorm2d(4), nn.ReLU(inplace=True), Twice()),
     "relu6": lambda: around(nn.ReLU6(), nn.Conv2d(4, 4, 1), nn.ReLU6(inplace=True)),

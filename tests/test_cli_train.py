@@ -93,14 +93,14 @@ def test_cells_of_search_and_train(run: Run) -> None:
 
 @pytest.mark.slow
 def test_widths_of_search_train_export_and_report(run: Run) -> None:
-    """The widths of a search are those of its training, its exported file and its report."""
+    """Widths and shortcuts of a search are those of its training, exported file and report."""
     limits = ("--generations", "2", "--offspring", "3", "--population", "2", "--images", "20")
-    widths = ("--widths", "1,1.5,2")
+    widths = ("--widths", "1,1.5,2", "--shortcut")
     search = ("search", "digits", *limits, *widths, "--tournament-every", "2", "--out", "kept")
     assert run(*search)[0] == 0
     assert run("choose", "kept")[0] == 0
     chosen = json.loads(Path("kept/choice.json").read_text("utf-8"))["genotypes"][0]
-    space = CellSpace(widths=(1, 1.5, 2))
+    space = CellSpace(widths=(1, 1.5, 2), shortcut=True)
     network = space.build_final([space.parse(chosen)] * 3, 1, 10)
     flops = count_flops(network, torch.zeros(1, 1, 8, 8))
     front = runs.RunFolder("kept").front().set_index("genotype")
@@ -110,10 +110,16 @@ def test_widths_of_search_train_export_and_report(run: Run) -> None:
     assert f"{flops:,}" in run("score", chosen, *widths, "--inits", "1")[1]
     assert run("export", "kept", "--to", "pt2")[0] == 0
     assert run("report", "kept")[0] == 0
-    assert "--widths 1,1.5,2" in Path("kept/report.html").read_text("utf-8")
+    assert "--widths 1,1.5,2 --shortcut" in Path("kept/report.html").read_text("utf-8")
     code, _, err = run("search", "--resume", "kept", "--widths", "1,2,4")
     assert (code, "widths [1.0, 2.0, 4.0] (the run has [1.0, 1.5, 2.0])" in err) == (2, True)
     assert run("search", "--resume", "kept", *widths, "--generations", "3")[0] == 0
+    path = Path("kept/config.json")
+    config = json.loads(path.read_text("utf-8"))
+    del config["search_space"]["shortcut"]  # as in runs of before there was a choice
+    path.write_text(json.dumps(config), "utf-8")
+    code, _, err = run("search", "--resume", "kept", "--shortcut")
+    assert (code, "shortcut True (the run has" in err) == (2, True)
 
 
 @pytest.mark.slow

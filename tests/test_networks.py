@@ -125,6 +125,30 @@ def test_reducing_cell_against_obvious(genotype: Genotype, size: tuple[int, int]
     assert list(output.shape[2:]) == halved
 
 
+@settings(max_examples=40)
+@given(
+    genotype=genotypes(max_nodes=3, n_operations=4, max_channels=4),
+    size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
+    channels=st.integers(1, 6),
+    reduces=st.booleans(),
+)
+def test_shortcut_against_obvious(
+    genotype: Genotype, size: tuple[int, int], channels: int, reduces: bool
+) -> None:
+    """A shortcut adds the halved input, projected only where the channels differ."""
+    assume(genotype.is_connected)
+    cell = Cell(genotype, PAPER, channels, reduces=reduces, shortcut=True).eval()
+    images = random_images(2, channels, *size)
+    inside = evaluate(cell, genotype, list(PAPER), images, reduces=reduces)
+    around = halve_features(images) if reduces else images
+    projection = [module for module in cell.shortcut or () if isinstance(module, nn.Conv2d)]
+    assert bool(projection) == (channels != cell.out_channels)
+    if projection:
+        assert projection[0].kernel_size == (1, 1)
+        around = (cell.shortcut or nn.Identity())(around)
+    assert torch.equal(cell(images), inside + around)
+
+
 def test_cell_fig1_written_out() -> None:
     """5000|0001|0800: the output is the pooled image beside a residual block of a convolution."""
     cell = Cell(Genotype.parse("5000|0001|0800"), PAPER, 3).eval()

@@ -11,7 +11,7 @@ from strategies import SEEDS, genotypes_of, spaces
 
 from pymoo_nas.errors import GenotypeError, OperationError, SearchError
 from pymoo_nas.networks import CellNetwork, count_flops
-from pymoo_nas.spaces import REDUCTIONS, CellSpace, Genotype, edges, space_from_settings
+from pymoo_nas.spaces import REDUCTIONS, Cell, CellSpace, Genotype, edges, space_from_settings
 
 
 def check_valid(space: CellSpace, genotype: Genotype) -> None:
@@ -125,6 +125,8 @@ def test_limits_of_the_space_are_part_of_parsing() -> None:
         ({"operations": []}, OperationError),
         ({"reduction": "nosuch"}, SearchError),
         ({"stem": 1}, SearchError),
+        ({"shortcut": 1}, SearchError),
+        ({"shortcut": "yes"}, SearchError),
         ({"widths": ()}, SearchError),
         ({"widths": "12"}, SearchError),
         ({"widths": 2}, SearchError),
@@ -176,6 +178,26 @@ def test_widths_are_kept_where_they_are_given() -> None:
     assert kept["widths"] == [1.0, 1.5, 2.0]
     assert space_from_settings(json.loads(json.dumps(kept))).settings() == kept
     assert "widths" not in CellSpace().settings()
+
+
+def test_shortcut_is_of_every_cell_where_it_was_given() -> None:
+    """Every network and cell of such a space has it; none of another, nor of runs of before."""
+    space = CellSpace(shortcut=True)
+    kept = json.loads(json.dumps(space.settings()))
+    assert space_from_settings(kept).settings() == space.settings()
+    genotype = space.parse("5000")
+    built = (space.build(genotype, 3, 2), space.build_final([genotype] * 2, 3, 2))
+    with_shortcut = [
+        cell.shortcut is not None
+        for network in (*built, space.build_cell(genotype, 3))
+        for cell in network.modules()
+        if isinstance(cell, Cell)
+    ]
+    assert with_shortcut == [True] * 6
+    before = CellSpace().settings()
+    assert "shortcut" not in before
+    plain = space_from_settings(before).build(genotype, 3, 2)
+    assert all(cell.shortcut is None for cell in plain.modules() if isinstance(cell, Cell))
 
 
 def test_reduction_inside_and_between() -> None:

@@ -159,6 +159,13 @@ Widths = Annotated[
         "1,1.5,2. Default: 1,2,4."
     ),
 ]
+Shortcut = Annotated[
+    bool,
+    typer.Option(
+        "--shortcut",
+        help="Add the input of each cell to its output: more accurate within tight limits.",
+    ),
+]
 Epochs = Annotated[
     str, typer.Option(help="Passes over the training images; auto: as many as few images need.")
 ]
@@ -189,8 +196,8 @@ Operations = Annotated[
 ]
 
 
-OF_CELLS = ("operations", "cells", "reduction", "widths")
-"""Options for cells: their operations, their number, where they halve maps, and their widths."""
+OF_CELLS = ("operations", "cells", "reduction", "widths", "shortcut")
+"""Options for cells: their operations, number, widths and shortcuts, and where they halve maps."""
 
 
 NO_CELLS = "which is no cell such as 5000|0001|0800"
@@ -198,7 +205,11 @@ NO_CELLS = "which is no cell such as 5000|0001|0800"
 
 
 def cell_space(
-    operations: str, cells: int | None, reduction: str | None, widths: str | None
+    operations: str,
+    cells: int | None,
+    reduction: str | None,
+    widths: str | None,
+    shortcut: bool,
 ) -> CellSpace:
     """The paper's search space with the options `OF_CELLS`; None takes the default.
 
@@ -210,6 +221,7 @@ def cell_space(
         n_cells=SearchSpace.n_cells if cells is None else cells,
         reduction=REDUCTIONS[0] if reduction is None else reduction,
         widths=None if widths is None else _factors(widths),
+        shortcut=shortcut,
     )
 
 
@@ -234,6 +246,7 @@ def search_space_of(
     cells: int,
     reduction: str | None,
     widths: str | None,
+    shortcut: bool,
 ) -> SearchSpace[Any]:
     """The search space of ``--space`` and of `OF_CELLS`.
 
@@ -241,14 +254,14 @@ def search_space_of(
         SearchError: an unknown search space, or options that do not apply to it.
     """
     if space_class(name) is CellSpace:
-        return cell_space(operations, cells, reduction, widths)
+        return cell_space(operations, cells, reduction, widths, shortcut)
     space = space_from_settings({"space": name})
     made = f"{space.n_cells} stages" if space.n_cells > 1 else "no cells"
     refuse_given(
         ctx,
         OF_CELLS,
-        f"with --space {name}, whose networks have {made}, operations, reductions and widths of "
-        "their own",
+        f"with --space {name}, whose networks have {made}, operations, reductions, widths and "
+        "shortcuts of their own",
     )
     return space
 

@@ -26,6 +26,7 @@ from pymoo_nas.cli._options import (
     Reduction,
     ScoredCells,
     Seed,
+    Shortcut,
     Threads,
     Widths,
     cell_space,
@@ -55,6 +56,7 @@ def score_models(
     cells: ScoredCells = 3,
     reduction: Reduction = None,
     widths: Widths = None,
+    shortcut: Shortcut = False,
     objectives: Objectives = DEFAULT_OBJECTIVES,
     images: Images = 64,
     inits: Inits = 3,
@@ -70,7 +72,7 @@ def score_models(
         refuse_given(ctx, OF_CELLS, f"with {', '.join(models)}, {NO_CELLS}")
     problem = NASProblem(
         dataset,
-        search_space=cell_space(operations, cells, reduction, widths),
+        search_space=cell_space(operations, cells, reduction, widths, shortcut),
         n_images=images,
         objectives=objectives,
         image_size=image_size,

@@ -38,6 +38,7 @@ from pymoo_nas.cli._options import (
     Reduction,
     ScoredCells,
     Seed,
+    Shortcut,
     TensorBoardOption,
     Widths,
     absolute_dataset,
@@ -144,6 +145,7 @@ def search(
     cells: ScoredCells = 3,
     reduction: Reduction = None,
     widths: Widths = None,
+    shortcut: Shortcut = False,
     space: Annotated[
         str,
         typer.Option(help="Search space: cell, nasbench201, darts, or module:Class of your own."),
@@ -233,7 +235,7 @@ def search(
         refuse_given(ctx, ["tournament_size"], without)
     if minutes is not None and not minutes > 0:
         raise SearchError(f"--minutes {minutes:g}; expected more than 0")
-    search_space = search_space_of(ctx, space, operations, cells, reduction, widths)
+    search_space = search_space_of(ctx, space, operations, cells, reduction, widths, shortcut)
     given = [name for name in ctx.params if is_given(ctx, name)]
     if dataset not in words:  # its place was that of an objective
         given.remove("dataset")

@@ -28,6 +28,7 @@ from pymoo_nas.cli._options import (
     Precision,
     Reduction,
     Seed,
+    Shortcut,
     TensorBoardOption,
     Threads,
     Widths,
@@ -47,7 +48,7 @@ from pymoo_nas.spaces import Architecture, CellSpace, design_of
 from pymoo_nas.training import AUTO, STATE_FILE, Training, describe_data
 from pymoo_nas.training import train as train_network
 
-OF_MODEL = ("operations", "reduction", "widths")
+OF_MODEL = ("operations", "reduction", "widths", "shortcut")
 """Options that are allowed only with --model."""
 
 IN_FOLDERS = str.maketrans("|~'\"", "_-__")
@@ -73,6 +74,7 @@ def train(
     cells: FinalCells = None,
     reduction: Reduction = None,
     widths: Widths = None,
+    shortcut: Shortcut = False,
     epochs: Epochs = AUTO,
     batch_size: BatchSize = AUTO,
     learning_rate: Annotated[
@@ -164,7 +166,7 @@ def train(
         if not CellSpace.looks_like(title):
             refuse_given(ctx, OF_CELLS, f"with --model {title}, {NO_CELLS}")
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
-        space = cell_space(operations, cells, reduction, widths)
+        space = cell_space(operations, cells, reduction, widths, shortcut)
         network = Architecture.read(title, space).build("trained", images, seed=seed)
     terminal().print(
         describe_data(images, augment or images.augment, validation),

@@ -74,7 +74,7 @@ def _of_space(settings: Mapping[str, Any]) -> dict[str, Any] | None:
     if kind != "cell":
         return {"space": kind} if isinstance(kind, str) else None
     usual = CellSpace().settings()
-    asked = ("space", "operations", "n_cells", "reduction", "widths")
+    asked = ("space", "operations", "n_cells", "reduction", "widths", "shortcut")
     others = {key: value for key, value in settings.items() if key not in asked}
     operations = settings.get("operations")
     if any(key in usual and usual[key] != value for key, value in others.items()):
@@ -90,6 +90,8 @@ def _of_space(settings: Mapping[str, Any]) -> dict[str, Any] | None:
         found["reduction"] = settings["reduction"]
     if settings.get("widths") is not None:
         found["widths"] = ",".join(f"{width:g}" for width in settings["widths"])
+    if settings.get("shortcut"):
+        found["shortcut"] = True
     return found
 
 

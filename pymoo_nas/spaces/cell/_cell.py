@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pymoo_nas.errors import NetworkError, OperationError
 from pymoo_nas.networks import (
+    OPERATIONS,
     Operation,
     build_operation,
     concatenate,
@@ -29,6 +30,9 @@ class Cell(nn.Module):
         reduces: whether to halve the map while it is larger than `MIN_SIZE`, by 2×2 max pooling
             behind each operation that takes the input. The cell is then a reduction cell (Liu
             2018) with unchanged operations.
+        shortcut: whether to add the cell's input to its output, halved as the cell halves it and
+            with as many channels, by a 1×1 convolution with batch norm where it has others (He
+            2016).
 
     Attributes:
         out_channels: channels of the last node.
@@ -48,6 +52,7 @@ class Cell(nn.Module):
         width: float = 1,
         *,
         reduces: bool = False,
+        shortcut: bool = False,
     ) -> None:
         super().__init__()
         operations = operation_table(operations)
@@ -82,6 +87,8 @@ class Cell(nn.Module):
                 )
             channels[target] = sum(count for _, _, count in flows)
         self.out_channels = channels[live[-1]]
+        skip = OPERATIONS["skip"]
+        self.shortcut = skip(in_channels, self.out_channels) if shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) → (N, out_channels, H, W); half of H and W if it reduces."""
@@ -89,7 +96,10 @@ class Cell(nn.Module):
         for target, flows in self.inputs.items():
             parts = [self._flow(source, key, nodes[source]) for source, key in flows]
             nodes[target] = parts[0] if len(parts) == 1 else concatenate(parts)
-        return nodes[target]
+        if self.shortcut is None:
+            return nodes[target]
+        around: Tensor = self.shortcut(halve_features(x) if self.reduces else x)
+        return nodes[target] + around
 
     def extra_repr(self) -> str:
         """Show in `repr` whether the cell halves the map, because none of its layers shows it."""

@@ -61,6 +61,8 @@ class CellSpace(SearchSpace[Genotype]):
             whole channels, at least 1; later cells have the last one. It takes the place of
             `widening`. None is 1, widening, widening². (1, 1.5, 2) leaves fewer parameters to the
             last cells (studies/spaces.py).
+        shortcut: whether the input of each cell is added to its output, see `Cell`. The paper's
+            cells have no shortcut (studies/spaces.py).
         sample_nodes: largest number of nodes of a sampled cell; at most max_nodes is used.
         sample_operations: largest number of operations of a sampled block.
         reduction: place where the map is halved: "inside" the cell, behind the operations that
@@ -95,6 +97,7 @@ class CellSpace(SearchSpace[Genotype]):
         n_cells: int = 3,
         widening: int = 2,
         widths: Sequence[float] | None = None,
+        shortcut: bool = False,
         sample_nodes: int = 3,
         sample_operations: int = 2,
         reduction: str = "inside",
@@ -108,9 +111,11 @@ class CellSpace(SearchSpace[Genotype]):
                 f"search space: reduction={reduction!r}; expected one of {', '.join(REDUCTIONS)}"
             )
         self.reduction = reduction
-        if not isinstance(stem, bool):
-            raise SearchError(f"search space: stem={stem!r}; expected true or false")
+        for name, value in (("stem", stem), ("shortcut", shortcut)):
+            if not isinstance(value, bool):
+                raise SearchError(f"search space: {name}={value!r}; expected true or false")
         self.stem = stem
+        self.shortcut = shortcut
         if halvings is not None:
             halvings = whole("search space: halvings", halvings, 0, 10)
         self.halvings = halvings
@@ -274,14 +279,15 @@ class CellSpace(SearchSpace[Genotype]):
         """Return plain values for `config.json`, with operations by name.
 
         "halvings" is None where the images decide, whatever their size is now. Without "halvings"
-        there are none: earlier versions never halved images before the cells. "widths" are there
-        only where they were given.
+        there are none: earlier versions never halved images before the cells. "widths" and
+        "shortcut" are there only where they were given.
         """
         halvings: dict[str, int | None] = {"halvings": self.halvings} if self.halvings else {}
         # The constructor of a user's own class need not take the argument.
         if self._by_images and type(self) is CellSpace:
             halvings = {"halvings": None}
         widths = {} if self.widths is None else {"widths": list(self.widths)}
+        shortcut = {"shortcut": True} if self.shortcut else {}
         return halvings | {
             "space": "cell",
             "operations": list(self.operation_names),
@@ -295,6 +301,7 @@ class CellSpace(SearchSpace[Genotype]):
             "reduction": self.reduction,
             "stem": self.stem,
             **widths,
+            **shortcut,
         }
 
     def _stages(self, genotypes: Sequence[Genotype]) -> list[Callable[[int], Cell]]:
@@ -306,7 +313,14 @@ class CellSpace(SearchSpace[Genotype]):
 
     def _cell(self, genotype: Genotype, in_channels: int, width: float = 1) -> Cell:
         reduces = self.reduction == "inside"
-        return Cell(genotype, self.operations, in_channels, width, reduces=reduces)
+        return Cell(
+            genotype,
+            self.operations,
+            in_channels,
+            width,
+            reduces=reduces,
+            shortcut=self.shortcut,
+        )
 
     def _valid(self, genotype: Genotype, fallback_operation: int) -> Genotype:
         return repair(genotype, fallback_operation, channels=self.channel_step)
