@@ -2,11 +2,12 @@
 
 The budgets are (A) that of MLPerf Tiny's ResNet-8, 78,700 parameters and 12.5 M
 multiply-accumulates per image, (B) that of ResNet-20, 280,000 and 41 M, and (C) 560,000 and 82 M.
-Rivals: a search of ours with the default choice; the same with less wide later stages ("narrow",
-`--widths 1,1.5,2`); random search with as many candidates and the same choice; of these random
-candidates the one of the smallest sum of ranks in `ntk` and `activation`, as TE-NAS chooses (Chen
-2021), and the largest; and networks designed by hand, scaled in width to the largest within the
-budget. Each network is trained by `train` with its defaults but for the epochs.
+Rivals: a search of ours with the default choice; the same in a space for tight limits ("light":
+separable convolutions in the place of residual blocks, `--shortcut`, `--widths 1,1.5,2`); random
+search with as many candidates and the same choice; of these random candidates the one of the
+smallest sum of ranks in `ntk` and `activation`, as TE-NAS chooses (Chen 2021), and the largest; and
+networks designed by hand, scaled in width to the largest within the budget. Each network is trained
+by `train` with its defaults but for the epochs.
 
 Search and training see the first 40,000 training images. On a short schedule every rival is trained
 once for each search, a tenth of the images held out; by these the best of each kind is chosen (of
@@ -15,7 +16,7 @@ training images are looked at once per training, at its end. What is there alrea
 again; processes for different `--kinds` may share a folder.
 
 A line for each budget and kind, after "N epochs: parameters, MMACs, thousand acts, ms per image,
-minutes of search, of training, accuracy %, n". The kinds are ours, narrow, random, te-nas,
+minutes of search, of training, accuracy %, n". The kinds are ours, light, random, te-nas,
 largest, resnet8, resnet14, resnet20, resnet32, mobilenetv2 and shufflenetv2.
 
 Command; the rows are to be measured:
@@ -69,18 +70,23 @@ REDUCTION = {"A": "inside", "B": "inside", "C": "between"}
 """Where cells halve the map in each budget, by cifar10.py."""
 
 OURS = "ours"
-NARROW = "narrow"
-"""A search of ours whose later stages are less wide than by default."""
+LIGHT = "light"
+"""A search of ours in a space for tight limits."""
 
-WIDTHS = (1, 1.5, 2)
-"""How much wider the stages of "narrow" are than the first; by default 1, 2, 4."""
+LIGHT_CELLS: dict[str, Any] = {
+    "operations": ("conv3x3", "separable3x3", "max_pool3x3", "avg_pool3x3"),
+    "widths": (1, 1.5, 2),
+    "shortcut": True,
+}
+"""What is changed in it, by spaces.py."""
 
 HELD_OUT = 0.1
 
 
 def space_of(budget: str, kind: str) -> CellSpace:
     """What is searched in a budget."""
-    return CellSpace(reduction=REDUCTION[budget], widths=WIDTHS if kind == NARROW else None)
+    changes = LIGHT_CELLS if kind == LIGHT else {}
+    return CellSpace(reduction=REDUCTION[budget], **changes)
 
 
 def problem_of(dataset: Dataset, budget: str, kind: str, seed: int) -> NASProblem:
@@ -129,10 +135,10 @@ def drawn(dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace) 
 
 SEARCHES: dict[str, Callable[..., dict[str, str]]] = {
     OURS: ours,
-    NARROW: partial(ours, kind=NARROW),
+    LIGHT: partial(ours, kind=LIGHT),
     "drawn": drawn,
 }
-KINDS = (OURS, NARROW, "random", "te-nas", "largest")
+KINDS = (OURS, LIGHT, "random", "te-nas", "largest")
 """What searches hand over; the other kinds are designed by hand."""
 
 

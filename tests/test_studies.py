@@ -57,7 +57,7 @@ CALLS = (
         ("--cifar {}/cifar10.npz --work . --budgets A --seeds 1 --generations 2 --offspring 4"
          " --withheld 20 --short 1 --epochs 2 --full-seeds 1",),
         ("epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of",
-         "training, accuracy %, n", "ours", "narrow", "random", "te-nas", "largest", "resnet8",
+         "training, accuracy %, n", "ours", "light", "random", "te-nas", "largest", "resnet8",
          "resnet14", "resnet20", "resnet32", "mobilenetv2", "shufflenetv2"),
         ("searches.csv", "trained-1.csv", "trained-2.csv"),
         slow=True,

@@ -88,23 +88,20 @@ def for_residual(name: str, factory: Operation) -> dict[str, Operation]:
     }
 
 
-class Shortcut(nn.Module):
+class PaddedShortcut(nn.Module):
     """A cell, and around it its input: halved as the cell does, with as many channels, then added.
 
-    Channels are made as many by a pointwise convolution; or, `padded`, by zeros, or by leaving out
-    the last ones (He 2016, option A).
+    Channels are made as many by zeros, or by leaving out the last ones (He 2016, option A).
     """
 
-    def __init__(self, cell: Cell, in_channels: int, *, padded: bool = False) -> None:
+    def __init__(self, cell: Cell, in_channels: int) -> None:
         super().__init__()
         self.cell = cell
-        self.missing = cell.out_channels - in_channels if padded else 0
-        same = nn.Identity() if padded else OPERATIONS["skip"](in_channels, cell.out_channels)
-        self.projection = same
+        self.missing = cell.out_channels - in_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) → what the cell returns."""
-        around = self.projection(halve_features(x) if self.cell.reduces else x)
+        around = halve_features(x) if self.cell.reduces else x
         if self.missing:
             around = nn.functional.pad(around, (0, 0, 0, 0, 0, self.missing))
         summed: Tensor = self.cell(x) + around
@@ -116,8 +113,7 @@ class StagedSpace(CellSpace):
 
     Args:
         cells: how often the cell stands in each stage; the first halves the map.
-        shortcut: whether the input of each cell is added to its output.
-        padded: whether a shortcut has no parameters.
+        padded: whether each cell has a shortcut without parameters.
         norm: whether a batch norm stands behind each cell.
         **settings: arguments of `CellSpace`.
     """
@@ -126,14 +122,12 @@ class StagedSpace(CellSpace):
         self,
         *,
         cells: int = 1,
-        shortcut: bool = False,
         padded: bool = False,
         norm: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
         self.cells = cells
-        self.shortcut = shortcut
         self.padded = padded
         self.norm = norm
 
@@ -161,7 +155,7 @@ class StagedSpace(CellSpace):
         stage, channels = Stage(), in_channels
         for place in range(self.cells):
             cell = Cell(genotype, self.operations, channels, width, reduces=place == 0)
-            stage.append(Shortcut(cell, channels, padded=self.padded) if self.shortcut else cell)
+            stage.append(PaddedShortcut(cell, channels) if self.padded else cell)
             stage.out_channels = channels = cell.out_channels
             if self.norm:
                 stage.append(nn.BatchNorm2d(channels))
@@ -250,21 +244,17 @@ VARIANTS: dict[str, Callable[[], SearchSpace[Any]]] = {
     "inverted": partial(CellSpace, for_residual("inverted3x3", InvertedResidual)),
     "grouped": partial(CellSpace, for_residual("grouped3x3", grouped3x3)),
     "separable": partial(CellSpace, SEPARABLE),
-    "shortcut": partial(StagedSpace, shortcut=True),
-    "padded-shortcut": partial(StagedSpace, shortcut=True, padded=True),
+    "shortcut": partial(CellSpace, shortcut=True),
+    "padded-shortcut": partial(StagedSpace, padded=True),
     "two-cells": partial(StagedSpace, cells=2, channel_step=4),
     "norm": partial(StagedSpace, norm=True),
     "different": DifferentCells,
-    "widths-shortcut": partial(StagedSpace, shortcut=True, widths=NARROW),
+    "widths-shortcut": partial(CellSpace, shortcut=True, widths=NARROW),
     "widths-two-cells": partial(StagedSpace, cells=2, channel_step=4, widths=NARROW),
     "separable-widths": partial(CellSpace, SEPARABLE, widths=NARROW),
-    "separable-shortcut": partial(StagedSpace, operations=SEPARABLE, shortcut=True),
-    "separable-padded-shortcut": partial(
-        StagedSpace, operations=SEPARABLE, shortcut=True, padded=True
-    ),
-    "separable-widths-shortcut": partial(
-        StagedSpace, operations=SEPARABLE, shortcut=True, widths=NARROW
-    ),
+    "separable-shortcut": partial(CellSpace, SEPARABLE, shortcut=True),
+    "separable-padded-shortcut": partial(StagedSpace, operations=SEPARABLE, padded=True),
+    "separable-widths-shortcut": partial(CellSpace, SEPARABLE, shortcut=True, widths=NARROW),
 }
 """Name → how to make the space; "base" has the widths 1, 2, 4."""
 
