@@ -1,60 +1,75 @@
 """Which change of the space of cells makes better networks, within the same limits, on CIFAR-10?
 
 The limits are those of MLPerf Tiny's ResNet-8: 78,700 parameters and 12.5 M multiply-accumulates
-per image. Each change is made alone (common/cell_variants.py). For each change and each seed, a
-random search of 60 candidates hands over one cell by the default order, and `train` trains its
-network with its defaults but for the epochs. Networks designed by hand, as wide as the limits
-allow, are trained in the same way. They are judged by the 5,000 training images before the last
-5,000; the last 5,000 and the test images are not used. The rows are kept in spaces.csv, and the
-trainings in folders: what is there already is not done again. A space of "inverted", "grouped" or
-"separable" has the paper's operations and one more, which a handed over cell need not use.
+per image. The changes (common/cell_variants.py) are made alone, and some together. Each network is
+trained by `train` with its defaults but for the epochs. Networks designed by hand, as wide as the
+limits allow, are trained in the same way. They are judged by the 5,000 training images before the
+last 5,000; the last 5,000 and the test images are not used. What is there already is not done
+again.
 
-Commands; the last prints the rows of all:
-    python studies/spaces.py --cifar PATH/cifar10.npz --work spaces --images 10000 --seeds 1 \
-        --spaces base inverted --rivals resnet8
-    python studies/spaces.py --cifar PATH/cifar10.npz --work spaces --images 10000 --seeds 2 \
-        --spaces base shortcut two-cells --rivals resnet8
-    python studies/spaces.py --cifar PATH/cifar10.npz --work spaces --images 10000 --seeds 5 \
-        --spaces base widths-1-1.5-2 --rivals resnet8
+With `--fitted` every space has the same cells: those that three random searches of 60 candidates in
+the base hand over by the default order, whose channels are multiplied by the factor that comes
+closest to the limits (to even numbers). Without, such a search in each space hands over a cell.
 
-Two cores of a shared AMD EPYC virtual machine, beside other work. Seconds are those of one core;
-nan where the training was interrupted. ± is the standard deviation over seeds, and the last number
-of a line is the difference to base by the same seeds:
+Command; its rows are kept in rows/spaces:
+    python studies/spaces.py --cifar PATH/cifar10.npz --work studies/rows/spaces --images 10000 \
+        --fitted
+
+AMD EPYC virtual machine, another study on its second core. Means ± standard deviation over seeds;
+ms per image and seconds of training are those of one thread; the last number is the difference to
+base by the same seeds and cells:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads
     3 epochs on 10000 images, judged by 5000
     space, seed, parameters, MMACs, thousand acts, ms per image, seconds of search, of
     training, accuracy %, genotype
-    base           0 75,130  6.87  104.3  2.40   22   74  61.98  0880|0000|0800|0000|0000|8000
-    base           1 57,834 10.61  110.0  2.47   25   88  65.38  0800|0800|0080
-    base           2 55,386  6.61   99.3  2.36   20   69  66.98  0080|0800|0800
-    base           3 70,730  8.67   88.5  2.31   23   74  65.60  8800|0000|0800
-    base           4 41,130  6.54  106.4  2.32   20   74  65.86  0,8,8,0|0,0,0,0|0,0,8,16
-    widths-1-1.5-2 0 74,014 10.78  142.3  2.64   23   98  68.66  8,0,16,0|0,8,0,0|0,16,0,0
-    widths-1-1.5-2 1 59,698 10.92  154.6  3.40   24  105  66.92  0,8,0,16|0,8,0,0|16,0,0,0
-    widths-1-1.5-2 2 43,850 11.51  154.6  2.44   25  101  67.58  0,0,16,0|0,16,0,0|0,0,8,0
-    widths-1-1.5-2 3 68,202 12.21  105.4  2.07   24   81  67.04  0,16,0,0|0,0,0,0|0,16,0,0
-    widths-1-1.5-2 4 51,618 11.08   99.3  3.07   30   98  66.78  16,0,0,0|0,8,0,0|0,8,8,0
-    inverted       0 71,962  7.40   90.0  1.95   27   71  65.70  16,0,8,0,0|0,0,0,0,0|0,8,0,0,0
-    shortcut       0 69,882  7.60  119.7  2.72   22   81  66.04  16,0,16,0|0,0,0,0|8,0,0,0
-    shortcut       1 73,050  7.47  100.7  2.39   29  nan  67.36  16,0,0,8|0,0,0,0|0,8,0,0
-    two-cells      0 73,082  7.25  110.0  2.88   33   75  66.06  0880
-    two-cells      1 73,082  7.25  110.0  2.92   30   85  66.28  0880
-    resnet8        0 75,290 12.24   73.7  1.29    0   92  60.80
+    (60 rows)
+    base               65.49 ± 2.40, n = 3, 62,783 params, 8.0 MMACs, 0.93 ms, 23 s
+    widths-1-1.5-2     65.95 ± 2.90, n = 3, 55,058 params, 10.7 MMACs, 1.06 ms, 31 s; +0.45 ± 1.81
+    widths-1-1-1       64.29 ± 1.95, n = 3, 37,770 params, 11.5 MMACs, 1.00 ms, 27 s; -1.21 ± 0.75
+    widths-1-1-2       65.73 ± 2.67, n = 3, 54,631 params, 10.7 MMACs, 1.05 ms, 30 s; +0.24 ± 1.58
+    inverted           64.77 ± 1.21, n = 3, 60,581 params, 4.9 MMACs, 1.27 ms, 41 s; -0.73 ± 1.85
+    grouped            66.46 ± 2.75, n = 3, 64,891 params, 8.4 MMACs, 1.13 ms, 31 s; +0.97 ± 0.93
+    separable          67.92 ± 2.15, n = 3, 74,023 params, 7.1 MMACs, 1.26 ms, 36 s; +2.43 ± 1.87
+    shortcut           66.81 ± 0.95, n = 3, 65,450 params, 8.2 MMACs, 1.13 ms, 25 s; +1.32 ± 1.46
+    padded             54.43 ± 9.25, n = 3, 62,783 params, 8.0 MMACs, 1.02 ms, 24 s; -11.07 ± 11.15
+    two-cells          57.33 ± 9.87, n = 3, 62,403 params, 5.7 MMACs, 1.31 ms, 31 s; -8.16 ± 7.51
+    norm               65.83 ± 3.50, n = 3, 62,970 params, 8.0 MMACs, 0.96 ms, 23 s; +0.34 ± 1.10
+    different          66.52 ± 2.66, n = 3, 65,794 params, 8.9 MMACs, 0.95 ms, 25 s; +1.03 ± 0.31
+    widths-shortcut    67.56 ± 1.85, n = 3, 57,920 params, 10.9 MMACs, 1.25 ms, 34 s; +2.07 ± 1.62
+    widths-two-cells   58.81 ± 8.34, n = 3, 59,652 params, 8.5 MMACs, 1.39 ms, 31 s; -6.69 ± 5.95
+    separable-widths   68.23 ± 2.41, n = 3, 75,807 params, 9.9 MMACs, 1.48 ms, 50 s; +2.73 ± 2.60
+    separable-shortcut 67.05 ± 0.71, n = 3, 72,826 params, 5.4 MMACs, 1.34 ms, 28 s; +1.56 ± 2.79
+    separable-padded   55.31 ± 10.09, n = 3, 74,023 params, 7.1 MMACs, 1.30 ms, 34 s; -10.19 ± 11.39
+    all-three          68.61 ± 0.88, n = 3, 74,689 params, 7.8 MMACs, 1.60 ms, 45 s; +3.12 ± 3.02
+    resnet8            61.58, n = 1, 75,290 params, 12.2 MMACs, 0.59 ms, 21 s
+    resnet14           60.88, n = 1, 67,860 params, 10.4 MMACs, 0.69 ms, 26 s
+    resnet20           59.90, n = 1, 68,050 params, 10.2 MMACs, 0.82 ms, 24 s
+    resnet32           55.74, n = 1, 66,064 params, 9.8 MMACs, 1.08 ms, 37 s
+    mobilenetv2        46.98, n = 1, 72,842 params, 4.0 MMACs, 1.67 ms, 44 s
+    shufflenetv2       44.54, n = 1, 72,157 params, 2.6 MMACs, 1.62 ms, 27 s
+
+With each of the three cells these changes alone are better than base: a separable convolution in
+the place of the residual block (+2.43 ± 1.87; half again as long to train), a shortcut around each
+cell (+1.32 ± 1.46; 1.1 times as long), different cells in the stages (+1.03 ± 0.31; as long, but a
+search has three cells to find) and grouped convolutions (+0.97 ± 0.93; 1.3 times as long). The
+first two and less wide later stages ("all-three") are worth 3.12 ± 3.02 points, and take twice as
+long: depthwise convolutions are slow on a CPU. Less wide later stages alone are worth nothing with
+the same cells; they were worth 2.24 ± 2.51 points in searches, below, which found cells that use
+more multiply-accumulates. Inverted residuals are worse, with 0.6 times the multiply-accumulates.
+Batch norm behind the cells makes no difference. A shortcut without parameters and two cells per
+stage are worse by far. All others are better than the ResNets, MobileNetV2 and ShuffleNetV2 of this
+size on this short schedule. So `CellSpace` has `shortcut` and `widths`; separable convolutions are
+among its operations.
+
+Without `--fitted`, by five random searches each on a machine that was three times slower:
+    python studies/spaces.py --cifar PATH/cifar10.npz --work spaces --images 10000 --seeds 5 \
+        --spaces base widths-1-1.5-2 --rivals resnet8
+
     base           65.16 ± 1.88, n = 5, 60,042 parameters, 7.9 MMACs, 2.37 ms
     widths-1-1.5-2 67.40 ± 0.77, n = 5, 59,476 parameters, 11.3 MMACs, 2.73 ms; +2.24 ± 2.51
-    inverted       65.70, n = 1, 71,962 parameters, 7.4 MMACs, 1.95 ms; +3.72
-    shortcut       66.70 ± 0.93, n = 2, 71,466 parameters, 7.5 MMACs, 2.56 ms; +3.02 ± 1.47
-    two-cells      66.17 ± 0.16, n = 2, 73,082 parameters, 7.2 MMACs, 2.90 ms; +2.49 ± 2.25
     resnet8        60.80, n = 1, 75,290 parameters, 12.2 MMACs, 1.29 ms
 
-With the widths 1, 1.5, 2 in place of 1, 2, 4, the networks are more accurate by each of the five
-seeds, but the mean gain is smaller than its own deviation. Most of it is one poor cell of base.
-Networks of base use less than two thirds of the multiply-accumulates that the limits allow; those
-of the other widths use nine tenths, and take 1.3 times as long to train. The other changes have too
-few rows for a verdict. The handed over cell of "inverted" does not use the added operation, and
-"two-cells" also draws channels in steps of 4. Three seeds were planned; two more of base and of the
-widths were added when the first three had been seen.
 """
 
 from __future__ import annotations
@@ -160,21 +175,26 @@ def measured(key: str, of: argparse.Namespace, dataset: Dataset) -> dict[str, An
 
 
 def report(rows: pd.DataFrame) -> None:
-    """Every row, then each space beside the first by the same seeds."""
+    """Every row, in the order of the spaces."""
     for row in rows.to_dict("records"):
         line = (
-            f"{row['space']:14s} {row['seed']} {row['params']:6,d} {row['flops'] / 1e6:5.2f} "
+            f"{row['space']:18s} {row['seed']} {row['params']:6,d} {row['flops'] / 1e6:5.2f} "
             f"{row['acts'] / 1e3:6.1f} {row['milliseconds']:5.2f} {row['search']:4.0f} "
             f"{row['training']:4.0f} {row['accuracy']:6.2f}  {row['genotype']}"
         )
         print(line.rstrip())
+
+
+def report_means(rows: pd.DataFrame) -> None:
+    """A line for each space: its means, and the difference to the first by the same seeds."""
     accuracies = rows.pivot(index="seed", columns="space", values="accuracy")
     for name in rows["space"].unique():
-        mean = rows[rows["space"] == name][["params", "flops", "milliseconds"]].mean()
+        mean = rows[rows["space"] == name][["params", "flops", "milliseconds", "training"]].mean()
         line = (
-            f"{name:14s} {with_deviation(accuracies[name].dropna(), 2)}, "
-            f"n = {accuracies[name].count()}, {mean['params']:,.0f} parameters, "
-            f"{mean['flops'] / 1e6:.1f} MMACs, {mean['milliseconds']:.2f} ms"
+            f"{name:18s} {with_deviation(accuracies[name].dropna(), 2)}, "
+            f"n = {accuracies[name].count()}, {mean['params']:,.0f} params, "
+            f"{mean['flops'] / 1e6:.1f} MMACs, {mean['milliseconds']:.2f} ms, "
+            f"{mean['training']:.0f} s"
         )
         if name in VARIANTS and BASE in accuracies and name != BASE:
             gain = (accuracies[name] - accuracies[BASE]).dropna()
@@ -194,14 +214,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     keys += [f"{name} {seed}" for seed in range(of.rival_seeds) for name in of.rivals]
     kept = of.work / ("fitted.csv" if of.fitted else "spaces.csv")
     rows = rows_by(kept, "key", keys, lambda key: measured(key, of, dataset))
-    rows["genotype"] = rows["genotype"].fillna("")
     print(machine())
     print(f"{of.epochs} epochs on {of.images} images, judged by {of.judging}")
     print("space, seed, parameters, MMACs, thousand acts, ms per image, seconds of search, of")
     print("training, accuracy %, genotype")
     # Rows of other spaces and seeds, which earlier commands have left, are reported too.
     rows["place"] = rows["space"].map([*VARIANTS, *HAND_DESIGNED].index)
-    report(rows.sort_values(["place", "seed"]))
+    rows = rows.sort_values(["place", "seed"]).fillna({"genotype": ""})
+    report(rows)
+    report_means(rows)
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -230,8 +230,8 @@ CALLS = (
          "--cifar {}/cifar10.npz --work . --seeds 1 --candidates 3 --epochs 1 --withheld 10"
          " --images 70 --judging 20 --spaces base inverted different --rivals --fitted"),
         ("space, seed, parameters, MMACs, thousand acts, ms per image, seconds of search, of",
-         "epochs on", "images, judged by", "base 0", "widths-1-1.5-2 1", "two-cells 0",
-         "resnet8 0", "parameters,", " ms; "),
+         "epochs on", "images, judged by", "base", "widths-1-1.5-2", "two-cells", "inverted",
+         "resnet8", "params,", " ms, "),
         ("spaces.csv", "base-1/training.json", "fitted.csv", "cells.csv"),
         slow=True,
     ),

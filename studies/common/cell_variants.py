@@ -245,7 +245,7 @@ VARIANTS: dict[str, Callable[[], SearchSpace[Any]]] = {
     "grouped": partial(CellSpace, for_residual("grouped3x3", grouped3x3)),
     "separable": partial(CellSpace, SEPARABLE),
     "shortcut": partial(CellSpace, shortcut=True),
-    "padded-shortcut": partial(StagedSpace, padded=True),
+    "padded": partial(StagedSpace, padded=True),
     "two-cells": partial(StagedSpace, cells=2, channel_step=4),
     "norm": partial(StagedSpace, norm=True),
     "different": DifferentCells,
@@ -253,8 +253,8 @@ VARIANTS: dict[str, Callable[[], SearchSpace[Any]]] = {
     "widths-two-cells": partial(StagedSpace, cells=2, channel_step=4, widths=NARROW),
     "separable-widths": partial(CellSpace, SEPARABLE, widths=NARROW),
     "separable-shortcut": partial(CellSpace, SEPARABLE, shortcut=True),
-    "separable-padded-shortcut": partial(StagedSpace, operations=SEPARABLE, padded=True),
-    "separable-widths-shortcut": partial(CellSpace, SEPARABLE, shortcut=True, widths=NARROW),
+    "separable-padded": partial(StagedSpace, operations=SEPARABLE, padded=True),
+    "all-three": partial(CellSpace, SEPARABLE, shortcut=True, widths=NARROW),
 }
 """Name → how to make the space; "base" has the widths 1, 2, 4."""
 
