@@ -55,11 +55,13 @@ CALLS = (
     Call(
         "budgets",
         ("--cifar {}/cifar10.npz --work . --budgets A --seeds 1 --generations 2 --offspring 4"
-         " --withheld 20 --short 1 --epochs 2 --full-seeds 1",),
+         " --withheld 20 --short 1 --epochs 2 --full-seeds 1",
+         "--cifar {}/cifar10.npz --work by-hand --budgets A B --withheld 20 --short 1 --epochs 0"
+         " --kinds resnet8"),
         ("epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of",
          "training, accuracy %, n", "ours", "light", "random", "te-nas", "largest", "resnet8",
          "resnet14", "resnet20", "resnet32", "mobilenetv2", "shufflenetv2"),
-        ("searches.csv", "trained-1.csv", "trained-2.csv"),
+        ("searches.csv", "trained-1.csv", "trained-2.csv", "by-hand/trained-1.csv"),
         slow=True,
     ),
     Call(
@@ -367,3 +369,10 @@ def test_genotypes_of_digits_stay_texts(tmp_path: Path) -> None:
         found = kept_rows(kept, texts[:n], lambda text: {"genotype": text})
         assert found["genotype"].tolist() == texts[:n]
     assert read_rows(kept)["genotype"].tolist() == texts
+
+
+def test_no_rows_are_an_empty_table(tmp_path: Path) -> None:
+    """Where nothing is to be measured and nothing is kept, the table is empty and no file made."""
+    path = tmp_path / "none.csv"
+    none = rows_by(path, "key", [], dict, ["own"])
+    assert (list(none.columns), len(none), path.exists()) == (["key", "own"], 0, False)
