@@ -196,6 +196,23 @@ def test_the_smallest_of_equals_comes_first() -> None:
     assert smaller_first(one, 100).equals(one)
 
 
+def test_a_random_candidate_is_handed_over_where_it_is_clearly_better() -> None:
+    """Of equals those that the search found come before those that were drawn at random."""
+    tried = pd.DataFrame(
+        {
+            "genotype": list("abcd"),
+            "accuracy": [0.86, 0.90, 0.88, 0.89],
+            "flops": [10, 40, 20, 30],
+            "drawn": [False, True, True, False],
+        }
+    )
+    assert smaller_first(tried, 100)["genotype"].tolist() == ["d", "c", "b", "a"]
+    assert smaller_first(tried, 30)["genotype"].tolist() == ["a", "d", "c", "b"]
+    assert smaller_first(tried, 10_000)["genotype"].tolist() == ["b", "d", "c", "a"]
+    without = tried.drop(columns="flops")
+    assert smaller_first(without, 100)["genotype"].tolist() == ["d", "b", "c", "a"]
+
+
 def test_random_candidates_are_tried_too() -> None:
     """Beside the first of a table, others of the first generation are trained, and are marked."""
     problem = NASProblem(digits(60), n_images=20)

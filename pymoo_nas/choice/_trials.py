@@ -46,7 +46,9 @@ def try_out(
     These are the first of the table, and some that are drawn from the first generation, which a
     search draws at random within its limits: beside them, the first tell what the search is worth.
     Accuracies that are at most a standard error below the highest one count as equal to it, and the
-    architecture of the fewest multiply-accumulates comes first of these (Breiman 1984).
+    architecture of the fewest multiply-accumulates comes first of these (Breiman 1984); those that
+    were drawn come behind the others of these: small ones that are better by chance are many
+    (studies/own_images.py).
 
     Args:
         front: architectures in the order of trial, see `order_scored` and `order_front`.
@@ -108,15 +110,17 @@ def smaller_first(tried: pd.DataFrame, n_images: int) -> pd.DataFrame:
     """Sort by accuracy; of those about as good as the best the smallest comes first, see `try_out`.
 
     Args:
-        tried: rows with a column ``accuracy``; without a column ``flops`` none is smaller.
+        tried: rows with a column ``accuracy``; without a column ``flops`` none is smaller, without
+            a column ``drawn`` none was drawn at random.
         n_images: number of images that judged.
     """
     ordered = tried.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
-    if "flops" not in ordered:
+    order = [column for column in ("drawn", "flops") if column in ordered]
+    if not order:
         return ordered
     best = float(ordered["accuracy"].iloc[0])
     near = ordered["accuracy"] >= best - standard_error(best, n_images)
-    smaller = ordered[near].sort_values("flops", kind="stable")
+    smaller = ordered[near].sort_values(order, kind="stable")
     return pd.concat([smaller, ordered[~near]], ignore_index=True)
 
 
