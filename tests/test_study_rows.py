@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
+import own_images
 import pytest
 import spaces
 
@@ -19,3 +21,15 @@ def test_spaces(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == 24
     assert spaces.__doc__ is not None
     assert [line for line in lines if line not in spaces.__doc__] == []
+
+
+def test_own_images(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each mean and each gain of the five data sets."""
+    folder = KEPT / "own_images"
+    searches, trainings = (
+        read_rows(folder / f"{name}.csv", ["key", *own_images.KINDS]).set_index("key")
+        for name in ("searches", "trainings")
+    )
+    own_images.report(Namespace(sets=[*own_images.SETS], seeds=5), searches, trainings)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed in " ".join(str(own_images.__doc__).split())
