@@ -314,7 +314,7 @@ def test_short_trainings_by_validation_images() -> None:
     problem = NASProblem(data, n_images=20)
     try_out(front, problem, epochs=3, batch_size=50, progress=told.append)
     assert "200 images, batch size 50: 4 steps per epoch, 3 epochs" in told[0].found
-    assert "30 images choose the best epoch" in told[0].found
+    assert "30 images choose the epoch" in told[0].found
 
 
 def test_nothing_to_hold_out() -> None:

@@ -130,6 +130,13 @@ CALLS = (
         slow=True,
     ),
     Call(
+        "epochs",
+        ("--shared {} --work . --seeds 2 --epochs 1 2 --sets made digits",),
+        ("made, ", "digits, ", "epochs of", "images,", "steps,", "best", "one", "two", "last",
+         "mean of the sets,"),
+        ("trainings.csv",),
+    ),
+    Call(
         "recipe",
         ("--images {}/cifar10.npz --work . --epochs 1 --seeds 2 --networks chain"
          " --recipes sgd muon",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+import epochs
 import own_images
 import pytest
 import spaces
@@ -33,3 +34,10 @@ def test_own_images(capsys: pytest.CaptureFixture[str]) -> None:
     own_images.report(Namespace(sets=[*own_images.SETS], seeds=5), searches, trainings)
     printed = " ".join(capsys.readouterr().out.split())
     assert printed in " ".join(str(own_images.__doc__).split())
+
+
+def test_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each accuracy and epoch of the rules, and their means over the sets."""
+    epochs.report(read_rows(KEPT / "epochs" / "trainings.csv"))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed in " ".join(str(epochs.__doc__).split())

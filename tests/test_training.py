@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pymoo_nas._machine import Report
 from pymoo_nas.datasets import Dataset, split_validation
-from pymoo_nas.training import train
+from pymoo_nas.training import standard_error, train
 from pymoo_nas.training._evaluation import evaluate
 from pymoo_nas.training._weights import WEIGHTS_FILE, copy_state
 
@@ -132,29 +132,47 @@ def test_weights_of_best_validation_epoch_are_kept(tmp_path: Path) -> None:
     assert evaluate(network, images, labels, dataset).accuracy == history.max()
 
 
-def test_equal_accuracies_are_decided_by_the_loss() -> None:
-    """Among epochs of equal validation accuracy the one of the smallest loss is kept."""
+class Fading(nn.Module):
+    """Right on all images of a training for some epochs of one step, then on fewer of them."""
 
-    class Fixed(nn.Module):
-        """Right on the validation images in every epoch, surest after the second."""
+    def __init__(self, *wrong: float) -> None:
+        super().__init__()
+        self.wrong = (0.0, *wrong)  # the trial pass is one step
+        self.linear = nn.Linear(64, 3)
+        self.n_steps = 0
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(64, 3)
-            self.register_buffer("n_steps", torch.zeros((), dtype=torch.long))
-            self.n_steps: Tensor
+    def forward(self, x: Tensor) -> Tensor:
+        self.n_steps += int(self.training)
+        order = x.mean((1, 2, 3))
+        right = torch.stack([-order, 0.5 - order.abs(), order], 1)
+        n_wrong = round(self.wrong[min(self.n_steps, len(self.wrong)) - 1] * len(x))
+        right[:n_wrong] = right[:n_wrong].roll(1, 1)
+        return right + 0 * self.linear(x.flatten(1))
 
-        def forward(self, x: Tensor) -> Tensor:
-            self.n_steps += int(self.training)
-            order = x.mean((1, 2, 3))
-            sureness = 1.0 if int(self.n_steps) == 2 else 0.1
-            middle = torch.stack([-order, 0.5 - order.abs(), order], 1)
-            logits: Tensor = sureness * middle + 0 * self.linear(x.flatten(1))
-            return logits
 
-    training = train(Fixed(), small_dataset(90), epochs=4, batch_size=128, validation=0.2)
-    assert training.epochs["validation_accuracy"].tolist() == [1.0] * 4
-    assert training.best_epoch == 2
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ((0.0, 0.0, 0.0, 0.0), 4),
+        ((0.6, 0.2, 0.3, 0.6), 3),  # 29 and 25 right of 36: less than two errors of 2.4
+        ((0.0, 0.5, 0.0, 0.5), 3),
+        ((0.0, 0.5, 0.5, 0.5), 1),
+        ((0.5, 0.5, 0.5, 0.0), 4),
+    ],
+)
+def test_last_of_the_epochs_that_images_cannot_tell_apart(
+    wrong: tuple[float, ...], expected: int
+) -> None:
+    """The epoch that is kept is the last one at most two standard errors behind the best."""
+    training = train(Fading(*wrong), small_dataset(180), epochs=4, batch_size=256, validation=0.2)
+    accuracy = training.epochs["validation_accuracy"]
+    n = 36
+    near = [
+        epoch
+        for epoch, of in enumerate(accuracy, start=1)
+        if of >= accuracy.max() - 2 * standard_error(accuracy.max(), n)
+    ]
+    assert (training.best_epoch, near[-1]) == (expected, expected)
 
 
 def test_without_validation_the_last_epoch_is_kept() -> None:

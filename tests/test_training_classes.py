@@ -112,6 +112,37 @@ def test_unequal_classes_are_judged_by_balanced_accuracy(n_rare: int, expected: 
     assert training.best_epoch == expected
 
 
+def test_rare_classes_tell_epochs_apart_only_by_their_own_images() -> None:
+    """With five rare images one more wrong is no worse epoch, whatever the others are."""
+    labels = np.repeat([0, 1], [200, 5])
+    images = np.zeros((205, 2, 2, 1), np.float32)
+    images[labels == 1] = np.array([1, 1, 1, 1, 0], np.float32)[:, None, None, None]
+    dataset = Dataset("rare", images, labels, images, labels, ("a", "b"), "none", images, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        training = train(Later(), dataset, epochs=2, batch_size=256)
+    found = training.epochs["validation_balanced_accuracy"].tolist()
+    assert found == pytest.approx([0.9, 0.8])
+    assert training.best_epoch == 2
+
+
+class Later(nn.Module):
+    """Finds four of five rare images in its first epoch, and three in its second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Linear(1, 1)
+        self.n_steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.n_steps += int(self.training)
+        rare = x.mean((1, 2, 3)) - 0.5
+        if self.n_steps > 2:  # the trial pass is a step
+            first = (rare > 0).nonzero()[:1, 0]
+            rare = rare.index_fill(0, first, -0.5)
+        return 0 * self.shift(rare[:, None]) + nn.functional.pad(rare[:, None], (1, 0))
+
+
 class Constant(nn.Module):
     """Always predicts one class."""
 

@@ -69,8 +69,8 @@ def try_out(
 
     Returns:
         the rows that were tried with a column ``accuracy``: the fraction of correct answers on the
-        images that judge, in the best epoch (balanced accuracy where classes are unequal, see
-        `train`), descending but for those that are about as good as the best; and a column
+        images that judge, in the epoch that is kept (balanced accuracy where classes are unequal,
+        see `train`), descending but for those that are about as good as the best; and a column
         ``drawn``: whether the row was drawn at random.
 
     Raises:
@@ -97,7 +97,7 @@ def try_out(
             if progress is not None and not accuracies:
                 progress(Report("trainings", 0, len(tried), found=trainer.plan()))
             trainer.run(lambda _: None)
-        accuracies.append(trainer.best_score[0])
+        accuracies.append(trainer.best_score)
         if progress is not None:
             line = f"{genotype}: {accuracies[-1]:.1%} of the held-out images"
             progress(Report("trainings", len(accuracies), len(tried), found=line))

@@ -83,7 +83,7 @@ def train(
     validation: Annotated[
         float | None,
         typer.Option(
-            help="Share of the training images that is held out to choose the best epoch; default: "
+            help="Share of the training images that is held out to choose the epoch; default: "
             "the validation images of the data set, or 0.1 where it has none."
         ),
     ] = None,

@@ -40,7 +40,7 @@ UNEQUAL = 1.5
 
 
 def with_validation(settings: Settings, dataset: Dataset) -> Settings:
-    """Return settings that say which images choose the best epoch.
+    """Return settings that say which images choose the epoch to keep.
 
     Raises:
         DatasetError: the settings ask for validation images that the data set does not have.

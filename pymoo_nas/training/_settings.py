@@ -38,8 +38,8 @@ STEPS_PER_EPOCH = 16
 EPOCHS = 20
 """Smallest number of epochs that is chosen."""
 
-STEPS = 200
-"""Smallest number of steps of a training whose epochs are chosen (studies/batch_size.py)."""
+STEPS = 1500
+"""Smallest number of steps of a training whose epochs are chosen (studies/epochs.py)."""
 
 SHORT_EPOCHS = 2
 """Smallest number of epochs of the short trainings in `try_out`."""
@@ -108,7 +108,7 @@ class Settings:
 
         >>> few, many = Settings().resolved(144), Settings().resolved(45_000)
         >>> (few.batch_size, few.epochs), (many.batch_size, many.epochs)
-        ((8, 20), (128, 20))
+        ((8, 84), (128, 20))
         """
         size, epochs = self.batch_size, self.epochs
         if isinstance(size, str):

@@ -55,7 +55,6 @@ def write_state(folder: Path, trainer: Trainer, seconds: float) -> None:
         **_identity(trainer),
         "history": [_strict(row) for row in trainer.history],
         "best_epoch": trainer.best_epoch,
-        "best_score": [repr(value) for value in trainer.best_score],
         "schedules": [
             {name: schedule.state_dict()[name] for name in SCHEDULED}
             for schedule in trainer.schedules
@@ -238,8 +237,6 @@ def _put_back(
     trainer.network.load_state_dict(_under("network.", tensors))
     trainer.best_state = _under("best.", tensors)
     trainer.best_epoch = int(described["best_epoch"])
-    first, second = map(float, described["best_score"])
-    trainer.best_score = first, second
     trainer.history = [
         {name: math.nan if value is None else value for name, value in row.items()}
         for row in described["history"]

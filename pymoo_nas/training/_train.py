@@ -1,4 +1,4 @@
-"""Train a final network, choose its best epoch by validation accuracy, and test it once."""
+"""Train a final network, choose the epoch to keep by validation accuracy, and test it once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ class Training:
             weights move), validation_accuracy (fraction; NaN without validation),
             validation_balanced_accuracy (mean recall of the classes that occur, likewise),
             learning_rate (of its last step), seconds.
-        best_epoch: the epoch whose weights were kept.
+        best_epoch: the epoch whose weights were kept: the last one that the images that judge
+            cannot tell from the best (two standard errors); without such images the last.
         test_accuracy: fraction of the test images, with those weights.
         balanced_accuracy: mean recall of the classes that occur among the test images.
         auc: mean over classes of the area under the ROC curve of a class against the others, by
@@ -139,7 +140,8 @@ def train(
         network: (N, C, H, W) → (N, n_classes); changed in place. In the end it holds the kept
             weights, in eval mode, on `device`.
         dataset: a `Dataset`, a name, a path or arrays, as `load_dataset` takes them.
-        epochs: passes over the training images. "auto" takes 20, or more to make 200 steps.
+        epochs: passes over the training images. "auto" takes 20, or more to make 1,500 steps
+            (studies/epochs.py).
         batch_size: images per step. "auto" takes the power of two from 8 to 128 that gives an epoch
             about 16 steps. Batches are of almost equal size. No batch is larger than asked for, and
             none has a single image, which a batch norm on maps of one pixel could not take. Only

@@ -37,6 +37,7 @@ from pymoo_nas.training._optimizers import OPTIMIZERS
 from pymoo_nas.training._passes import Passes, out_of_memory
 from pymoo_nas.training._settings import Settings, number_of_batches, with_precision
 from pymoo_nas.training._trainable import check_trainable
+from pymoo_nas.training._warnings import number_for_recall, standard_error
 from pymoo_nas.training._weights import copy_state
 
 LOOK_EVERY = 16
@@ -46,7 +47,7 @@ LOOK_EVERY = 16
 class Trainer:
     """The state of one training; the constructor checks that the network takes the images.
 
-    `run` fills `history` (one row per epoch), `best_epoch`, `best_score` and `best_state`.
+    `run` fills `history` (one row per epoch), `best_epoch` and `best_state`.
 
     Attributes:
         asked: settings as given.
@@ -54,7 +55,7 @@ class Trainer:
         fitted: indices of the training images that are trained on, ascending.
         images: makes batches of the training images.
         passes: takes batches through the network.
-        judging: images and labels that choose the best epoch; empty where no images choose it.
+        judging: images and labels that choose the epoch to keep; empty where no images choose it.
         unequal: whether classes are so unequal (see `unequal`) that balanced accuracy chooses.
         sizes: images of each batch of an epoch.
         look_every: steps between two looks at the loss, for reports and to end a training that
@@ -105,14 +106,23 @@ class Trainer:
         self.average = WeightAverage(network, settings.ema) if settings.ema else None
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
-        self.best_score = (-math.inf, -math.inf)
         self.best_state: dict[str, Tensor] = {}
+
+    @property
+    def judged_by(self) -> str:
+        """The column of `history` by which epochs are compared."""
+        return "validation_balanced_accuracy" if self.unequal else "validation_accuracy"
+
+    @property
+    def best_score(self) -> float:
+        """The accuracy of the epoch that is kept, on the images that judge; NaN without any."""
+        return self.history[self.best_epoch - 1][self.judged_by]
 
     def run(self, done: Callable[[bool], None], progress: Progress | None = None) -> None:
         """Run all epochs that are left.
 
         Args:
-            done: called after each epoch, with whether it is the best epoch so far.
+            done: called after each epoch, with whether it is kept until a later one is.
             progress: takes a `Report` after each step; reports tell the plan, and one line per
                 epoch.
         """
@@ -157,7 +167,7 @@ class Trainer:
 
     def plan(self) -> str:
         """Describe the training: its images and batches, the epochs, and the images that judge."""
-        judged = f"{len(self.judging[1])} images choose the best epoch"
+        judged = f"{len(self.judging[1])} images choose the epoch"
         if not len(self.judging[1]):
             judged = "no images choose among the epochs"
         elif self.unequal:
@@ -187,17 +197,30 @@ class Trainer:
         )
 
     def _run_epoch(self, epoch: int, report: Callable[[int, str], None]) -> bool:
-        """Train for an epoch and judge it; return whether it is the best epoch so far."""
+        """Train for an epoch and judge it; return whether it is kept."""
         started = time.perf_counter()
         row = self._pass(epoch, report)
         with nullcontext() if self.average is None else self.average.in_place():
-            score = self._judge(row)
-            is_best = score > self.best_score
-            if is_best:
-                self.best_score, self.best_epoch = score, epoch
+            self._judge(row)
+            is_kept = self._is_near_best(row)
+            if is_kept:
+                self.best_epoch = epoch
                 self.best_state = copy_state(self.network)
         self.history.append({**row, "seconds": time.perf_counter() - started})
-        return is_best
+        return is_kept
+
+    def _is_near_best(self, row: dict[str, float]) -> bool:
+        """Whether an epoch is at most two standard errors behind the best so far.
+
+        Late epochs, at small learning rates, are better than few images can tell: of those that
+        these images cannot tell from the best, the last is kept (studies/epochs.py).
+        """
+        labels = self.judging[1]
+        if not len(labels):
+            return True
+        n = number_for_recall(labels) if self.unequal else len(labels)
+        best = max(of[self.judged_by] for of in (*self.history, row))
+        return row[self.judged_by] >= best - 2 * standard_error(best, n)
 
     def _pass(self, epoch: int, report: Callable[[int, str], None]) -> dict[str, float]:
         """Pass once over the training images; return the row of the epoch, not judged yet."""
@@ -229,15 +252,14 @@ class Trainer:
             "learning_rate": rate,
         }
 
-    def _judge(self, row: dict[str, float]) -> tuple[float, float]:
-        """Fill in the accuracies of a row; return the score by which epochs are compared."""
+    def _judge(self, row: dict[str, float]) -> None:
+        """Fill in the accuracies of a row."""
         self.recalibrate()
         if not len(self.judging[1]):
-            return row["epoch"], 0.0
+            return
         judged = self.evaluate(*self.judging)
         row["validation_accuracy"] = judged.accuracy
         row["validation_balanced_accuracy"] = judged.balanced_accuracy
-        return judged.balanced_accuracy if self.unequal else judged.accuracy, -judged.loss
 
     def recalibrate(self) -> None:
         """Give batch norms the statistics of (at most `calibration_images`) images trained on.

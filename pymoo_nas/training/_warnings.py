@@ -6,7 +6,9 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 GAP = 0.1
 """Difference of training and validation accuracy up to which there is no warning."""
@@ -31,12 +33,12 @@ def differ(one: float, n_one: int, other: float, n_other: int) -> bool:
     return abs(_shrunk(one, n_one) - _shrunk(other, n_other)) > 2 * error
 
 
-def standard_error(accuracy: float, n: int) -> float:
+def standard_error(accuracy: float, n: float) -> float:
     """Standard error of an accuracy, with one correct and one wrong image added, see `differ`.
 
     Args:
         accuracy: a fraction of `n` images.
-        n: at least 1.
+        n: at least 1; see `number_for_recall`, too.
 
     >>> round(standard_error(1.0, 8), 3), round(standard_error(0.9, 10_000), 3)
     (0.095, 0.003)
@@ -45,7 +47,21 @@ def standard_error(accuracy: float, n: int) -> float:
     return math.sqrt(share * (1 - share) / (n + 2))
 
 
-def _shrunk(accuracy: float, n: int) -> float:
+def number_for_recall(labels: NDArray[np.int64]) -> float:
+    """How many images of equal classes would tell a mean recall as exactly as these images.
+
+    The variance of a mean of recalls is the sum of those of the classes over the square of their
+    number; that of a class is inverse to its images, so that the rarest counts most.
+
+    >>> equal, unequal = np.repeat([0, 1], [50, 50]), np.repeat([0, 1], [98, 2])
+    >>> number_for_recall(equal), round(number_for_recall(unequal), 1)
+    (100.0, 7.8)
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    return float(len(counts) ** 2 / np.sum(1 / counts))
+
+
+def _shrunk(accuracy: float, n: float) -> float:
     return (accuracy * n + 1) / (n + 2)
 
 
