@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-import epochs
+import budgets
+import epochs as epochs_study
 import own_images
 import pytest
 import spaces
@@ -38,6 +39,17 @@ def test_own_images(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_epochs(capsys: pytest.CaptureFixture[str]) -> None:
     """Each accuracy and epoch of the rules, and their means over the sets."""
-    epochs.report(read_rows(KEPT / "epochs" / "trainings.csv"))
+    epochs_study.report(read_rows(KEPT / "epochs" / "trainings.csv"))
     printed = " ".join(capsys.readouterr().out.split())
-    assert printed in " ".join(str(epochs.__doc__).split())
+    assert printed in " ".join(str(epochs_study.__doc__).split())
+
+
+def test_budgets(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line of the two schedules that is measured so far."""
+    folder = KEPT / "budgets"
+    searches = read_rows(folder / "searches.csv", ["key", *budgets.KINDS])
+    for epochs in (4, 20):
+        rows = read_rows(folder / f"trained-{epochs}.csv", ["rival", "model"])
+        budgets.report(rows, searches, epochs)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed in " ".join(str(budgets.__doc__).split())
