@@ -70,6 +70,19 @@ def test_continued_equals_undisturbed(tmp_path: Path, passes: int) -> None:
     assert len(pd.read_csv(tmp_path / "training.csv")) == OPTIONS["epochs"]
 
 
+@pytest.mark.parametrize("left_out", [["epochs"], ["batch_size"], ["epochs", "batch_size"]])
+def test_what_is_chosen_stays_as_it_began(tmp_path: Path, left_out: list[str]) -> None:
+    """Numbers that are left to "auto" are those with which the training began."""
+    whole = small_network(dropout=0.5)
+    train(whole, small_dataset(), **OPTIONS)
+    interrupted(tmp_path, 1 + STEPS)
+    network = small_network(dropout=0.5)
+    options = {name: value for name, value in OPTIONS.items() if name not in left_out}
+    found = train(network, small_dataset(), out=tmp_path, resume=True, **options)
+    assert len(found.epochs) == OPTIONS["epochs"]
+    assert same_state(copy_state(network), copy_state(whole))
+
+
 def test_without_validation(tmp_path: Path) -> None:
     """Validation accuracies that do not exist stay so when a training is continued."""
     interrupted(tmp_path, 1 + 8, validation=0.0)

@@ -21,7 +21,7 @@ from torch import Tensor
 from pymoo_nas._machine import read_object, whole
 from pymoo_nas.errors import RunError
 from pymoo_nas.spaces import design_of
-from pymoo_nas.training._settings import AUTO, OWN_IMAGES
+from pymoo_nas.training._settings import AUTO, OWN_IMAGES, Settings
 from pymoo_nas.training._weights import DESCRIPTION, WEIGHTS_FILE, copy_state, misfits, save_weights
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ MOMENTUM = "momentum_buffer"
 
 BEFORE: Mapping[str, Any] = {"ema": 0.0, "test_flip": False, "compile": False}
 """Settings that earlier versions did not have, with the values that stand for what they did."""
+
+CHOSEN: Mapping[str, type] = {"epochs": int, "batch_size": int, "precision": str}
+"""Settings that are chosen where they are "auto", and the types of what is chosen."""
 
 SCHEDULED = ("last_epoch", "_step_count", "_last_lr")
 """The counters and rates of a schedule that are kept."""
@@ -114,20 +117,23 @@ def threads_in(folder: Path) -> int | None:
     return None if threads is None else whole(f"{path}: threads", threads, error=RunError)
 
 
-def precision_in(folder: Path) -> str:
-    """The number format of the passes of the training that was interrupted in a folder.
+def as_begun(folder: Path, settings: Settings) -> Settings:
+    """Settings in which "auto" is what it was in the training that was interrupted in a folder.
 
-    Returns:
-        its name; "auto" where nothing tells.
+    Versions choose other numbers, and machines other formats; a training goes on as it began.
 
     Raises:
         RunError: a damaged file.
     """
     path = folder / STATE_FILE
-    if not path.is_file():
-        return AUTO
-    settings = _stored(path)[0].get("settings")
-    return str(settings.get("precision", AUTO)) if isinstance(settings, dict) else AUTO
+    stored = _stored(path)[0].get("settings") if path.is_file() else None
+    kept = stored if isinstance(stored, dict) else {}
+    chosen = {
+        name: kept[name]
+        for name, kind in CHOSEN.items()
+        if getattr(settings, name) == AUTO and type(kept.get(name)) is kind
+    }
+    return replace(settings, **chosen)
 
 
 def _continue_as_before(trainer: Trainer, stored: Mapping[str, Any]) -> None:

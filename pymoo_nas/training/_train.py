@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from pymoo_nas.training._evaluation import class_results, mean_auc
 from pymoo_nas.training._settings import AUTO, Settings
 from pymoo_nas.training._state import (
     STATE_FILE,
-    precision_in,
+    as_begun,
     restore_state,
     threads_in,
     write_state,
@@ -223,8 +223,8 @@ def train(
     )
     target = resolve_device(device)
     folder = _checked_folder(out, overwrite=overwrite, resume=resume)
-    if folder is not None and resume and settings.precision == AUTO:
-        settings = replace(settings, precision=precision_in(folder))
+    if folder is not None and resume:
+        settings = as_begun(folder, settings)
     if threads is not None:
         threads = whole("threads", threads)
     elif folder is not None and resume:
