@@ -30,8 +30,9 @@ from pymoo_nas.kernels._sample_gradients import COLUMNS, GRAM_ENTRIES
 OVERHEAD = 40 << 20
 """Bytes that torch's libraries take for themselves when a first network is scored."""
 
-SLACK = 1.2
-"""Assumed ratio of the memory taken to the bytes of the tensors: memory has gaps."""
+SLACK = 1.3
+"""Assumed ratio of the memory taken to the bytes of the tensors: memory has gaps, more in one
+process than in another."""
 
 MATRICES = 16
 """Largest number of matrices (N, N) in float64 that are held at once."""
