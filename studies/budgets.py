@@ -64,10 +64,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -106,31 +107,40 @@ BUDGETS = {
 REDUCTION = {"A": "inside", "B": "inside", "C": "between"}
 """Where cells halve the map in each budget, by cifar10.py."""
 
-OURS = "ours"
-LIGHT = "light"
-"""A search of ours in a space for tight limits."""
 
-LIGHT_CELLS: dict[str, Any] = {
-    "operations": ("conv3x3", "separable3x3", "max_pool3x3", "avg_pool3x3"),
-    "widths": (1, 1.5, 2),
-    "shortcut": True,
+class Search(NamedTuple):
+    """What a search of ours changes.
+
+    Attributes:
+        cells: arguments of `CellSpace`.
+        objectives: of the problem.
+    """
+
+    cells: Mapping[str, Any] = MappingProxyType({})
+    objectives: Sequence[str] = PAPER_OBJECTIVES
+
+
+OURS = {
+    "ours": Search(),
+    "light": Search(
+        {
+            "operations": ("conv3x3", "separable3x3", "max_pool3x3", "avg_pool3x3"),
+            "widths": (1, 1.5, 2),
+            "shortcut": True,
+        }
+    ),
+    "later": Search(
+        {"reduction": "between"}, ("ntk_entropy", "participation", "correlation_entropy")
+    ),
 }
-"""What is changed in it, by spaces.py."""
-
-LATER = "later"
-"""A search of ours by later scores, of cells that halve the map behind them."""
-
-LATER_SCORES = ("ntk_entropy", "participation", "correlation_entropy")
-"""Those that rank NAS-Bench-201 better than the paper's, by score_quality.py."""
+"""Kind → a search of ours: "light" by spaces.py, the scores of "later" by score_quality.py."""
 
 HELD_OUT = 0.1
 
 
 def space_of(budget: str, kind: str) -> CellSpace:
     """What is searched in a budget."""
-    changes = LIGHT_CELLS if kind == LIGHT else {}
-    reduction = "between" if kind == LATER else REDUCTION[budget]
-    return CellSpace(reduction=reduction, **changes)
+    return CellSpace(**{"reduction": REDUCTION[budget], **OURS.get(kind, Search()).cells})
 
 
 def problem_of(dataset: Dataset, budget: str, kind: str, seed: int) -> NASProblem:
@@ -139,7 +149,7 @@ def problem_of(dataset: Dataset, budget: str, kind: str, seed: int) -> NASProble
     return NASProblem(
         dataset,
         search_space=space_of(budget, kind),
-        objectives=LATER_SCORES if kind == LATER else PAPER_OBJECTIVES,
+        objectives=OURS.get(kind, Search()).objectives,
         max_params=limits.params,
         max_flops=limits.flops,
         seed=seed,
@@ -147,7 +157,7 @@ def problem_of(dataset: Dataset, budget: str, kind: str, seed: int) -> NASProble
 
 
 def ours(
-    dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace, kind: str = OURS
+    kind: str, dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace
 ) -> dict[str, str]:
     """Kind → the genotype that a search of ours hands over."""
     result = minimize(
@@ -179,12 +189,10 @@ def drawn(dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace) 
 
 
 SEARCHES: dict[str, Callable[..., dict[str, str]]] = {
-    OURS: ours,
-    LIGHT: partial(ours, kind=LIGHT),
-    LATER: partial(ours, kind=LATER),
+    **{kind: partial(ours, kind) for kind in OURS},
     "drawn": drawn,
 }
-KINDS = (OURS, LIGHT, LATER, "random", "te-nas", "largest")
+KINDS = (*OURS, "random", "te-nas", "largest")
 """What searches hand over; the other kinds are designed by hand."""
 
 

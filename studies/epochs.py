@@ -94,7 +94,6 @@ def trained(key: str, shared: Path, work: Path) -> dict[str, Any]:
 
         trainer.run(test)
     history = pd.DataFrame(trainer.history)
-    column = "validation_balanced_accuracy" if trainer.unequal else "validation_accuracy"
     return {
         "set": name,
         "epochs": int(epochs),
@@ -102,7 +101,7 @@ def trained(key: str, shared: Path, work: Path) -> dict[str, Any]:
         "images": len(images.train_labels),
         "steps": trainer.settings.epochs * len(trainer.sizes),
         "judging": as_text(np.bincount(trainer.judging[1])),
-        "judged": as_text(history[column]),
+        "judged": as_text(history[trainer.judged_by]),
         "accuracy": as_text(history["validation_accuracy"]),
         "tested": as_text(tested),
         "seconds": time.process_time() - started,

@@ -18,7 +18,7 @@ The test images are looked at once per training, at its end. What is there alrea
 again.
 
 Printed for each data set: the minutes of one core to search, and to choose by training; for each
-kind its accuracy, its balanced accuracy, AUC, parameters, MMACs and minutes of training; and how
+kind its accuracy, its balanced accuracy, AUC, parameters, MMACs and seconds of training; and how
 much more accurate it is than the two random ones, above random, split by split.
 
 Command, 68 minutes of one core; its rows are kept in rows/own_images:
@@ -32,77 +32,77 @@ five splits:
         parameters and 12,500,000 multiply-accumulates per image
     made: 0.3 minutes to search, 0.2 to choose by training
       ranks    93.6 ± 1.5 %, balanced 86.8 ± 6.9 %, AUC 0.988 ± 0.011, 89,920 parameters,
-          8.6 MMACs, 0.1 min, n = 5
+          8.6 MMACs, 6.5 s, n = 5
       training 92.3 ± 3.6 %, balanced 81.7 ± 7.9 %, AUC 0.989 ± 0.009, 86,134 parameters,
-          8.1 MMACs, 0.1 min, n = 5
+          8.1 MMACs, 6.4 s, n = 5
       smaller  93.2 ± 3.8 %, balanced 84.8 ± 9.5 %, AUC 0.992 ± 0.009, 89,360 parameters,
-          8.0 MMACs, 0.1 min, n = 5
+          8.0 MMACs, 6.8 s, n = 5
       of all   94.5 ± 5.1 %, balanced 89.1 ± 9.7 %, AUC 0.991 ± 0.014, 79,587 parameters,
-          4.8 MMACs, 0.1 min, n = 5
+          4.8 MMACs, 5.0 s, n = 5
       resnet20 95.3 ± 3.2 %, balanced 87.2 ± 10.5 %, AUC 0.997 ± 0.006, 268,979 parameters,
-          30.8 MMACs, 0.2 min, n = 5
+          30.8 MMACs, 10.2 s, n = 5
       random   85.5 ± 13.8 %, balanced 81.1 ± 17.8 %, AUC 0.925 ± 0.124, 42,014 parameters,
-          3.4 MMACs, 0.1 min, n = 10
+          3.4 MMACs, 4.2 s, n = 10
         above random, split by split: ranks +8.1 ± 11.3; training +6.8 ± 13.0; smaller
             +7.7 ± 12.7; of all +8.9 ± 8.8; resnet20 +9.8 ± 12.5
     breastmnist: 0.3 minutes to search, 0.5 to choose by training
       ranks    86.0 ± 1.7 %, balanced 79.3 ± 1.7 %, AUC 0.894 ± 0.018, 86,712 parameters,
-          8.1 MMACs, 0.3 min, n = 5
+          8.1 MMACs, 16.0 s, n = 5
       training 83.6 ± 2.7 %, balanced 76.3 ± 3.8 %, AUC 0.875 ± 0.037, 89,378 parameters,
-          7.5 MMACs, 0.2 min, n = 5
+          7.5 MMACs, 14.3 s, n = 5
       smaller  85.3 ± 2.2 %, balanced 78.5 ± 2.1 %, AUC 0.898 ± 0.020, 86,328 parameters,
-          6.9 MMACs, 0.2 min, n = 5
+          6.9 MMACs, 14.9 s, n = 5
       of all   83.2 ± 3.2 %, balanced 77.4 ± 3.3 %, AUC 0.880 ± 0.039, 31,013 parameters,
-          2.6 MMACs, 0.1 min, n = 5
+          2.6 MMACs, 9.0 s, n = 5
       resnet20 86.5 ± 3.3 %, balanced 80.4 ± 5.1 %, AUC 0.884 ± 0.023, 268,914 parameters,
-          30.8 MMACs, 0.4 min, n = 5
+          30.8 MMACs, 23.3 s, n = 5
       random   83.5 ± 3.9 %, balanced 76.5 ± 4.8 %, AUC 0.876 ± 0.039, 41,930 parameters,
-          3.4 MMACs, 0.2 min, n = 10
+          3.4 MMACs, 10.0 s, n = 10
         above random, split by split: ranks +2.5 ± 3.2; training +0.1 ± 1.2; smaller +1.7
             ± 4.0; of all -0.3 ± 1.1; resnet20 +3.0 ± 2.8
     digits: 0.2 minutes to search, 0.2 to choose by training
       ranks    98.9 ± 0.2 %, balanced 98.9 ± 0.2 %, AUC 1.000 ± 0.000, 94,183 parameters,
-          1.6 MMACs, 0.1 min, n = 5
+          1.6 MMACs, 6.5 s, n = 5
       training 99.0 ± 0.7 %, balanced 99.0 ± 0.7 %, AUC 1.000 ± 0.000, 89,351 parameters,
-          1.5 MMACs, 0.1 min, n = 5
+          1.5 MMACs, 6.0 s, n = 5
       smaller  99.0 ± 0.7 %, balanced 99.0 ± 0.7 %, AUC 1.000 ± 0.000, 89,012 parameters,
-          1.5 MMACs, 0.1 min, n = 5
+          1.5 MMACs, 6.0 s, n = 5
       of all   98.4 ± 0.5 %, balanced 98.4 ± 0.5 %, AUC 1.000 ± 0.000, 41,597 parameters,
-          0.7 MMACs, 0.1 min, n = 5
+          0.7 MMACs, 3.6 s, n = 5
       resnet20 98.7 ± 0.6 %, balanced 98.7 ± 0.6 %, AUC 1.000 ± 0.000, 269,434 parameters,
-          2.5 MMACs, 0.1 min, n = 5
+          2.5 MMACs, 8.1 s, n = 5
       random   99.4 ± 0.5 %, balanced 99.4 ± 0.5 %, AUC 1.000 ± 0.000, 42,604 parameters,
-          0.7 MMACs, 0.1 min, n = 10
+          0.7 MMACs, 4.3 s, n = 10
         above random, split by split: ranks -0.5 ± 0.4; training -0.4 ± 0.7; smaller -0.4
             ± 0.7; of all -0.9 ± 0.3; resnet20 -0.7 ± 0.8
     photographs: 0.3 minutes to search, 0.7 to choose by training
       ranks    73.9 ± 1.6 %, balanced 73.9 ± 1.6 %, AUC 0.826 ± 0.023, 73,368 parameters,
-          10.6 MMACs, 0.5 min, n = 5
+          10.6 MMACs, 29.4 s, n = 5
       training 74.1 ± 2.4 %, balanced 74.1 ± 2.4 %, AUC 0.818 ± 0.028, 79,477 parameters,
-          11.1 MMACs, 0.4 min, n = 5
+          11.1 MMACs, 25.9 s, n = 5
       smaller  73.3 ± 1.9 %, balanced 73.3 ± 1.9 %, AUC 0.825 ± 0.022, 67,653 parameters,
-          10.0 MMACs, 0.5 min, n = 5
+          10.0 MMACs, 28.8 s, n = 5
       of all   73.2 ± 2.4 %, balanced 73.2 ± 2.4 %, AUC 0.820 ± 0.017, 54,911 parameters,
-          7.1 MMACs, 0.4 min, n = 5
+          7.1 MMACs, 21.3 s, n = 5
       resnet20 69.4 ± 2.3 %, balanced 69.4 ± 2.3 %, AUC 0.769 ± 0.030, 269,202 parameters,
-          40.6 MMACs, 0.9 min, n = 5
+          40.6 MMACs, 51.5 s, n = 5
       random   73.5 ± 3.2 %, balanced 73.5 ± 3.2 %, AUC 0.819 ± 0.029, 45,584 parameters,
-          6.3 MMACs, 0.3 min, n = 10
+          6.3 MMACs, 19.5 s, n = 10
         above random, split by split: ranks +0.5 ± 1.2; training +0.6 ± 3.4; smaller -0.2
             ± 1.5; of all -0.2 ± 1.7; resnet20 -4.0 ± 4.5
     cifar10: 0.3 minutes to search, 1.1 to choose by training
       ranks    67.7 ± 1.6 %, balanced 67.5 ± 1.7 %, AUC 0.940 ± 0.007, 90,925 parameters,
-          10.5 MMACs, 0.8 min, n = 5
+          10.5 MMACs, 45.5 s, n = 5
       training 65.6 ± 1.4 %, balanced 65.3 ± 1.5 %, AUC 0.940 ± 0.004, 85,949 parameters,
-          10.5 MMACs, 0.8 min, n = 5
+          10.5 MMACs, 48.0 s, n = 5
       smaller  66.6 ± 2.6 %, balanced 66.3 ± 2.5 %, AUC 0.940 ± 0.009, 83,908 parameters,
-          9.4 MMACs, 0.7 min, n = 5
+          9.4 MMACs, 42.6 s, n = 5
       of all   65.5 ± 4.1 %, balanced 65.3 ± 4.3 %, AUC 0.937 ± 0.014, 55,888 parameters,
-          7.3 MMACs, 0.6 min, n = 5
+          7.3 MMACs, 34.8 s, n = 5
       resnet20 66.7 ± 1.1 %, balanced 66.4 ± 1.3 %, AUC 0.940 ± 0.003, 269,722 parameters,
-          40.6 MMACs, 1.4 min, n = 5
+          40.6 MMACs, 87.0 s, n = 5
       random   64.6 ± 3.3 %, balanced 64.3 ± 3.4 %, AUC 0.934 ± 0.008, 46,386 parameters,
-          6.3 MMACs, 0.5 min, n = 10
+          6.3 MMACs, 31.2 s, n = 10
         above random, split by split: ranks +3.1 ± 2.6; training +1.0 ± 2.8; smaller +2.0
             ± 3.6; of all +1.0 ± 1.2; resnet20 +2.1 ± 2.2
 
@@ -257,7 +257,7 @@ def described(rows: pd.DataFrame) -> str:
     return (
         f"{with_deviation(rows['accuracy'], 1)} %, balanced {with_deviation(rows['balanced'], 1)} "
         f"%, AUC {with_deviation(rows['auc'], 3)}, {mean['params']:,.0f} parameters, "
-        f"{mean['flops'] / 1e6:.1f} MMACs, {mean['seconds'] / 60:.1f} min, n = {len(rows)}"
+        f"{mean['flops'] / 1e6:.1f} MMACs, {mean['seconds']:.1f} s, n = {len(rows)}"
     )
 
 

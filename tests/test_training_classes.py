@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,21 +76,20 @@ def test_balance_finds_a_rare_class(tmp_path: Path) -> None:
 
 
 class Scripted(nn.Module):
-    """Predicts the frequent class in its first epoch, and the rare class too often in its second.
+    """Judges images by their brightness: in the first epoch, of one step, in another way."""
 
-    The images are all of one brightness: 0 for the frequent class, 1 or 2 for the rare one.
-    """
-
-    def __init__(self) -> None:
+    def __init__(
+        self, first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor]
+    ) -> None:
         super().__init__()
         self.shift = nn.Linear(1, 1)
+        self.ways = (first, first, second)  # the trial pass is a step
         self.n_steps = 0
 
     def forward(self, x: Tensor) -> Tensor:
         self.n_steps += int(self.training)
         brightness = x.mean((1, 2, 3))
-        limit = 10.0 if self.n_steps <= 2 else -0.2  # the trial pass, one step
-        rare = brightness - limit
+        rare = self.ways[min(self.n_steps, 3) - 1](brightness)
         return 0 * self.shift(brightness[:, None]) + nn.functional.pad(rare[:, None], (1, 0))
 
 
@@ -106,7 +106,9 @@ def test_unequal_classes_are_judged_by_balanced_accuracy(n_rare: int, expected: 
     dataset = Dataset("rare", images, labels, images, labels, ("a", "b"), "none", images, labels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        training = train(Scripted(), dataset, epochs=2, batch_size=100)
+        training = train(
+            Scripted(lambda x: x - 10.0, lambda x: x + 0.2), dataset, epochs=2, batch_size=100
+        )
     accuracy = training.epochs["validation_accuracy"]
     assert accuracy[0] > accuracy[1]
     assert training.best_epoch == expected
@@ -118,29 +120,18 @@ def test_rare_classes_tell_epochs_apart_only_by_their_own_images() -> None:
     images = np.zeros((205, 2, 2, 1), np.float32)
     images[labels == 1] = np.array([1, 1, 1, 1, 0], np.float32)[:, None, None, None]
     dataset = Dataset("rare", images, labels, images, labels, ("a", "b"), "none", images, labels)
+
+    def all_but_one(x: Tensor) -> Tensor:
+        return (x - 0.5).index_fill(0, (x > 0.5).nonzero()[:1, 0], -0.5)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        training = train(Later(), dataset, epochs=2, batch_size=256)
+        training = train(
+            Scripted(lambda x: x - 0.5, all_but_one), dataset, epochs=2, batch_size=256
+        )
     found = training.epochs["validation_balanced_accuracy"].tolist()
     assert found == pytest.approx([0.9, 0.8])
     assert training.best_epoch == 2
-
-
-class Later(nn.Module):
-    """Finds four of five rare images in its first epoch, and three in its second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shift = nn.Linear(1, 1)
-        self.n_steps = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.n_steps += int(self.training)
-        rare = x.mean((1, 2, 3)) - 0.5
-        if self.n_steps > 2:  # the trial pass is a step
-            first = (rare > 0).nonzero()[:1, 0]
-            rare = rare.index_fill(0, first, -0.5)
-        return 0 * self.shift(rare[:, None]) + nn.functional.pad(rare[:, None], (1, 0))
 
 
 class Constant(nn.Module):

@@ -261,7 +261,7 @@ def _report(trained: Training, target: Path) -> None:
     )
     console.print(
         f"test accuracy {100 * trained.test_accuracy:.2f} %, balanced "
-        f"{100 * trained.balanced_accuracy:.2f} %, {auc} (best epoch {trained.best_epoch}, "
+        f"{100 * trained.balanced_accuracy:.2f} %, {auc} (epoch {trained.best_epoch} kept, "
         f"{trained.seconds:.0f} s); wrote {target}",
         highlight=False,
         soft_wrap=True,

@@ -59,7 +59,7 @@ def with_validation(settings: Settings, dataset: Dataset) -> Settings:
 def fitted_and_judging(
     dataset: Dataset, settings: Settings
 ) -> tuple[np.ndarray, tuple[Images, np.ndarray]]:
-    """Return indices of the images to train on; images and labels that choose the best epoch.
+    """Return indices of the images to train on; images and labels that choose the epoch to keep.
 
     Args:
         dataset: see `load_dataset`.
