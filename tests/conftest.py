@@ -100,3 +100,11 @@ def result(problem: NASProblem) -> Any:
 def strange_problem() -> NASProblem:
     """Digits, and a space in which not every operation behaves."""
     return NASProblem("digits", n_images=16, search_space=CellSpace(strange_operations()))
+
+
+@pytest.fixture
+def seeded_weights() -> Iterator[None]:
+    """Weights are drawn from torch's own generator; every test draws the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

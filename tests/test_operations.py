@@ -39,12 +39,7 @@ def random_images(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture(autouse=True)
-def seeded_weights() -> Any:
-    """Weights are drawn from torch's own generator; every test draws the same."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded_weights")
 
 
 # The package's operations
