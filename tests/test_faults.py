@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -287,3 +288,18 @@ def test_first_candidate_of_a_process_has_as_much_time_as_others() -> None:
     expected = scored(problem, ["8,0,0,0"])
     with Workers(1, seconds=seconds / 2) as problem.workers:
         assert scored(problem, ["8,0,0,0"]) == expected
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("name", ["checkpoint.json", "config.json"])
+def test_numbers_that_json_does_not_have(
+    finished: Path, copied: Path, name: str, number: str
+) -> None:
+    """A number beyond the finite ones, however it is written, is damage, and the file is named."""
+    folder = fresh(finished, copied)
+    path = folder.path / name
+    text = path.read_text("utf-8")
+    *_, last = re.finditer(r"(?<=: )\d+(?=[,}\s])", text)
+    path.write_text(text[: last.start()] + number + text[last.end() :], "utf-8")
+    with pytest.raises(PymooNasError, match=re.escape(name)):
+        resume(folder.path)

@@ -14,6 +14,7 @@ from pymoo_nas._machine._files import (
     in_shell,
     in_unicode,
     read_object,
+    strict_json,
     write_csv,
     write_json,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "resolve_device",
     "seeded",
     "share",
+    "strict_json",
     "threads_set",
     "uncompiled",
     "unwritable",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import shlex
@@ -98,6 +99,27 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
+def strict_json(text: str) -> Any:
+    """Read JSON that holds finite numbers only, as all that this package writes.
+
+    Python's own reader takes NaN and Infinity, and makes 1e999 infinite.
+
+    Raises:
+        ValueError: the text is no such JSON.
+
+    >>> strict_json('{"rate": 1e-3}')
+    {'rate': 0.001}
+    """
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
 def read_object(path: Path, absent: str, again: str) -> dict[str, Any]:
     """Read a mapping that `write_json` wrote.
 
@@ -112,7 +134,7 @@ def read_object(path: Path, absent: str, again: str) -> dict[str, Any]:
     if not os.path.isfile(path):
         raise RunError(absent)
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = strict_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{path}: damaged ({error}); {again}") from error
     if not isinstance(read, dict):

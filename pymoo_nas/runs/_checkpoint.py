@@ -17,7 +17,7 @@ import numpy as np
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
-from pymoo_nas._machine import atomic_write
+from pymoo_nas._machine import atomic_write, strict_json
 from pymoo_nas.errors import RunError
 from pymoo_nas.scores import NOTED, SCORED, STEADINESS
 from pymoo_nas.search import (
@@ -60,7 +60,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{path}: no such file; the run cannot be continued, search again")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = strict_json(path.read_text(encoding="utf-8"))
         version, checksum, state = stored["format"], stored["sha256"], stored["state"]
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: truncated or damaged ({error})") from error

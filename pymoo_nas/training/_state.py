@@ -18,7 +18,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from pymoo_nas._machine import read_object, whole
+from pymoo_nas._machine import read_object, strict_json, whole
 from pymoo_nas.errors import RunError
 from pymoo_nas.spaces import design_of
 from pymoo_nas.training._settings import AUTO, OWN_IMAGES, Settings
@@ -156,7 +156,7 @@ def _stored(path: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tenso
         with safetensors.safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        return dict(json.loads(metadata["training"])), metadata, tensors
+        return dict(strict_json(metadata["training"])), metadata, tensors
     except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
         raise RunError(f"{path}: damaged ({error}); train again with --overwrite") from error
 
