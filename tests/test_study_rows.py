@@ -6,10 +6,12 @@ from argparse import Namespace
 from pathlib import Path
 
 import budgets
+import cells
 import epochs as epochs_study
 import own_images
 import pytest
 import spaces
+import tournaments
 
 from common.rows import read_rows
 
@@ -53,3 +55,24 @@ def test_budgets(capsys: pytest.CaptureFixture[str]) -> None:
         budgets.report(rows, searches, epochs)
     printed = " ".join(capsys.readouterr().out.split())
     assert printed in " ".join(str(budgets.__doc__).split())
+
+
+def test_tournaments(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line of the settings with a tournament for each of sixteen seeds."""
+    folder = KEPT / "tournaments"
+    accuracy = read_rows(folder / "cells.csv").set_index("genotype")["accuracy"]
+    rows = read_rows(folder / "tournaments.csv")
+    rows = rows.assign(accuracy=rows["genotype"].map(accuracy))
+    for name in tournaments.SETTINGS:
+        held = [of.reset_index(drop=True) for _, of in rows[rows["setting"] == name].groupby("seed")]
+        assert len(held) == 16
+        tournaments.show(name, held)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed in " ".join(str(tournaments.__doc__).split())
+
+
+def test_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table of the cells that tournaments are held among."""
+    cells.report(read_rows(KEPT / "tournaments" / "cells.csv"))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed in " ".join(str(cells.__doc__).split())
