@@ -158,7 +158,7 @@ import pandas as pd
 from pymoo.core.individual import Individual
 
 from common.command import machine, parser
-from common.rows import read_rows, with_deviation
+from common.rows import append, read_rows, with_deviation
 from common.tournaments import CarriedTournament, FairTournament, HeadStartAlone, MixedTournament
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import DartsTournament, NASProblem, as_column
@@ -338,8 +338,7 @@ def run(arguments: argparse.Namespace) -> None:
                 rows = hold(problem, cells, SETTINGS[name], seed, arguments.slots)
                 rows.insert(0, "setting", name)
                 rows.insert(1, "seed", seed)
-                new = not arguments.rows.exists()
-                rows.to_csv(arguments.rows, mode="a", header=new, index=False)
+                append(arguments.rows, rows)
             held.append(rows.assign(accuracy=rows["genotype"].map(accuracy)).reset_index(drop=True))
         show(name, held)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.rows import kept_rows, read_rows, rows_by
+from common.rows import append, kept_rows, read_rows, rows_by
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.spaces import CellSpace, DARTSSpace
 from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
@@ -59,8 +59,8 @@ CALLS = (
          "--cifar {}/cifar10.npz --work by-hand --budgets A B --withheld 20 --short 1 --epochs 0"
          " --kinds resnet8"),
         ("epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of",
-         "training, accuracy %, n", "ours", "light", "later", "random", "te-nas", "largest",
-         "resnet8", "resnet14", "resnet20", "resnet32", "mobilenetv2", "shufflenetv2"),
+         "training, accuracy %, n", "ours", "light", "later", "tried", "random", "te-nas",
+         "largest", "resnet8", "resnet14", "resnet20", "resnet32", "mobilenetv2", "shufflenetv2"),
         ("searches.csv", "trained-1.csv", "trained-2.csv", "by-hand/trained-1.csv"),
         slow=True,
     ),
@@ -376,6 +376,21 @@ def test_genotypes_of_digits_stay_texts(tmp_path: Path) -> None:
         found = kept_rows(kept, texts[:n], lambda text: {"genotype": text})
         assert found["genotype"].tolist() == texts[:n]
     assert read_rows(kept)["genotype"].tolist() == texts
+
+
+def test_rows_are_appended_by_the_names_of_columns(tmp_path: Path) -> None:
+    """Rows whose columns are in another order keep their values; rows of other columns raise."""
+    path = tmp_path / "rows.csv"
+    append(path, pd.DataFrame([{"key": "a", "own": 1, "more": 2}]))
+    append(path, pd.DataFrame([{"more": 3, "key": "b", "own": 4}]))
+    rows = read_rows(path)
+    assert rows.to_dict("list") == {"key": ["a", "b"], "own": [1, 4], "more": [2, 3]}
+    for other in ({"key": "c", "own": 5}, {"key": "c", "own": 5, "more": 6, "new": 7}, {"new": 8}):
+        with pytest.raises(ValueError, match="columns"):
+            append(path, pd.DataFrame([other]))
+        with pytest.raises(ValueError, match="columns"):
+            rows_by(path, "key", ["c"], lambda _, of=other: of)
+    assert read_rows(path).equals(rows)
 
 
 def test_no_rows_are_an_empty_table(tmp_path: Path) -> None:

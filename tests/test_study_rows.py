@@ -64,7 +64,9 @@ def test_tournaments(capsys: pytest.CaptureFixture[str]) -> None:
     rows = read_rows(folder / "tournaments.csv")
     rows = rows.assign(accuracy=rows["genotype"].map(accuracy))
     for name in tournaments.SETTINGS:
-        held = [of.reset_index(drop=True) for _, of in rows[rows["setting"] == name].groupby("seed")]
+        held = [
+            of.reset_index(drop=True) for _, of in rows[rows["setting"] == name].groupby("seed")
+        ]
         assert len(held) == 16
         tournaments.show(name, held)
     printed = " ".join(capsys.readouterr().out.split())

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from common.rows import append
 from pymoo_nas.search import NASProblem, Steadiness
 from pymoo_nas.search._steadiness import CAREFUL_IMAGES, N_IMAGES, settled, steadiness_at
 
@@ -46,8 +47,7 @@ class Measurements:
             found = steadiness_at(genotype, self.problem.scorer, seed, images)
             self.known[key] = found
             row = dict(zip(("arch", "images", "seed"), key, strict=True)) | vars(found)
-            header = not self.path.exists()
-            pd.DataFrame([row]).to_csv(self.path, mode="a", header=header, index=False)
+            append(self.path, pd.DataFrame([row]))
             self.spent += time.perf_counter() - started
         return self.known[key]
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from common.images import part_of
 from common.measurements import Measurements
+from common.rows import append
 from pymoo_nas.scores import Scores
 from pymoo_nas.search import NASProblem, Steadiness, read_genotype
 from pymoo_nas.training import train
@@ -61,8 +62,7 @@ class RememberedProblem(NASProblem):
         scores = super().score_genotype(canonical)
         row = {"genotype": text, **scores.objectives}
         row |= {name: getattr(scores, name) for name in COLUMNS}
-        header = not self.memory.exists()
-        pd.DataFrame([row]).to_csv(self.memory, mode="a", header=header, index=False)
+        append(self.memory, pd.DataFrame([row]))
         self.known[text] = scores
         return scores
 
@@ -96,8 +96,7 @@ class RememberedProblem(NASProblem):
                 precision="bfloat16",
             )
             known[text] = float(training.epochs["validation_accuracy"].iloc[-1])
-            row = pd.DataFrame([{"genotype": text, "accuracy": known[text]}])
-            row.to_csv(path, mode="a", header=not path.exists(), index=False)
+            append(path, pd.DataFrame([{"genotype": text, "accuracy": known[text]}]))
         return float(known[text])
 
     def _evaluate(self, x: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:

@@ -49,11 +49,26 @@ def rows_by(
     known = set(read_rows(path, [column, *texts])[column]) if path.exists() else set()
     for value in values:
         if value not in known:
-            row = pd.DataFrame([{column: value, **measure(value)}])
-            row.to_csv(path, mode="a", header=not path.exists(), index=False)
+            append(path, pd.DataFrame([{column: value, **measure(value)}]))
     if not path.exists():
         return pd.DataFrame(columns=[column, *texts])
     return read_rows(path, [column, *texts])
+
+
+def append(path: Path, rows: pd.DataFrame) -> None:
+    """Append rows to a CSV file, in the order of its columns.
+
+    Raises:
+        ValueError: the file has other columns.
+    """
+    if not path.exists():
+        rows.to_csv(path, index=False)
+        return
+    columns = pd.read_csv(path, nrows=0).columns
+    if set(columns) != set(rows.columns):
+        differ = sorted(set(columns) ^ set(rows.columns))
+        raise ValueError(f"{path} and its new rows differ in the columns {', '.join(differ)}")
+    rows[list(columns)].to_csv(path, mode="a", header=False, index=False)
 
 
 def read_rows(path: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
