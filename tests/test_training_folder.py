@@ -19,7 +19,7 @@ from pymoo_nas._machine._folders import LOCK
 from pymoo_nas.errors import RunError
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.training import STATE_FILE, Trainer, load_weights, train
-from pymoo_nas.training import _train as training
+from pymoo_nas.training import _folder as training
 from pymoo_nas.training._weights import WEIGHTS_FILE, copy_state
 
 ALL_FILES = {WEIGHTS_FILE, "training.csv", "recall.csv", "confusion.csv", "training.json", LOCK}

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -19,77 +13,20 @@ from pymoo_nas._machine import (
     TENSORBOARD,
     ConsoleProgress,
     Progress,
-    expanded,
     forget_curves,
-    locked,
-    processor,
     resolve_device,
     seeded,
     threads_set,
-    versions,
     whole,
-    write_csv,
-    write_json,
 )
 from pymoo_nas.datasets import DatasetSource, augmentation_named, load_dataset
-from pymoo_nas.errors import RunError
-from pymoo_nas.networks import count_parameters
-from pymoo_nas.spaces import description_of, design_of
 from pymoo_nas.training._curves import curves_of, show_epoch, show_test
-from pymoo_nas.training._evaluation import class_results, mean_auc
+from pymoo_nas.training._folder import alone, checked_folder, keep, write_results
+from pymoo_nas.training._result import Training, test_values, tested
 from pymoo_nas.training._settings import AUTO, Settings
-from pymoo_nas.training._state import (
-    STATE_FILE,
-    as_begun,
-    restore_state,
-    threads_in,
-    write_state,
-)
-from pymoo_nas.training._trained import describe_images
+from pymoo_nas.training._state import STATE_FILE, as_begun, restore_state, threads_in
 from pymoo_nas.training._trainer import Trainer
 from pymoo_nas.training._warnings import warn_of_gap, warn_of_unpredicted
-from pymoo_nas.training._weights import DESCRIPTION, WEIGHTS_FILE, save_weights
-
-RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", DESCRIPTION)
-"""Files that a training writes besides the weights."""
-
-RECORD = ".export.json"
-"""End of the names of files that tell what an export of the network has measured."""
-
-
-@dataclass(frozen=True, eq=False)
-class Training:
-    """The result of a training.
-
-    Attributes:
-        epochs: one row per epoch: epoch (from 1), loss (mean over its images, with label smoothing
-            and class weights), train_accuracy (fraction, counted on the augmented images while the
-            weights move), validation_accuracy (fraction; NaN without validation),
-            validation_balanced_accuracy (mean recall of the classes that occur, likewise),
-            learning_rate (of its last step), seconds.
-        best_epoch: the epoch whose weights were kept: the last one that the images that judge
-            cannot tell from the best (two standard errors); without such images the last.
-        test_accuracy: fraction of the test images, with those weights.
-        balanced_accuracy: mean recall of the classes that occur among the test images.
-        auc: mean over classes of the area under the ROC curve of a class against the others, by
-            the probabilities of the test images: 0.5 by chance, larger is better. Classes without
-            test images do not count; NaN where all test images are of one class.
-        test_loss: mean cross-entropy on them in nats, without label smoothing.
-        recall: one row per class: class, images, correct, recall (NaN for a class without images)
-            and auc (of this class; NaN where none or all of the images are of it).
-        confusion: test images counted by true class (rows) and predicted class (columns).
-        seconds: wall time from the first check to the end of the test.
-    """
-
-    epochs: pd.DataFrame
-    best_epoch: int
-    test_accuracy: float
-    balanced_accuracy: float
-    auc: float
-    test_loss: float
-    recall: pd.DataFrame
-    confusion: pd.DataFrame
-    seconds: float
 
 
 def train(
@@ -222,7 +159,7 @@ def train(
         seed=seed,
     )
     target = resolve_device(device)
-    folder = _checked_folder(out, overwrite=overwrite, resume=resume)
+    folder = checked_folder(out, overwrite=overwrite, resume=resume)
     if folder is not None and resume:
         settings = as_begun(folder, settings)
     if threads is not None:
@@ -235,7 +172,7 @@ def train(
         seeded(target, seed),
     ):
         trainer = Trainer(network, dataset, settings, target)
-        with _alone(folder, overwrite=overwrite, resume=resume):
+        with alone(folder, overwrite=overwrite, resume=resume):
             if folder is not None and resume:
                 started -= restore_state(folder, trainer)
             elif folder is not None:
@@ -243,15 +180,15 @@ def train(
                 forget_curves(folder / TENSORBOARD)
 
             def done(is_best: bool) -> None:
-                _keep(folder, trainer, started, is_best)
+                keep(folder, trainer, started, is_best)
                 show_epoch(curves, trainer.history[-1])
 
             with _shown(progress) as told:
                 trainer.run(done, told)
-            training = _tested(trainer, started)
-            show_test(curves, len(trainer.history), _test_values(training))
+            training = tested(trainer, started)
+            show_test(curves, len(trainer.history), test_values(training))
             if folder is not None:
-                _write_results(folder, training, trainer)
+                write_results(folder, training, trainer)
     kept = trainer.history[trainer.best_epoch - 1]
     warn_of_gap(kept, len(trainer.fitted), len(trainer.judging[1]))
     warn_of_unpredicted(training.confusion, balance=balance)
@@ -262,149 +199,3 @@ def _shown(progress: bool | Progress) -> AbstractContextManager[Progress | None]
     if callable(progress):
         return nullcontext(progress)
     return ConsoleProgress() if progress else nullcontext()
-
-
-def _tested(trainer: Trainer, started: float) -> Training:
-    """Load the best weights into the network, and return the result of its test."""
-    trainer.network.load_state_dict(trainer.best_state)
-    dataset = trainer.dataset
-    test = trainer.evaluate(dataset.test_images, dataset.test_labels)
-    recall, confusion = class_results(
-        dataset.test_labels,
-        test.predictions,
-        dataset.class_names,
-        torch.softmax(test.logits, dim=1).numpy(),
-    )
-    return Training(
-        epochs=pd.DataFrame(trainer.history),
-        best_epoch=trainer.best_epoch,
-        test_accuracy=test.accuracy,
-        balanced_accuracy=test.balanced_accuracy,
-        auc=mean_auc(recall["auc"].to_numpy()),
-        test_loss=test.loss,
-        recall=recall,
-        confusion=confusion,
-        seconds=time.perf_counter() - started,
-    )
-
-
-def _keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) -> None:
-    """Write the files of an epoch: the best weights, the table, and the state to continue from."""
-    if folder is None:
-        return
-    with _written_to(folder):
-        if len(trainer.history) == 1:  # earlier results do not belong to these weights
-            for earlier in [*(folder / name for name in RESULT_FILES), *folder.glob(f"*{RECORD}")]:
-                earlier.unlink(missing_ok=True)
-        if is_best:
-            save_weights(trainer.best_state, folder / WEIGHTS_FILE)
-        write_csv(folder / "training.csv", pd.DataFrame(trainer.history))
-        write_state(folder, trainer, time.perf_counter() - started)
-
-
-def _checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) -> Path | None:
-    if out is None:
-        if resume:
-            raise RunError("resume without a folder; expected out=, where the training was written")
-        return None
-    folder = expanded(out)
-    if resume:
-        return folder
-    if (folder / STATE_FILE).exists() and not overwrite:
-        raise RunError(
-            f"folder {str(folder)!r} holds a training that was interrupted; continue it with "
-            "--resume (resume=True), or begin anew with --overwrite (overwrite=True)"
-        )
-    if (folder / WEIGHTS_FILE).exists() and not overwrite:
-        raise RunError(
-            f"folder {str(folder)!r} holds {WEIGHTS_FILE} of an earlier training; take another "
-            "folder, or --overwrite (overwrite=True)"
-        )
-    return folder
-
-
-@contextmanager
-def _alone(folder: Path | None, *, overwrite: bool, resume: bool) -> Iterator[None]:
-    """Lock the folder against other processes; make it unless a training is continued there.
-
-    Raises:
-        RunError: another process works on the folder, or finished a training since the last check.
-    """
-    if folder is None or (resume and not folder.is_dir()):
-        yield
-        return
-    if not resume:
-        _make_folder(folder)
-    with locked(folder):
-        _checked_folder(folder, overwrite=overwrite, resume=resume)
-        yield
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass  # better refused now than after the first epoch
-    except OSError as error:
-        raise RunError(
-            f"folder {str(folder)!r} cannot be made, or not be written to ({error}); take another"
-        ) from error
-
-
-def _write_results(folder: Path, training: Training, trainer: Trainer) -> None:
-    with _written_to(folder):
-        write_csv(folder / "recall.csv", training.recall)
-        write_csv(folder / "confusion.csv", training.confusion, index=True)
-        write_json(folder / DESCRIPTION, _description(training, trainer))
-        (folder / STATE_FILE).unlink()
-
-
-@contextmanager
-def _written_to(folder: Path) -> Iterator[None]:
-    """Turn a failed write, for example on a full disk, into an error that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        again = (
-            "continue with --resume (resume=True)"
-            if (folder / STATE_FILE).exists()
-            else "train again with --overwrite (overwrite=True)"
-        )
-        raise RunError(
-            f"folder {str(folder)!r} cannot be written to ({error}); make room and {again}"
-        ) from error
-
-
-def _description(training: Training, trainer: Trainer) -> dict[str, Any]:
-    """Everything about a training that the tables do not say, as plain values."""
-    dataset = trainer.dataset
-    best = training.epochs.iloc[training.best_epoch - 1]
-    return {
-        "dataset": dataset.name,
-        **describe_images(dataset),
-        "network": description_of(trainer.network),
-        "design": design_of(trainer.network),
-        "parameters": count_parameters(trainer.network),
-        "settings": asdict(trainer.settings),
-        "best_epoch": training.best_epoch,
-        "validation_accuracy": _finite_or_none(best["validation_accuracy"]),
-        "validation_balanced_accuracy": _finite_or_none(best["validation_balanced_accuracy"]),
-        **{name: _finite_or_none(value) for name, value in _test_values(training).items()},
-        "seconds": training.seconds,
-        "device": str(trainer.device),
-        "compiled": trainer.passes.compiled,
-        "threads": torch.get_num_threads(),
-        "processor": processor(trainer.device),
-        "versions": versions(),
-    }
-
-
-def _test_values(training: Training) -> dict[str, float]:
-    """The numbers of the test, by their names in `Training`."""
-    names = ("test_accuracy", "balanced_accuracy", "auc", "test_loss")
-    return {name: getattr(training, name) for name in names}
-
-
-def _finite_or_none(value: float) -> float | None:
-    """Put None for NaN and infinity, which JSON does not know."""
-    return float(value) if math.isfinite(value) else None
