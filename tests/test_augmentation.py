@@ -1,4 +1,4 @@
-"""Flips and shifted crops."""
+"""Flips, shifted crops, and squares cut out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pymoo_nas.training._augmentation import crop_margin, draw_shifts, shift_and_flip
+from pymoo_nas.training._augmentation import (
+    crop_margin,
+    cut_out,
+    draw_centres,
+    draw_epoch,
+    draw_shifts,
+    shift_and_flip,
+)
 
 
 def images_of(n: int, height: int, width: int, channels: int) -> Tensor:
@@ -122,3 +129,60 @@ def test_shifts_follow_their_generator(
     largest = torch.tensor([crop_margin(size[0]), crop_margin(size[1]), int(flip)])
     assert (one.abs() <= largest[:, None]).all()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@given(shape=sizes, side=st.integers(1, 12), last=st.booleans(), data=st.data())
+def test_cut_out_is_a_square_of_zeros(
+    shape: tuple[int, int, int, int], side: int, last: bool, data: st.DataObject
+) -> None:
+    """Pixels of the square are zero and all others as they were, in either order of memory."""
+    n, height, width, channels = shape
+    images = 1.0 + images_of(n, channels, height, width)
+    memory = torch.channels_last if last else torch.contiguous_format
+    row, column = (
+        data.draw(st.lists(st.integers(0, size - 1), min_size=n, max_size=n))
+        for size in (height, width)
+    )
+    found = images.clone().contiguous(memory_format=memory)
+    assert cut_out(found, torch.tensor([row, column]), side) is found
+    for index in range(n):
+        top, left = row[index] - side // 2, column[index] - side // 2
+        for y in range(height):
+            for x in range(width):
+                inside = top <= y < top + side and left <= x < left + side
+                expected = torch.zeros(channels) if inside else images[index, :, y, x]
+                assert torch.equal(found[index, :, y, x], expected)
+
+
+def test_cut_out_by_hand() -> None:
+    """A square of two pixels at (1, 2) of 3×4, and one that a corner cuts to one pixel."""
+    images = torch.ones(2, 1, 3, 4)
+    cut_out(images, torch.tensor([[1, 0], [2, 0]]), 2)
+    assert images[0, 0].tolist() == [[1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
+    assert images[1, 0].tolist() == [[0, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]
+
+
+def test_every_pixel_is_a_centre_equally_often() -> None:
+    """Over many images each of the pixels is drawn about equally often."""
+    rows, columns = draw_centres(6000, (3, 4), torch.Generator().manual_seed(0))
+    counts = torch.bincount(4 * rows + columns, minlength=12)
+    # Binomial with mean 500 and standard deviation 21: five of them.
+    assert len(counts) == 12
+    assert all(395 < count < 605 for count in counts.tolist())
+
+
+@pytest.mark.parametrize("augment", ["none", "shift", "flip"])
+@pytest.mark.parametrize("cutout", [False, True])
+def test_an_epoch_draws_what_is_asked_for(augment: str, cutout: bool) -> None:
+    """What is not asked for is not drawn, and leaves the generator to the rest."""
+    one, other = (torch.Generator().manual_seed(3) for _ in range(2))
+    shifts, centres = draw_epoch([3, 2], (8, 6), one, augment=augment, cutout=cutout)
+    assert (shifts is None, centres is None) == (augment == "none", not cutout)
+    for start, n_images in ((0, 3), (3, 2)):
+        part = slice(start, start + n_images)
+        if shifts is not None:
+            expected = draw_shifts(n_images, (8, 6), other, flip=augment == "flip")
+            assert torch.equal(shifts[:, part], expected)
+        if centres is not None:
+            assert torch.equal(centres[:, part], draw_centres(n_images, (8, 6), other))
+    assert torch.equal(one.get_state(), other.get_state())

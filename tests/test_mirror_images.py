@@ -85,7 +85,7 @@ def strip(folder: Path) -> None:
     with safetensors.safe_open(path, framework="pt") as stored:
         metadata = stored.metadata()
     described = json.loads(metadata["training"])
-    for name in ("ema", "test_flip"):
+    for name in ("ema", "cutout", "test_flip"):
         del described["settings"][name]
     del described["averaged_steps"]
     metadata["training"] = json.dumps(described)
@@ -104,7 +104,7 @@ def test_earlier_trainings_go_on_without(tmp_path: Path) -> None:
     plain = evaluate(network, data.test_images, data.test_labels, data)
     assert training.test_loss == pytest.approx(plain.loss, rel=1e-6)
     kept = json.loads((tmp_path / "training.json").read_text())["settings"]
-    assert (kept["test_flip"], kept["ema"]) == (False, 0.0)
+    assert (kept["test_flip"], kept["ema"], kept["cutout"]) == (False, 0.0, 0)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def test_description_says_how_the_training_was_made(tmp_path: Path) -> None:
         "optimizer": "muon",
         "balance": False,
         "ema": 0.0,
+        "cutout": 0,
         "test_flip": False,
         "compile": False,
     }

@@ -66,8 +66,22 @@ def muon_step(kernel: nn.Parameter, momentum: Tensor, rate: float, decay: float)
         kernel.mul_(1 - rate * decay).sub_(rate * step.reshape(kernel.shape))
 
 
+def with_holes(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """The images with a square of each one at zero, pixel by pixel."""
+    images = images.clone()
+    _, _, height, width = images.shape
+    rows = torch.randint(height, (len(images),), generator=generator).tolist()
+    columns = torch.randint(width, (len(images),), generator=generator).tolist()
+    for index, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        for y in range(row - side // 2, row - side // 2 + side):
+            for x in range(column - side // 2, column - side // 2 + side):
+                if 0 <= y < height and 0 <= x < width:
+                    images[index, :, y, x] = 0.0
+    return images
+
+
 def plain_loop(
-    dataset: Dataset, network: nn.Module, augment: str, ema: float
+    dataset: Dataset, network: nn.Module, augment: str, ema: float, cutout: int = 0
 ) -> tuple[list[Tensor], list[float]]:
     """Train without any batching; return averages of the weights, and the loss of each epoch."""
     weights = list(network.parameters())
@@ -91,6 +105,8 @@ def plain_loop(
         order = torch.randperm(len(dataset.train_labels), generator=generator).numpy()
         for chosen in np.array_split(order, 5):
             images = shown(dataset, chosen, augment, generator)
+            if cutout:
+                images = with_holes(images, cutout, generator)
             labels = torch.from_numpy(dataset.train_labels[chosen])
             network.zero_grad()
             loss = F.cross_entropy(network(images), labels, label_smoothing=0.1)
@@ -110,12 +126,12 @@ def plain_loop(
 
 
 @pytest.mark.parametrize("augment", ["none", "shift", "flip"])
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_ten_steps_are_those_of_a_plain_loop(augment: str, ema: float) -> None:
+@pytest.mark.parametrize(("ema", "cutout"), [(0.0, 0), (0.9, 0), (0.9, 3)])
+def test_ten_steps_are_those_of_a_plain_loop(augment: str, ema: float, cutout: int) -> None:
     """Batched optimizers and images of an epoch drawn at once change nothing but rounding."""
     dataset, network = small_dataset(37, channels=3), small_network(3)
-    averages, losses = plain_loop(dataset, network, augment, ema)
-    trainer = trainer_of(dataset, augment=augment, ema=ema)
+    averages, losses = plain_loop(dataset, network, augment, ema, cutout)
+    trainer = trainer_of(dataset, augment=augment, ema=ema, cutout=cutout)
     trainer.run(lambda _: None)
     assert trainer.sizes == [8, 8, 7, 7, 7]
     found = list(trainer.network.parameters())

@@ -97,6 +97,13 @@ def train(
             "in their place; 0: none."
         ),
     ] = 0.0,
+    cutout: Annotated[
+        int,
+        typer.Option(
+            help="Side in pixels of a square that is cut out of each training image: 16 for "
+            "images of 32 pixels and long trainings; 0: none."
+        ),
+    ] = 0,
     test_flip: Annotated[
         bool,
         typer.Option(
@@ -198,6 +205,7 @@ def train(
             validation=AUTO if validation is None else validation,
             balance=balance,
             ema=ema,
+            cutout=cutout,
             test_flip=test_flip,
             optimizer=optimizer,
             precision=precision,

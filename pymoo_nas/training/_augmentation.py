@@ -1,9 +1,43 @@
-"""Augmentation of training images: mirrored and shifted crops of images."""
+"""Augmentation of training images: mirrored and shifted crops of images, squares cut out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+
+def draw_epoch(
+    sizes: Sequence[int],
+    size: tuple[int, int],
+    generator: torch.Generator,
+    *,
+    augment: str,
+    cutout: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Draw what changes the images of an epoch.
+
+    Args:
+        sizes: number of images of each batch.
+        size: (H, W) in pixels.
+        generator: see `draw_shifts`.
+        augment: "flip", "shift" or "none", see `train`.
+        cutout: whether squares are cut out.
+
+    Returns:
+        shifts, int64 (3, n), see `draw_shifts`, and centres of squares, int64 (2, n), see
+        `draw_centres`, on the CPU; None in the place of what is not drawn.
+    """
+    shifts: list[Tensor] = []
+    centres: list[Tensor] = []
+    for n_images in sizes:
+        if augment != "none":
+            shifts.append(draw_shifts(n_images, size, generator, flip=augment == "flip"))
+        if cutout:
+            centres.append(draw_centres(n_images, size, generator))
+    of_shifts, of_centres = (torch.cat(drawn, 1) if drawn else None for drawn in (shifts, centres))
+    return of_shifts, of_centres
 
 
 def draw_shifts(
@@ -65,6 +99,40 @@ def shift_and_flip(
     pixels = (chosen[:, None] * height + rows)[:, :, None] * width + columns[:, None, :]
     taken = images.view(-1, channels).index_select(0, pixels.flatten())
     return taken.view(len(chosen), height, width, channels)
+
+
+def draw_centres(n_images: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Draw a pixel of every image, all with the same probability.
+
+    Args:
+        n_images: number of images.
+        size: (H, W) in pixels.
+        generator: on the CPU, so that a seed means the same on every device.
+
+    Returns:
+        int64 (2, n_images): rows and columns.
+    """
+    return torch.stack([torch.randint(n, (n_images,), generator=generator) for n in size])
+
+
+def cut_out(images: Tensor, centres: Tensor, side: int) -> Tensor:
+    """Set a square of each image to zero, in place (DeVries 2017).
+
+    Args:
+        images: (n, C, H, W), normalised, so that zero is the mean colour.
+        centres: (2, n), see `draw_centres`. Where it is close to a border, a part of the square is
+            outside of the image.
+        side: of the square, in pixels. Of an even number, one more is above and left of the centre.
+
+    Returns:
+        the same images.
+    """
+    rows, columns = (
+        ((place := torch.arange(n, device=images.device) - (centre - side // 2)[:, None]) >= 0)
+        & (place < side)
+        for n, centre in zip(images.shape[2:], centres, strict=True)
+    )
+    return images.masked_fill_((rows[:, :, None] & columns[:, None])[:, None], 0.0)
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:

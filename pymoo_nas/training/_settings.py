@@ -71,6 +71,7 @@ class Settings:
     optimizer: str = "muon"
     balance: bool = False
     ema: float = 0.0
+    cutout: int = 0
     test_flip: bool = False
     compile: bool = False
 
@@ -178,6 +179,7 @@ _LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "precision": (str, PRECISIONS.__contains__, "auto, float32 or bfloat16"),
     "balance": (bool, lambda _: True, "True or False"),
     "ema": (int | float, lambda x: not isinstance(x, bool) and 0 <= x < 1, _BELOW_ONE),
+    "cutout": (int, lambda x: not isinstance(x, bool) and x >= 0, "a number of pixels, or 0"),
     "test_flip": (bool, lambda _: True, "True or False"),
     "compile": (bool, lambda _: True, "True or False"),
     "seed": (int, lambda x: 0 <= x < 2**63, "a whole number from 0 to 2^63 - 1"),

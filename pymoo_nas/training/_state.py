@@ -36,7 +36,7 @@ FORMAT = "3"
 MOMENTUM = "momentum_buffer"
 """Torch's name for the momentum of SGD; `Muon` uses the same name."""
 
-BEFORE: Mapping[str, Any] = {"ema": 0.0, "test_flip": False, "compile": False}
+BEFORE: Mapping[str, Any] = {"ema": 0.0, "cutout": 0, "test_flip": False, "compile": False}
 """Settings that earlier versions did not have, with the values that stand for what they did."""
 
 CHOSEN: Mapping[str, type] = {"epochs": int, "batch_size": int, "precision": str}

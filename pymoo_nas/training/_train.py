@@ -42,6 +42,7 @@ def train(
     validation: float | str = AUTO,
     balance: bool = False,
     ema: float = 0.0,
+    cutout: int = 0,
     test_flip: bool = False,
     optimizer: str = "muon",
     precision: str = AUTO,
@@ -59,12 +60,12 @@ def train(
 
     The loss is cross-entropy. Muon (Jordan 2024) moves the kernels of convolutions, SGD moves the
     other weights, both with Nesterov momentum 0.9 and a one-cycle schedule (Smith 2018). Batch
-    norms and biases have no weight decay. The weights of the epoch with the highest accuracy on
-    images that are not trained on are kept; where accuracies are equal, the loss on these images
-    decides. Balanced accuracy decides where the largest class has more than 1.5 times the training
-    images of the smallest. The test images play no part in this choice: they are used once, at the
-    end. `test_accuracy` therefore is an estimate for new images, as long as the user does not
-    choose between trainings by it.
+    norms and biases have no weight decay. Images that are not trained on choose the epoch whose
+    weights are kept: the last one that they cannot tell from the best, as its accuracy is at most
+    two standard errors below (studies/epochs.py). Balanced accuracy decides where the largest class
+    has more than 1.5 times the training images of the smallest. The test images play no part in
+    this choice: they are used once, at the end. `test_accuracy` therefore is an estimate for new
+    images, as long as the user does not choose between trainings by it.
 
     Before each validation, batch norms take their statistics from at most 2,048 of the images
     trained on, without augmentation. The weights that are kept hold these statistics. Moving
@@ -96,6 +97,9 @@ def train(
         ema: decay per step, from 0 to below 1, of an exponential moving average of the weights.
             Above 0, the averaged weights are judged and kept in place of the last ones; batch norms
             take their statistics with the averaged weights. See studies/better_training.py.
+        cutout: side in pixels of a square that is cut out of each training image, at another place
+            in each epoch (DeVries 2017): 16 is usual for images of 32×32 pixels and long trainings.
+            0 cuts nothing.
         test_flip: judge and test each image by the mean of the probabilities of it and its mirror
             image. The kept network does the same in `load_trained` and `export`. That doubles the
             multiply-accumulates, the maps and the time per image, which no limit of a search
@@ -152,6 +156,7 @@ def train(
         validation=validation,
         balance=balance,
         ema=ema,
+        cutout=cutout,
         test_flip=test_flip,
         optimizer=optimizer,
         precision=precision,

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from pymoo_nas._machine import Progress, Report, is_out_of_memory, seeded
 from pymoo_nas.datasets import Dataset
-from pymoo_nas.errors import NetworkError, PymooNasError
+from pymoo_nas.errors import NetworkError, PymooNasError, SearchError
 from pymoo_nas.kernels import recalibrate
-from pymoo_nas.training._augmentation import draw_shifts
+from pymoo_nas.training._augmentation import cut_out, draw_epoch
 from pymoo_nas.training._averaging import WeightAverage
 from pymoo_nas.training._batches import Batches
 from pymoo_nas.training._evaluation import (
@@ -82,6 +82,11 @@ class Trainer:
             raise none_to_hold_out(dataset, "validation=0 (--validation 0)")
         settings = with_precision(settings.resolved(len(self.fitted)), device)
         self.settings = settings
+        if settings.cutout > min(dataset.image_size):
+            raise SearchError(
+                f"training: cutout is {settings.cutout}; expected at most "
+                f"{min(dataset.image_size)} pixels, the smaller side of these images"
+            )
         self.generator = torch.Generator().manual_seed(settings.seed)
         counts = np.bincount(dataset.train_labels[self.fitted])
         self.unequal = unequal(counts)
@@ -180,8 +185,12 @@ class Trainer:
 
     def _added(self) -> str:
         """The settings of the plan that differ from a plain training, in words."""
-        average = f"; weights averaged with decay {self.settings.ema:g}" * (self.settings.ema > 0)
-        return average + "; tested with mirror images" * self.settings.test_flip
+        side, decay = self.settings.cutout, self.settings.ema
+        return (
+            f", squares of {side}×{side} pixels cut out" * (side > 0)
+            + f"; weights averaged with decay {decay:g}" * (decay > 0)
+            + "; tested with mirror images" * self.settings.test_flip
+        )
 
     def evaluate(self, images: Images, labels: np.ndarray) -> Evaluation:
         """Evaluate the network as it is now, on images that are not yet normalised."""
@@ -286,21 +295,17 @@ class Trainer:
         places = self.images.places(chosen)
         # What an epoch draws is copied to the device at once: each copy waits for the device.
         labels = torch.from_numpy(self.dataset.train_labels[chosen]).to(self.device)
-        shifts = self._shifts()
+        augment, cutout, size = self.settings.augment, self.settings.cutout, self.dataset.image_size
+        drawn = draw_epoch(self.sizes, size, self.generator, augment=augment, cutout=cutout > 0)
+        shifts, centres = (each if each is None else each.to(self.device) for each in drawn)
         start = 0
-        for size in self.sizes:
-            part = slice(start, start + size)
+        for n_images in self.sizes:
+            part = slice(start, start + n_images)
             images = self.images.take(places[part], None if shifts is None else shifts[:, part])
+            if centres is not None:
+                images = cut_out(images, centres[:, part], cutout)
             yield images.contiguous(memory_format=self.memory_format), labels[part]
-            start += size
-
-    def _shifts(self) -> Tensor | None:
-        """The shifts of an epoch's images in their order, (3, n) on the device; None for none."""
-        augment, size = self.settings.augment, self.dataset.image_size
-        if augment == "none":
-            return None
-        drawn = [draw_shifts(n, size, self.generator, flip=augment == "flip") for n in self.sizes]
-        return torch.cat(drawn, dim=1).to(self.device)
+            start += n_images
 
     def _at_once(self) -> int:
         """Batch size where no gradients are taken."""
