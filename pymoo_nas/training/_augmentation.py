@@ -128,11 +128,16 @@ def cut_out(images: Tensor, centres: Tensor, side: int) -> Tensor:
         the same images.
     """
     rows, columns = (
-        ((place := torch.arange(n, device=images.device) - (centre - side // 2)[:, None]) >= 0)
-        & (place < side)
+        _within(n, centre - side // 2, side)
         for n, centre in zip(images.shape[2:], centres, strict=True)
     )
     return images.masked_fill_((rows[:, :, None] & columns[:, None])[:, None], 0.0)
+
+
+def _within(size: int, first: Tensor, side: int) -> Tensor:
+    """Which of the places 0..size - 1 are first..first + side - 1; (n, size)."""
+    from_first = torch.arange(size, device=first.device) - first[:, None]
+    return (from_first >= 0) & (from_first < side)
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:

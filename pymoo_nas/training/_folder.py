@@ -46,6 +46,11 @@ def keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) -
 
 
 def checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) -> Path | None:
+    """The folder of a training; None for none.
+
+    Raises:
+        RunError: it holds a training that was not asked to be replaced, or there is none to resume.
+    """
     if out is None:
         if resume:
             raise RunError("resume without a folder; expected out=, where the training was written")
@@ -95,6 +100,11 @@ def _make_folder(folder: Path) -> None:
 
 
 def write_results(folder: Path, training: Training, trainer: Trainer) -> None:
+    """Write the files of a training that has ended; the state to continue from is removed.
+
+    Raises:
+        RunError: the folder cannot be written to.
+    """
     with _written_to(folder):
         write_csv(folder / "recall.csv", training.recall)
         write_csv(folder / "confusion.csv", training.confusion, index=True)

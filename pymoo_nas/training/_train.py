@@ -97,9 +97,9 @@ def train(
         ema: decay per step, from 0 to below 1, of an exponential moving average of the weights.
             Above 0, the averaged weights are judged and kept in place of the last ones; batch norms
             take their statistics with the averaged weights. See studies/better_training.py.
-        cutout: side in pixels of a square that is cut out of each training image, at another place
-            in each epoch (DeVries 2017): 16 is usual for images of 32×32 pixels and long trainings.
-            0 cuts nothing.
+        cutout: side in pixels of a square that is cut out of each training image, at a random place
+            in each epoch, partly outside of the image where it is close to a border (DeVries 2017).
+            16 is usual for images of 32×32 pixels and long trainings; 0 cuts nothing.
         test_flip: judge and test each image by the mean of the probabilities of it and its mirror
             image. The kept network does the same in `load_trained` and `export`. That doubles the
             multiply-accumulates, the maps and the time per image, which no limit of a search
