@@ -77,8 +77,8 @@ At most 78700 parameters, 12500000 and 150000, three cells, reduction inside:
     three and FLOPs, as choose   τ  0.434   mean accuracy of the three best 71.17
     best 72.10 %: 16,0,0,0|0,0,0,16|0,0,16,0
 
-With so few parameters, of the three scores only the activation tells much. Its rows are kept in
-rows/tournaments/cells.csv.
+With so few parameters, of the three scores only the activation tells much. The rows of this command
+are kept in rows/tournaments/cells.csv.
 """
 
 from __future__ import annotations
