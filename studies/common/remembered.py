@@ -31,6 +31,9 @@ class RememberedProblem(NASProblem):
         gradients: CSV file of `Measurements`; made when absent; None keeps none.
         **settings: of `NASProblem`.
 
+    Raises:
+        ValueError: the file has the columns of other objectives.
+
     Attributes:
         blind: an objective, by its column, that the search does not see; None for none.
         measurements: of the steadiness of gradients, or None.
@@ -43,11 +46,21 @@ class RememberedProblem(NASProblem):
         self.measurements = None if gradients is None else Measurements(self, gradients)
         self.memory = memory
         self.blind: int | None = None
-        rows = pd.read_csv(memory, keep_default_na=False) if memory.exists() else pd.DataFrame()
+        columns = ["genotype", *self.objective_names, *COLUMNS]
+        rows = (
+            pd.read_csv(memory, keep_default_na=False)
+            if memory.exists()
+            else pd.DataFrame(columns=columns)
+        )
+        if set(rows) != set(columns):
+            raise ValueError(
+                f"{memory} has the columns {list(rows)}; expected {columns}: take another file for "
+                "other objectives"
+            )
         self.known: dict[str, Scores] = {
             row["genotype"]: Scores(
                 {name: row[name] for name in self.objective_names},
-                **{name: row[name] for name in COLUMNS if name in row},
+                **{name: row[name] for name in COLUMNS},
             )
             for row in rows.to_dict("records")
         }

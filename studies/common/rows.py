@@ -56,7 +56,7 @@ def rows_by(
 
 
 def append(path: Path, rows: pd.DataFrame) -> None:
-    """Append rows to a CSV file, in the order of its columns.
+    """Append rows to a CSV file, in the order of its columns; an absent file is made.
 
     Raises:
         ValueError: the file has other columns.
@@ -66,8 +66,11 @@ def append(path: Path, rows: pd.DataFrame) -> None:
         return
     columns = pd.read_csv(path, nrows=0).columns
     if set(columns) != set(rows.columns):
-        differ = sorted(set(columns) ^ set(rows.columns))
-        raise ValueError(f"{path} and its new rows differ in the columns {', '.join(differ)}")
+        lacks, more = set(rows.columns) - set(columns), set(columns) - set(rows.columns)
+        raise ValueError(
+            f"{path} lacks the columns {sorted(lacks)} of new rows, which lack its {sorted(more)}; "
+            "begin another file"
+        )
     rows[list(columns)].to_csv(path, mode="a", header=False, index=False)
 
 
