@@ -12,17 +12,21 @@ each seed a search with the defaults of the command line, within limits. What is
   error of the best one's accuracy behind it, as by `choose --by training`;
 - of all: the same of these five and of three candidates of the first generation;
 - random: two candidates of the first generation, drawn at random within the same limits;
+- later: what a second search hands over by ranks, by later scores and of cells that halve the map
+  behind them;
 - resnet20: designed by hand, beyond the limits.
 
 The test images are looked at once per training, at its end. What is there already is not done
 again.
+
+`--beside tried later` measures the choices by training, and "later", beside the other kinds.
 
 Printed for each data set: the minutes of one core to search, and to choose by training; for each
 kind its accuracy, its balanced accuracy, AUC, parameters, MMACs and seconds of training; and how
 much more accurate it is than the two random ones, above random, split by split.
 
 Command, 68 minutes of one core; its rows are kept in rows/own_images:
-    python studies/own_images.py --shared PATH --work studies/rows/own_images
+    python studies/own_images.py --shared PATH --work studies/rows/own_images --beside tried
 
 AMD EPYC virtual machine, another study on its second core. The trainings had 20 epochs and kept the
 best one, as `train` did then (see epochs.py). ± is the standard deviation over n trainings, or over
@@ -30,7 +34,7 @@ five splits:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads; at most 100,000
         parameters and 12,500,000 multiply-accumulates per image
-    made: 0.3 minutes to search, 0.2 to choose by training
+    made: minutes to search 0.3, to choose by training 0.2
       ranks    93.6 ± 1.5 %, balanced 86.8 ± 6.9 %, AUC 0.988 ± 0.011, 89,920 parameters,
           8.6 MMACs, 6.5 s, n = 5
       training 92.3 ± 3.6 %, balanced 81.7 ± 7.9 %, AUC 0.989 ± 0.009, 86,134 parameters,
@@ -45,7 +49,7 @@ five splits:
           3.4 MMACs, 4.2 s, n = 10
         above random, split by split: ranks +8.1 ± 11.3; training +6.8 ± 13.0; smaller
             +7.7 ± 12.7; of all +8.9 ± 8.8; resnet20 +9.8 ± 12.5
-    breastmnist: 0.3 minutes to search, 0.5 to choose by training
+    breastmnist: minutes to search 0.3, to choose by training 0.5
       ranks    86.0 ± 1.7 %, balanced 79.3 ± 1.7 %, AUC 0.894 ± 0.018, 86,712 parameters,
           8.1 MMACs, 16.0 s, n = 5
       training 83.6 ± 2.7 %, balanced 76.3 ± 3.8 %, AUC 0.875 ± 0.037, 89,378 parameters,
@@ -60,7 +64,7 @@ five splits:
           3.4 MMACs, 10.0 s, n = 10
         above random, split by split: ranks +2.5 ± 3.2; training +0.1 ± 1.2; smaller +1.7
             ± 4.0; of all -0.3 ± 1.1; resnet20 +3.0 ± 2.8
-    digits: 0.2 minutes to search, 0.2 to choose by training
+    digits: minutes to search 0.2, to choose by training 0.2
       ranks    98.9 ± 0.2 %, balanced 98.9 ± 0.2 %, AUC 1.000 ± 0.000, 94,183 parameters,
           1.6 MMACs, 6.5 s, n = 5
       training 99.0 ± 0.7 %, balanced 99.0 ± 0.7 %, AUC 1.000 ± 0.000, 89,351 parameters,
@@ -75,7 +79,7 @@ five splits:
           0.7 MMACs, 4.3 s, n = 10
         above random, split by split: ranks -0.5 ± 0.4; training -0.4 ± 0.7; smaller -0.4
             ± 0.7; of all -0.9 ± 0.3; resnet20 -0.7 ± 0.8
-    photographs: 0.3 minutes to search, 0.7 to choose by training
+    photographs: minutes to search 0.3, to choose by training 0.7
       ranks    73.9 ± 1.6 %, balanced 73.9 ± 1.6 %, AUC 0.826 ± 0.023, 73,368 parameters,
           10.6 MMACs, 29.4 s, n = 5
       training 74.1 ± 2.4 %, balanced 74.1 ± 2.4 %, AUC 0.818 ± 0.028, 79,477 parameters,
@@ -90,7 +94,7 @@ five splits:
           6.3 MMACs, 19.5 s, n = 10
         above random, split by split: ranks +0.5 ± 1.2; training +0.6 ± 3.4; smaller -0.2
             ± 1.5; of all -0.2 ± 1.7; resnet20 -4.0 ± 4.5
-    cifar10: 0.3 minutes to search, 1.1 to choose by training
+    cifar10: minutes to search 0.3, to choose by training 1.1
       ranks    67.7 ± 1.6 %, balanced 67.5 ± 1.7 %, AUC 0.940 ± 0.007, 90,925 parameters,
           10.5 MMACs, 45.5 s, n = 5
       training 65.6 ± 1.4 %, balanced 65.3 ± 1.5 %, AUC 0.940 ± 0.004, 85,949 parameters,
@@ -125,7 +129,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -140,9 +144,9 @@ from common.rows import rows_by, with_deviation
 from pymoo_nas.choice import order_scored, smaller_first, try_out
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.networks import count_all
-from pymoo_nas.scores import is_sound
+from pymoo_nas.scores import LATER_OBJECTIVES, is_sound
 from pymoo_nas.search import DartsTournament, EvolutiveNAS, NASProblem, history_to_frame
-from pymoo_nas.spaces import Architecture
+from pymoo_nas.spaces import Architecture, CellSpace
 from pymoo_nas.training import AUTO, train
 
 TOP = 5
@@ -156,14 +160,79 @@ HELD_OUT = 0.1
 
 BY_HAND = "resnet20"
 
-KINDS = ("ranks", "training", "smaller", "of all", "random 0", "random 1", BY_HAND)
+BETWEEN = "between:"
+"""What stands before the genotype of a cell that halves the map behind it."""
 
 
 def found(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
-    """What a search and each choice hand over, and what they cost in seconds of one core."""
+    """What a search hands over by ranks, two random candidates, and its seconds of one core."""
     seed = int(key.split()[1])
     started = time.process_time()
-    problem = NASProblem(images, max_params=of.max_params, max_flops=of.max_flops, seed=seed)
+    _, result = searched(of, images, seed)
+    seconds = time.process_time() - started
+    history = history_to_frame(result)
+    first = history[(history["generation"] == 1) & history["feasible"] & is_sound(history)]
+    order = np.random.default_rng(seed).permutation(len(first))
+    return {
+        "ranks": order_scored(history)["genotype"].iloc[0],
+        **{f"random {n}": first["genotype"].iloc[place] for n, place in enumerate(order[:2])},
+        "search_seconds": seconds,
+    }
+
+
+def tried(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
+    """What choices by a short training hand over, and the seconds of these trainings."""
+    seed = int(key.split()[1])
+    problem, result = searched(of, images, seed)
+    ordered = order_scored(history_to_frame(result))
+    started = time.process_time()
+    rows = try_out(ordered, problem, top=TOP, n_random=N_RANDOM, seed=seed)
+    seconds = time.process_time() - started
+    n_judging = round(HELD_OUT * len(images.train_labels))
+    best = rows[~rows["drawn"]].sort_values("accuracy", ascending=False, kind="stable")
+    return {
+        "training": best["genotype"].iloc[0],
+        "smaller": smaller_first(best, n_judging)["genotype"].iloc[0],
+        "of all": smaller_first(rows.drop(columns="drawn"), n_judging)["genotype"].iloc[0],
+        "choice_seconds": seconds,
+    }
+
+
+def later(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
+    """What a search by later scores hands over, of cells that halve the map behind them."""
+    space = CellSpace(reduction="between")
+    seed = int(key.split()[1])
+    started = time.process_time()
+    _, result = searched(of, images, seed, objectives=LATER_OBJECTIVES, search_space=space)
+    return {
+        "later": BETWEEN + order_scored(result)["genotype"].iloc[0],
+        "later_seconds": time.process_time() - started,
+    }
+
+
+SEARCHES: dict[str, tuple[Callable[..., dict[str, Any]], tuple[str, ...]]] = {
+    "searches": (found, ("ranks", "random 0", "random 1")),
+    "tried": (tried, ("training", "smaller", "of all")),
+    "later": (later, ("later",)),
+}
+"""File of rows → how a row is made, and its kinds."""
+
+BESIDE = ("tried", "later")
+"""Those of them that may be left out."""
+
+SPENT = {
+    "search_seconds": "to search",
+    "choice_seconds": "to choose by training",
+    "later_seconds": "to search by later scores",
+}
+
+
+def searched(
+    of: argparse.Namespace, images: Dataset, seed: int, **settings: Any
+) -> tuple[NASProblem, Any]:
+    """A search with the defaults of the command line, but for `settings` of its problem."""
+    limits = {"max_params": of.max_params, "max_flops": of.max_flops}
+    problem = NASProblem(images, **limits, seed=seed, **settings)
     result = minimize(
         problem,
         EvolutiveNAS(),
@@ -171,30 +240,15 @@ def found(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
         callback=DartsTournament(),
         seed=seed,
     )
-    searched = time.process_time()
-    history = history_to_frame(result)
-    ordered = order_scored(history)
-    tried = try_out(ordered, problem, top=TOP, n_random=N_RANDOM, seed=seed)
-    chosen = time.process_time()
-    n_judging = round(HELD_OUT * len(images.train_labels))
-    best = tried[~tried["drawn"]].sort_values("accuracy", ascending=False, kind="stable")
-    first = history[(history["generation"] == 1) & history["feasible"] & is_sound(history)]
-    order = np.random.default_rng(seed).permutation(len(first))
-    return {
-        "ranks": ordered["genotype"].iloc[0],
-        "training": best["genotype"].iloc[0],
-        "smaller": smaller_first(best, n_judging)["genotype"].iloc[0],
-        "of all": smaller_first(tried.drop(columns="drawn"), n_judging)["genotype"].iloc[0],
-        **{f"random {n}": first["genotype"].iloc[place] for n, place in enumerate(order[:2])},
-        "search_seconds": searched - started,
-        "choice_seconds": chosen - searched,
-    }
+    return problem, result
 
 
 def trained(images: Dataset, epochs: int | str, key: str) -> dict[str, Any]:
     """What a training comes to."""
     seed, text = int(key.split()[1]), key.split()[2]
-    network = Architecture.read(text).build("trained", images, seed=seed)
+    space = CellSpace(reduction="between") if text.startswith(BETWEEN) else None
+    architecture = Architecture.read(text.removeprefix(BETWEEN), space)
+    network = architecture.build("trained", images, seed=seed)
     started = time.process_time()
     training = train(network, images, epochs=epochs, seed=seed)
     counts = count_all(network, images.normalized(images.train_images[:1]))
@@ -210,41 +264,44 @@ def trained(images: Dataset, epochs: int | str, key: str) -> dict[str, Any]:
 
 
 def measured(of: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A row per search, and a row per network that is trained."""
-    searches = trainings = pd.DataFrame()
+    """A row per split with what is handed over, and a row per network that is trained."""
+    searches: dict[str, pd.DataFrame] = {}
+    trainings = pd.DataFrame()
     for seed in range(of.seeds):
         for name in of.sets:
             images = SETS[name](of.shared, of.work, seed)
             here = f"{name} {seed}"
-            searches = rows_by(
-                of.work / "searches.csv", "key", [here], partial(found, of, images), KINDS
-            )
-            kinds = searches[searches["key"] == here].iloc[0]
-            texts = {*(kinds[kind] for kind in KINDS if kind in kinds), BY_HAND}
+            texts = {BY_HAND}
+            for file in ("searches", *of.beside):
+                make, kinds = SEARCHES[file]
+                rows = rows_by(
+                    of.work / f"{file}.csv", "key", [here], partial(make, of, images), kinds
+                )
+                searches[file] = rows.set_index("key")
+                texts |= {str(searches[file].loc[here, kind]) for kind in kinds}
             trainings = rows_by(
                 of.work / "trainings.csv",
                 "key",
                 [f"{here} {text}" for text in sorted(texts)],
                 partial(trained, images, of.epochs),
             )
-    return searches.set_index("key"), trainings.set_index("key")
+    return pd.concat(searches.values(), axis=1), trainings.set_index("key")
 
 
 def report(of: argparse.Namespace, searches: pd.DataFrame, trainings: pd.DataFrame) -> None:
     """A line for each data set and kind."""
+    kinds = [kind for file in ("searches", *of.beside) for kind in SEARCHES[file][1]]
     for name in of.sets:
         here = [f"{name} {seed}" for seed in range(of.seeds)]
-        minutes = searches.loc[here, ["search_seconds", "choice_seconds"]].mean() / 60
-        print(
-            f"{name}: {minutes['search_seconds']:.1f} minutes to search, "
-            f"{minutes['choice_seconds']:.1f} to choose by training"
+        minutes = searches.loc[here].filter(like="seconds").mean() / 60
+        spent = ", ".join(
+            f"{words} {minutes[column]:.1f}" for column, words in SPENT.items() if column in minutes
         )
+        print(f"{name}: minutes {spent}")
         rows = {
-            kind: trainings.loc[
-                [f"{key} {searches[kind][key] if kind != BY_HAND else kind}" for key in here]
-            ]
-            for kind in KINDS
+            kind: trainings.loc[[f"{key} {searches[kind][key]}" for key in here]] for kind in kinds
         }
+        rows[BY_HAND] = trainings.loc[[f"{key} {BY_HAND}" for key in here]]
         rows["random"] = pd.concat([rows.pop("random 0"), rows.pop("random 1")])
         for kind, of_kind in rows.items():
             print(f"  {kind:9s}{described(of_kind)}")
@@ -283,6 +340,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     made = parser(__doc__, "shared", "work", seeds=5, generations=9, **limits)
     made.add_argument("--sets", nargs="+", choices=SETS, default=[*SETS])
     made.add_argument("--epochs", type=number_or_auto, default=AUTO)
+    made.add_argument("--beside", nargs="*", choices=BESIDE, default=BESIDE)
     of = made.parse_args(argv)
     work: Path = of.work
     work.mkdir(parents=True, exist_ok=True)

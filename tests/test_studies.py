@@ -124,9 +124,10 @@ CALLS = (
     Call(
         "own_images",
         ("--shared {} --work . --seeds 1 --generations 1 --sets made --epochs 1",),
-        ("to search,", "to choose by training", "ranks", "training", "smaller", "of all", "random",
-         "resnet20", "balanced", "AUC", "parameters", "MMACs", "above random, split by split"),
-        ("searches.csv", "trainings.csv"),
+        ("minutes to search", "to choose by training", "ranks", "training", "smaller", "of all",
+         "later", "random", "resnet20", "balanced", "AUC", "parameters", "MMACs",
+         "above random, split by split"),
+        ("searches.csv", "tried.csv", "later.csv", "trainings.csv"),
         slow=True,
     ),
     Call(

@@ -9,6 +9,7 @@ import budgets
 import cells
 import epochs as epochs_study
 import own_images
+import pandas as pd
 import pytest
 import spaces
 import tournaments
@@ -29,12 +30,17 @@ def test_spaces(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_own_images(capsys: pytest.CaptureFixture[str]) -> None:
     """Each mean and each gain of the five data sets."""
-    folder = KEPT / "own_images"
-    searches, trainings = (
-        read_rows(folder / f"{name}.csv", ["key", *own_images.KINDS]).set_index("key")
-        for name in ("searches", "trainings")
-    )
-    own_images.report(Namespace(sets=[*own_images.SETS], seeds=5), searches, trainings)
+    asked = Namespace(sets=[*own_images.SETS], seeds=5, beside=["tried"])
+    rows = {
+        name: read_rows(KEPT / "own_images" / f"{name}.csv", texts).set_index("key")
+        for name, texts in (
+            ("searches", own_images.SEARCHES["searches"][1]),
+            ("tried", own_images.SEARCHES["tried"][1]),
+            ("trainings", ()),
+        )
+    }
+    trainings = rows.pop("trainings")
+    own_images.report(asked, pd.concat(rows.values(), axis=1), trainings)
     printed = " ".join(capsys.readouterr().out.split())
     assert printed in " ".join(str(own_images.__doc__).split())
 
