@@ -4,11 +4,13 @@ The budgets are (A) that of MLPerf Tiny's ResNet-8, 78,700 parameters and 12.5 M
 multiply-accumulates per image, (B) that of ResNet-20, 280,000 and 41 M, and (C) 560,000 and 82 M.
 Rivals: a search of ours with the default choice; the same in a space for tight limits ("light":
 separable convolutions in the place of residual blocks, `--shortcut`, `--widths 1,1.5,2`); in the
-default space by later scores, of cells that halve the map behind them ("later"); random search with
-as many candidates and the same choice; of these random candidates the one of the smallest sum of
-ranks in `ntk` and `activation`, as TE-NAS chooses (Chen 2021), and the largest; and networks
-designed by hand, scaled in width to the largest within the budget. Each network is trained by
-`train` with its defaults but for the epochs.
+default space by later scores, of cells that halve the map behind them ("later"); the same with
+`--shortcut`, the first eight by ranks trained for two epochs, of which the best is taken or a
+smaller one as good ("tried"); as many random candidates with the space, the scores and the choice
+of "tried" ("random"); of others, the one of the smallest sum of ranks in `ntk` and `activation`, as
+TE-NAS chooses (Chen 2021), and the largest; and networks designed by hand, scaled in width to the
+largest within the budget. Each network is trained by `train` with its defaults but for the epochs;
+the full schedule may add `--ema` and `--cutout`, and then has rows of its own.
 
 Search and training see the first 40,000 training images. On a short schedule every rival is trained
 once for each search, a tenth of the images held out; by these the best of each kind is chosen (of
@@ -17,8 +19,8 @@ training images are looked at once per training, at its end. What is there alrea
 again; processes for different `--kinds` may share a folder.
 
 A line for each budget and kind, after "N epochs: parameters, MMACs, thousand acts, ms per image,
-minutes of search, of training, accuracy %, n". The kinds are ours, light, later, random, te-nas,
-largest, resnet8, resnet14, resnet20, resnet32, mobilenetv2 and shufflenetv2.
+minutes of search and choice, of training, accuracy %, n". The kinds are ours, light, later, tried,
+random, te-nas, largest, resnet8, resnet14, resnet20, resnet32, mobilenetv2 and shufflenetv2.
 
 Commands of what is measured so far; their rows are kept in rows/budgets:
     python studies/budgets.py --cifar PATH/cifar10.npz --work studies/rows/budgets --budgets A \
@@ -82,11 +84,10 @@ from common.images import of_training_images
 from common.rows import rows_by, with_deviation
 from common.trainings import described, has_ended, was_interrupted
 from pymoo_nas._machine import seeded
-from pymoo_nas.choice import order_scored
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.networks import count_all
 from pymoo_nas.runs import choose
-from pymoo_nas.scores import PAPER_OBJECTIVES, is_sound, measure_latency
+from pymoo_nas.scores import LATER_OBJECTIVES, PAPER_OBJECTIVES, is_sound, measure_latency
 from pymoo_nas.search import (
     DartsTournament,
     EvolutiveNAS,
@@ -96,7 +97,7 @@ from pymoo_nas.search import (
     log_rank_sum,
 )
 from pymoo_nas.spaces import Architecture, CellSpace
-from pymoo_nas.training import train
+from pymoo_nas.training import AUTO, train
 
 BUDGETS = {
     "A": Limits(78_700, 12_500_000),
@@ -109,16 +110,24 @@ REDUCTION = {"A": "inside", "B": "inside", "C": "between"}
 
 
 class Search(NamedTuple):
-    """What a search of ours changes.
+    """What a search changes.
 
     Attributes:
         cells: arguments of `CellSpace`.
         objectives: of the problem.
+        choice: arguments of `choose`.
     """
 
     cells: Mapping[str, Any] = MappingProxyType({})
     objectives: Sequence[str] = PAPER_OBJECTIVES
+    choice: Mapping[str, Any] = MappingProxyType({})
 
+
+TRIED = Search(
+    {"reduction": "between", "shortcut": True},
+    LATER_OBJECTIVES,
+    {"by": "training", "top": 8, "n_random": 0},
+)
 
 OURS = {
     "ours": Search(),
@@ -129,76 +138,103 @@ OURS = {
             "shortcut": True,
         }
     ),
-    "later": Search(
-        {"reduction": "between"}, ("ntk_entropy", "participation", "correlation_entropy")
-    ),
+    "later": Search({"reduction": "between"}, LATER_OBJECTIVES),
+    "tried": TRIED,
 }
-"""Kind → a search of ours: "light" by spaces.py, the scores of "later" by score_quality.py."""
+"""Kind → a search of ours: "light" by spaces.py, the scores of "later" by score_quality.py, "tried"
+is "later" with shortcuts by spaces.py and with a choice by short trainings."""
+
+DRAWN = {"random": TRIED, "drawn": TRIED._replace(objectives=PAPER_OBJECTIVES)}
+"""Random searches; te-nas and largest are taken from the second."""
 
 HELD_OUT = 0.1
+
+ADDED = ("ema", "cutout")
+"""Settings of `train` that the full schedule may add."""
 
 
 def space_of(budget: str, kind: str) -> CellSpace:
     """What is searched in a budget."""
-    return CellSpace(**{"reduction": REDUCTION[budget], **OURS.get(kind, Search()).cells})
+    return CellSpace(**{"reduction": REDUCTION[budget], **SETTINGS[SEARCH_OF[kind]].cells})
 
 
-def problem_of(dataset: Dataset, budget: str, kind: str, seed: int) -> NASProblem:
+def problem_of(dataset: Dataset, budget: str, name: str, seed: int, device: str) -> NASProblem:
     """The problem of a search."""
     limits = BUDGETS[budget]
     return NASProblem(
         dataset,
-        search_space=space_of(budget, kind),
-        objectives=OURS.get(kind, Search()).objectives,
+        search_space=space_of(budget, name),
+        objectives=SETTINGS[name].objectives,
         max_params=limits.params,
         max_flops=limits.flops,
         seed=seed,
+        device=device,
     )
 
 
 def ours(
-    kind: str, dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace
+    name: str, dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace
 ) -> dict[str, str]:
     """Kind → the genotype that a search of ours hands over."""
     result = minimize(
-        problem_of(dataset, budget, kind, seed),
+        problem_of(dataset, budget, name, seed, effort.device),
         EvolutiveNAS(5, effort.offspring),
         ("n_gen", effort.generations),
         callback=DartsTournament(every=3, size=4),
         seed=seed,
     )
-    return {kind: str(choose(result)["genotype"].iloc[0])}
+    return {name: handed_over(result, name, seed, effort.device)}
 
 
-def drawn(dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace) -> dict[str, str]:
+def drawn(
+    name: str, dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace
+) -> dict[str, str]:
     """Kind → the genotypes that are taken from as many random candidates."""
     result = minimize(
-        problem_of(dataset, budget, "random", seed),
+        problem_of(dataset, budget, name, seed, effort.device),
         RandomSearch(5, effort.offspring),
         ("n_gen", effort.generations),
         seed=seed,
     )
+    if name == "random":
+        return {name: handed_over(result, name, seed, effort.device)}
     history = history_to_frame(result)
     usable = history[history["feasible"] & is_sound(history)]
     by_ranks = log_rank_sum([usable["ntk"], usable["activation"]])
     return {
-        "random": str(order_scored(history)["genotype"].iloc[0]),
         "te-nas": str(usable["genotype"].iloc[int(np.argmin(by_ranks))]),
         "largest": str(usable["genotype"].iloc[int(np.argmax(usable["flops"]))]),
     }
 
 
+def handed_over(result: Any, name: str, seed: int, device: str) -> str:
+    """The genotype that is chosen from a search."""
+    choice = SETTINGS[name].choice
+    asked = {**choice, "seed": seed, "device": device} if "by" in choice else choice
+    return str(choose(result, **asked)["genotype"].iloc[0])
+
+
+SETTINGS: dict[str, Search] = {**OURS, **DRAWN}
 SEARCHES: dict[str, Callable[..., dict[str, str]]] = {
-    **{kind: partial(ours, kind) for kind in OURS},
-    "drawn": drawn,
+    **{name: partial(ours, name) for name in OURS},
+    **{name: partial(drawn, name) for name in DRAWN},
 }
 KINDS = (*OURS, "random", "te-nas", "largest")
 """What searches hand over; the other kinds are designed by hand."""
 
 
-def search_of(kind: str) -> str | None:
-    """The search that hands over networks of a kind; None of those designed by hand."""
-    return kind if kind in SEARCHES else "drawn" if kind in KINDS else None
+SEARCH_OF = {kind: kind if kind in SEARCHES else "drawn" for kind in KINDS}
+"""Kind → the search that hands its networks over."""
+
+
+def schedule(of: argparse.Namespace, epochs: int) -> str:
+    """The name of a schedule, which tells all that it changes of `train`."""
+    parts = [str(epochs)]
+    if of.precision != AUTO:
+        parts.append(of.precision)
+    if epochs != of.short:
+        parts += [f"{name}{getattr(of, name):g}" for name in ADDED if getattr(of, name)]
+    return "-".join(parts)
 
 
 def searched(of: argparse.Namespace, dataset: Dataset, work: Path) -> pd.DataFrame:
@@ -208,7 +244,7 @@ def searched(of: argparse.Namespace, dataset: Dataset, work: Path) -> pd.DataFra
         for seed in range(of.seeds)
         for budget in of.budgets
         for name in SEARCHES
-        if any(search_of(kind) == name for kind in of.kinds)
+        if any(SEARCH_OF.get(kind) == name for kind in of.kinds)
     ]
 
     def search(key: str) -> dict[str, Any]:
@@ -245,8 +281,13 @@ def trained(
 
     def row(rival: str) -> dict[str, Any]:
         budget, kind, seed, model = rival.split()
-        out = work / f"{budget}-{kind}-{seed}-{epochs}"
+        out = work / f"{budget}-{kind}-{seed}-{schedule(of, epochs)}"
         network = build(kind, model, budget, dataset, int(seed))
+        image = dataset.normalized(dataset.train_images[:1])
+        size = {
+            **count_all(network, image)._asdict(),
+            "milliseconds": measure_latency(network, image),
+        }
         if not has_ended(out):
             train(
                 network,
@@ -255,21 +296,21 @@ def trained(
                 validation=HELD_OUT if epochs == of.short else 0.0,
                 seed=int(seed),
                 precision=of.precision,
+                **({} if epochs == of.short else {name: getattr(of, name) for name in ADDED}),
+                device=of.device,
                 out=out,
                 resume=was_interrupted(out),
             )
-        image = dataset.normalized(dataset.train_images[:1])
         found = described(out)
         return {
             **dict(zip(("budget", "kind", "seed", "model"), rival.split(), strict=True)),
-            **count_all(network, image)._asdict(),
-            "milliseconds": measure_latency(network, image),
+            **size,
             "minutes": found["seconds"] / 60,
             "validation": 100 * float(found["validation_accuracy"] or 0.0),
             "accuracy": 100 * found["test_accuracy"],
         }
 
-    rows = rows_by(work / f"trained-{epochs}.csv", "rival", rivals, row, ("model",))
+    rows = rows_by(work / f"trained-{schedule(of, epochs)}.csv", "rival", rivals, row, ("model",))
     return rows[rows["rival"].isin(rivals)]
 
 
@@ -287,9 +328,9 @@ def report(rows: pd.DataFrame, searches: pd.DataFrame, epochs: int) -> None:
         "training, accuracy %, n"
     )
     for (budget, kind), group in rows.groupby(["budget", "kind"]):
-        name = search_of(str(kind))
         search = " " * 5
-        if name:
+        if kind in KINDS:
+            name = SEARCH_OF[str(kind)]
             held = searches[searches["key"].str.startswith(f"{budget} {name} ")]
             search = f"{held['seconds'].mean() / 60:5.1f}"
         mean = group[["params", "flops", "acts", "milliseconds", "minutes"]].mean()
@@ -340,7 +381,10 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     of.add_argument("--budgets", nargs="+", choices=BUDGETS, default=list(BUDGETS))
     kinds = [*KINDS, *HAND_DESIGNED]
     of.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
-    of.add_argument("--precision", default="auto")
+    of.add_argument("--precision", default=AUTO)
+    of.add_argument("--ema", type=float, default=0.0, help="of the full schedule")
+    of.add_argument("--cutout", type=int, default=0, help="of the full schedule")
+    of.add_argument("--device", default="cpu")
     return of.parse_args(argv)
 
 
