@@ -66,6 +66,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -153,9 +154,9 @@ ADDED = ("ema", "cutout")
 """Settings of `train` that the full schedule may add."""
 
 
-def space_of(budget: str, kind: str) -> CellSpace:
+def space_of(budget: str, name: str) -> CellSpace:
     """What is searched in a budget."""
-    return CellSpace(**{"reduction": REDUCTION[budget], **SETTINGS[SEARCH_OF[kind]].cells})
+    return CellSpace(**{"reduction": REDUCTION[budget], **SETTINGS[name].cells})
 
 
 def problem_of(dataset: Dataset, budget: str, name: str, seed: int, device: str) -> NASProblem:
@@ -211,7 +212,9 @@ def handed_over(result: Any, name: str, seed: int, device: str) -> str:
     """The genotype that is chosen from a search."""
     choice = SETTINGS[name].choice
     asked = {**choice, "seed": seed, "device": device} if "by" in choice else choice
-    return str(choose(result, **asked)["genotype"].iloc[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of equal accuracies: then the smallest is taken
+        return str(choose(result, **asked)["genotype"].iloc[0])
 
 
 SETTINGS: dict[str, Search] = {**OURS, **DRAWN}
@@ -261,7 +264,9 @@ def searched(of: argparse.Namespace, dataset: Dataset, work: Path) -> pd.DataFra
 def build(kind: str, model: str, budget: str, dataset: Dataset, seed: int) -> nn.Module:
     """An untrained network: of a genotype, or by hand with the width that `model` tells."""
     if kind in KINDS:
-        return Architecture.read(model, space_of(budget, kind)).build("trained", dataset, seed=seed)
+        return Architecture.read(model, space_of(budget, SEARCH_OF[kind])).build(
+            "trained", dataset, seed=seed
+        )
     with seeded(torch.device("cpu"), seed):
         return HAND_DESIGNED[kind][0](float(model))
 
