@@ -14,6 +14,7 @@ import pytest
 import spaces
 import tournaments
 
+from common.own_images import SETS
 from common.rows import read_rows
 
 KEPT = Path(__file__).parents[1] / "studies" / "rows"
@@ -28,19 +29,24 @@ def test_spaces(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line for line in lines if line not in spaces.__doc__] == []
 
 
-def test_own_images(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each mean and each gain of the five data sets."""
-    asked = Namespace(sets=[*own_images.SETS], seeds=5, beside=["tried"])
-    rows = {
-        name: read_rows(KEPT / "own_images" / f"{name}.csv", texts).set_index("key")
-        for name, texts in (
-            ("searches", own_images.SEARCHES["searches"][1]),
-            ("tried", own_images.SEARCHES["tried"][1]),
-            ("trainings", ()),
-        )
-    }
-    trainings = rows.pop("trainings")
-    own_images.report(asked, pd.concat(rows.values(), axis=1), trainings)
+@pytest.mark.parametrize(
+    ("folder", "beside", "sets"),
+    [
+        ("own_images", "later", ["made", "breastmnist", "digits"]),
+        ("own_images_earlier", "tried", [*SETS]),
+    ],
+)
+def test_own_images(
+    folder: str, beside: str, sets: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each mean and each gain of the data sets, with today's trainings and with earlier ones."""
+    searches = [
+        read_rows(KEPT / folder / f"{name}.csv", own_images.SEARCHES[name][1]).set_index("key")
+        for name in ("searches", beside)
+    ]
+    trainings = read_rows(KEPT / folder / "trainings.csv").set_index("key")
+    asked = Namespace(sets=sets, seeds=5, beside=[beside])
+    own_images.report(asked, pd.concat(searches, axis=1), trainings)
     printed = " ".join(capsys.readouterr().out.split())
     assert printed in " ".join(str(own_images.__doc__).split())
 
