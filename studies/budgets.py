@@ -24,11 +24,13 @@ random, te-nas, largest, resnet8, resnet14, resnet20, resnet32, mobilenetv2 and 
 
 Commands of what is measured so far; their rows are kept in rows/budgets:
     python studies/budgets.py --cifar PATH/cifar10.npz --work studies/rows/budgets --budgets A \
-        --kinds ours light later resnet8 resnet14 resnet20 resnet32 --epochs 0
-    python studies/budgets.py --cifar PATH/cifar10.npz --work studies/rows/budgets --budgets A \
-        --kinds light --full-seeds 1
-    python studies/budgets.py --cifar PATH/cifar10.npz --work studies/rows/budgets --budgets A \
-        --kinds later resnet8 resnet14 resnet20 resnet32
+        --kinds ours light later random resnet8 resnet14 resnet20 resnet32 --epochs 0
+    ... --budgets A --kinds light --full-seeds 1
+    ... --budgets A --kinds later tried resnet8 resnet14 resnet20 resnet32
+    ... --budgets A --kinds tried --epochs 17 --full-seeds 1
+
+The long schedule, on a machine with a GPU, is to be measured:
+    ... --epochs 100 --ema 0.999 --cutout 16 --device cuda
 
 AMD EPYC virtual machine, another study on its second core; "minutes of search" are those of the
 processor; ± is the standard deviation over n searches:
@@ -40,24 +42,34 @@ processor; ± is the standard deviation over n searches:
     A later           67,082  12.2  152.2   1.15   2.3   2.7  80.94 ± 1.63  3
     A light           61,532  12.2  282.3   2.14   2.1   3.7  80.07 ± 0.40  3
     A ours            60,805  11.2  138.1   1.08   1.5   3.0  74.30 ± 3.58  3
+    A random          68,021  11.2  192.1   1.12  11.9   2.8  82.21 ± 0.37  3
     A resnet14        67,860  10.4   81.9   0.74         2.2  79.46  1
     A resnet20        68,050  10.2   94.2   0.83         1.9  79.74  1
     A resnet32        66,064   9.8  113.7   1.07         3.0  75.68  1
     A resnet8         75,290  12.2   73.7   0.60         1.7  78.08  1
+    A tried           73,999  11.5  205.8   1.27  14.4   3.0  81.91 ± 0.89  3
+    17 epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of
+        training, accuracy %, n
+    A tried           74,938  11.4  212.9   1.26  14.4  14.3  87.86  1
     20 epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of
         training, accuracy %, n
     A later           71,114  12.4  134.1   1.08   2.3  13.0  87.74 ± 0.00  2
     A light           69,124  12.0  290.1   1.97   2.1  21.0  87.28  1
     A resnet14        67,860  10.4   81.9   0.70        12.7  86.97 ± 0.47  2
+    A tried           74,938  11.4  212.9   1.32  14.4  17.3  88.41 ± 0.10  2
 
 By the paper's scores and with the default space a search hands over worse networks than the ResNets
 here: within so narrow limits these scores tell little (cells.py), and its first convolutions see
 the largest map at full cost. Later scores, of cells that halve the map behind them, are worth 6.6
-points on the short schedule and are 1.2 points above the best ResNet; on the full one 0.8 (n = 2),
-in the same training time. (That they halve behind was chosen by the held-out images of single
-trainings.) Separable convolutions, shortcuts and less wide later stages are worth 5.8 points by the
-paper's scores, but take 1.7 times the training time of that ResNet, and are 0.3 above it on the
-full schedule (n = 1). The targets are 88.0 % and 1.0 point above the best ResNet. Rows of random,
+points on the short schedule, shortcuts and a choice by short trainings 1.0 more. On the full
+schedule the last has 88.41 %, 1.4 points above the best ResNet, at 1.4 times its minutes; three
+epochs fewer are as long as 1.1 times and 0.9 points above. (The targets were 88.0 %, 1.0 point, and
+1.3 times. That "later" halves behind was chosen by the held-out images of single trainings.)
+
+Random candidates with the same space, scores and choice do as well, 82.21 for 81.91: the space and
+the short trainings make the difference here, and evolution none. Separable convolutions, shortcuts
+and less wide later stages are worth 5.8 points by the paper's scores, but take 1.7 times the
+training time of that ResNet, and are 0.3 above it on the full schedule (n = 1). Trainings of
 te-nas, largest, mobilenetv2 and shufflenetv2, further seeds and the budgets B and C are to be
 measured.
 """

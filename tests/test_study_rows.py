@@ -62,7 +62,7 @@ def test_budgets(capsys: pytest.CaptureFixture[str]) -> None:
     """Each line of the two schedules that is measured so far."""
     folder = KEPT / "budgets"
     searches = read_rows(folder / "searches.csv", ["key", *budgets.KINDS])
-    for epochs in (4, 20):
+    for epochs in (4, 17, 20):
         rows = read_rows(folder / f"trained-{epochs}.csv", ["rival", "model"])
         budgets.report(rows, searches, epochs)
     printed = " ".join(capsys.readouterr().out.split())
