@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from command_line import Run
-from small_training import same_state, small_dataset, small_network
-from test_training_resume import OPTIONS, STEPS, interrupted, timeless
+from small_training import small_dataset, small_network
+from test_training_resume import OPTIONS, STEPS, ends_as_undisturbed, interrupted
 
 from pymoo_nas._machine import Report
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.training import train
-from pymoo_nas.training._weights import copy_state
 
 SIDE = 3
 
@@ -22,13 +20,7 @@ SIDE = 3
 @pytest.mark.parametrize("passes", [1 + STEPS, 1 + 2 * STEPS + 1])
 def test_squares_are_continued(tmp_path: Path, passes: int) -> None:
     """An interrupted training with squares cut out ends as the undisturbed one, to the bit."""
-    whole = small_network(dropout=0.5)
-    expected = train(whole, small_dataset(), **OPTIONS, cutout=SIDE)
-    interrupted(tmp_path, passes, cutout=SIDE)
-    network = small_network(dropout=0.5)
-    found = train(network, small_dataset(), out=tmp_path, resume=True, **OPTIONS, cutout=SIDE)
-    assert same_state(copy_state(network), copy_state(whole))
-    pd.testing.assert_frame_equal(timeless(found), timeless(expected), check_exact=True)
+    assert ends_as_undisturbed(tmp_path, passes, cutout=SIDE)
 
 
 def test_another_side_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
+from types import ModuleType
 
 import budgets
 import cells
@@ -11,6 +12,7 @@ import epochs as epochs_study
 import own_images
 import pandas as pd
 import pytest
+import rivals
 import spaces
 import tournaments
 
@@ -18,6 +20,12 @@ from common.own_images import SETS
 from common.rows import read_rows
 
 KEPT = Path(__file__).parents[1] / "studies" / "rows"
+
+
+def in_header(study: ModuleType, capsys: pytest.CaptureFixture[str]) -> bool:
+    """Whether all that was printed stands in the header of a study, but for its line breaks."""
+    printed = " ".join(capsys.readouterr().out.split())
+    return bool(printed) and printed in " ".join(str(study.__doc__).split())
 
 
 def test_spaces(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,26 +55,23 @@ def test_own_images(
     trainings = read_rows(KEPT / folder / "trainings.csv").set_index("key")
     asked = Namespace(sets=sets, seeds=5, beside=[beside])
     own_images.report(asked, pd.concat(searches, axis=1), trainings)
-    printed = " ".join(capsys.readouterr().out.split())
-    assert printed in " ".join(str(own_images.__doc__).split())
+    assert in_header(own_images, capsys)
 
 
 def test_epochs(capsys: pytest.CaptureFixture[str]) -> None:
     """Each accuracy and epoch of the rules, and their means over the sets."""
     epochs_study.report(read_rows(KEPT / "epochs" / "trainings.csv"))
-    printed = " ".join(capsys.readouterr().out.split())
-    assert printed in " ".join(str(epochs_study.__doc__).split())
+    assert in_header(epochs_study, capsys)
 
 
 def test_budgets(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each line of the two schedules that is measured so far."""
+    """Each line of the three schedules that are measured so far."""
     folder = KEPT / "budgets"
     searches = read_rows(folder / "searches.csv", ["key", *budgets.KINDS])
     for epochs in (4, 17, 20):
         rows = read_rows(folder / f"trained-{epochs}.csv", ["rival", "model"])
         budgets.report(rows, searches, epochs)
-    printed = " ".join(capsys.readouterr().out.split())
-    assert printed in " ".join(str(budgets.__doc__).split())
+    assert in_header(budgets, capsys)
 
 
 def test_tournaments(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,12 +86,16 @@ def test_tournaments(capsys: pytest.CaptureFixture[str]) -> None:
         ]
         assert len(held) == 16
         tournaments.show(name, held)
-    printed = " ".join(capsys.readouterr().out.split())
-    assert printed in " ".join(str(tournaments.__doc__).split())
+    assert in_header(tournaments, capsys)
 
 
 def test_cells(capsys: pytest.CaptureFixture[str]) -> None:
     """The table of the cells that tournaments are held among."""
     cells.report(read_rows(KEPT / "tournaments" / "cells.csv"))
-    printed = " ".join(capsys.readouterr().out.split())
-    assert printed in " ".join(str(cells.__doc__).split())
+    assert in_header(cells, capsys)
+
+
+def test_rivals(capsys: pytest.CaptureFixture[str]) -> None:
+    """The searches by later scores."""
+    rivals.report(read_rows(KEPT / "rivals" / "later.csv"))
+    assert in_header(rivals, capsys)

@@ -45,6 +45,16 @@ def interrupted(folder: Path, passes: int, **options: Any) -> None:
         train(network, small_dataset(), out=folder, **(OPTIONS | options))
 
 
+def ends_as_undisturbed(folder: Path, passes: int, **options: Any) -> bool:
+    """Whether a training that is interrupted and continued ends as the whole one, to the bit."""
+    whole, network = (small_network(dropout=0.5) for _ in range(2))
+    expected = train(whole, small_dataset(), **OPTIONS, **options)
+    interrupted(folder, passes, **options)
+    found = train(network, small_dataset(), out=folder, resume=True, **OPTIONS, **options)
+    pd.testing.assert_frame_equal(timeless(found), timeless(expected), check_exact=True)
+    return same_state(copy_state(network), copy_state(whole))
+
+
 def timeless(training: Training) -> pd.DataFrame:
     """What an epoch came to, but for its wall time."""
     return training.epochs.drop(columns="seconds")

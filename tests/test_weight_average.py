@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import safetensors
 import safetensors.torch
 import torch
-from small_training import same_state, small_dataset, small_network
-from test_training_resume import OPTIONS, STEPS, interrupted, timeless
+from small_training import small_dataset, small_network
+from test_training_resume import OPTIONS, STEPS, ends_as_undisturbed, interrupted
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.training import STATE_FILE, train
 from pymoo_nas.training._averaging import WeightAverage
-from pymoo_nas.training._weights import copy_state
 
 DECAY = 0.6
 
@@ -85,13 +83,7 @@ def test_the_training_itself_stays_as_it_is() -> None:
 @pytest.mark.parametrize("passes", [1 + STEPS, 1 + 2 * STEPS + 1])
 def test_average_is_continued(tmp_path: Path, passes: int) -> None:
     """An interrupted training with an average ends as the undisturbed one, to the bit."""
-    whole = small_network(dropout=0.5)
-    expected = train(whole, small_dataset(), **OPTIONS, ema=DECAY)
-    interrupted(tmp_path, passes, ema=DECAY)
-    network = small_network(dropout=0.5)
-    found = train(network, small_dataset(), out=tmp_path, resume=True, **OPTIONS, ema=DECAY)
-    assert same_state(copy_state(network), copy_state(whole))
-    pd.testing.assert_frame_equal(timeless(found), timeless(expected), check_exact=True)
+    assert ends_as_undisturbed(tmp_path, passes, ema=DECAY)
 
 
 def test_another_decay_or_a_lost_average_is_refused(tmp_path: Path) -> None:
