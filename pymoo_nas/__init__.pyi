@@ -42,6 +42,7 @@ from .runs import (
     resume,
 )
 from .scores import (
+    LATER_OBJECTIVES,
     OBJECTIVES,
     PAPER_OBJECTIVES,
     Judgement,
@@ -95,6 +96,7 @@ from .training import TrainedNetwork, Training, load_weights, train
 __version__: str
 
 __all__ = [
+    "LATER_OBJECTIVES",
     "OBJECTIVES",
     "OPERATIONS",
     "PAPER_OBJECTIVES",

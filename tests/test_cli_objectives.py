@@ -13,7 +13,7 @@ from command_line import TINY, Run
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.runs import RunFolder
-from pymoo_nas.scores import objectives_in, read_objectives
+from pymoo_nas.scores import LATER_OBJECTIVES, objectives_in, read_objectives
 from pymoo_nas.search import read_frame
 
 
@@ -96,6 +96,19 @@ def test_objectives_may_stand_apart(run: Run, words: list[str]) -> None:
     names = RunFolder("run").config().objective_names()
     assert names == [word for word in words if word != "digits"]
     assert set(names) <= {*RunFolder("run").history(), *RunFolder("run").archive()}
+
+
+def test_one_name_of_several_objectives(run: Run) -> None:
+    """It may stand behind another one; the run has their names, and goes on by either text."""
+    few = ["--offspring", "2", "--population", "2", "--images", "8", "--tournament-every", "0"]
+    search = ["search", "--objectives", "flops", "later", *few]
+    assert run(*search, "--generations", "1", "--out", "run")[0] == 0
+    names = ["flops", *LATER_OBJECTIVES]
+    assert RunFolder("run").config().objective_names() == names
+    for text in ("flops,later", ",".join(names)):
+        assert run("search", "--resume", "run", "--objectives", text)[0] == 0
+    code, _, err = run("search", "--objectives", "flops", "latter")
+    assert (code, "did you mean later" in err) == (2, True)
 
 
 @pytest.mark.parametrize("names", ["flops", "params latency"])

@@ -149,6 +149,27 @@ def test_texts_are_read() -> None:
     assert names == list(PAPER_OBJECTIVES)
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("paper", PAPER_OBJECTIVES),
+        (["later"], LATER_OBJECTIVES),
+        ("flops,later", ("flops", *LATER_OBJECTIVES)),
+        (["paper", SIZE], (*PAPER_OBJECTIVES, "size")),
+    ],
+)
+def test_one_name_stands_for_several(given: Any, names: tuple[str, ...]) -> None:
+    """The paper's three and the later ones, alone, beside others and in their places."""
+    assert tuple(objective.name for objective in read_objectives(given)) == names
+
+
+@pytest.mark.parametrize("given", ["paper,ntk", "later later", "Later", "latter"])
+def test_one_name_for_several_is_checked_as_they_are(given: str) -> None:
+    """None of them may stand twice, and the name has to be right."""
+    with pytest.raises(SearchError, match=r"ntk|later"):
+        read_objectives(given)
+
+
 def test_titles_of_axes() -> None:
     """Name and label; of an objective that is not the package's, the name."""
     assert title_of_objective("ntk") == "ntk: log10 condition number"

@@ -12,8 +12,8 @@ PUBLIC = {
     "GenotypeDuplicates operators",
     "spaces": "SearchSpace CellSpace NASBench201Space DARTSSpace Architecture Genotype Cell repair "
     "OPERATIONS PAPER_OPERATIONS join_truth",
-    "objectives": "Objective Measured Judgement OBJECTIVES PAPER_OBJECTIVES Probe Scores "
-    "draw_probe score latency_objective measure_latency",
+    "objectives": "Objective Measured Judgement OBJECTIVES PAPER_OBJECTIVES LATER_OBJECTIVES "
+    "Probe Scores draw_probe score latency_objective measure_latency",
     "tables": "front_to_frame history_to_frame read_frame write_frame",
     "pictures": "plot_cell plot_evolution plot_front plot_offspring plot_scores_3d "
     "plot_hypervolume plot_attainment save_figure",

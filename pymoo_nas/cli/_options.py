@@ -23,7 +23,7 @@ from pymoo_nas.datasets import (
 )
 from pymoo_nas.errors import DatasetError, SearchError
 from pymoo_nas.networks import PAPER_OPERATIONS, operation_table
-from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES
+from pymoo_nas.scores import LATER_OBJECTIVES, OBJECTIVE_SETS, OBJECTIVES, PAPER_OBJECTIVES
 from pymoo_nas.spaces import REDUCTIONS, CellSpace, SearchSpace, space_class, space_from_settings
 from pymoo_nas.training import AUTO
 
@@ -90,7 +90,7 @@ Objectives = Annotated[
     str,
     typer.Option(
         help=f"Comma-separated, minimised, in order: {', '.join(OBJECTIVES)}, or module:name of "
-        "your own."
+        f"your own; paper stands for the default three, later for {', '.join(LATER_OBJECTIVES)}."
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, or auto.")]
@@ -311,9 +311,10 @@ def dataset_and_objectives(
         SearchError: two data sets.
     """
     given = is_given(ctx, "objectives")
-    named = [word for word in words if given and (word in OBJECTIVES or re.match(OWN, word))]
+    known = [*OBJECTIVES, *OBJECTIVE_SETS]
+    named = [word for word in words if given and (word in known or re.match(OWN, word))]
     others = [word for word in words if word not in named]
-    meant = get_close_matches(others[0], OBJECTIVES, n=1) if given and others else []
+    meant = get_close_matches(others[0], known, n=1) if given and others else []
     if meant and others[0].lower() not in DATASET_NAMES and not os.path.exists(others[0]):
         raise SearchError(
             f"{others[0]}: neither a data set nor an objective; did you mean {meant[0]}?"

@@ -124,13 +124,17 @@ LATER_OBJECTIVES = ("ntk_entropy", "participation", "correlation_entropy")
 """Names of later forms of the paper's three objectives, which rank NAS-Bench-201 better (see
 studies/score_quality.py)."""
 
+OBJECTIVE_SETS = {"paper": PAPER_OBJECTIVES, "later": LATER_OBJECTIVES}
+"""One name → the names of several objectives, in order."""
+
 
 def read_objectives(given: Any) -> tuple[Objective, ...]:
     """Read the objectives of a search, in their order in F.
 
     Args:
-        given: names of `OBJECTIVES`, objectives of the user's own, and names ``module:name`` of
-            these, which are imported; or a text of names, separated by commas or spaces.
+        given: names of `OBJECTIVES` and of `OBJECTIVE_SETS`, objectives of the user's own, and
+            names ``module:name`` of these, which are imported; or a text of names, separated by
+            commas or spaces.
 
     Raises:
         SearchError: a name is unknown, there is no name, or a name stands twice.
@@ -138,11 +142,13 @@ def read_objectives(given: Any) -> tuple[Objective, ...]:
     Examples:
         >>> [objective.name for objective in read_objectives("balanced_ntk,activation")]
         ['balanced_ntk', 'activation']
+        >>> [objective.name for objective in read_objectives(["later", "flops"])]
+        ['ntk_entropy', 'participation', 'correlation_entropy', 'flops']
     """
     items = given.replace(",", " ").split() if isinstance(given, str) else given
     if isinstance(items, Objective) or not isinstance(items, Iterable):
         raise SearchError(f"objectives={given!r}; expected a list of names or objectives")
-    read = tuple(item if isinstance(item, Objective) else _named(item) for item in items)
+    read = tuple(objective for item in items for objective in _read(item))
     for objective in read:
         if objective != OBJECTIVES.get(objective.name, objective):
             raise SearchError(
@@ -209,15 +215,24 @@ def is_sound(table: pd.DataFrame) -> NDArray[np.bool_]:
     return sound
 
 
+def _read(item: Any) -> Iterable[Objective]:
+    """The objectives that an item stands for: itself, or those of its name."""
+    if isinstance(item, Objective):
+        return [item]
+    several = OBJECTIVE_SETS.get(item) if isinstance(item, str) else None
+    return [OBJECTIVES[name] for name in several] if several else [_named(item)]
+
+
 def _named(name: Any) -> Objective:
     if isinstance(name, str) and ":" in name:
         return _imported(name)
     if not isinstance(name, str) or name not in OBJECTIVES:
-        close = get_close_matches(str(name), OBJECTIVES, n=1)
+        known = [*OBJECTIVES, *OBJECTIVE_SETS]
+        close = get_close_matches(str(name), known, n=1)
         meant = f"did you mean {close[0]}? Expected" if close else "expected"
         raise SearchError(
-            f"objective {name!r} is unknown; {meant} some of {', '.join(OBJECTIVES)}, module:name "
-            "of your own, or an Objective"
+            f"objective {name!r} is unknown; {meant} some of {', '.join(known)}, module:name of "
+            "your own, or an Objective"
         )
     return OBJECTIVES[name]
 

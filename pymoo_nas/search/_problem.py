@@ -69,8 +69,8 @@ class NASProblem(Scaled, Scoring, Problem):
             `SearchSpace.for_images`.
         n_images: number of images of the probe, N.
         n_inits: number of initialisations over which scores are averaged, R.
-        objectives: names of `OBJECTIVES` and objectives of your own, in their order in F; see
-            `read_objectives`.
+        objectives: names of `OBJECTIVES` and objectives of your own, in their order in F; "later"
+            stands for `LATER_OBJECTIVES`, "paper" for `PAPER_OBJECTIVES`. See `read_objectives`.
         max_params: largest number of trainable parameters.
         max_flops: largest number of multiply-accumulates per image.
         max_acts: largest number of values that convolutions and poolings return per image;
