@@ -12,14 +12,16 @@ each seed a search with the defaults of the command line, within limits. What is
   error of the best one's accuracy behind it, as by `choose --by training`;
 - of all: the same of these five and of three candidates of the first generation;
 - random: two candidates of the first generation, drawn at random within the same limits;
-- later: what a second search hands over by ranks, by later scores and of cells that halve the map
-  behind them;
+- behind: what a second search hands over by ranks, of cells that halve the map behind them;
+- random behind: two candidates of its first generation;
+- later: as "behind", by later scores;
 - resnet20: designed by hand, beyond the limits.
 
 The test images are looked at once per training, at its end. What is there already is not done
 again.
 
-`--beside tried later` measures the choices by training, and "later", beside the other kinds.
+`--beside tried behind later` measures these beside ranks, random and resnet20: the choices by
+training, "behind" with its random ones, and "later".
 
 Printed for each data set: the minutes of one core to search, and to choose by training; for each
 kind its accuracy, its balanced accuracy, AUC, parameters, MMACs and seconds of training; and how
@@ -204,21 +206,43 @@ BY_HAND = "resnet20"
 BETWEEN = "between:"
 """What stands before the genotype of a cell that halves the map behind it."""
 
+SPACE_BEHIND = CellSpace(reduction="between")
 
-def found(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
-    """What a search hands over by ranks, two random candidates, and its seconds of one core."""
+
+def by_ranks(
+    of: argparse.Namespace, images: Dataset, key: str, **settings: Any
+) -> tuple[str, list[str], float]:
+    """What a search hands over, two random candidates, and its seconds of one core."""
     seed = int(key.split()[1])
     started = time.process_time()
-    _, result = searched(of, images, seed)
+    _, result = searched(of, images, seed, **settings)
     seconds = time.process_time() - started
     history = history_to_frame(result)
     first = history[(history["generation"] == 1) & history["feasible"] & is_sound(history)]
     order = np.random.default_rng(seed).permutation(len(first))
-    return {
-        "ranks": order_scored(history)["genotype"].iloc[0],
-        **{f"random {n}": first["genotype"].iloc[place] for n, place in enumerate(order[:2])},
-        "search_seconds": seconds,
-    }
+    drawn = [str(first["genotype"].iloc[place]) for place in order[:2]]
+    return str(order_scored(history)["genotype"].iloc[0]), drawn, seconds
+
+
+def found(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
+    """The search with the defaults."""
+    first, drawn, seconds = by_ranks(of, images, key)
+    random = {f"random {n}": text for n, text in enumerate(drawn)}
+    return {"ranks": first, **random, "search_seconds": seconds}
+
+
+def behind(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
+    """The search of cells that halve the map behind them."""
+    first, drawn, seconds = by_ranks(of, images, key, search_space=SPACE_BEHIND)
+    random = {f"random behind {n}": BETWEEN + text for n, text in enumerate(drawn)}
+    return {"behind": BETWEEN + first, **random, "behind_seconds": seconds}
+
+
+def later(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
+    """The search of these cells by later scores."""
+    settings = {"search_space": SPACE_BEHIND, "objectives": LATER_OBJECTIVES}
+    first, _, seconds = by_ranks(of, images, key, **settings)
+    return {"later": BETWEEN + first, "later_seconds": seconds}
 
 
 def tried(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
@@ -239,31 +263,21 @@ def tried(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
     }
 
 
-def later(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
-    """What a search by later scores hands over, of cells that halve the map behind them."""
-    space = CellSpace(reduction="between")
-    seed = int(key.split()[1])
-    started = time.process_time()
-    _, result = searched(of, images, seed, objectives=LATER_OBJECTIVES, search_space=space)
-    return {
-        "later": BETWEEN + order_scored(result)["genotype"].iloc[0],
-        "later_seconds": time.process_time() - started,
-    }
-
-
 SEARCHES: dict[str, tuple[Callable[..., dict[str, Any]], tuple[str, ...]]] = {
     "searches": (found, ("ranks", "random 0", "random 1")),
     "tried": (tried, ("training", "smaller", "of all")),
+    "behind": (behind, ("behind", "random behind 0", "random behind 1")),
     "later": (later, ("later",)),
 }
 """File of rows → how a row is made, and its kinds."""
 
-BESIDE = ("tried", "later")
+BESIDE = ("tried", "behind", "later")
 """Those of them that may be left out."""
 
 SPENT = {
     "search_seconds": "to search",
     "choice_seconds": "to choose by training",
+    "behind_seconds": "to search cells that halve behind",
     "later_seconds": "to search by later scores",
 }
 
@@ -287,7 +301,7 @@ def searched(
 def trained(images: Dataset, epochs: int | str, key: str) -> dict[str, Any]:
     """What a training comes to."""
     seed, text = int(key.split()[1]), key.split()[2]
-    space = CellSpace(reduction="between") if text.startswith(BETWEEN) else None
+    space = SPACE_BEHIND if text.startswith(BETWEEN) else None
     architecture = Architecture.read(text.removeprefix(BETWEEN), space)
     network = architecture.build("trained", images, seed=seed)
     started = time.process_time()
@@ -343,9 +357,12 @@ def report(of: argparse.Namespace, searches: pd.DataFrame, trainings: pd.DataFra
             kind: trainings.loc[[f"{key} {searches[kind][key]}" for key in here]] for kind in kinds
         }
         rows[BY_HAND] = trainings.loc[[f"{key} {BY_HAND}" for key in here]]
-        rows["random"] = pd.concat([rows.pop("random 0"), rows.pop("random 1")])
+        for kind in ("random behind", "random"):
+            if f"{kind} 0" in rows:
+                rows[kind] = pd.concat([rows.pop(f"{kind} {n}") for n in range(2)])
+        width = 1 + max(map(len, rows))
         for kind, of_kind in rows.items():
-            print(f"  {kind:9s}{described(of_kind)}")
+            print(f"  {kind:{width}s}{described(of_kind)}")
         report_gains(rows, of.seeds)
 
 
@@ -361,13 +378,18 @@ def described(rows: pd.DataFrame) -> str:
 
 def report_gains(rows: Mapping[str, pd.DataFrame], seeds: int) -> None:
     """How much more accurate each choice is than the random ones of the same split."""
-    random = rows["random"]["accuracy"].to_numpy(float).reshape(2, seeds).mean(0)
-    gains = "; ".join(
-        f"{kind} {with_deviation(rows[kind]['accuracy'].reset_index(drop=True) - random, 1, '+')}"
-        for kind in rows
-        if kind != "random"
-    )
-    print(f"    above random, split by split: {gains}")
+    accuracy = {
+        kind: of_kind["accuracy"].to_numpy(float).reshape(-1, seeds).mean(0)
+        for kind, of_kind in rows.items()
+    }
+    for drawn in ("random", "random behind"):
+        if drawn in accuracy:
+            gains = "; ".join(
+                f"{kind} {with_deviation(pd.Series(accuracy[kind] - accuracy[drawn]), 1, '+')}"
+                for kind in accuracy
+                if not kind.startswith("random")
+            )
+            print(f"    above {drawn}, split by split: {gains}")
 
 
 def number_or_auto(text: str) -> int | str:

@@ -125,9 +125,10 @@ CALLS = (
         "own_images",
         ("--shared {} --work . --seeds 1 --generations 1 --sets made --epochs 1",),
         ("minutes to search", "to choose by training", "ranks", "training", "smaller", "of all",
-         "later", "random", "resnet20", "balanced", "AUC", "parameters", "MMACs",
-         "above random, split by split"),
-        ("searches.csv", "tried.csv", "later.csv", "trainings.csv"),
+         "to search cells that halve behind", "behind", "later", "random", "random behind",
+         "resnet20", "balanced", "AUC", "parameters", "MMACs", "above random, split by split",
+         "above random behind, split by split"),
+        ("searches.csv", "tried.csv", "behind.csv", "later.csv", "trainings.csv"),
         slow=True,
     ),
     Call(
