@@ -84,6 +84,7 @@ import torch
 from torch import nn
 
 from common.command import machine, parser
+from common.halving import INSIDE
 from common.rows import kept_rows
 from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import Dataset, load_dataset
@@ -166,7 +167,7 @@ def trained(task: Task, images: Dataset) -> tuple[Trainer, float]:
     """A training that has ended, its network with the weights kept; and its seconds."""
     settings = Settings(task.epochs or AUTO, task.batch_size, 0.2, 5e-4, 0.1, images.augment, 0.1,
                         task.seed)  # fmt: skip
-    network: nn.Module = Architecture.read(NETWORKS[task.network]).build(
+    network: nn.Module = Architecture.read(NETWORKS[task.network], INSIDE).build(
         "trained", images, seed=task.seed
     )
     if task.steps:

@@ -73,6 +73,7 @@ import numpy as np
 import pandas as pd
 
 from common.command import machine, parser
+from common.halving import INSIDE
 from common.images import of_training_images
 from common.rows import kept_rows, with_deviation
 from pymoo_nas.datasets import Dataset, load_dataset
@@ -157,7 +158,7 @@ def images_of(part: str, shared: Path, seed: int, most: int) -> Dataset:
 def measured(task: Task, shared: Path, most: int, epochs: int) -> dict[str, Any]:
     """What a training comes to; a tenth of its images chooses the epoch."""
     images = images_of(task.part, shared, task.seed, most)
-    network = Architecture.read(CELL).build("trained", images, seed=task.seed)
+    network = Architecture.read(CELL, INSIDE).build("trained", images, seed=task.seed)
     started = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of few images, and of classes that are never predicted

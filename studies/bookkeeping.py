@@ -51,6 +51,7 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.optimize import minimize
 
 from common.command import machine, options
+from common.halving import INSIDE
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.scores import Scores, measure_latency
 from pymoo_nas.search import EvolutiveNAS, NASProblem
@@ -142,7 +143,7 @@ def latency(arguments: argparse.Namespace) -> None:
     """How far two measurements of the same networks differ."""
     images = load_dataset(arguments.cifar)
     image = torch.from_numpy(images.train_images[:1].transpose(0, 3, 1, 2)).float()
-    space = CellSpace()
+    space = INSIDE
     networks = {
         space.format(genotype): space.build(genotype, 3, 10)
         for genotype in different(space, arguments.n, arguments.seed)

@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     training = {"images": 10_000, "judging": 5000, "size": 32, "epochs": 4}
     effort = {"n": 30, "cells": 3, "inits": 1, "seed": 0}
     of = parser(__doc__, "cifar", "partial", **limits, **training, **effort)
-    of.add_argument("--reduction", choices=REDUCTIONS, default=REDUCTIONS[0])
+    of.add_argument("--reduction", choices=REDUCTIONS, default="inside")
     run(of.parse_args(argv))
 
 

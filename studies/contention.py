@@ -57,6 +57,7 @@ import pandas as pd
 import torch
 
 from common.command import machine, options
+from common.halving import INSIDE
 from common.rows import rows_by
 from pymoo_nas.search import NASProblem
 
@@ -70,7 +71,7 @@ BUSY = "while True: pass"
 
 def scored(n: int, images: int) -> dict[str, list[Any]]:
     """Threads → seconds for n random cells, number of threads, and a digest of the scores."""
-    problem = NASProblem("digits", n_images=images)
+    problem = NASProblem("digits", search_space=INSIDE, n_images=images)
     rng = np.random.default_rng(0)
     first, *others = (problem.search_space.sample(rng) for _ in range(n + 1))
     several = os.cpu_count() or 1

@@ -62,6 +62,7 @@ import torch
 from numpy.typing import NDArray
 
 from common.command import machine, parser
+from common.halving import INSIDE
 from common.own_images import SETS
 from common.rows import rows_by, with_deviation
 from pymoo_nas._machine import seeded
@@ -82,7 +83,7 @@ def trained(key: str, shared: Path, work: Path) -> dict[str, Any]:
     seed = int(number)
     images = SETS[name](shared, work, seed)
     settings = Settings(int(epochs), AUTO, validation=0.1, augment=images.augment, seed=seed)
-    network = Architecture.read(CELL).build("trained", images, seed=seed)
+    network = Architecture.read(CELL, INSIDE).build("trained", images, seed=seed)
     tested: list[float] = []
     started = time.process_time()
     with seeded(torch.device("cpu"), seed):

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        command("search", arguments.cifar, out=run, **options)
+        command("search", arguments.cifar, out=run, reduction="inside", **options)
         for name in PICTURES:
             shutil.copy(run / name, arguments.out / name)
         history = read_frame(run / "history.csv")

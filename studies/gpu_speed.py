@@ -117,6 +117,7 @@ import torch
 from torch import nn
 
 from common.command import machine, parser
+from common.halving import INSIDE
 from common.initialisations import eigenvalue_row, initialisation_rows
 from common.scoring_steps import scoring_rows, search_rows
 from common.timing import medians
@@ -183,7 +184,7 @@ def training_rows(
     for name, text in texts.items():
 
         def network(text: str = text) -> nn.Module:
-            return Architecture.read(text).build("trained", dataset, seed=0)
+            return Architecture.read(text, INSIDE).build("trained", dataset, seed=0)
 
         counts = count_all(network(), dataset.normalized(dataset.train_images[:1]))
         yield f"{name}: {counts.params:,} parameters, {counts.flops / 1e6:.1f} MMACs"
@@ -211,7 +212,9 @@ def optimiser_rows(
 ) -> Iterator[str]:
     """Two lines for each network: Muon and SGD, in several ways."""
     for name, text in texts.items():
-        plain = PlainSteps(Architecture.read(text).build("trained", dataset), dataset, device)
+        plain = PlainSteps(
+            Architecture.read(text, INSIDE).build("trained", dataset), dataset, device
+        )
         plain.passes(next(plain.data()))
         n_batches: dict[str, int] = {}
         ways: dict[str, Callable[[], Any]] = {"kernel by kernel": plain.muon}

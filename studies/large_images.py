@@ -179,6 +179,7 @@ def on_the_command_line(arguments: argparse.Namespace, work: Path) -> None:
     search = run(
         *("search", str(folder), *size, "--max-flops", str(arguments.max_flops)),
         *("--generations", str(arguments.generations), "--tournament-every", "0"),
+        *("--reduction", "inside"),
         *("--out", folder_of_run, "--seed", str(arguments.seed)),
     )
     tell("search", search)

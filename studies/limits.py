@@ -61,6 +61,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from scipy.stats import wilcoxon
 
 from common.command import machine, parser
+from common.halving import INSIDE
 from common.images import of_training_images
 from common.rows import kept_rows, with_deviation
 from pymoo_nas.choice import build_final, order_scored
@@ -115,7 +116,13 @@ def images_of(path: Any, n_images: int) -> Dataset:
 
 def measured(task: Task, images: Dataset, given: Any) -> dict[str, Any]:
     """What a search finds, and the accuracy of the network that it hands over."""
-    problem = NASProblem(images, n_images=given.images, seed=task.seed, **BUDGETS[task.budget])
+    problem = NASProblem(
+        images,
+        search_space=INSIDE,
+        n_images=given.images,
+        seed=task.seed,
+        **BUDGETS[task.budget],
+    )
     algorithm = STRATEGIES[task.strategy](repair=task.repair)
     started = time.process_time()
     with warnings.catch_warnings():

@@ -54,11 +54,12 @@ import pandas as pd
 from torch import nn
 
 from common.command import machine, parser
+from common.halving import INSIDE
 from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.plots import plot_scores_3d, save_figure
 from pymoo_nas.scores import PAPER_OBJECTIVES, Scores, draw_probe, score
-from pymoo_nas.spaces import Architecture, CellSpace
+from pymoo_nas.spaces import Architecture
 
 POPULAR = (
     "resnet20",
@@ -88,7 +89,7 @@ def scored(n_random: int, popular: Sequence[str], cifar: Path, seed: int) -> pd.
     """One row per network: group, name, the three scores, parameters."""
     dataset = load_dataset(cifar)
     images = draw_probe(dataset, 64, seed).images
-    space, rng = CellSpace(), np.random.default_rng(seed)
+    space, rng = INSIDE, np.random.default_rng(seed)
     networks: list[tuple[str, str, nn.Module]] = []
     with seeded(images.device, seed):
         for _ in range(n_random):

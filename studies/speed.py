@@ -120,6 +120,7 @@ from torch import nn
 
 from common.cells import grown_cells
 from common.command import machine, options, parser
+from common.halving import INSIDE
 from common.images import first_of
 from common.ranks import Vector
 from common.timing import medians
@@ -217,10 +218,11 @@ def large_candidates(problem: NASProblem, least: int, n: int, seed: int) -> list
 def candidates(arguments: argparse.Namespace) -> None:
     """Seconds per large candidate, by the step of the channel counts and by the widening."""
     print(f"{machine()}, seed {arguments.seed}")
-    problem = NASProblem(arguments.cifar, max_params=MAX_PARAMS, seed=arguments.seed)
-    problem.score_genotype(problem.search_space.sample(np.random.default_rng(arguments.seed)))
+    seed = arguments.seed
+    problem = NASProblem(arguments.cifar, search_space=INSIDE, max_params=MAX_PARAMS, seed=seed)
+    problem.score_genotype(problem.search_space.sample(np.random.default_rng(seed)))
     for step, widening in STEPS_AND_WIDENINGS:
-        problem.search_space = CellSpace(channel_step=step, widening=widening)
+        problem.search_space = CellSpace(channel_step=step, widening=widening, reduction="inside")
         found = large_candidates(problem, arguments.least_params, arguments.n, arguments.seed)
         scores = [problem.score_genotype(genotype) for genotype in found]
         seconds = np.array([one.seconds for one in scores])
@@ -257,7 +259,7 @@ def pooling(arguments: argparse.Namespace) -> None:
 
 def workers(arguments: argparse.Namespace) -> None:
     """Seconds of scoring the same candidates by threads and by processes."""
-    problem = NASProblem(arguments.cifar, max_params=MAX_PARAMS)
+    problem = NASProblem(arguments.cifar, search_space=INSIDE, max_params=MAX_PARAMS)
     rng = np.random.default_rng(arguments.seed)
     genotypes = [problem.search_space.sample(rng) for _ in range(arguments.candidates)]
     cores = torch.get_num_threads()
@@ -375,7 +377,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     numbers = {"max_params": MAX_PARAMS, "max_flops": 45_000_000, "n": 24, "repeats": 5, "seed": 0}
     part = options(commands.add_parser("training"), "cifar", **numbers)
     part.add_argument("--models", nargs="+", default=MODELS, help="timed by both optimizers")
-    part.add_argument("--reduction", choices=REDUCTIONS, default=REDUCTIONS[0], help="of cells")
+    part.add_argument("--reduction", choices=REDUCTIONS, default="inside", help="of cells")
     part.set_defaults(run=training)
     arguments = of.parse_args(argv)
     arguments.run(arguments)

@@ -46,6 +46,7 @@ import numpy as np
 import pandas as pd
 
 from common.command import machine, parser
+from common.halving import INSIDE
 from common.images import part_of
 from common.rows import kept_rows
 from pymoo_nas.datasets import Dataset, load_dataset
@@ -117,7 +118,7 @@ def report_gradients(images: Dataset, cells: Sequence[str]) -> None:
         values: dict[str, list[tuple[float, float]]] = {"as it is": [], "blurred": []}
         for text in cells:
             for name, genotype in (("as it is", text), ("blurred", with_blur(text))):
-                network = Architecture.read(genotype, CellSpace()).build(
+                network = Architecture.read(genotype, INSIDE).build(
                     "scored" if scored else "trained", images
                 )
                 values[name].append(

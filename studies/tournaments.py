@@ -350,7 +350,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run what is asked for."""
     of = parser(__doc__, "cifar", "partial", "rows", tournaments=8, slots=5)
     of.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    of.add_argument("--reduction", choices=REDUCTIONS, default=REDUCTIONS[0])
+    of.add_argument("--reduction", choices=REDUCTIONS, default="inside")
     run(of.parse_args(argv))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.halving import INSIDE
 from common.hand_designed import CLASSES, Limits, widest
 from pymoo_nas.networks import (
     OPERATIONS,
@@ -126,7 +127,7 @@ class StagedSpace(CellSpace):
         norm: bool = False,
         **settings: Any,
     ) -> None:
-        super().__init__(**settings)
+        super().__init__(reduction="inside", **settings)
         self.cells = cells
         self.padded = padded
         self.norm = norm
@@ -177,7 +178,7 @@ class DifferentCells(SearchSpace[Stages]):
     placing_kinds = CellSpace.placing_kinds
 
     def __init__(self) -> None:
-        self.space = CellSpace(reduction="inside")
+        self.space = INSIDE
         self.operation_names = self.space.operation_names
 
     def parse(self, text: str) -> Stages:
@@ -236,25 +237,27 @@ class DifferentCells(SearchSpace[Stages]):
 SEPARABLE = for_residual("separable3x3", OPERATIONS["separable3x3"])
 NARROW = (1, 1.5, 2)
 
+Inside = partial(CellSpace, reduction="inside")
+
 VARIANTS: dict[str, Callable[[], SearchSpace[Any]]] = {
-    "base": CellSpace,
-    "widths-1-1.5-2": partial(CellSpace, widths=NARROW),
-    "widths-1-1-1": partial(CellSpace, widths=(1, 1, 1)),
-    "widths-1-1-2": partial(CellSpace, widths=(1, 1, 2)),
-    "inverted": partial(CellSpace, for_residual("inverted3x3", InvertedResidual)),
-    "grouped": partial(CellSpace, for_residual("grouped3x3", grouped3x3)),
-    "separable": partial(CellSpace, SEPARABLE),
-    "shortcut": partial(CellSpace, shortcut=True),
+    "base": Inside,
+    "widths-1-1.5-2": partial(Inside, widths=NARROW),
+    "widths-1-1-1": partial(Inside, widths=(1, 1, 1)),
+    "widths-1-1-2": partial(Inside, widths=(1, 1, 2)),
+    "inverted": partial(Inside, for_residual("inverted3x3", InvertedResidual)),
+    "grouped": partial(Inside, for_residual("grouped3x3", grouped3x3)),
+    "separable": partial(Inside, SEPARABLE),
+    "shortcut": partial(Inside, shortcut=True),
     "padded": partial(StagedSpace, padded=True),
     "two-cells": partial(StagedSpace, cells=2, channel_step=4),
     "norm": partial(StagedSpace, norm=True),
     "different": DifferentCells,
-    "widths-shortcut": partial(CellSpace, shortcut=True, widths=NARROW),
+    "widths-shortcut": partial(Inside, shortcut=True, widths=NARROW),
     "widths-two-cells": partial(StagedSpace, cells=2, channel_step=4, widths=NARROW),
-    "separable-widths": partial(CellSpace, SEPARABLE, widths=NARROW),
-    "separable-shortcut": partial(CellSpace, SEPARABLE, shortcut=True),
+    "separable-widths": partial(Inside, SEPARABLE, widths=NARROW),
+    "separable-shortcut": partial(Inside, SEPARABLE, shortcut=True),
     "separable-padded": partial(StagedSpace, operations=SEPARABLE, padded=True),
-    "all-three": partial(CellSpace, SEPARABLE, shortcut=True, widths=NARROW),
+    "all-three": partial(Inside, SEPARABLE, shortcut=True, widths=NARROW),
 }
 """Name → how to make the space; "base" has the widths 1, 2, 4."""
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from common.halving import INSIDE
 from common.scoring_steps import N_IMAGES, launches_of
 from common.timing import medians
 from pymoo_nas.datasets import Dataset
@@ -34,7 +35,7 @@ def initialisation_rows(
     """One line per network: initialisations one by one and stacked; kernels with either plan."""
     images = dataset.normalized(dataset.train_images[:N_IMAGES]).to(device)
     for text in texts:
-        architecture = Architecture.read(text)
+        architecture = Architecture.read(text, INSIDE)
         networks = [
             architecture.build("scored", dataset, seed=seed).to(device).eval()
             for seed in range(N_INITS)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from common.halving import INSIDE
 from common.timing import medians
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.kernels import measure_kernels
@@ -79,7 +80,7 @@ def scoring_rows(
     """One line for each network: its size, a pass, the kernels, and the scores with their check."""
     images = dataset.normalized(dataset.train_images[:N_IMAGES]).to(device)
     for text in texts:
-        network = Architecture.read(text).build("scored", dataset, seed=0).to(device)
+        network = Architecture.read(text, INSIDE).build("scored", dataset, seed=0).to(device)
         counts = count_all(network, images)
         ways: dict[str, Callable[[], object]] = {
             "pass": partial(one_pass, network, images),
@@ -99,7 +100,7 @@ def scoring_rows(
 
 def search_rows(device: torch.device, dataset: Dataset, n_candidates: int) -> Iterator[str]:
     """Random candidates a second by one process, and what rounding does to their κ."""
-    problem = NASProblem(dataset, n_images=N_IMAGES, device=str(device))
+    problem = NASProblem(dataset, search_space=INSIDE, n_images=N_IMAGES, device=str(device))
     rng = np.random.default_rng(0)
     genotypes = [problem.search_space.sample(rng) for _ in range(n_candidates)]
     problem.score_genotypes(genotypes[:1])
@@ -118,8 +119,9 @@ def search_rows(device: torch.device, dataset: Dataset, n_candidates: int) -> It
     }
     yield _differences(found, {key: value.value for key, value in exact.items()}, "float64's")
     if device.type != "cpu":
-        others = NASProblem(dataset, n_images=N_IMAGES).score_genotypes([*found])
-        on_cpu = {key: row.ntk for key, row in zip(found, others, strict=True)}
+        others = NASProblem(dataset, search_space=INSIDE, n_images=N_IMAGES)
+        rows = others.score_genotypes([*found])
+        on_cpu = {key: row.ntk for key, row in zip(found, rows, strict=True)}
         yield _differences(found, on_cpu, "the CPU's")
 
 
