@@ -160,7 +160,7 @@ def test_version(run: Run) -> None:
         (["search", "--space", "nasbench201", "--reduction", "between"], "leave --reduction out"),
         (["search", "--space", "nasbench201", "--reduction", "inside"], "leave --reduction out"),
         (["search", "--space", "nosuch", "--reduction", "between"], "nasbench201"),
-        (["search", "--reduction", "outside"], "inside, between"),
+        (["search", "--reduction", "outside"], "between, inside"),
         (["search", "--widths", "1;2"], "--widths 1;2"),
         (["search", "--widths", "1,-2"], "widths"),
         (["search", "--space", "nasbench201", "--widths", "1,2"], "leave --widths out"),

@@ -56,7 +56,7 @@ def test_interrupted_trainings_go_on(run: Run) -> None:
     code, out, err = run(*again)
     assert (code, err) == (0, "")
     assert "test accuracy" in out
-    rows = pd.read_csv("cut/training.csv")
+    rows = pd.read_csv("cut/training.csv")  # of a cell that halves the map inside, then the default
     assert rows["epoch"].tolist() == [1, 2, 3]
     pd.testing.assert_frame_equal(rows[: len(first)], first)
     assert load_trained("cut").test_accuracy > 0.9
@@ -71,3 +71,18 @@ def test_networks_see_all_pixels() -> None:
     large, images, _ = final_of(run, None, 0, image_size=72)
     assert images.image_size == (72, 72)
     assert design_of(large) == described["design"]
+
+
+def test_an_interrupted_training_is_not_taken_for_another(run: Run) -> None:
+    """With another place of halving, another width or another cell it is refused, and kept."""
+    shutil.copytree(KEPT / "cut", "cut")
+    kept = (Path("cut") / "training.state.safetensors").read_bytes()
+    train = ["train", "--epochs", "3", "--out", "cut", "--resume", "--model"]
+    for other in (
+        ["8,0,0,0", "--reduction", "between"],
+        ["8,0,0,0", "--widths", "1"],
+        ["16,0,0,0"],
+    ):
+        code, _, err = run(*train, *other)
+        assert (code, "cut" in err) == (2, True)
+    assert (Path("cut") / "training.state.safetensors").read_bytes() == kept

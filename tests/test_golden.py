@@ -33,10 +33,17 @@ SCORES = {
         "0x1.f9cba743549f2p+4",
     ),
 }
-"""Text → the three scores on digits, seed 0, one thread, as hexadecimal floats."""
+"""Text → the three scores on digits, seed 0, one thread, as hexadecimal floats; of the paper's
+cells those that halve the map inside, as all did by default when the bits were written."""
+
+BETWEEN = {
+    "5000|0001|0800": (2.370360082225816, -442.82717803887255, 29.018464328956178),
+    "8,16,0,0|0,0,0,0|0,0,8,0": (1.9185393233733292, -476.3580563100788, 26.46172197466487),
+}
+"""The same of cells between which the map is halved, on another platform."""
 
 FRONT = ("24,16,0,0|16,0,0,24|0,16,0,0", "16,0,0,8|16,16,0,0|0,16,8,0")
-"""The front of `TINY`."""
+"""The front of `TINY`, of cells that halve the map inside."""
 
 
 def platform() -> tuple[str, ...]:
@@ -55,7 +62,7 @@ def platform() -> tuple[str, ...]:
 @pytest.mark.parametrize("text", SCORES)
 def test_scores(text: str) -> None:
     """Scores are those of earlier versions: to six digits, on the same platform to the bit."""
-    space = NASBench201Space() if text.startswith("|") else CellSpace()
+    space = NASBench201Space() if text.startswith("|") else CellSpace(reduction="inside")
     problem = NASProblem("digits", search_space=space)
     values = problem.score_genotype(space.parse(text)).values
     expected = [float.fromhex(value) for value in SCORES[text]]
@@ -64,10 +71,18 @@ def test_scores(text: str) -> None:
         assert [value.hex() for value in values] == list(SCORES[text])
 
 
+@pytest.mark.parametrize("text", BETWEEN)
+def test_scores_by_default(text: str) -> None:
+    """Scores of the default space are those of earlier versions to six digits."""
+    problem = NASProblem("digits")
+    assert problem.score_genotype(text).values == pytest.approx(BETWEEN[text], rel=1e-4)
+
+
 def test_front(run: Run) -> None:
     """On the same platform a small search ends with the front of earlier versions."""
     if platform() != PLATFORM:
         pytest.skip(f"the front is known for {PLATFORM}; this is {platform()}")
-    assert run("search", *TINY, "--threads", "1", "--out", "run")[0] == 0
+    search = ["search", *TINY, "--reduction", "inside", "--threads", "1", "--out", "run"]
+    assert run(*search)[0] == 0
     front: pd.DataFrame = read_frame("run/front.csv")
     assert tuple(front["genotype"]) == FRONT

@@ -135,7 +135,7 @@ def draw_network() -> Figure:
     for x in (4.05, 5.35):
         draw_arrow(axes, (x, 1.75), (x, 1.06))
     axes.text(2.3, 1.81, "the image, halved by averages", fontsize=8, ha="center", color=INK)
-    for x, side in ((3.1, "16×16"), (4.4, "8×8"), (5.7, "4×4")):
+    for x, side in ((3.1, "32×32"), (4.4, "16×16"), (5.7, "8×8")):
         axes.text(x, 0.36, side, fontsize=8, ha="center", va="top", color=INK)
     return figure
 

@@ -43,8 +43,8 @@ from pymoo_nas.cli._terminal import complain, terminal
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import count_flops, count_parameters
-from pymoo_nas.runs import RunFolder, final_of
-from pymoo_nas.spaces import Architecture, CellSpace, design_of
+from pymoo_nas.runs import RunFolder, final_of, network_by_name
+from pymoo_nas.spaces import REDUCTIONS, CellSpace, design_of
 from pymoo_nas.training import AUTO, STATE_FILE, Training, describe_data
 from pymoo_nas.training import train as train_network
 
@@ -164,27 +164,28 @@ def train(
         "download": download,
     }
     asked: dict[str, Any] = {}
+    target = None if out is None else expanded(out)
     if run is not None:
         refuse_given(ctx, OF_MODEL, f"with {run}, a run that knows its own")
         asked = {name: value for name, value in places.items() if is_given(ctx, name)}
         network, images, title = final_of(run, cells, seed, **asked)
+        target = target or RunFolder(run).place_of(design_of(network), resume=resume)
     else:
         title = str(model)
+        target = target or Path("runs") / _folder_name(title)
         if not CellSpace.looks_like(title):
             refuse_given(ctx, OF_CELLS, f"with --model {title}, {NO_CELLS}")
         images = load_dataset(dataset, image_size=image_size, root=data_dir, download=download)
-        space = cell_space(operations, cells, reduction, widths, shortcut)
-        network = Architecture.read(title, space).build("trained", images, seed=seed)
+        spaces = [
+            cell_space(operations, cells, halved, widths, shortcut)
+            for halved in (REDUCTIONS if reduction is None else [reduction])
+        ]
+        network = network_by_name(title, spaces, images, seed, target if resume else None)
     terminal().print(
         describe_data(images, augment or images.augment, validation),
         highlight=False,
         soft_wrap=True,
     )
-    target = None if out is None else expanded(out)
-    if target is None and run is not None:
-        target = RunFolder(run).place_of(design_of(network), resume=resume)
-    elif target is None:
-        target = Path("runs") / _folder_name(title)
     if run is None or "dataset" in asked:
         refuse_among_images(target, dataset)
     sample = images.normalized(images.train_images[:1])

@@ -4,7 +4,7 @@ from pymoo_nas.runs._choose import choose, choose_of_run, default_of_run
 from pymoo_nas.runs._compare import compare
 from pymoo_nas.runs._config import OF_STRATEGY, PLACES, RunConfig, SearchSettings
 from pymoo_nas.runs._export import export
-from pymoo_nas.runs._final import final_of
+from pymoo_nas.runs._final import final_of, network_by_name
 from pymoo_nas.runs._folder import Choice, RunFolder
 from pymoo_nas.runs._report import report
 from pymoo_nas.runs._search import Search, resume
@@ -27,6 +27,7 @@ __all__ = [
     "export",
     "final_of",
     "load_trained",
+    "network_by_name",
     "report",
     "resume",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.runs._folder import RunFolder
 from pymoo_nas.scores import PAPER_OBJECTIVES, SIZES
 from pymoo_nas.search import NASProblem
-from pymoo_nas.spaces import cells_in_words
+from pymoo_nas.spaces import Architecture, SearchSpace, cells_in_words, design_of
+from pymoo_nas.training import design_in
 
 
 def final_of(
@@ -55,6 +57,30 @@ def final_of(
     network = build_final(chosen, len(chosen), problem=problem, seed=seed)
     texts = [space.format(genotype) for genotype in chosen]
     return network, problem.dataset, f"final network, {source}: {cells_in_words(texts)}"
+
+
+def network_by_name(
+    name: str,
+    spaces: Sequence[SearchSpace[Any]],
+    images: Dataset,
+    seed: int,
+    interrupted: Path | None = None,
+) -> nn.Module:
+    """Build the network to train of an architecture that is named.
+
+    Args:
+        name: see `Architecture.read`.
+        spaces: search spaces of a genotype; the first one unless a training says otherwise.
+        images: the images to train it on.
+        seed: seed of the initial weights.
+        interrupted: folder of a training that goes on. Its network is built where it is one of
+            these spaces: the defaults may have been others when it began.
+    """
+    built = (Architecture.read(name, space).build("trained", images, seed=seed) for space in spaces)
+    first = next(built)
+    if interrupted is None or design_of(first) == (wanted := design_in(interrupted)):
+        return first
+    return next((network for network in built if design_of(network) == wanted), first)
 
 
 def _cells_of(
