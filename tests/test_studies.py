@@ -124,11 +124,11 @@ CALLS = (
     Call(
         "own_images",
         ("--shared {} --work . --seeds 1 --generations 1 --sets made --epochs 1",),
-        ("minutes to search", "to choose by training", "ranks", "training", "smaller", "of all",
-         "to search cells that halve behind", "behind", "later", "random", "random behind",
-         "resnet20", "balanced", "AUC", "parameters", "MMACs", "above random, split by split",
-         "above random behind, split by split"),
-        ("searches.csv", "tried.csv", "behind.csv", "later.csv", "trainings.csv"),
+        ("minutes to search", "by later scores", "to choose by training", "ours", "random",
+         "later", "inside", "random inside", "training", "smaller", "of all", "resnet20",
+         "balanced", "AUC", "parameters", "MMACs", "above random, split by split",
+         "above random inside, split by split"),
+        ("ours.csv", "later.csv", "inside.csv", "tried.csv", "trainings.csv"),
         slow=True,
     ),
     Call(

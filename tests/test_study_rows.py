@@ -37,23 +37,15 @@ def test_spaces(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line for line in lines if line not in spaces.__doc__] == []
 
 
-@pytest.mark.parametrize(
-    ("folder", "beside", "sets"),
-    [
-        ("own_images", "later", ["made", "breastmnist", "digits"]),
-        ("own_images_earlier", "tried", [*SETS]),
-    ],
-)
-def test_own_images(
-    folder: str, beside: str, sets: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Each mean and each gain of the data sets, with today's trainings and with earlier ones."""
+def test_own_images(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each mean and each gain of the data sets."""
+    folder, names = KEPT / "own_images", ["ours", "later", "inside"]
     searches = [
-        read_rows(KEPT / folder / f"{name}.csv", own_images.SEARCHES[name][1]).set_index("key")
-        for name in ("searches", beside)
+        read_rows(folder / f"{name}.csv", own_images.SEARCHES[name][1]).set_index("key")
+        for name in names
     ]
-    trainings = read_rows(KEPT / folder / "trainings.csv").set_index("key")
-    asked = Namespace(sets=sets, seeds=5, beside=[beside])
+    trainings = read_rows(folder / "trainings.csv").set_index("key")
+    asked = Namespace(sets=[*SETS], seeds=5, searches=names)
     own_images.report(asked, pd.concat(searches, axis=1), trainings)
     assert in_header(own_images, capsys)
 
