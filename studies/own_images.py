@@ -135,8 +135,8 @@ BreastMNIST +1.3 ± 1.2), by the defaults on none; the target was three. An accu
 test images has a standard error of 0.4 to 2.6 points by itself, and on digits all networks read
 nearly every image.
 
-ResNet-20, of three times the parameters and multiply-accumulates, gains 1.2 ± 2.7: more than ours
-on CIFAR-10 (+5.0 ± 1.0), less on the other four.
+ResNet-20, of about three times the parameters and multiply-accumulates, gains 1.2 ± 2.7: more than
+ours on CIFAR-10 (+5.0 ± 1.0), less on the other four.
 
 Whether a choice by a short training is worth its time was measured when trainings had 20 epochs:
 archive/short_trainings.md.

@@ -143,13 +143,16 @@ FinalCells = Annotated[
     ),
 ]
 ScoredCells = Annotated[
-    int, typer.Option("--cells", help="Cells in sequence, each of which halves the map.", min=1)
+    int,
+    typer.Option(
+        "--cells", help="Cells in sequence; from one to the next the map is halved.", min=1
+    ),
 ]
 Reduction = Annotated[
     str | None,
     typer.Option(
         help="Where the map is halved: between cells (the default); or inside: the same cell is "
-        "slightly less accurate, and trained in two thirds of the time."
+        "slightly less accurate, and trained in two thirds of the time. With --resume, as it began."
     ),
 ]
 Widths = Annotated[

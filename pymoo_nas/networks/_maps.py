@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pymoo_nas.errors import NetworkError
 
 MIN_SIZE = 4
-"""Smallest height and width of an image, in pixels; larger maps are halved at every cell."""
+"""Smallest height and width of an image, in pixels; larger maps are halved from cell to cell."""
 
 
 def concatenate(parts: Sequence[Tensor]) -> Tensor:

@@ -73,8 +73,8 @@ def network_by_name(
         spaces: search spaces of a genotype; the first one unless a training says otherwise.
         images: the images to train it on.
         seed: seed of the initial weights.
-        interrupted: folder of a training that goes on. Its network is built where it is one of
-            these spaces: the defaults may have been others when it began.
+        interrupted: folder of a training that goes on. The space that makes its network is taken,
+            where one does: the defaults may have been others when it began.
     """
     built = (Architecture.read(name, space).build("trained", images, seed=seed) for space in spaces)
     first = next(built)

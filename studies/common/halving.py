@@ -5,4 +5,5 @@ from __future__ import annotations
 from pymoo_nas.spaces import CellSpace
 
 INSIDE = CellSpace(reduction="inside")
-"""The default then; what such a study prints would not be comparable with today's."""
+"""The default then. With today's, such a study would print figures that cannot be compared with
+those in its header."""

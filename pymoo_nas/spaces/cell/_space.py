@@ -29,9 +29,10 @@ _Blocks: TypeAlias = list[list[int]]
 
 REDUCTIONS = ("between", "inside")
 """Places where the map is halved: between or inside cells; the first is the default. Within the
-same limits cells that are halved between are more accurate (studies/budgets.py and own_images.py).
-Inside, all but the first operations see a quarter of the pixels, so that a training of the same
-cell takes two thirds of the time (studies/stages.py)."""
+same limits of parameters and multiply-accumulates searches then hand over more accurate networks
+(studies/budgets.py); where acts are limited, inside may be better (studies/cifar10.py). Inside, all
+but the first operations see a quarter of the pixels, so that a training of the same cell takes two
+thirds of the time (studies/stages.py)."""
 
 LARGEST_SIDE = 64
 """Smaller side of the largest images that the first cell sees as they are, in pixels; larger ones
