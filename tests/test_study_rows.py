@@ -16,6 +16,7 @@ import rivals
 import spaces
 import tournaments
 
+from common.budget_searches import KINDS
 from common.own_images import SETS
 from common.rows import read_rows
 
@@ -59,7 +60,7 @@ def test_epochs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_budgets(capsys: pytest.CaptureFixture[str]) -> None:
     """Each line of the three schedules that are measured so far."""
     folder = KEPT / "budgets"
-    searches = read_rows(folder / "searches.csv", ["key", *budgets.KINDS])
+    searches = read_rows(folder / "searches.csv", ["key", *KINDS])
     for epochs in (4, 17, 20):
         rows = read_rows(folder / f"trained-{epochs}.csv", ["rival", "model"])
         budgets.report(rows, searches, epochs)

@@ -1,0 +1,151 @@
+"""The budgets of budgets.py, and the searches that hand networks over within them."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from pymoo.optimize import minimize
+
+from common.hand_designed import Limits
+from pymoo_nas.datasets import Dataset
+from pymoo_nas.runs import choose
+from pymoo_nas.scores import LATER_OBJECTIVES, PAPER_OBJECTIVES, is_sound
+from pymoo_nas.search import (
+    DartsTournament,
+    EvolutiveNAS,
+    NASProblem,
+    RandomSearch,
+    history_to_frame,
+    log_rank_sum,
+)
+from pymoo_nas.spaces import CellSpace
+
+BUDGETS = {
+    "A": Limits(78_700, 12_500_000),
+    "B": Limits(280_000, 41_000_000),
+    "C": Limits(560_000, 82_000_000),
+}
+
+
+class Search(NamedTuple):
+    """What a search changes.
+
+    Attributes:
+        cells: arguments of `CellSpace`.
+        objectives: of the problem.
+        choice: arguments of `choose`.
+    """
+
+    cells: Mapping[str, Any] = MappingProxyType({})
+    objectives: Sequence[str] = PAPER_OBJECTIVES
+    choice: Mapping[str, Any] = MappingProxyType({})
+
+
+TRIED = Search(
+    {"shortcut": True},
+    LATER_OBJECTIVES,
+    {"by": "training", "top": 8, "n_random": 0},
+)
+
+OURS = {
+    "ours": Search(),
+    "inside": Search({"reduction": "inside"}),
+    "light": Search(
+        {
+            "reduction": "inside",
+            "operations": ("conv3x3", "separable3x3", "max_pool3x3", "avg_pool3x3"),
+            "widths": (1, 1.5, 2),
+            "shortcut": True,
+        }
+    ),
+    "later": Search({}, LATER_OBJECTIVES),
+    "tried": TRIED,
+}
+"""Kind → a search of ours: "light" by spaces.py, the scores of "later" by score_quality.py, "tried"
+is "later" with shortcuts by spaces.py and with a choice by short trainings."""
+
+DRAWN = {"random": TRIED, "drawn": Search(TRIED.cells)}
+"""Random searches; te-nas and largest are taken from the second."""
+
+
+def space_of(name: str) -> CellSpace:
+    """What a search looks through."""
+    return CellSpace(**SETTINGS[name].cells)
+
+
+def problem_of(dataset: Dataset, budget: str, name: str, seed: int, device: str) -> NASProblem:
+    """The problem of a search."""
+    limits = BUDGETS[budget]
+    return NASProblem(
+        dataset,
+        search_space=space_of(name),
+        objectives=SETTINGS[name].objectives,
+        max_params=limits.params,
+        max_flops=limits.flops,
+        seed=seed,
+        device=device,
+    )
+
+
+def ours(
+    name: str, dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace
+) -> dict[str, str]:
+    """Kind → the genotype that a search of ours hands over."""
+    result = minimize(
+        problem_of(dataset, budget, name, seed, effort.device),
+        EvolutiveNAS(5, effort.offspring),
+        ("n_gen", effort.generations),
+        callback=DartsTournament(every=3, size=4),
+        seed=seed,
+    )
+    return {name: handed_over(result, name, seed, effort.device)}
+
+
+def drawn(
+    name: str, dataset: Dataset, budget: str, seed: int, effort: argparse.Namespace
+) -> dict[str, str]:
+    """Kind → the genotypes that are taken from as many random candidates."""
+    result = minimize(
+        problem_of(dataset, budget, name, seed, effort.device),
+        RandomSearch(5, effort.offspring),
+        ("n_gen", effort.generations),
+        seed=seed,
+    )
+    if name == "random":
+        return {name: handed_over(result, name, seed, effort.device)}
+    history = history_to_frame(result)
+    usable = history[history["feasible"] & is_sound(history)]
+    by_ranks = log_rank_sum([usable["ntk"], usable["activation"]])
+    return {
+        "te-nas": str(usable["genotype"].iloc[int(np.argmin(by_ranks))]),
+        "largest": str(usable["genotype"].iloc[int(np.argmax(usable["flops"]))]),
+    }
+
+
+def handed_over(result: Any, name: str, seed: int, device: str) -> str:
+    """The genotype that is chosen from a search."""
+    choice = SETTINGS[name].choice
+    asked = {**choice, "seed": seed, "device": device} if choice else {}
+    with warnings.catch_warnings():
+        # Of accuracies that few images cannot tell apart: then the smallest is taken.
+        warnings.simplefilter("ignore", UserWarning)
+        return str(choose(result, **asked)["genotype"].iloc[0])
+
+
+SETTINGS: dict[str, Search] = {**OURS, **DRAWN}
+SEARCHES: dict[str, Callable[..., dict[str, str]]] = {
+    **{name: partial(ours, name) for name in OURS},
+    **{name: partial(drawn, name) for name in DRAWN},
+}
+KINDS = (*OURS, "random", "te-nas", "largest")
+"""What searches hand over; the other kinds are designed by hand."""
+
+
+SEARCH_OF = {kind: kind if kind in SEARCHES else "drawn" for kind in KINDS}
+"""Kind → the search that hands its networks over."""
