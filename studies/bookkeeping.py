@@ -143,10 +143,9 @@ def latency(arguments: argparse.Namespace) -> None:
     """How far two measurements of the same networks differ."""
     images = load_dataset(arguments.cifar)
     image = torch.from_numpy(images.train_images[:1].transpose(0, 3, 1, 2)).float()
-    space = INSIDE
     networks = {
-        space.format(genotype): space.build(genotype, 3, 10)
-        for genotype in different(space, arguments.n, arguments.seed)
+        INSIDE.format(genotype): INSIDE.build(genotype, 3, 10)
+        for genotype in different(INSIDE, arguments.n, arguments.seed)
     }
     networks["resnet20"] = Architecture.read("resnet20").build("trained", images)
     rounds = [[measure_latency(net, image) for net in networks.values()] for _ in range(2)]

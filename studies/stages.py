@@ -32,10 +32,9 @@ The stem makes every cell better, for an eighth more time. Halving inside the ce
 without the stem and 0.65 with it, and saves a third of the time; with both, the same cells are
 better than with neither in three quarters of the time, which is why halving inside was the default
 for a while. Within the same limits of parameters and multiply-accumulates searches hand over worse
-ones (budgets.py), so it is not today.
-Where there is more time than cells of so many parameters can use like that, those that halve the
-map behind them are better (cifar10.py). Behind the stem the gradients at the images are rough
-whatever the cell is, so cells are scored without.
+ones (budgets.py), so it is not today. Where there is more time than cells of so many parameters can
+use like that, those that halve the map behind them are better (cifar10.py). Behind the stem the
+gradients at the images are rough whatever the cell is, so cells are scored without.
 """
 
 from __future__ import annotations
