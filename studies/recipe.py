@@ -45,7 +45,6 @@ from typing import Any
 import numpy as np
 
 from common.command import machine, parser
-from common.halving import INSIDE
 from common.images import first_of
 from common.trainings import described, has_ended, was_interrupted
 from pymoo_nas.datasets import Dataset, load_dataset
@@ -76,7 +75,7 @@ def trained(model: str, images: Dataset, out: Path, **options: Any) -> dict[str,
     if not has_ended(out):
         interrupted = was_interrupted(out)
         train(
-            Architecture.read(model, INSIDE).build("trained", images, seed=options["seed"]),
+            Architecture.read(model).build("trained", images, seed=options["seed"]),
             images,
             batch_size=128,
             validation=HELD_OUT,

@@ -68,12 +68,11 @@ import torch
 from torch import Tensor, nn
 
 from common.command import machine, parser
-from common.halving import INSIDE
 from common.timing import medians
 from pymoo_nas.kernels import measure_kernels
 from pymoo_nas.networks import Counts, count_flops, count_parameters
 from pymoo_nas.scores import Probe, score, score_builds
-from pymoo_nas.spaces import NASBench201Space
+from pymoo_nas.spaces import CellSpace, NASBench201Space
 
 Shape: TypeAlias = tuple[int, int, int, int]
 """Images, channels, height and width."""
@@ -126,7 +125,7 @@ def per_image(network: nn.Module, images: Tensor) -> Tensor:
 def networks(device: torch.device, n_cells: int) -> dict[str, nn.Module]:
     """Random cells of the paper's space, grown a little, and five of NAS-Bench-201."""
     rng = np.random.default_rng(0)
-    cells = INSIDE
+    cells = CellSpace()
     built: dict[str, nn.Module] = {}
     while len(built) < n_cells:
         genotype = cells.sample(rng)

@@ -32,7 +32,6 @@ import psutil
 from pymoo.core.callback import Callback
 
 from common.command import machine, parser
-from common.halving import INSIDE
 from pymoo_nas.runs import RunFolder, Search, SearchSettings
 from pymoo_nas.search import NASProblem
 
@@ -65,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     numbers = {"candidates": 2000, "offspring": 20, "seed": 0, "max_params": 200_000, "every": 100}
     arguments = parser(__doc__, **numbers).parse_args(argv)
     print(f"{machine()}, seed {arguments.seed}, digits, at most {arguments.max_params} parameters")
-    problem = NASProblem("digits", search_space=INSIDE, max_params=arguments.max_params)
+    problem = NASProblem("digits", max_params=arguments.max_params)
     settings = SearchSettings(
         generations=arguments.candidates // arguments.offspring,
         offspring=arguments.offspring,

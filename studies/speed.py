@@ -218,11 +218,10 @@ def large_candidates(problem: NASProblem, least: int, n: int, seed: int) -> list
 def candidates(arguments: argparse.Namespace) -> None:
     """Seconds per large candidate, by the step of the channel counts and by the widening."""
     print(f"{machine()}, seed {arguments.seed}")
-    seed = arguments.seed
-    problem = NASProblem(arguments.cifar, search_space=INSIDE, max_params=MAX_PARAMS, seed=seed)
-    problem.score_genotype(problem.search_space.sample(np.random.default_rng(seed)))
+    problem = NASProblem(arguments.cifar, max_params=MAX_PARAMS, seed=arguments.seed)
+    problem.score_genotype(problem.search_space.sample(np.random.default_rng(arguments.seed)))
     for step, widening in STEPS_AND_WIDENINGS:
-        problem.search_space = CellSpace(channel_step=step, widening=widening, reduction="inside")
+        problem.search_space = CellSpace(channel_step=step, widening=widening)
         found = large_candidates(problem, arguments.least_params, arguments.n, arguments.seed)
         scores = [problem.score_genotype(genotype) for genotype in found]
         seconds = np.array([one.seconds for one in scores])
