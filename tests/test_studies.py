@@ -380,6 +380,28 @@ def test_genotypes_of_digits_stay_texts(tmp_path: Path) -> None:
     assert read_rows(kept)["genotype"].tolist() == texts
 
 
+def test_processes_that_share_rows_keep_each_value_once(tmp_path: Path) -> None:
+    """What another process appends before or during a measurement is kept, and kept alone."""
+    path = tmp_path / "rows.csv"
+    measured = []
+
+    def measure(key: str) -> dict[str, str]:
+        measured.append(key)
+        if key == "a":  # another process appends this value and a later one
+            append(path, pd.DataFrame([{"key": other, "by": "other"} for other in ("a", "c")]))
+        return {"by": "own"}
+
+    rows = rows_by(path, "key", ["a", "b", "c", "d"], measure)
+    assert measured == ["a", "b", "d"]
+    assert dict(zip(rows["key"], rows["by"], strict=True)) == {
+        "a": "other",
+        "b": "own",
+        "c": "other",
+        "d": "own",
+    }
+    assert len(rows) == 4
+
+
 def test_rows_are_appended_by_the_names_of_columns(tmp_path: Path) -> None:
     """Rows whose columns are in another order keep their values; rows of other columns raise."""
     path = tmp_path / "rows.csv"

@@ -39,6 +39,8 @@ def rows_by(
 ) -> pd.DataFrame:
     """All rows of the file, after those of the values that it lacks are measured.
 
+    Processes may share the file: it is looked at before each measurement, and after it.
+
     Args:
         path: the CSV file, to which each row is appended.
         column: of the values; any file with this column continues, whatever the order.
@@ -46,13 +48,23 @@ def rows_by(
         measure: the other columns of a value's row.
         texts: further columns that are read as texts.
     """
-    known = set(read_rows(path, [column, *texts])[column]) if path.exists() else set()
     for value in values:
-        if value not in known:
-            append(path, pd.DataFrame([{column: value, **measure(value)}]))
+        if value in _values(path, column):
+            continue
+        row = {column: value, **measure(value)}
+        # Another process may have measured it meanwhile.
+        if value not in _values(path, column):
+            append(path, pd.DataFrame([row]))
     if not path.exists():
         return pd.DataFrame(columns=[column, *texts])
     return read_rows(path, [column, *texts])
+
+
+def _values(path: Path, column: str) -> set[str]:
+    """What the file holds of a column now; nothing without a file."""
+    if not path.exists():
+        return set()
+    return set(pd.read_csv(path, dtype=str, usecols=[column])[column])
 
 
 def append(path: Path, rows: pd.DataFrame) -> None:
