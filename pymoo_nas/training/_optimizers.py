@@ -66,6 +66,19 @@ OPTIMIZERS: Mapping[str, Callable[[nn.Module, Rates], Optimizers]] = {
 continued, and gives each a schedule of its own."""
 
 
+def one_cycle(optimizers: Optimizers, n_steps: int) -> list[torch.optim.lr_scheduler.OneCycleLR]:
+    """Learning rates that rise to those of the optimizers and fall again (Smith 2018)."""
+    return [
+        torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            optimizer.defaults["lr"],
+            total_steps=max(2, n_steps),  # one step has no cycle
+            cycle_momentum=False,
+        )
+        for optimizer in optimizers
+    ]
+
+
 def _sgd(weights: list[nn.Parameter], settings: Rates) -> torch.optim.SGD:
     groups: list[dict[str, Any]] = [
         {"params": [w for w in weights if w.ndim > 1], "weight_decay": settings.weight_decay},

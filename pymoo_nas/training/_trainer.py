@@ -33,7 +33,7 @@ from pymoo_nas.training._fitted_images import (
     unequal,
     with_validation,
 )
-from pymoo_nas.training._optimizers import OPTIMIZERS
+from pymoo_nas.training._optimizers import OPTIMIZERS, one_cycle
 from pymoo_nas.training._passes import Passes, out_of_memory
 from pymoo_nas.training._settings import Settings, number_of_batches, with_precision
 from pymoo_nas.training._trainable import check_trainable
@@ -99,15 +99,7 @@ class Trainer:
         self.passes = Passes(network, settings, weights, device)
         self.optimizers = OPTIMIZERS[settings.optimizer](network, settings)
         n_steps = int(settings.epochs) * len(self.sizes)
-        self.schedules = [
-            torch.optim.lr_scheduler.OneCycleLR(
-                optimizer,
-                optimizer.defaults["lr"],
-                total_steps=max(2, n_steps),  # one step has no cycle
-                cycle_momentum=False,
-            )
-            for optimizer in self.optimizers
-        ]
+        self.schedules = one_cycle(self.optimizers, n_steps)
         self.average = WeightAverage(network, settings.ema) if settings.ema else None
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
