@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import shlex
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+import rivals
 
+from common.measurements import Measurements
+from common.remembered import RememberedProblem
 from common.rows import append, kept_rows, read_rows, rows_by
 from pymoo_nas.scores import PAPER_OBJECTIVES
-from pymoo_nas.spaces import CellSpace, DARTSSpace
+from pymoo_nas.search import NASProblem
+from pymoo_nas.spaces import CellSpace, DARTSSpace, NASBench201Space
 from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -280,7 +285,7 @@ CALLS = (
          " --rivals te-nas 'random, steady gradients' 'random, short training'"
          " 'ours, steady first'",),
         ("candidates", "with known accuracy", "te-nas",
-         "random, steady gradients", "ours, steady first", "s to measure"),
+         "random, steady gradients", "ours, steady first", "minutes in all, to measure"),
         slow=True,
     ),
     Call(
@@ -378,6 +383,37 @@ def test_genotypes_of_digits_stay_texts(tmp_path: Path) -> None:
         found = kept_rows(kept, texts[:n], lambda text: {"genotype": text})
         assert found["genotype"].tolist() == texts[:n]
     assert read_rows(kept)["genotype"].tolist() == texts
+
+
+def test_time_of_new_scores_is_told_once(tmp_path: Path) -> None:
+    """Where the memory lacks candidates, their scoring counts as scoring, not as search too."""
+    problem = RememberedProblem(
+        "digits", tmp_path / "memory.csv", search_space=NASBench201Space(), n_images=8, n_inits=1
+    )
+    genotype = problem.search_space.sample(np.random.default_rng(0))
+    problem.score_genotype(genotype)
+    spent = problem.spent
+    problem.score_genotype(genotype)
+    assert problem.spent == spent > 0.0
+    of = argparse.Namespace(
+        out=tmp_path / "rows.csv",
+        first_seed=0,
+        seeds=2,
+        rivals=["random"],
+        candidates=20,
+        space="nasbench201",
+    )
+    rows = rivals.searched(of, problem, rivals.known_accuracies(None), 0.5)
+    assert rows["scoring"].tolist() == [10.0, 10.0]
+    assert rows["seconds"].iloc[1] < problem.spent / 2
+
+
+def test_measurements_take_time_before_any_is_known(tmp_path: Path) -> None:
+    """Without a file of measurements, their time is that of random architectures."""
+    problem = NASProblem("digits", search_space=NASBench201Space(), n_images=8, n_inits=1)
+    seconds = Measurements(problem, tmp_path / "gradients.csv").seconds(2)
+    assert len(seconds) == 2
+    assert min(seconds.values()) > 0.0
 
 
 def test_processes_that_share_rows_keep_each_value_once(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def test_cells(capsys: pytest.CaptureFixture[str]) -> None:
     assert in_header(cells, capsys)
 
 
-def test_rivals(capsys: pytest.CaptureFixture[str]) -> None:
-    """The searches by later scores."""
-    rivals.report(read_rows(KEPT / "rivals" / "later.csv"))
+@pytest.mark.parametrize("name", ["paper", "same_time", "later"])
+def test_rivals(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both tables of the searches by the paper's scores, in the same time, and by later scores."""
+    rivals.report(read_rows(KEPT / "rivals" / f"{name}.csv"))
     assert in_header(rivals, capsys)

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from common.rows import append
@@ -56,8 +57,13 @@ class Measurements:
         return settled(lambda seed, images: self.at(arch, images, seed))
 
     def seconds(self, n: int = 20) -> dict[int, float]:
-        """Number of images → median wall time of one measurement, of n known architectures."""
-        genotypes = list(dict.fromkeys(arch for arch, *_ in self.known))[:n]
+        """Number of images → median wall time of one measurement, of n architectures.
+
+        Of those that are known, as they are larger than random ones; without any, of random ones.
+        """
+        space, rng = self.problem.search_space, np.random.default_rng(0)
+        known = list(dict.fromkeys(arch for arch, *_ in self.known))[:n]
+        genotypes = known or [space.format(space.sample(rng)) for _ in range(n)]
 
         def taken(arch: str, images: int) -> float:
             genotype: Any = self.problem.search_space.parse(arch)
@@ -66,6 +72,6 @@ class Measurements:
             return time.perf_counter() - started
 
         return {
-            images: median([taken(arch, images) for arch in genotypes] or [0.0])
+            images: median([taken(arch, images) for arch in genotypes])
             for images in (N_IMAGES, CAREFUL_IMAGES)
         }

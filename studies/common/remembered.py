@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class RememberedProblem(NASProblem):
         ValueError: the file has the columns of other objectives.
 
     Attributes:
+        spent: seconds that new scores took; the user sets it to 0.
         blind: an objective, by its column, that the search does not see; None for none.
         measurements: of the steadiness of gradients, or None.
     """
@@ -45,6 +47,7 @@ class RememberedProblem(NASProblem):
         super().__init__(dataset, **settings)
         self.measurements = None if gradients is None else Measurements(self, gradients)
         self.memory = memory
+        self.spent = 0.0
         self.blind: int | None = None
         columns = ["genotype", *self.objective_names, *COLUMNS]
         rows = (
@@ -72,7 +75,9 @@ class RememberedProblem(NASProblem):
         if text in self.known:
             self.n_scored += 1
             return self.known[text]
+        started = time.perf_counter()
         scores = super().score_genotype(canonical)
+        self.spent += time.perf_counter() - started
         row = {"genotype": text, **scores.objectives}
         row |= {name: getattr(scores, name) for name in COLUMNS}
         append(self.memory, pd.DataFrame([row]))
