@@ -88,8 +88,8 @@ def test_cells(capsys: pytest.CaptureFixture[str]) -> None:
     assert in_header(cells, capsys)
 
 
-@pytest.mark.parametrize("name", ["paper", "same_time", "later"])
+@pytest.mark.parametrize("name", ["paper", "same_time", "more", "later"])
 def test_rivals(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both tables of the searches by the paper's scores, in the same time, and by later scores."""
+    """Both tables of searches by the paper's scores, also in the same time, and by later ones."""
     rivals.report(read_rows(KEPT / "rivals" / f"{name}.csv"))
     assert in_header(rivals, capsys)
