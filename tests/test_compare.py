@@ -298,6 +298,25 @@ def test_known_accuracies() -> None:
     assert found.table["accuracy_front"].tolist() == [90]
 
 
+@pytest.mark.parametrize(
+    ("growths", "best"),
+    [
+        ([9.0, 0.0, math.nan, 0.0], 70.0),
+        ([9.0, 9.0, math.nan, 9.0], 60.0),
+        ([9.0, 9.0, 9.0, 9.0], 90.0),
+        ([math.nan] * 4, 90.0),
+    ],
+)
+def test_known_accuracies_of_steady_ones(growths: list[float], best: float) -> None:
+    """The best of the front is that of the front that a search by steady gradients hands over."""
+    table = history([[1, 1], [2, 2], [4, 4], [3, 3]]).assign(growth=growths, smoothness=-1.0)
+    truth = pd.DataFrame({"genotype": ["1", "2", "3", "4"], "accuracy": [90.0, 70.0, 60.0, 80.0]})
+    found = compare({"a": [table]}, truth=truth, space=CellSpace(["conv3x3"], channel_step=1))
+    assert found.runs["accuracy_front"].tolist() == [best]
+    alone = compare({"a": [table.drop(columns=["growth", "smoothness"])]})
+    assert found.runs["hypervolume"].tolist() == alone.runs["hypervolume"].tolist()
+
+
 def test_unknown_accuracies(tmp_path: Path) -> None:
     """Where none is known the accuracies are NaN; a table needs its columns, and a space."""
     space = CellSpace(["conv3x3"], channel_step=1)

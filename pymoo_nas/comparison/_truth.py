@@ -15,6 +15,7 @@ from pymoo_nas.choice import order_scored
 from pymoo_nas.comparison._measures import front_of
 from pymoo_nas.comparison._searched import Searched, scores_of
 from pymoo_nas.errors import DatasetError, SearchError
+from pymoo_nas.search import preferred_rows
 from pymoo_nas.spaces import join_truth, space_settings
 
 ACCURACY = "accuracy"
@@ -99,7 +100,8 @@ def known_of(history: pd.DataFrame, known: Mapping[str, float]) -> dict[str, flo
 
     Returns:
         ``accuracy_first``, that of the first in the order of `order_scored` whose accuracy is
-        known; ``accuracy_front``, the best of the front; ``known``, of how many of its genotypes.
+        known; ``accuracy_front``, the best of the front, where gradients were measured of steady
+        candidates; ``known``, of how many of its genotypes.
     """
     values, counts = scores_of(history)
     texts = history["genotype"].to_numpy()
@@ -107,6 +109,7 @@ def known_of(history: pd.DataFrame, known: Mapping[str, float]) -> dict[str, flo
     if counts.any():
         ordered = order_scored(history)["genotype"]
         first = next((known[text] for text in ordered if text in known), math.nan)
+        counts = preferred_rows(history, counts)
         front = front_of(values[counts])
         in_front = [(point == front).all(axis=1).any() for point in values[counts]]
         reached = [known[text] for text in texts[counts][in_front] if text in known]
