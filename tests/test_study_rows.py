@@ -1,9 +1,9 @@
-"""The tables in the headers of studies are what their kept rows come to."""
+"""Headers of studies tell what their kept rows come to; pages tell what headers do."""
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
-from pathlib import Path
 from types import ModuleType
 
 import budgets
@@ -15,12 +15,14 @@ import pytest
 import rivals
 import spaces
 import tournaments
+from documentation import ROOT
 
 from common.budget_searches import KINDS
 from common.own_images import SETS
 from common.rows import read_rows
 
-KEPT = Path(__file__).parents[1] / "studies" / "rows"
+KEPT = ROOT / "studies" / "rows"
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def in_header(study: ModuleType, capsys: pytest.CaptureFixture[str]) -> bool:
@@ -93,3 +95,17 @@ def test_rivals(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Both tables of searches by the paper's scores, also in the same time, and by later ones."""
     rivals.report(read_rows(KEPT / "rivals" / f"{name}.csv"))
     assert in_header(rivals, capsys)
+
+
+def measured_in(texts: list[str]) -> set[str]:
+    """Each mean ± standard deviation of texts, without its sign, wherever its line breaks."""
+    return set(re.findall(r"\d+\.\d+ ± \d+\.\d+", " ".join(" ".join(texts).split())))
+
+
+def test_pages_tell_what_studies_have_measured() -> None:
+    """Each mean ± standard deviation of README, changelog and docs stands in a study's header."""
+    studies = [*(ROOT / "studies").rglob("*.py"), *(ROOT / "studies" / "archive").glob("*.md")]
+    told = measured_in([page.read_text("utf-8") for page in PAGES])
+    known = measured_in([study.read_text("utf-8") for study in studies])
+    assert len(told) > 100
+    assert told - known == set()
