@@ -2,16 +2,16 @@
 
 The budgets are (A) that of MLPerf Tiny's ResNet-8, 78,700 parameters and 12.5 M
 multiply-accumulates per image, (B) that of ResNet-20, 280,000 and 41 M, and (C) 560,000 and 82 M.
-Rivals: a search of ours with the defaults; the same of cells that halve the map inside ("inside"),
-and also in a space for tight limits ("light": cells that halve inside, of separable convolutions in
-the place of residual blocks, with `--shortcut --widths 1,1.5,2`); a search of ours by later scores
-("later"); the same with `--shortcut`, the first eight by ranks trained for two epochs, of which the
-best is taken or a smaller one as good ("tried"); so within limits of acts too ("lean"); as many
-random candidates with the space, the scores and the choice of "tried" ("random"); of others, the
-one of the smallest sum of ranks in `ntk` and `activation`, as TE-NAS chooses (Chen 2021), and the
-largest; and networks designed by hand, scaled in width to the largest within the budget. Each
-network is trained by `train` with its defaults but for the epochs; the full schedule may add
-`--ema` and `--cutout`, and then has rows of its own.
+Rivals: a search of ours with the defaults; the same with `--shortcut` ("shortcut"); of cells that
+halve the map inside ("inside"), and also in a space for tight limits ("light": cells that halve
+inside, of separable convolutions in the place of residual blocks, with `--shortcut --widths
+1,1.5,2`); a search of ours by later scores ("later"); the same with `--shortcut`, the first eight
+by ranks trained for two epochs, of which the best is taken or a smaller one as good ("tried"); so
+within limits of acts too ("lean"); as many random candidates with the space, the scores and the
+choice of "tried" ("random"); of others, the one of the smallest sum of ranks in `ntk` and
+`activation`, as TE-NAS chooses (Chen 2021), and the largest; and networks designed by hand, scaled
+in width to the largest within the budget. Each network is trained by `train` with its defaults but
+for the epochs; the full schedule may add `--ema` and `--cutout`, and then has rows of its own.
 
 Search and training see the first 40,000 training images. On a short schedule every rival is trained
 once for each search, a tenth of the images held out; by these the best of each kind is chosen (of
@@ -20,9 +20,9 @@ training images are looked at once per training, at its end. What is there alrea
 again; processes for different `--kinds` may share a folder.
 
 A line for each budget and kind, after "N epochs: parameters, MMACs, thousand acts, ms per image,
-minutes of search and choice, of training, accuracy %, n". The kinds are ours, inside, light, later,
-tried, lean, random, te-nas, largest, resnet8, resnet14, resnet20, resnet32, mobilenetv2 and
-shufflenetv2.
+minutes of search and choice, of training, accuracy %, n". The kinds are ours, shortcut, inside,
+light, later, tried, lean, random, te-nas, largest, resnet8, resnet14, resnet20, resnet32,
+mobilenetv2 and shufflenetv2.
 
 Commands of what is measured so far; their rows are kept in rows/budgets:
     python studies/budgets.py --cifar PATH/cifar10.npz --work studies/rows/budgets --budgets A \

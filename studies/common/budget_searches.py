@@ -60,6 +60,7 @@ TRIED = Search(
 
 OURS = {
     "ours": Search(),
+    "shortcut": Search({"shortcut": True}),
     "inside": Search({"reduction": "inside"}),
     "light": Search(
         {
