@@ -46,8 +46,9 @@ class Comparison:
         runs: a row per run: candidates scored, hypervolume, size of the front, best of each
             objective. With known accuracies also that of the first known one in the order of
             `order_scored`, the best of the front, and of how many of its genotypes it is known.
-            Where a search has measured gradients, this front is that of steady candidates, as in
-            its result; the hypervolume counts the others too.
+            Where a search has measured gradients, candidates that are known to be unsteady are left
+            out of this front, as in the result's archive; hypervolume, size and best values count
+            them.
         objectives: names, all minimised.
         ideal: objective → best value.
         reference: objective → worst value that counts in the hypervolume.

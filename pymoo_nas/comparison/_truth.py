@@ -100,8 +100,8 @@ def known_of(history: pd.DataFrame, known: Mapping[str, float]) -> dict[str, flo
 
     Returns:
         ``accuracy_first``, that of the first in the order of `order_scored` whose accuracy is
-        known; ``accuracy_front``, the best of the front, where gradients were measured of steady
-        candidates; ``known``, of how many of its genotypes.
+        known; ``accuracy_front``, the best of the front, without candidates that are known to be
+        unsteady, as in a result's archive; ``known``, of how many of its genotypes.
     """
     values, counts = scores_of(history)
     texts = history["genotype"].to_numpy()
