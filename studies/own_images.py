@@ -166,7 +166,7 @@ from pymoo_nas.datasets import Dataset
 from pymoo_nas.networks import count_all
 from pymoo_nas.scores import LATER_OBJECTIVES, is_sound
 from pymoo_nas.search import DartsTournament, EvolutiveNAS, NASProblem, history_to_frame
-from pymoo_nas.spaces import Architecture
+from pymoo_nas.spaces import Architecture, CellSpace
 from pymoo_nas.training import AUTO, train
 
 TOP = 5
@@ -185,8 +185,8 @@ Vector = NDArray[np.float64]
 DRAWN = ("random", "random inside")
 """Kinds of which there are two for each split."""
 
-MARK = "inside:"
-"""What stands before the genotype of a cell that halves the map inside."""
+SPACES = {"inside": INSIDE, "shortcut": CellSpace(shortcut=True)}
+"""What stands, with a colon, before a genotype of another space than the default → that space."""
 
 
 def by_ranks(
@@ -220,8 +220,14 @@ def later(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
 def inside(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
     """The search of cells that halve the map inside."""
     first, drawn, seconds = by_ranks(of, images, key, search_space=INSIDE)
-    random = {f"random inside {n}": MARK + text for n, text in enumerate(drawn)}
-    return {"inside": MARK + first, **random, "inside_seconds": seconds}
+    random = {f"random inside {n}": f"inside:{text}" for n, text in enumerate(drawn)}
+    return {"inside": f"inside:{first}", **random, "inside_seconds": seconds}
+
+
+def shortcut(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
+    """The search of cells with a shortcut around each."""
+    first, _, seconds = by_ranks(of, images, key, search_space=SPACES["shortcut"])
+    return {"shortcut": f"shortcut:{first}", "shortcut_seconds": seconds}
 
 
 def tried(of: argparse.Namespace, images: Dataset, key: str) -> dict[str, Any]:
@@ -246,6 +252,7 @@ SEARCHES: dict[str, tuple[Callable[..., dict[str, Any]], tuple[str, ...], str]] 
     "ours": (ours, ("ours", "random 0", "random 1"), "to search"),
     "later": (later, ("later",), "by later scores"),
     "inside": (inside, ("inside", "random inside 0", "random inside 1"), "inside"),
+    "shortcut": (shortcut, ("shortcut",), "with shortcuts"),
     "tried": (tried, ("training", "smaller", "of all"), "to choose by training"),
 }
 """File of rows → how a row is made, its kinds, and what its seconds are for."""
@@ -270,8 +277,8 @@ def searched(
 def trained(images: Dataset, epochs: int | str, key: str) -> dict[str, Any]:
     """What a training comes to."""
     seed, text = int(key.split()[1]), key.split()[2]
-    space = INSIDE if text.startswith(MARK) else None
-    architecture = Architecture.read(text.removeprefix(MARK), space)
+    mark, _, genotype = text.rpartition(":")
+    architecture = Architecture.read(genotype, SPACES.get(mark))
     network = architecture.build("trained", images, seed=seed)
     started = time.process_time()
     training = train(network, images, epochs=epochs, seed=seed)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import shlex
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 import rivals
 
-from common.measurements import Measurements
+from common.budget_searches import MAX_ACTS, problem_of
 from common.remembered import RememberedProblem
 from common.rows import append, kept_rows, read_rows, rows_by
+from common.searches import SEARCHES, Outcome
+from pymoo_nas.datasets import load_dataset
 from pymoo_nas.scores import PAPER_OBJECTIVES
-from pymoo_nas.search import NASProblem
 from pymoo_nas.spaces import CellSpace, DARTSSpace, NASBench201Space
 from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
 
@@ -385,35 +387,53 @@ def test_genotypes_of_digits_stay_texts(tmp_path: Path) -> None:
     assert read_rows(kept)["genotype"].tolist() == texts
 
 
-def test_time_of_new_scores_is_told_once(tmp_path: Path) -> None:
-    """Where the memory lacks candidates, their scoring counts as scoring, not as search too."""
+def test_time_of_what_is_remembered_is_that_of_the_first_time(tmp_path: Path) -> None:
+    """A search tells the same time to score and to measure, new or remembered, and it only once."""
+    settings: dict[str, Any] = {
+        "memory": tmp_path / "memory.csv",
+        "gradients": tmp_path / "gradients.csv",
+        "search_space": NASBench201Space(),
+        "n_images": 8,
+        "n_inits": 1,
+    }
+
+    def search(problem: RememberedProblem) -> Outcome:
+        rng = np.random.default_rng(0)
+        genotypes = [problem.search_space.sample(rng) for _ in range(10)]
+        for genotype in genotypes:
+            problem.score_genotype(genotype)
+        problem.steadiness(genotypes[0])
+        return Outcome([], [], len(genotypes))
+
+    told = []
+    for problem in [RememberedProblem("digits", **settings)] * 2:
+        told.append(rivals.timed(problem, lambda problem=problem: search(problem))[1])
+    problem = RememberedProblem("digits", **settings)
+    told.append(rivals.timed(problem, lambda: search(problem))[1])
+    for name in ("scoring", "measuring"):
+        assert told[0][name] > 0.0
+        assert told[1][name] == pytest.approx(told[0][name])
+        assert told[2][name] == pytest.approx(told[0][name])
+    for seconds in told:
+        assert 0.0 <= seconds["seconds"] < told[0]["scoring"] / 2
+
+
+def test_a_search_without_an_objective_leaves_the_problem_as_it_was(tmp_path: Path) -> None:
+    """The objective is hidden from that search alone."""
     problem = RememberedProblem(
         "digits", tmp_path / "memory.csv", search_space=NASBench201Space(), n_images=8, n_inits=1
     )
-    genotype = problem.search_space.sample(np.random.default_rng(0))
-    problem.score_genotype(genotype)
-    spent = problem.spent
-    problem.score_genotype(genotype)
-    assert problem.spent == spent > 0.0
-    of = argparse.Namespace(
-        out=tmp_path / "rows.csv",
-        first_seed=0,
-        seeds=2,
-        rivals=["random"],
-        candidates=20,
-        space="nasbench201",
-    )
-    rows = rivals.searched(of, problem, rivals.known_accuracies(None), 0.5)
-    assert rows["scoring"].tolist() == [10.0, 10.0]
-    assert rows["seconds"].iloc[1] < problem.spent / 2
+    outcome = SEARCHES["ours, no ntk"](problem, 20, 0)
+    assert [one.F[0] for one in outcome.front] == [0.0] * len(outcome.front)
+    assert problem.blind is None
 
 
-def test_measurements_take_time_before_any_is_known(tmp_path: Path) -> None:
-    """Without a file of measurements, their time is that of random architectures."""
-    problem = NASProblem("digits", search_space=NASBench201Space(), n_images=8, n_inits=1)
-    seconds = Measurements(problem, tmp_path / "gradients.csv").seconds(2)
-    assert len(seconds) == 2
-    assert min(seconds.values()) > 0.0
+def test_lean_networks_have_few_acts() -> None:
+    """The budgets of "lean" limit the acts too, those of "tried" do not."""
+    digits = load_dataset("digits")
+    for budget, acts in MAX_ACTS.items():
+        assert problem_of(digits, budget, "lean", 0, "cpu").limits["acts"] == acts
+        assert "acts" not in problem_of(digits, budget, "tried", 0, "cpu").limits
 
 
 def test_processes_that_share_rows_keep_each_value_once(tmp_path: Path) -> None:
@@ -436,6 +456,22 @@ def test_processes_that_share_rows_keep_each_value_once(tmp_path: Path) -> None:
         "d": "own",
     }
     assert len(rows) == 4
+
+
+def test_rows_of_two_at_once_are_whole(tmp_path: Path) -> None:
+    """Two that measure the same values at the same time keep one whole row of each."""
+    path, both = tmp_path / "rows.csv", threading.Barrier(2)
+
+    def measure(key: str) -> dict[str, str]:
+        both.wait(timeout=30)
+        return {"text": key * 1000}
+
+    keys = [f"key {n}" for n in range(5)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: rows_by(path, "key", keys, measure), range(2)))
+    for rows in (*found, read_rows(path)):
+        assert rows["key"].tolist() == keys
+        assert rows["text"].tolist() == [key * 1000 for key in keys]
 
 
 def test_rows_are_appended_by_the_names_of_columns(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from argparse import Namespace
+from pathlib import Path
 from types import ModuleType
 
 import budgets
@@ -19,7 +21,7 @@ from documentation import ROOT
 
 from common.budget_searches import KINDS
 from common.own_images import SETS
-from common.rows import read_rows
+from common.rows import read_rows, with_deviation
 
 KEPT = ROOT / "studies" / "rows"
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -97,15 +99,82 @@ def test_rivals(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert in_header(rivals, capsys)
 
 
+RIVALS = {
+    "random, by sum of log ranks": "random",
+    "regularised evolution (Real 2019)": "regularised evolution",
+    "NSGA-II (Deb 2002)": "nsga2",
+    "random, with our choice": "random, our choice",
+    "TE-NAS's pruning (Chen 2021)": "te-nas",
+    "the largest of them": "largest",
+    "ours, without tournaments": "ours, no tournament",
+    "ours": "ours",
+    "random, by its gradients in depth (`choose --by gradients`)": "random, steady gradients",
+    "ours, by its gradients in depth (`choose --by gradients`)": "ours, steady gradients",
+    "random, steady ones first": "random, steady first",
+    "NSGA-II, steady ones first": "nsga2, steady first",
+    "ours, steady ones first, without tournaments": "ours, steady first, no tournament",
+    "ours, steady ones first, the default here": "ours, steady first",
+}
+"""Names of searches in the tables of docs/benchmarks.md → in rivals.py."""
+
+
+def deviation(values: pd.Series, places: int = 2) -> str:
+    """Mean ± standard deviation of what is known; nothing where nothing is."""
+    known = values.dropna()
+    return with_deviation(known, places) if len(known) else ""
+
+
+MEASURED = {
+    "scored": lambda rows: f"{rows['scored'].mean():.0f}",
+    "handed over, % (known in n)": lambda rows: (
+        f"{deviation(rows['accuracy'])} ({rows['accuracy'].count()})".strip()
+    ),
+    "first known, %": lambda rows: deviation(rows["first_known_accuracy"]),
+    "mean of the front, %": lambda rows: deviation(rows["front_mean"]),
+    "best of the front, %": lambda rows: deviation(rows["front_best"]),
+    "hypervolume": lambda rows: deviation(rows["hypervolume"], 3),
+    "minutes": lambda rows: (
+        f"{rows[['seconds', 'scoring', 'measuring']].sum(axis=1).mean() / 60:.1f}"
+    ),
+}
+"""Columns of these tables → what the rows of a search come to."""
+
+
+@pytest.mark.parametrize(
+    ("title", "names", "n"),
+    [
+        ("## Search strategies on NAS-Bench-201", ["paper"], 14),
+        ("### About the same time for every search", ["same_time", "paper"], 10),
+    ],
+)
+def test_the_page_of_rivals(title: str, names: list[str], n: int) -> None:
+    """Each cell of the tables of searches on NAS-Bench-201 is what the kept rows come to."""
+    _, _, section = (ROOT / "docs" / "benchmarks.md").read_text("utf-8").partition(f"{title}\n")
+    lines = [line for line in section.partition("\n#")[0].splitlines() if line.startswith("|")]
+    (_, *columns), _, *rows = ([c.strip() for c in line.split("|")[1:-1]] for line in lines)
+    kept = [read_rows(KEPT / "rivals" / f"{name}.csv") for name in names]
+    assert len(rows) == n
+    for label, *told in rows:
+        found = (of[of["rival"] == RIVALS[label]] for of in kept)
+        mine = next(of for of in found if len(of))
+        assert told == [MEASURED[column](mine) for column in columns], label
+
+
 def measured_in(texts: list[str]) -> set[str]:
     """Each mean ± standard deviation of texts, without its sign, wherever its line breaks."""
     return set(re.findall(r"\d+\.\d+ ± \d+\.\d+", " ".join(" ".join(texts).split())))
+
+
+def header(study: Path) -> str:
+    """The docstring of a study, or the whole of an archived one."""
+    text = study.read_text("utf-8")
+    return ast.get_docstring(ast.parse(text)) or "" if study.suffix == ".py" else text
 
 
 def test_pages_tell_what_studies_have_measured() -> None:
     """Each mean ± standard deviation of README, changelog and docs stands in a study's header."""
     studies = [*(ROOT / "studies").rglob("*.py"), *(ROOT / "studies" / "archive").glob("*.md")]
     told = measured_in([page.read_text("utf-8") for page in PAGES])
-    known = measured_in([study.read_text("utf-8") for study in studies])
+    known = measured_in([header(study) for study in studies])
     assert len(told) > 100
     assert told - known == set()

@@ -11,7 +11,8 @@ import pandas as pd
 
 from common.images import part_of
 from common.measurements import Measurements
-from common.rows import append
+from common.meter import Meter
+from common.rows import append, read_rows
 from pymoo_nas.scores import Scores
 from pymoo_nas.search import NASProblem, Steadiness, read_genotype
 from pymoo_nas.training import train
@@ -36,7 +37,7 @@ class RememberedProblem(NASProblem):
         ValueError: the file has the columns of other objectives.
 
     Attributes:
-        spent: seconds that new scores took; the user sets it to 0.
+        meter: the time of scores and of short trainings.
         blind: an objective, by its column, that the search does not see; None for none.
         measurements: of the steadiness of gradients, or None.
     """
@@ -47,7 +48,7 @@ class RememberedProblem(NASProblem):
         super().__init__(dataset, **settings)
         self.measurements = None if gradients is None else Measurements(self, gradients)
         self.memory = memory
-        self.spent = 0.0
+        self.meter = Meter()
         self.blind: int | None = None
         columns = ["genotype", *self.objective_names, *COLUMNS]
         rows = (
@@ -74,15 +75,15 @@ class RememberedProblem(NASProblem):
         text = self.search_space.format(canonical)
         if text in self.known:
             self.n_scored += 1
-            return self.known[text]
-        started = time.perf_counter()
-        scores = super().score_genotype(canonical)
-        self.spent += time.perf_counter() - started
-        row = {"genotype": text, **scores.objectives}
-        row |= {name: getattr(scores, name) for name in COLUMNS}
-        append(self.memory, pd.DataFrame([row]))
-        self.known[text] = scores
-        return scores
+        else:
+            with self.meter.new_work():
+                scores = super().score_genotype(canonical)
+                row = {"genotype": text, **scores.objectives}
+                row |= {name: getattr(scores, name) for name in COLUMNS}
+                append(self.memory, pd.DataFrame([row]))
+            self.known[text] = scores
+        self.meter.charged += self.known[text].seconds
+        return self.known[text]
 
     def steadiness(self, genotype: Any, *, seed: int = 0) -> Steadiness:
         """As `NASProblem.steadiness`, of the canonical genotype, from the file where it is."""
@@ -99,23 +100,28 @@ class RememberedProblem(NASProblem):
         """
         text = self.search_space.format(self.search_space.canonical(genotype))
         path = self.memory.with_suffix(".trained.csv")
-        rows = (
-            pd.read_csv(path) if path.exists() else pd.DataFrame({"genotype": [], "accuracy": []})
-        )
-        known = dict(zip(rows["genotype"], rows["accuracy"], strict=True))
+        rows = read_rows(path) if path.exists() else pd.DataFrame({"genotype": []})
+        known: dict[Any, Any] = rows.set_index("genotype").to_dict("index")
         if text not in known:
-            training = train(
-                self.build(self.search_space.parse(text)),
-                part_of(self.dataset, SHORT_IMAGES),
-                epochs=3,
-                batch_size=64,
-                learning_rate=0.1,
-                optimizer="sgd",
-                precision="bfloat16",
-            )
-            known[text] = float(training.epochs["validation_accuracy"].iloc[-1])
-            append(path, pd.DataFrame([{"genotype": text, "accuracy": known[text]}]))
-        return float(known[text])
+            with self.meter.new_work():
+                known[text] = self._short_training(text)
+                append(path, pd.DataFrame([{"genotype": text, **known[text]}]))
+        self.meter.charged += known[text]["seconds"]
+        return float(known[text]["accuracy"])
+
+    def _short_training(self, text: str) -> dict[str, float]:
+        started = time.process_time()
+        training = train(
+            self.build(self.search_space.parse(text)),
+            part_of(self.dataset, SHORT_IMAGES),
+            epochs=3,
+            batch_size=64,
+            learning_rate=0.1,
+            optimizer="sgd",
+            precision="bfloat16",
+        )
+        accuracy = float(training.epochs["validation_accuracy"].iloc[-1])
+        return {"accuracy": accuracy, "seconds": time.process_time() - started}
 
     def _evaluate(self, x: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         super()._evaluate(x, out, *args, **kwargs)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+from filelock import FileLock
 
 T = TypeVar("T")
 
@@ -39,7 +40,8 @@ def rows_by(
 ) -> pd.DataFrame:
     """All rows of the file, after those of the values that it lacks are measured.
 
-    Processes may share the file: it is looked at before each measurement, and after it.
+    Processes may share the file: it is looked at before each measurement, and after it. Of two that
+    measure one value at the same time, the first one's row is kept.
 
     Args:
         path: the CSV file, to which each row is appended.
@@ -48,13 +50,16 @@ def rows_by(
         measure: the other columns of a value's row.
         texts: further columns that are read as texts.
     """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
     for value in values:
-        if value in _values(path, column):
+        with lock:
+            known = _values(path, column)
+        if value in known:
             continue
         row = {column: value, **measure(value)}
-        # Another process may have measured it meanwhile.
-        if value not in _values(path, column):
-            append(path, pd.DataFrame([row]))
+        with lock:
+            if value not in _values(path, column):
+                append(path, pd.DataFrame([row]))
     if not path.exists():
         return pd.DataFrame(columns=[column, *texts])
     return read_rows(path, [column, *texts])

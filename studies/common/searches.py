@@ -58,14 +58,11 @@ class Outcome:
         front: the individuals of its front.
         n_scored: candidates.
         archive: the non-dominated of all that it scored, where it tells.
-        remembers: whether their scores come from the memory, so that scoring them takes time that
-            the search did not take here.
     """
 
     order: list[Any]
     front: list[Any]
     n_scored: int
-    remembers: bool = True
     archive: list[Any] = field(default_factory=list)
 
 
@@ -300,7 +297,7 @@ def te_nas(problem: NASProblem, n: int, seed: int) -> Outcome:
     text = NASBench201Genotype(tuple(names[0] for names in alive.values()))
     population = Population.new("X", as_column([text]))
     found = list(EvolutiveNAS().evaluator.eval(problem, population))
-    return Outcome(found, found, n_scored, remembers=False)
+    return Outcome(found, found, n_scored)
 
 
 SEARCHES: dict[str, Callable[[Any, int, int], Outcome]] = {
