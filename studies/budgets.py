@@ -103,8 +103,9 @@ from torch import nn
 from common.budget_searches import BUDGETS, KINDS, SEARCH_OF, SEARCHES, space_of
 from common.command import machine, parser
 from common.hand_designed import HAND_DESIGNED, largest_within
-from common.images import of_training_images
-from common.rows import rows_by, with_deviation
+from common.images import of_training_images, part_of
+from common.rows import read_rows, rows_by, with_deviation
+from common.training_steps import OurSteps, milliseconds_in_turn
 from common.trainings import described, has_ended, was_interrupted
 from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import Dataset, load_dataset
@@ -114,6 +115,9 @@ from pymoo_nas.spaces import Architecture
 from pymoo_nas.training import AUTO, train
 
 HELD_OUT = 0.1
+
+BATCH = 128
+"""Images of a step, as `OurSteps` takes them and a training of so many images does."""
 
 ADDED = ("ema", "cutout")
 """Settings of `train` that the full schedule may add."""
@@ -215,6 +219,38 @@ def best_of_each(short: pd.DataFrame) -> list[tuple[str, str, str]]:
     return list(best[["budget", "kind", "model"]].itertuples(index=False, name=None))
 
 
+def paced(of: argparse.Namespace, dataset: Dataset, work: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """Milliseconds of a training step of each network, those of a budget measured in turn."""
+    path, device = work / "paces.csv", torch.device(of.device)
+    kept = read_rows(path, ["model"]) if path.exists() else pd.DataFrame({"budget": [], "kind": []})
+    part = part_of(dataset, 10 * BATCH)
+    for budget, group in rows.drop_duplicates(["budget", "kind"]).groupby("budget"):
+        if set(group["kind"]) <= set(kept["kind"][kept["budget"] == budget]):
+            continue
+        models = dict(zip(group["kind"], group["model"], strict=True))
+        steps = {
+            kind: OurSteps(build(kind, model, part, 0), part, device, precision=of.precision)
+            for kind, model in models.items()
+        }
+        found = milliseconds_in_turn(steps, 10, device)
+        new = [
+            {"budget": budget, "kind": kind, "model": models[kind], "milliseconds": one["step"]}
+            for kind, one in found.items()
+        ]
+        kept = pd.concat([kept[kept["budget"] != budget], pd.DataFrame(new)])
+        kept.to_csv(path, index=False)
+    return kept
+
+
+def report_paces(paces: pd.DataFrame) -> None:
+    """A line for each budget: the time of a step, and its ratio to the fastest one's."""
+    for budget, group in paces.groupby("budget"):
+        steps = dict(zip(group["kind"], group["milliseconds"], strict=True))
+        least = min(steps.values())
+        told = (f"{kind} {ms:.0f} ({ms / least:.2f})" for kind, ms in sorted(steps.items()))
+        print(f"{budget} ms per step of {BATCH} images, in turn: {', '.join(told)}")
+
+
 def report(rows: pd.DataFrame, searches: pd.DataFrame, epochs: int) -> None:
     """A line for each budget and kind."""
     print(
@@ -265,7 +301,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             for seed in range(of.full_seeds)
             for budget, kind, model in best_of_each(short)
         ]
-        report(trained(of, dataset, work, full, of.epochs), searches, of.epochs)
+        rows = trained(of, dataset, work, full, of.epochs)
+        report(rows, searches, of.epochs)
+        report_paces(paced(of, dataset, work, rows))
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
