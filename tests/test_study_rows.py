@@ -140,6 +140,14 @@ MEASURED = {
 """Columns of these tables → what the rows of a search come to."""
 
 
+def table_behind(title: str) -> tuple[list[str], list[list[str]]]:
+    """Columns, but for the first, and rows of the table of a section of docs/benchmarks.md."""
+    _, _, section = (ROOT / "docs" / "benchmarks.md").read_text("utf-8").partition(f"{title}\n")
+    lines = [line for line in section.partition("\n#")[0].splitlines() if line.startswith("|")]
+    (_, *columns), _, *rows = ([c.strip() for c in line.split("|")[1:-1]] for line in lines)
+    return columns, rows
+
+
 @pytest.mark.parametrize(
     ("title", "names", "n"),
     [
@@ -149,9 +157,7 @@ MEASURED = {
 )
 def test_the_page_of_rivals(title: str, names: list[str], n: int) -> None:
     """Each cell of the tables of searches on NAS-Bench-201 is what the kept rows come to."""
-    _, _, section = (ROOT / "docs" / "benchmarks.md").read_text("utf-8").partition(f"{title}\n")
-    lines = [line for line in section.partition("\n#")[0].splitlines() if line.startswith("|")]
-    (_, *columns), _, *rows = ([c.strip() for c in line.split("|")[1:-1]] for line in lines)
+    columns, rows = table_behind(title)
     kept = [read_rows(KEPT / "rivals" / f"{name}.csv") for name in names]
     assert len(rows) == n
     for label, *told in rows:
@@ -163,6 +169,71 @@ def test_the_page_of_rivals(title: str, names: list[str], n: int) -> None:
 def measured_in(texts: list[str]) -> set[str]:
     """Each mean ± standard deviation of texts, without its sign, wherever its line breaks."""
     return set(re.findall(r"\d+\.\d+ ± \d+\.\d+", " ".join(" ".join(texts).split())))
+
+
+BUDGET_KINDS = {
+    "ours, by defaults": "ours",
+    "ours, by `--shortcut`": "shortcut",
+    "ours, by `--reduction inside`": "inside",
+    "so, with `--operations conv3x3,separable3x3,max_pool3x3,avg_pool3x3 --shortcut --widths "
+    "1,1.5,2`": "light",
+    "ours, by `--objectives later`": "later",
+    "so, with `--shortcut` and `choose --by training --top 8 --random 0`": "tried",
+    "random search with the same options and choice": "random",
+    "ResNet-8": "resnet8",
+    "ResNet-14": "resnet14",
+    "ResNet-20": "resnet20",
+    "ResNet-32": "resnet32",
+}
+"""Networks in the tables of budgets in docs/benchmarks.md → in budgets.py."""
+
+OF_BUDGETS = {
+    "parameters": (4, lambda rows: f"{rows['params'].mean():,.0f}"),
+    "MACs": (4, lambda rows: f"{rows['flops'].mean() / 1e6:.1f} M"),
+    "ms per image": (4, lambda rows: f"{rows['milliseconds'].mean():.2f}"),
+    "minutes to search": (0, lambda rows: f"{rows['seconds'].mean() / 60:.1f}"),
+    "minutes, 4 epochs": (4, lambda rows: f"{rows['minutes'].mean():.1f}"),
+    "accuracy, %": (4, lambda rows: with_deviation(rows["accuracy"], 2)),
+    "n": (4, lambda rows: f"{len(rows)}"),
+    "minutes, 20 epochs": (20, lambda rows: f"{rows['minutes'].mean():.1f}"),
+    "accuracy after 20, %": (20, lambda rows: with_deviation(rows["accuracy"], 2)),
+    "n of 20": (20, lambda rows: f"{len(rows)}"),
+}
+"""Columns of these tables → epochs of the rows (0: the searches) that they are of, and what."""
+
+
+def budget_rows() -> dict[int, pd.DataFrame]:
+    """Epochs → rows of trainings; 0 → those of searches, each with its budget and kind."""
+    folder = KEPT / "budgets"
+    searches = read_rows(folder / "searches.csv", ["key", *KINDS])
+    searches[["budget", "kind", "seed"]] = searches["key"].str.split(" ", expand=True)
+    trainings = {n: read_rows(folder / f"trained-{n}.csv", ["rival", "model"]) for n in (4, 20)}
+    return {0: searches, **trainings}
+
+
+def told_of_budget(rows: dict[int, pd.DataFrame], budget: str, kind: str, column: str) -> str:
+    """A cell of the tables; nothing where nothing was measured."""
+    epochs, told = OF_BUDGETS[column]
+    kept = rows[epochs]
+    mine = kept[(kept["budget"] == budget) & (kept["kind"] == kind)]
+    return told(mine) if len(mine) else ""
+
+
+@pytest.mark.parametrize(
+    ("title", "budget", "n"),
+    [
+        ("## Within the limits of ResNet-8", "A", 11),
+        ("### Within those of ResNet-20", "B", 9),
+    ],
+)
+def test_the_page_of_budgets(title: str, budget: str, n: int) -> None:
+    """Each cell of the tables of budgets is what the kept rows come to."""
+    columns, rows = table_behind(title)
+    kept = budget_rows()
+    assert columns == [*OF_BUDGETS]
+    assert len(rows) == n
+    for label, *told in rows:
+        assert told == [told_of_budget(kept, budget, BUDGET_KINDS[label], c) for c in columns]
 
 
 def header(study: Path) -> str:
