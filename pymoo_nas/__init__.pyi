@@ -18,7 +18,7 @@ from .errors import (
     WorkerError,
 )
 from .exports import Exported
-from .networks import OPERATIONS, PAPER_OPERATIONS, CellNetwork, TournamentNetwork
+from .networks import OPERATIONS, PAPER_OPERATIONS, CellNetwork, CifarResNet, TournamentNetwork
 from .plots import (
     plot_attainment,
     plot_cell,
@@ -106,6 +106,7 @@ __all__ = [
     "Cell",
     "CellNetwork",
     "CellSpace",
+    "CifarResNet",
     "Comparison",
     "DARTSSpace",
     "DartsTournament",

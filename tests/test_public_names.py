@@ -21,7 +21,7 @@ PUBLIC = {
     "runs": "RunFolder Search SearchSettings TensorBoard resume compare Comparison report",
     "training": "Dataset load_dataset train Training load_trained TrainedNetwork load_weights "
     "export Exported",
-    "networks": "CellNetwork TournamentNetwork",
+    "networks": "CellNetwork CifarResNet TournamentNetwork",
 }
 
 
