@@ -224,6 +224,7 @@ def told_of_budget(rows: dict[int, pd.DataFrame], budget: str, kind: str, column
     [
         ("## Within the limits of ResNet-8", "A", 11),
         ("### Within those of ResNet-20", "B", 9),
+        ("### Within twice those", "C", 2),
     ],
 )
 def test_the_page_of_budgets(title: str, budget: str, n: int) -> None:
