@@ -175,8 +175,7 @@ BUDGET_KINDS = {
     "ours, by defaults": "ours",
     "ours, by `--shortcut`": "shortcut",
     "ours, by `--reduction inside`": "inside",
-    "so, with `--operations conv3x3,separable3x3,max_pool3x3,avg_pool3x3 --shortcut --widths "
-    "1,1.5,2`": "light",
+    "so, of separable convolutions": "light",
     "ours, by `--objectives later`": "later",
     "so, with `--shortcut` and `choose --by training --top 8 --random 0`": "tried",
     "random search with the same options and choice": "random",
@@ -190,14 +189,12 @@ BUDGET_KINDS = {
 OF_BUDGETS = {
     "parameters": (4, lambda rows: f"{rows['params'].mean():,.0f}"),
     "MACs": (4, lambda rows: f"{rows['flops'].mean() / 1e6:.1f} M"),
-    "ms per image": (4, lambda rows: f"{rows['milliseconds'].mean():.2f}"),
+    "4 epochs, % (n)": (4, lambda rows: f"{deviation(rows['accuracy'])} ({len(rows)})"),
+    "20 epochs, % (n)": (20, lambda rows: f"{deviation(rows['accuracy'])} ({len(rows)})"),
     "minutes to search": (0, lambda rows: f"{rows['seconds'].mean() / 60:.1f}"),
-    "minutes, 4 epochs": (4, lambda rows: f"{rows['minutes'].mean():.1f}"),
-    "accuracy, %": (4, lambda rows: with_deviation(rows["accuracy"], 2)),
-    "n": (4, lambda rows: f"{len(rows)}"),
-    "minutes, 20 epochs": (20, lambda rows: f"{rows['minutes'].mean():.1f}"),
-    "accuracy after 20, %": (20, lambda rows: with_deviation(rows["accuracy"], 2)),
-    "n of 20": (20, lambda rows: f"{len(rows)}"),
+    "to train 4": (4, lambda rows: f"{rows['minutes'].mean():.1f}"),
+    "to train 20": (20, lambda rows: f"{rows['minutes'].mean():.1f}"),
+    "ms per image": (4, lambda rows: f"{rows['milliseconds'].mean():.2f}"),
 }
 """Columns of these tables → epochs of the rows (0: the searches) that they are of, and what."""
 
