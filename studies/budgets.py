@@ -6,8 +6,8 @@ Rivals: a search of ours with the defaults; the same with `--shortcut` ("shortcu
 halve the map inside ("inside"), and also in a space for tight limits ("light": cells that halve
 inside, of separable convolutions in the place of residual blocks, with `--shortcut --widths
 1,1.5,2`); a search of ours by later scores ("later"); the same with `--shortcut`, the first eight
-by ranks trained for two epochs, of which the best is taken or a smaller one as good ("tried"); so
-within limits of acts too ("lean"); as many random candidates with the space, the scores and the
+by ranks trained for two epochs, of which the best is taken or a smaller one as good ("tried"); the
+same with a limit of acts ("lean"); as many random candidates with the space, the scores and the
 choice of "tried" ("random"); of others, the one of the smallest sum of ranks in `ntk` and
 `activation`, as TE-NAS chooses (Chen 2021), and the largest; and networks designed by hand, scaled
 in width to the largest within the budget. Each network is trained by `train` with its defaults but
@@ -246,12 +246,15 @@ def best_of_each(short: pd.DataFrame) -> list[tuple[str, str, str]]:
 def paced(of: argparse.Namespace, dataset: Dataset, work: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """Milliseconds of a training step of each network, those of a budget measured in turn."""
     path, device = work / "paces.csv", torch.device(of.device)
-    kept = read_rows(path, ["model"]) if path.exists() else pd.DataFrame({"budget": [], "kind": []})
+    columns = ["budget", "kind", "model"]
+    kept = read_rows(path, ["model"]) if path.exists() else pd.DataFrame(columns=columns)
     part = part_of(dataset, 10 * BATCH)
-    for budget, group in rows.drop_duplicates(["budget", "kind"]).groupby("budget"):
-        if set(group["kind"]) <= set(kept["kind"][kept["budget"] == budget]):
+    for budget, group in rows.drop_duplicates(columns[:2]).groupby("budget"):
+        of_budget = kept[kept["budget"] == budget]
+        known, asked = (dict(zip(f["kind"], f["model"], strict=True)) for f in (of_budget, group))
+        models = known | asked
+        if models == known:
             continue
-        models = dict(zip(group["kind"], group["model"], strict=True))
         steps = {
             kind: OurSteps(build(kind, model, part, 0), part, device, precision=of.precision)
             for kind, model in models.items()

@@ -292,7 +292,7 @@ def report(rows: pd.DataFrame) -> None:
     rivals = list(rows.groupby("rival", sort=False))
     print("search, n; %: handed over (known in n), first known; mean, best of the front")
     for name, group in rivals:
-        accuracies = [spread(group[column]) for column in COLUMNS]
+        accuracies = [f"{with_deviation(group[column], 2):12s}" for column in COLUMNS]
         accuracies[0] += f" ({group['accuracy'].count():2d})"
         print(f"{name:33s} {len(group):2d} {' '.join(accuracies)}".rstrip())
     print(
@@ -301,17 +301,11 @@ def report(rows: pd.DataFrame) -> None:
     for name, group in rivals:
         measuring = group["measuring"].mean() / 60
         in_all = group[["seconds", "scoring", "measuring"]].sum(axis=1).mean() / 60
+        archive = " ".join(f"{with_deviation(group[column], 2):12s}" for column in ARCHIVE)
         print(
-            f"{name:33s} {len(group):2d} {spread(group['hypervolume'], 3):13s} "
-            f"{' '.join(spread(group[column]) for column in ARCHIVE)} "
+            f"{name:33s} {len(group):2d} {with_deviation(group['hypervolume'], 3):13s} {archive} "
             f"{group['scored'].mean():4.0f} {in_all:5.2f} {measuring:4.2f}"
         )
-
-
-def spread(values: pd.Series, places: int = 2) -> str:
-    """Mean ± standard deviation of what is known; blank where nothing is."""
-    known = values.dropna()
-    return f"{with_deviation(known, places) if len(known) else '':12s}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

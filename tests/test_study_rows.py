@@ -22,6 +22,7 @@ from documentation import ROOT
 from common.budget_searches import KINDS
 from common.own_images import SETS
 from common.rows import read_rows, with_deviation
+from pymoo_nas.datasets import load_dataset
 
 KEPT = ROOT / "studies" / "rows"
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -62,12 +63,13 @@ def test_epochs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_budgets(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each line of the three schedules that are measured so far."""
+    """Each line of the three schedules that are measured so far, and of the steps."""
     folder = KEPT / "budgets"
     searches = read_rows(folder / "searches.csv", ["key", *KINDS])
     for epochs in (4, 17, 20):
         rows = read_rows(folder / f"trained-{epochs}.csv", ["rival", "model"])
         budgets.report(rows, searches, epochs)
+    budgets.report_paces(read_rows(folder / "paces.csv", ["model"]))
     assert in_header(budgets, capsys)
 
 
@@ -118,21 +120,15 @@ RIVALS = {
 """Names of searches in the tables of docs/benchmarks.md → in rivals.py."""
 
 
-def deviation(values: pd.Series, places: int = 2) -> str:
-    """Mean ± standard deviation of what is known; nothing where nothing is."""
-    known = values.dropna()
-    return with_deviation(known, places) if len(known) else ""
-
-
 MEASURED = {
     "scored": lambda rows: f"{rows['scored'].mean():.0f}",
     "handed over, % (known in n)": lambda rows: (
-        f"{deviation(rows['accuracy'])} ({rows['accuracy'].count()})".strip()
+        f"{with_deviation(rows['accuracy'], 2)} ({rows['accuracy'].count()})".strip()
     ),
-    "first known, %": lambda rows: deviation(rows["first_known_accuracy"]),
-    "mean of the front, %": lambda rows: deviation(rows["front_mean"]),
-    "best of the front, %": lambda rows: deviation(rows["front_best"]),
-    "hypervolume": lambda rows: deviation(rows["hypervolume"], 3),
+    "first known, %": lambda rows: with_deviation(rows["first_known_accuracy"], 2),
+    "mean of the front, %": lambda rows: with_deviation(rows["front_mean"], 2),
+    "best of the front, %": lambda rows: with_deviation(rows["front_best"], 2),
+    "hypervolume": lambda rows: with_deviation(rows["hypervolume"], 3),
     "minutes": lambda rows: (
         f"{rows[['seconds', 'scoring', 'measuring']].sum(axis=1).mean() / 60:.1f}"
     ),
@@ -189,8 +185,8 @@ BUDGET_KINDS = {
 OF_BUDGETS = {
     "parameters": (4, lambda rows: f"{rows['params'].mean():,.0f}"),
     "MACs": (4, lambda rows: f"{rows['flops'].mean() / 1e6:.1f} M"),
-    "4 epochs, % (n)": (4, lambda rows: f"{deviation(rows['accuracy'])} ({len(rows)})"),
-    "20 epochs, % (n)": (20, lambda rows: f"{deviation(rows['accuracy'])} ({len(rows)})"),
+    "4 epochs, % (n)": (4, lambda rows: f"{with_deviation(rows['accuracy'], 2)} ({len(rows)})"),
+    "20 epochs, % (n)": (20, lambda rows: f"{with_deviation(rows['accuracy'], 2)} ({len(rows)})"),
     "minutes to search": (0, lambda rows: f"{rows['seconds'].mean() / 60:.1f}"),
     "to train 4": (4, lambda rows: f"{rows['minutes'].mean():.1f}"),
     "to train 20": (20, lambda rows: f"{rows['minutes'].mean():.1f}"),
@@ -247,3 +243,14 @@ def test_pages_tell_what_studies_have_measured() -> None:
     known = measured_in([header(study) for study in studies])
     assert len(told) > 100
     assert told - known == set()
+
+
+def test_steps_that_are_known_are_not_timed_again(tmp_path: Path) -> None:
+    """A part of the kinds of a budget, with the same models, leaves the rows as they were."""
+    kept = read_rows(KEPT / "budgets" / "paces.csv", ["model"])
+    kept.to_csv(tmp_path / "paces.csv", index=False)
+    asked = Namespace(device="cpu", precision="auto")
+    part = kept[kept["kind"].isin(["resnet14", "later"])]
+    found = budgets.paced(asked, load_dataset("digits"), tmp_path, part)
+    pd.testing.assert_frame_equal(found, kept)
+    pd.testing.assert_frame_equal(read_rows(tmp_path / "paces.csv", ["model"]), kept)

@@ -75,7 +75,8 @@ OURS = {
     "lean": TRIED._replace(lean=True),
 }
 """Kind → a search of ours: "light" by spaces.py, the scores of "later" by score_quality.py, "tried"
-is "later" with shortcuts by spaces.py and with a choice by short trainings."""
+is "later" with shortcuts by spaces.py and with a choice by short trainings, "lean" the same with a
+limit of acts; "shortcut" has the defaults but for its shortcuts."""
 
 DRAWN = {"random": TRIED, "drawn": Search(TRIED.cells)}
 """Random searches; te-nas and largest are taken from the second."""

@@ -102,6 +102,9 @@ def read_rows(path: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
 
 
 def with_deviation(values: pd.Series, places: int, sign: str = "") -> str:
-    """Mean ± standard deviation; the mean alone of one value."""
-    deviation = f" ± {values.std():.{places}f}" if len(values) > 1 else ""
-    return f"{values.mean():{sign}.{places}f}{deviation}"
+    """Mean ± standard deviation of what is known; the mean alone of one value, nothing of none."""
+    known = values.dropna()
+    if known.empty:
+        return ""
+    deviation = f" ± {known.std():.{places}f}" if len(known) > 1 else ""
+    return f"{known.mean():{sign}.{places}f}{deviation}"
