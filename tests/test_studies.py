@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import importlib
 import shlex
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
-import rivals
 
-from common.budget_searches import MAX_ACTS, problem_of
-from common.remembered import RememberedProblem
-from common.rows import append, kept_rows, read_rows, rows_by
-from common.searches import SEARCHES, Outcome
-from pymoo_nas.datasets import load_dataset
 from pymoo_nas.scores import PAPER_OBJECTIVES
-from pymoo_nas.spaces import CellSpace, DARTSSpace, NASBench201Space
+from pymoo_nas.spaces import CellSpace, DARTSSpace
 from pymoo_nas.spaces.nasbench201._genotype import connected_representatives
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -370,128 +362,3 @@ def test_study_prints_what_its_header_shows(
         assert text in printed, f"{text!r} is not printed: {printed}"
     for name in call.leaves:
         assert (tmp_path / name).exists()
-
-
-def test_genotypes_of_digits_stay_texts(tmp_path: Path) -> None:
-    """A genotype such as 0800 is read from the rows as it was written, however often."""
-    texts = ["0800", "8000", "16,0,0,0", "0800|0000|0080"]
-    path = tmp_path / "rows.csv"
-    for n in range(1, 5):
-        rows = rows_by(path, "key", texts[:n], lambda key: {"genotype": key, "own": key}, ["own"])
-        assert rows["key"].tolist() == rows["own"].tolist() == texts[:n]
-    numbers = rows_by(tmp_path / "more.csv", "key", ["0800"], lambda key: {"genotype": key})
-    assert numbers["genotype"].tolist() == ["0800"]
-    kept = tmp_path / "kept.csv"
-    for n in range(1, 5):
-        found = kept_rows(kept, texts[:n], lambda text: {"genotype": text})
-        assert found["genotype"].tolist() == texts[:n]
-    assert read_rows(kept)["genotype"].tolist() == texts
-
-
-def test_time_of_what_is_remembered_is_that_of_the_first_time(tmp_path: Path) -> None:
-    """A search tells the same time to score and to measure, new or remembered, and it only once."""
-    settings: dict[str, Any] = {
-        "memory": tmp_path / "memory.csv",
-        "gradients": tmp_path / "gradients.csv",
-        "search_space": NASBench201Space(),
-        "n_images": 8,
-        "n_inits": 1,
-    }
-
-    def search(problem: RememberedProblem) -> Outcome:
-        rng = np.random.default_rng(0)
-        genotypes = [problem.search_space.sample(rng) for _ in range(10)]
-        for genotype in genotypes:
-            problem.score_genotype(genotype)
-        problem.steadiness(genotypes[0])
-        return Outcome([], [], len(genotypes))
-
-    told = []
-    for problem in [RememberedProblem("digits", **settings)] * 2:
-        told.append(rivals.timed(problem, lambda problem=problem: search(problem))[1])
-    problem = RememberedProblem("digits", **settings)
-    told.append(rivals.timed(problem, lambda: search(problem))[1])
-    for name in ("scoring", "measuring"):
-        assert told[0][name] > 0.0
-        assert told[1][name] == pytest.approx(told[0][name])
-        assert told[2][name] == pytest.approx(told[0][name])
-    for seconds in told:
-        assert 0.0 <= seconds["seconds"] < told[0]["scoring"] / 2
-
-
-def test_a_search_without_an_objective_leaves_the_problem_as_it_was(tmp_path: Path) -> None:
-    """The objective is hidden from that search alone."""
-    problem = RememberedProblem(
-        "digits", tmp_path / "memory.csv", search_space=NASBench201Space(), n_images=8, n_inits=1
-    )
-    outcome = SEARCHES["ours, no ntk"](problem, 20, 0)
-    assert [one.F[0] for one in outcome.front] == [0.0] * len(outcome.front)
-    assert problem.blind is None
-
-
-def test_lean_networks_have_few_acts() -> None:
-    """The budgets of "lean" limit the acts too, those of "tried" do not."""
-    digits = load_dataset("digits")
-    for budget, acts in MAX_ACTS.items():
-        assert problem_of(digits, budget, "lean", 0, "cpu").limits["acts"] == acts
-        assert "acts" not in problem_of(digits, budget, "tried", 0, "cpu").limits
-
-
-def test_processes_that_share_rows_keep_each_value_once(tmp_path: Path) -> None:
-    """What another process appends before or during a measurement is kept, and kept alone."""
-    path = tmp_path / "rows.csv"
-    measured = []
-
-    def measure(key: str) -> dict[str, str]:
-        measured.append(key)
-        if key == "a":  # another process appends this value and a later one
-            append(path, pd.DataFrame([{"key": other, "by": "other"} for other in ("a", "c")]))
-        return {"by": "own"}
-
-    rows = rows_by(path, "key", ["a", "b", "c", "d"], measure)
-    assert measured == ["a", "b", "d"]
-    assert dict(zip(rows["key"], rows["by"], strict=True)) == {
-        "a": "other",
-        "b": "own",
-        "c": "other",
-        "d": "own",
-    }
-    assert len(rows) == 4
-
-
-def test_rows_of_two_at_once_are_whole(tmp_path: Path) -> None:
-    """Two that measure the same values at the same time keep one whole row of each."""
-    path, both = tmp_path / "rows.csv", threading.Barrier(2)
-
-    def measure(key: str) -> dict[str, str]:
-        both.wait(timeout=30)
-        return {"text": key * 1000}
-
-    keys = [f"key {n}" for n in range(5)]
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda _: rows_by(path, "key", keys, measure), range(2)))
-    for rows in (*found, read_rows(path)):
-        assert rows["key"].tolist() == keys
-        assert rows["text"].tolist() == [key * 1000 for key in keys]
-
-
-def test_rows_are_appended_by_the_names_of_columns(tmp_path: Path) -> None:
-    """Rows whose columns are in another order keep their values; rows of other columns raise."""
-    path = tmp_path / "rows.csv"
-    append(path, pd.DataFrame([{"key": "a", "own": 1, "more": 2}]))
-    append(path, pd.DataFrame([{"more": 3, "key": "b", "own": 4}]))
-    rows = read_rows(path)
-    assert rows.to_dict("list") == {"key": ["a", "b"], "own": [1, 4], "more": [2, 3]}
-    for other in ({"key": "c", "own": 5}, {"key": "c", "own": 5, "more": 6, "new": 7}, {"new": 8}):
-        with pytest.raises(ValueError, match="columns"):
-            append(path, pd.DataFrame([other]))
-        with pytest.raises(ValueError, match="columns"):
-            rows_by(path, "key", ["c"], lambda _, of=other: of)
-    assert read_rows(path).equals(rows)
-
-
-def test_no_rows_are_an_empty_table(tmp_path: Path) -> None:
-    """Where nothing is to be measured and nothing is kept, the table is empty and no file made."""
-    path = tmp_path / "none.csv"
-    none = rows_by(path, "key", [], dict, ["own"])
-    assert (list(none.columns), len(none), path.exists()) == (["key", "own"], 0, False)

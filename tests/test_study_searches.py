@@ -1,0 +1,65 @@
+"""Searches of studies: what they remember, hide and limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rivals
+
+from common.budget_searches import MAX_ACTS, problem_of
+from common.remembered import RememberedProblem
+from common.searches import SEARCHES, Outcome
+from pymoo_nas.datasets import load_dataset
+from pymoo_nas.spaces import NASBench201Space
+
+
+def test_time_of_what_is_remembered_is_that_of_the_first_time(tmp_path: Path) -> None:
+    """A search tells the same time to score and to measure, new or remembered, and it only once."""
+    settings: dict[str, Any] = {
+        "memory": tmp_path / "memory.csv",
+        "gradients": tmp_path / "gradients.csv",
+        "search_space": NASBench201Space(),
+        "n_images": 8,
+        "n_inits": 1,
+    }
+
+    def search(problem: RememberedProblem) -> Outcome:
+        rng = np.random.default_rng(0)
+        genotypes = [problem.search_space.sample(rng) for _ in range(10)]
+        for genotype in genotypes:
+            problem.score_genotype(genotype)
+        problem.steadiness(genotypes[0])
+        return Outcome([], [], len(genotypes))
+
+    told = []
+    for problem in [RememberedProblem("digits", **settings)] * 2:
+        told.append(rivals.timed(problem, lambda problem=problem: search(problem))[1])
+    problem = RememberedProblem("digits", **settings)
+    told.append(rivals.timed(problem, lambda: search(problem))[1])
+    for name in ("scoring", "measuring"):
+        assert told[0][name] > 0.0
+        assert told[1][name] == pytest.approx(told[0][name])
+        assert told[2][name] == pytest.approx(told[0][name])
+    for seconds in told:
+        assert 0.0 <= seconds["seconds"] < told[0]["scoring"] / 2
+
+
+def test_a_search_without_an_objective_leaves_the_problem_as_it_was(tmp_path: Path) -> None:
+    """The objective is hidden from that search alone."""
+    problem = RememberedProblem(
+        "digits", tmp_path / "memory.csv", search_space=NASBench201Space(), n_images=8, n_inits=1
+    )
+    outcome = SEARCHES["ours, no ntk"](problem, 20, 0)
+    assert [one.F[0] for one in outcome.front] == [0.0] * len(outcome.front)
+    assert problem.blind is None
+
+
+def test_lean_networks_have_few_acts() -> None:
+    """The budgets of "lean" limit the acts too, those of "tried" do not."""
+    digits = load_dataset("digits")
+    for budget, acts in MAX_ACTS.items():
+        assert problem_of(digits, budget, "lean", 0, "cpu").limits["acts"] == acts
+        assert "acts" not in problem_of(digits, budget, "tried", 0, "cpu").limits
