@@ -115,6 +115,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,9 @@ def trained(
 
     def row(rival: str) -> dict[str, Any]:
         budget, kind, seed, model = rival.split()
-        out = work / f"{budget}-{kind}-{seed}-{schedule(of, epochs)}"
+        # The best of a kind is another network once there are more searches.
+        named = zlib.crc32(model.encode())
+        out = work / f"{budget}-{kind}-{seed}-{schedule(of, epochs)}-{named:08x}"
         network = build(kind, model, dataset, int(seed))
         image = dataset.normalized(dataset.train_images[:1])
         size = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import budgets
 import numpy as np
 import pytest
 import rivals
@@ -63,3 +65,16 @@ def test_lean_networks_have_few_acts() -> None:
     for budget, acts in MAX_ACTS.items():
         assert problem_of(digits, budget, "lean", 0, "cpu").limits["acts"] == acts
         assert "acts" not in problem_of(digits, budget, "tried", 0, "cpu").limits
+
+
+def test_networks_of_one_kind_and_seed_are_trained_each(tmp_path: Path) -> None:
+    """Another network of the same budget, kind and seed is not taken for the one before."""
+    digits = load_dataset("digits")
+    of = budgets.parsed(["--cifar", "digits", "--work", str(tmp_path)])
+    first, second = "A later 0 8000", "A later 0 0800|0000|0080"
+    one = budgets.trained(of, digits, tmp_path, [first], 1)
+    both = budgets.trained(of, digits, tmp_path, [first, second], 1)
+    assert both["rival"].tolist() == [first, second]
+    assert both["accuracy"][0] == one["accuracy"][0]
+    kept = [json.loads(path.read_text("utf-8")) for path in tmp_path.rglob("training.json")]
+    assert {one["network"]["model"] for one in kept} == {"8000", "0800|0000|0080"}
