@@ -59,11 +59,12 @@ def test_a_search_without_an_objective_leaves_the_problem_as_it_was(tmp_path: Pa
     assert problem.blind is None
 
 
-def test_lean_networks_have_few_acts() -> None:
-    """The budgets of "lean" limit the acts too, those of "tried" do not."""
+@pytest.mark.parametrize("name", ["lean", "separable"])
+def test_some_kinds_have_few_acts(name: str) -> None:
+    """The budgets of some kinds limit the acts too, those of others do not."""
     digits = load_dataset("digits")
-    for budget, acts in MAX_ACTS.items():
-        assert problem_of(digits, budget, "lean", 0, "cpu").limits["acts"] == acts
+    for budget, acts in MAX_ACTS[name].items():
+        assert problem_of(digits, budget, name, 0, "cpu").limits["acts"] == acts
         assert "acts" not in problem_of(digits, budget, "tried", 0, "cpu").limits
 
 

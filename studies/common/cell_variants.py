@@ -110,12 +110,14 @@ class PaddedShortcut(nn.Module):
 
 
 class StagedSpace(CellSpace):
-    """`CellSpace` that halves the map inside, and whose stages can be made in other ways.
+    """`CellSpace` whose stages can be made in other ways.
 
     Args:
         cells: how often the cell stands in each stage; the first halves the map.
         padded: whether each cell has a shortcut without parameters.
         norm: whether a batch norm stands behind each cell.
+        excited: whether a squeeze-and-excitation stands behind each cell.
+        reduction: of `CellSpace`; with "between" a stage is one cell.
         **settings: arguments of `CellSpace`.
     """
 
@@ -125,12 +127,15 @@ class StagedSpace(CellSpace):
         cells: int = 1,
         padded: bool = False,
         norm: bool = False,
+        excited: bool = False,
+        reduction: str = "inside",
         **settings: Any,
     ) -> None:
-        super().__init__(reduction="inside", **settings)
+        super().__init__(reduction=reduction, **settings)
         self.cells = cells
         self.padded = padded
         self.norm = norm
+        self.excited = excited
 
     def build_final(
         self, genotypes: Sequence[Genotype], in_channels: int, n_classes: int
@@ -155,11 +160,14 @@ class StagedSpace(CellSpace):
     def _stage(self, genotype: Genotype, in_channels: int, width: float) -> nn.Module:
         stage, channels = Stage(), in_channels
         for place in range(self.cells):
-            cell = Cell(genotype, self.operations, channels, width, reduces=place == 0)
+            reduces = self.reduction == "inside" and place == 0
+            cell = Cell(genotype, self.operations, channels, width, reduces=reduces)
             stage.append(PaddedShortcut(cell, channels) if self.padded else cell)
             stage.out_channels = channels = cell.out_channels
             if self.norm:
                 stage.append(nn.BatchNorm2d(channels))
+            if self.excited:
+                stage.append(SqueezeAndExcitation(channels, max(1, channels // 4)))
         return stage
 
 
@@ -258,8 +266,12 @@ VARIANTS: dict[str, Callable[[], SearchSpace[Any]]] = {
     "separable-shortcut": partial(Inside, SEPARABLE, shortcut=True),
     "separable-padded": partial(StagedSpace, operations=SEPARABLE, padded=True),
     "all-three": partial(Inside, SEPARABLE, shortcut=True, widths=NARROW),
+    "between": CellSpace,
+    "between-separable": partial(CellSpace, SEPARABLE),
+    "between-excited": partial(StagedSpace, excited=True, reduction="between"),
 }
-"""Name → how to make the space; "base" has the widths 1, 2, 4."""
+"""Name → how to make the space; "base" has the widths 1, 2, 4. All but those that begin with
+"between" halve the map inside their cells."""
 
 
 def fitted(variant: str, cells: Sequence[str], limits: Limits) -> str:
