@@ -239,11 +239,12 @@ CALLS = (
          " --images 70 --judging 20 --spaces base widths-1-1.5-2 inverted two-cells different"
          " --rivals resnet8",
          "--cifar {}/cifar10.npz --work . --seeds 1 --candidates 3 --epochs 1 --withheld 10"
-         " --images 70 --judging 20 --spaces base inverted different --rivals --fitted"),
+         " --images 70 --judging 20 --spaces base inverted different between-excited"
+         " --rivals --fitted"),
         ("space, seed, parameters, MMACs, thousand acts, ms per image, seconds of search, of",
          "epochs on", "images, judged by", "base", "widths-1-1.5-2", "two-cells", "inverted",
          "resnet8", "params,", " ms, "),
-        ("spaces.csv", "base-1/training.json", "fitted.csv", "cells.csv"),
+        ("spaces-1.csv", "spaces-1-base-1/training.json", "fitted-1.csv", "cells.csv"),
         slow=True,
     ),
     Call(

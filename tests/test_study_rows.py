@@ -35,10 +35,11 @@ def in_header(study: ModuleType, capsys: pytest.CaptureFixture[str]) -> bool:
 
 
 def test_spaces(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each mean of the changes of the space, and each difference to base."""
-    spaces.report_means(read_rows(KEPT / "spaces" / "fitted.csv"))
+    """Each mean of the changes of the space, also of longer trainings, and its gain over base."""
+    for name in ("fitted", "fitted-10"):
+        spaces.report_means(read_rows(KEPT / "spaces" / f"{name}.csv"))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 24
+    assert len(lines) == 24 + 3
     assert spaces.__doc__ is not None
     assert [line for line in lines if line not in spaces.__doc__] == []
 
