@@ -77,12 +77,13 @@ OURS = {
     "later": Search({}, LATER_OBJECTIVES),
     "tried": TRIED,
     "lean": TRIED,
+    "chosen": TRIED._replace(cells=MappingProxyType({})),
     "separable": Search({"operations": SEPARABLE}, LATER_OBJECTIVES),
 }
 """Kind → a search of ours: "light" by spaces.py, the scores of "later" by score_quality.py, "tried"
 is "later" with shortcuts by spaces.py and with a choice by short trainings, "lean" the same with a
-limit of acts; "separable" is "later" with other convolutions and such a limit; "shortcut" has the
-defaults but for its shortcuts."""
+limit of acts, "chosen" without shortcuts; "separable" is "later" with other convolutions and such a
+limit; "shortcut" has the defaults but for its shortcuts."""
 
 DRAWN = {"random": TRIED, "drawn": Search(TRIED.cells)}
 """Random searches; te-nas and largest are taken from the second."""
