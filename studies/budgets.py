@@ -264,7 +264,7 @@ def paced(of: argparse.Namespace, dataset: Dataset, work: Path, rows: pd.DataFra
             kind: OurSteps(build(kind, model, part, 0), part, device, precision=of.precision)
             for kind, model in models.items()
         }
-        found = milliseconds_in_turn(steps, 10, device)
+        found = milliseconds_in_turn(steps, 5, device, rounds=9)
         new = [
             {"budget": budget, "kind": kind, "model": models[kind], "milliseconds": one["step"]}
             for kind, one in found.items()
