@@ -58,7 +58,8 @@ CALLS = (
          "--cifar {}/cifar10.npz --work by-hand --budgets A B --withheld 20 --short 1 --epochs 0"
          " --kinds resnet8"),
         ("epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of",
-         "training, accuracy %, n", "ours", "light", "later", "tried", "separable", "te-nas",
+         "training, accuracy %, n", "ours", "shortcut", "inside", "light", "later",
+         "tried", "lean", "chosen", "separable", "random", "te-nas",
          "largest", "resnet8", "resnet14", "resnet20", "resnet32", "mobilenetv2", "shufflenetv2",
          "ms per step of 128 images, in turn:"),
         ("searches.csv", "trained-1.csv", "trained-2-ema0.9-cutout4.csv", "by-hand/trained-1.csv"),

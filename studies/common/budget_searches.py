@@ -36,10 +36,11 @@ MAX_ACTS = {
     "lean": {"A": 155_000, "B": 295_000, "C": 435_000},
     "separable": {"A": 245_000, "B": 466_000, "C": 688_000},
 }
-"""Kind → budget → 1.9 and three times the acts of ResNet-14, so that trainings are short; depthwise
-convolutions have more acts in the same time."""
+"""Kind → budget → 1.9 times the acts of ResNet-14, so that trainings are short; three times for
+"separable", because these convolutions return many values for little work."""
 
-SEPARABLE = ("conv3x3", "separable3x3", "max_pool3x3", "avg_pool3x3")
+SEPARABLE_NAMES = ("conv3x3", "separable3x3", "max_pool3x3", "avg_pool3x3")
+"""The paper's operations, with a separable convolution in the place of the residual block."""
 
 
 class Search(NamedTuple):
@@ -69,7 +70,7 @@ OURS = {
     "light": Search(
         {
             "reduction": "inside",
-            "operations": SEPARABLE,
+            "operations": SEPARABLE_NAMES,
             "widths": (1, 1.5, 2),
             "shortcut": True,
         }
@@ -78,12 +79,12 @@ OURS = {
     "tried": TRIED,
     "lean": TRIED,
     "chosen": TRIED._replace(cells=MappingProxyType({})),
-    "separable": Search({"operations": SEPARABLE}, LATER_OBJECTIVES),
+    "separable": Search({"operations": SEPARABLE_NAMES}, LATER_OBJECTIVES),
 }
 """Kind → a search of ours: "light" by spaces.py, the scores of "later" by score_quality.py, "tried"
 is "later" with shortcuts by spaces.py and with a choice by short trainings, "lean" the same with a
-limit of acts, "chosen" without shortcuts; "separable" is "later" with other convolutions and such a
-limit; "shortcut" has the defaults but for its shortcuts."""
+limit of acts; "chosen" is "tried" without shortcuts, "separable" is "later" with other convolutions
+and a limit of acts; "shortcut" has the defaults but for its shortcuts."""
 
 DRAWN = {"random": TRIED, "drawn": Search(TRIED.cells)}
 """Random searches; te-nas and largest are taken from the second."""

@@ -1,4 +1,7 @@
-"""The paper's cells with one change each: other widths, operations, stages, shortcuts, norms."""
+"""The paper's cells with one change each: other widths, operations, stages, halving, shortcuts.
+
+Or a norm, or a squeeze-and-excitation, behind each cell.
+"""
 
 from __future__ import annotations
 
@@ -113,11 +116,11 @@ class StagedSpace(CellSpace):
     """`CellSpace` whose stages can be made in other ways.
 
     Args:
-        cells: how often the cell stands in each stage; the first halves the map.
+        cells: how often the cell stands in each stage; if cells reduce "inside", the first does.
         padded: whether each cell has a shortcut without parameters.
         norm: whether a batch norm stands behind each cell.
         excited: whether a squeeze-and-excitation stands behind each cell.
-        reduction: of `CellSpace`; with "between" a stage is one cell.
+        reduction: of `CellSpace`; with "between" the map is halved behind each stage.
         **settings: arguments of `CellSpace`.
     """
 

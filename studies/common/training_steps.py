@@ -200,7 +200,7 @@ def milliseconds_of(steps: Steps, n: int, device: torch.device) -> dict[str, flo
         steps.passes(next(batches))
         steps.optimisers()
 
-    for _ in range(max(1, n // 3)):
+    for _ in range(max(3, n // 3)):
         step()
 
     def block() -> None:
