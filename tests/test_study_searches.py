@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rivals
 
-from common.budget_searches import MAX_ACTS, problem_of
+from common.budget_searches import BUDGETS, SETTINGS, problem_of
 from common.remembered import RememberedProblem
 from common.searches import SEARCHES, Outcome
 from pymoo_nas.datasets import load_dataset
@@ -63,7 +63,8 @@ def test_a_search_without_an_objective_leaves_the_problem_as_it_was(tmp_path: Pa
 def test_some_kinds_have_few_acts(name: str) -> None:
     """The budgets of some kinds limit the acts too, those of others do not."""
     digits = load_dataset("digits")
-    for budget, acts in MAX_ACTS[name].items():
+    assert SETTINGS[name].max_acts.keys() == BUDGETS.keys()
+    for budget, acts in SETTINGS[name].max_acts.items():
         assert problem_of(digits, budget, name, 0, "cpu").limits["acts"] == acts
         assert "acts" not in problem_of(digits, budget, "tried", 0, "cpu").limits
 

@@ -32,12 +32,11 @@ BUDGETS = {
     "C": Limits(560_000, 82_000_000),
 }
 
-MAX_ACTS = {
-    "lean": {"A": 155_000, "B": 295_000, "C": 435_000},
-    "separable": {"A": 245_000, "B": 466_000, "C": 688_000},
-}
-"""Kind → budget → 1.9 times the acts of ResNet-14, so that trainings are short; three times for
-"separable", because these convolutions return many values for little work."""
+FEW_ACTS = MappingProxyType({"A": 155_000, "B": 295_000, "C": 435_000})
+"""Budget → 1.9 times the acts of ResNet-14, so that trainings are short."""
+
+SEPARABLE_ACTS = MappingProxyType({"A": 245_000, "B": 466_000, "C": 688_000})
+"""Budget → three times these acts: separable convolutions return many values for little work."""
 
 SEPARABLE_NAMES = ("conv3x3", "separable3x3", "max_pool3x3", "avg_pool3x3")
 """The paper's operations, with a separable convolution in the place of the residual block."""
@@ -50,11 +49,13 @@ class Search(NamedTuple):
         cells: arguments of `CellSpace`.
         objectives: of the problem.
         choice: arguments of `choose`.
+        max_acts: budget → limit of the acts.
     """
 
     cells: Mapping[str, Any] = MappingProxyType({})
     objectives: Sequence[str] = PAPER_OBJECTIVES
     choice: Mapping[str, Any] = MappingProxyType({})
+    max_acts: Mapping[str, int] = MappingProxyType({})
 
 
 TRIED = Search(
@@ -77,9 +78,9 @@ OURS = {
     ),
     "later": Search({}, LATER_OBJECTIVES),
     "tried": TRIED,
-    "lean": TRIED,
+    "lean": TRIED._replace(max_acts=FEW_ACTS),
     "chosen": TRIED._replace(cells=MappingProxyType({})),
-    "separable": Search({"operations": SEPARABLE_NAMES}, LATER_OBJECTIVES),
+    "separable": Search({"operations": SEPARABLE_NAMES}, LATER_OBJECTIVES, max_acts=SEPARABLE_ACTS),
 }
 """Kind → a search of ours: "light" by spaces.py, the scores of "later" by score_quality.py, "tried"
 is "later" with shortcuts by spaces.py and with a choice by short trainings, "lean" the same with a
@@ -104,7 +105,7 @@ def problem_of(dataset: Dataset, budget: str, name: str, seed: int, device: str)
         objectives=SETTINGS[name].objectives,
         max_params=limits.params,
         max_flops=limits.flops,
-        max_acts=MAX_ACTS.get(name, {}).get(budget),
+        max_acts=SETTINGS[name].max_acts.get(budget),
         seed=seed,
         device=device,
     )
