@@ -59,7 +59,7 @@ CALLS = (
          " --kinds resnet8"),
         ("epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of",
          "training, accuracy %, n", "ours", "shortcut", "inside", "light", "later",
-         "tried", "lean", "chosen", "separable", "random", "te-nas",
+         "tried", "lean", "limited", "chosen", "separable", "random", "random-later", "te-nas",
          "largest", "resnet8", "resnet14", "resnet20", "resnet32", "mobilenetv2", "shufflenetv2",
          "ms per step of 128 images, in turn:"),
         ("searches.csv", "trained-1.csv", "trained-2-ema0.9-cutout4.csv", "by-hand/trained-1.csv"),

@@ -59,7 +59,7 @@ def test_a_search_without_an_objective_leaves_the_problem_as_it_was(tmp_path: Pa
     assert problem.blind is None
 
 
-@pytest.mark.parametrize("name", ["lean", "separable"])
+@pytest.mark.parametrize("name", ["lean", "limited", "separable"])
 def test_some_kinds_have_few_acts(name: str) -> None:
     """The budgets of some kinds limit the acts too, those of others do not."""
     digits = load_dataset("digits")

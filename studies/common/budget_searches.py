@@ -79,16 +79,18 @@ OURS = {
     "later": Search({}, LATER_OBJECTIVES),
     "tried": TRIED,
     "lean": TRIED._replace(max_acts=FEW_ACTS),
+    "limited": Search({"shortcut": True}, LATER_OBJECTIVES, max_acts=FEW_ACTS),
     "chosen": TRIED._replace(cells=MappingProxyType({})),
     "separable": Search({"operations": SEPARABLE_NAMES}, LATER_OBJECTIVES, max_acts=SEPARABLE_ACTS),
 }
 """Kind → a search of ours: "light" by spaces.py, the scores of "later" by score_quality.py, "tried"
 is "later" with shortcuts by spaces.py and with a choice by short trainings, "lean" the same with a
-limit of acts; "chosen" is "tried" without shortcuts, "separable" is "later" with other convolutions
-and a limit of acts; "shortcut" has the defaults but for its shortcuts."""
+limit of acts, "limited" that without the trainings; "chosen" is "tried" without shortcuts,
+"separable" is "later" with other convolutions and a limit of acts; "shortcut" has the defaults but
+for its shortcuts."""
 
-DRAWN = {"random": TRIED, "drawn": Search(TRIED.cells)}
-"""Random searches; te-nas and largest are taken from the second."""
+DRAWN = {"random": TRIED, "random-later": OURS["later"], "drawn": Search(TRIED.cells)}
+"""Random searches; te-nas and largest are taken from the last."""
 
 
 def space_of(name: str) -> CellSpace:
@@ -135,7 +137,7 @@ def drawn(
         ("n_gen", effort.generations),
         seed=seed,
     )
-    if name == "random":
+    if name in KINDS:
         return {name: handed_over(result, name, seed, effort.device)}
     history = history_to_frame(result)
     usable = history[history["feasible"] & is_sound(history)]
@@ -161,7 +163,7 @@ SEARCHES: dict[str, Callable[..., dict[str, str]]] = {
     **{name: partial(ours, name) for name in OURS},
     **{name: partial(drawn, name) for name in DRAWN},
 }
-KINDS = (*OURS, "random", "te-nas", "largest")
+KINDS = (*OURS, "random", "random-later", "te-nas", "largest")
 """What searches hand over; the other kinds are designed by hand."""
 
 
