@@ -6,10 +6,11 @@ Every search scores about 600 candidates, 30 generations of 20. Rivals: a search
 otherwise the defaults; the same with `--shortcut` ("shortcut"); of cells that halve the map inside
 ("inside"), and also in a space for tight limits ("light": cells that halve inside, of separable
 convolutions in the place of residual blocks, with `--shortcut --widths 1,1.5,2`); a search of ours
-by later scores ("later"); the same with `--shortcut`, the first eight by ranks trained for two
-epochs, of which the best is taken or a smaller one as good ("tried"); the last with a limit of acts
-("lean"), and that without the trainings ("limited"); "tried" without shortcuts ("chosen"); a search
-by later scores of separable convolutions in the place of residual blocks, with a limit of acts
+by later scores ("later"), of which cells of the front in sequence are taken too, as without a
+choice ("front"); the same with `--shortcut`, the first eight by ranks trained for two epochs, of
+which the best is taken or a smaller one as good ("tried"); the last with a limit of acts ("lean"),
+and that without the trainings ("limited"); "tried" without shortcuts ("chosen"); a search by later
+scores of separable convolutions in the place of residual blocks, with a limit of acts
 ("separable"); as many random candidates with the space, the scores and the choice of "tried"
 ("random"), and with those of "later" ("random-later"); of others, with shortcuts, the one of the
 smallest sum of ranks in `ntk` and `activation`, as TE-NAS chooses (Chen 2021), and the largest; and
@@ -25,7 +26,7 @@ again; processes for different `--kinds` may share a folder.
 
 A line for each budget and kind, after "N epochs: parameters, MMACs, thousand acts, ms per image,
 minutes of search and choice, of training, accuracy %, n". The kinds are ours, shortcut, inside,
-light, later, tried, lean, limited, chosen, separable, random, random-later, te-nas, largest,
+light, later, front, tried, lean, limited, chosen, separable, random, random-later, te-nas, largest,
 resnet8, resnet14, resnet20, resnet32, mobilenetv2 and shufflenetv2.
 
 Commands of what is measured so far; their rows are kept in rows/budgets:
@@ -160,7 +161,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from common.budget_searches import BUDGETS, KINDS, SEARCH_OF, SEARCHES, space_of
+from common.budget_searches import BUDGETS, KINDS, SEARCH_OF, SEARCHES, architecture_of
 from common.command import machine, parser
 from common.hand_designed import HAND_DESIGNED, largest_within
 from common.images import of_training_images, part_of
@@ -171,7 +172,6 @@ from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.networks import count_all
 from pymoo_nas.scores import measure_latency
-from pymoo_nas.spaces import Architecture
 from pymoo_nas.training import AUTO, train
 
 HELD_OUT = 0.1
@@ -217,9 +217,7 @@ def searched(of: argparse.Namespace, dataset: Dataset, work: Path) -> pd.DataFra
 def build(kind: str, model: str, dataset: Dataset, seed: int) -> nn.Module:
     """An untrained network: of a genotype, or by hand with the width that `model` tells."""
     if kind in KINDS:
-        return Architecture.read(model, space_of(SEARCH_OF[kind])).build(
-            "trained", dataset, seed=seed
-        )
+        return architecture_of(kind, model).build("trained", dataset, seed=seed)
     with seeded(torch.device("cpu"), seed):
         return HAND_DESIGNED[kind][0](float(model))
 

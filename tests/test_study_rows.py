@@ -174,6 +174,7 @@ BUDGET_KINDS = {
     "ours, by `--reduction inside`": "inside",
     "so, of separable convolutions": "light",
     "ours, by `--objectives later`": "later",
+    "later, cells of the front in sequence": "front",
     "later, of separable convolutions, `--max-acts`": "separable",
     "later, choice by training": "chosen",
     "later, `--shortcut`, choice by training": "tried",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rivals
 
-from common.budget_searches import BUDGETS, SETTINGS, problem_of
+from common.budget_searches import BETWEEN, BUDGETS, SETTINGS, architecture_of, problem_of
 from common.remembered import RememberedProblem
 from common.searches import SEARCHES, Outcome
 from pymoo_nas.datasets import load_dataset
@@ -78,3 +78,12 @@ def test_networks_of_one_kind_and_seed_are_trained_each(tmp_path: Path) -> None:
         budgets.trained(of, digits, tmp_path, rivals_so_far, 1)
     kept = [json.loads(path.read_text("utf-8")) for path in tmp_path.rglob("training.json")]
     assert sorted(one["network"]["model"] for one in kept) == ["0800|0000|0080", "8000"]
+
+
+def test_a_network_of_the_front_has_other_cells_at_other_stages() -> None:
+    """The genotypes of such a rival stand in their order, each read again; one is repeated."""
+    cells = ["8000", "0800|0080|0008", "0080"]
+    several = architecture_of("front", BETWEEN.join(cells))
+    assert [several.space.format(one) for one in several.genotypes] == cells
+    one = architecture_of("front", cells[0])
+    assert [one.space.format(cell) for cell in one.genotypes] == cells[:1] * 3

@@ -13,6 +13,7 @@ import numpy as np
 from pymoo.optimize import minimize
 
 from common.hand_designed import Limits
+from pymoo_nas.choice import choose_cells
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.runs import choose
 from pymoo_nas.scores import LATER_OBJECTIVES, PAPER_OBJECTIVES, is_sound
@@ -21,10 +22,12 @@ from pymoo_nas.search import (
     EvolutiveNAS,
     NASProblem,
     RandomSearch,
+    front_to_frame,
     history_to_frame,
     log_rank_sum,
+    read_genotypes,
 )
-from pymoo_nas.spaces import CellSpace
+from pymoo_nas.spaces import Architecture, CellSpace
 
 BUDGETS = {
     "A": Limits(78_700, 12_500_000),
@@ -38,6 +41,9 @@ FEW_ACTS = MappingProxyType({"A": 155_000, "B": 295_000, "C": 435_000})
 SEPARABLE_ACTS = MappingProxyType({"A": 245_000, "B": 466_000, "C": 688_000})
 """Budget → three times these acts: separable convolutions return many values for little work."""
 
+BETWEEN = "+"
+"""Stands between the genotypes of a network of different cells."""
+
 SEPARABLE_NAMES = ("conv3x3", "separable3x3", "max_pool3x3", "avg_pool3x3")
 """The paper's operations, with a separable convolution in the place of the residual block."""
 
@@ -50,12 +56,14 @@ class Search(NamedTuple):
         objectives: of the problem.
         choice: arguments of `choose`.
         max_acts: budget → limit of the acts.
+        in_sequence: take cells of the front in sequence, in place of one that is chosen.
     """
 
     cells: Mapping[str, Any] = MappingProxyType({})
     objectives: Sequence[str] = PAPER_OBJECTIVES
     choice: Mapping[str, Any] = MappingProxyType({})
     max_acts: Mapping[str, int] = MappingProxyType({})
+    in_sequence: bool = False
 
 
 TRIED = Search(
@@ -77,6 +85,7 @@ OURS = {
         }
     ),
     "later": Search({}, LATER_OBJECTIVES),
+    "front": Search({}, LATER_OBJECTIVES, in_sequence=True),
     "tried": TRIED,
     "lean": TRIED._replace(max_acts=FEW_ACTS),
     "limited": Search({"shortcut": True}, LATER_OBJECTIVES, max_acts=FEW_ACTS),
@@ -87,15 +96,18 @@ OURS = {
 is "later" with shortcuts by spaces.py and with a choice by short trainings, "lean" the same with a
 limit of acts, "limited" that without the trainings; "chosen" is "tried" without shortcuts,
 "separable" is "later" with other convolutions and a limit of acts; "shortcut" has the defaults but
-for its shortcuts."""
+for its shortcuts; "front" is what "later" hands over without a choice, as the paper does."""
 
 DRAWN = {"random": TRIED, "random-later": OURS["later"], "drawn": Search(TRIED.cells)}
 """Random searches; te-nas and largest are taken from the last."""
 
 
-def space_of(name: str) -> CellSpace:
-    """What a search looks through."""
-    return CellSpace(**SETTINGS[name].cells)
+def architecture_of(kind: str, model: str) -> Architecture:
+    """The network that a search hands over: one cell at every stage, or several in sequence."""
+    space = CellSpace(**SETTINGS[SEARCH_OF[kind]].cells)
+    if BETWEEN not in model:
+        return Architecture.read(model, space)
+    return Architecture.of_cells(space, [space.parse(text) for text in model.split(BETWEEN)])
 
 
 def problem_of(dataset: Dataset, budget: str, name: str, seed: int, device: str) -> NASProblem:
@@ -103,7 +115,7 @@ def problem_of(dataset: Dataset, budget: str, name: str, seed: int, device: str)
     limits = BUDGETS[budget]
     return NASProblem(
         dataset,
-        search_space=space_of(name),
+        search_space=CellSpace(**SETTINGS[name].cells),
         objectives=SETTINGS[name].objectives,
         max_params=limits.params,
         max_flops=limits.flops,
@@ -149,8 +161,12 @@ def drawn(
 
 
 def handed_over(result: Any, name: str, seed: int, device: str) -> str:
-    """The genotype that is chosen from a search."""
-    choice = SETTINGS[name].choice
+    """The genotype that is chosen from a search; or those of its network of several cells."""
+    choice, space = SETTINGS[name].choice, result.problem.search_space
+    if SETTINGS[name].in_sequence:
+        front = read_genotypes(space, front_to_frame(result))
+        cells = choose_cells(front, space.n_cells, result.problem)
+        return BETWEEN.join(map(space.format, cells))
     asked = {**choice, "seed": seed, "device": device} if choice else {}
     with warnings.catch_warnings():
         # Of accuracies that few images cannot tell apart: then the smallest is taken.
