@@ -175,6 +175,7 @@ BUDGET_KINDS = {
     "so, of separable convolutions": "light",
     "ours, by `--objectives later`": "later",
     "later, cells of the front in sequence": "front",
+    "later, a cell for each stage": "staged",
     "later, of separable convolutions, `--max-acts`": "separable",
     "later, choice by training": "chosen",
     "later, `--shortcut`, choice by training": "tried",

@@ -15,6 +15,7 @@ from common.budget_searches import BETWEEN, BUDGETS, SETTINGS, architecture_of, 
 from common.remembered import RememberedProblem
 from common.searches import SEARCHES, Outcome
 from pymoo_nas.datasets import load_dataset
+from pymoo_nas.networks import count_all
 from pymoo_nas.spaces import NASBench201Space
 
 
@@ -80,10 +81,21 @@ def test_networks_of_one_kind_and_seed_are_trained_each(tmp_path: Path) -> None:
     assert sorted(one["network"]["model"] for one in kept) == ["0800|0000|0080", "8000"]
 
 
-def test_a_network_of_the_front_has_other_cells_at_other_stages() -> None:
-    """The genotypes of such a rival stand in their order, each read again; one is repeated."""
+def test_networks_of_other_cells_at_other_stages() -> None:
+    """Of the front and of a search for each stage they are the same, of one cell they are not."""
+    digits = load_dataset("digits")
     cells = ["8000", "0800|0080|0008", "0080"]
-    several = architecture_of("front", BETWEEN.join(cells))
-    assert [several.space.format(one) for one in several.genotypes] == cells
-    one = architecture_of("front", cells[0])
-    assert [one.space.format(cell) for cell in one.genotypes] == cells[:1] * 3
+    front, staged, one = (
+        architecture_of(kind, model).build("trained", digits)
+        for kind, model in (
+            ("front", BETWEEN.join(cells)),
+            ("staged", "/".join(cells)),
+            ("front", cells[0]),
+        )
+    )
+    assert {name: value.shape for name, value in front.state_dict().items()} == {
+        name: value.shape for name, value in staged.state_dict().items()
+    }
+    assert count_all(front, digits.normalized(digits.train_images[:1])) != count_all(
+        one, digits.normalized(digits.train_images[:1])
+    )

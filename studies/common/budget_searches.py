@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pymoo.optimize import minimize
 
+from common.cell_variants import DifferentCells
 from common.hand_designed import Limits
 from pymoo_nas.choice import choose_cells
 from pymoo_nas.datasets import Dataset
@@ -57,6 +58,7 @@ class Search(NamedTuple):
         choice: arguments of `choose`.
         max_acts: budget → limit of the acts.
         in_sequence: take cells of the front in sequence, in place of one that is chosen.
+        staged: look for a cell for each stage, without tournaments, which are among single cells.
     """
 
     cells: Mapping[str, Any] = MappingProxyType({})
@@ -64,6 +66,7 @@ class Search(NamedTuple):
     choice: Mapping[str, Any] = MappingProxyType({})
     max_acts: Mapping[str, int] = MappingProxyType({})
     in_sequence: bool = False
+    staged: bool = False
 
 
 TRIED = Search(
@@ -86,6 +89,7 @@ OURS = {
     ),
     "later": Search({}, LATER_OBJECTIVES),
     "front": Search({}, LATER_OBJECTIVES, in_sequence=True),
+    "staged": Search({}, LATER_OBJECTIVES, staged=True),
     "tried": TRIED,
     "lean": TRIED._replace(max_acts=FEW_ACTS),
     "limited": Search({"shortcut": True}, LATER_OBJECTIVES, max_acts=FEW_ACTS),
@@ -96,15 +100,22 @@ OURS = {
 is "later" with shortcuts by spaces.py and with a choice by short trainings, "lean" the same with a
 limit of acts, "limited" that without the trainings; "chosen" is "tried" without shortcuts,
 "separable" is "later" with other convolutions and a limit of acts; "shortcut" has the defaults but
-for its shortcuts; "front" is what "later" hands over without a choice, as the paper does."""
+for its shortcuts; "front" is what "later" hands over without a choice, as the paper does;
+"staged" is "later" with other cells at other stages."""
 
 DRAWN = {"random": TRIED, "random-later": OURS["later"], "drawn": Search(TRIED.cells)}
 """Random searches; te-nas and largest are taken from the last."""
 
 
+def space_of(name: str) -> CellSpace | DifferentCells:
+    """What a search looks through."""
+    cells = CellSpace(**SETTINGS[name].cells)
+    return DifferentCells(cells) if SETTINGS[name].staged else cells
+
+
 def architecture_of(kind: str, model: str) -> Architecture:
     """The network that a search hands over: one cell at every stage, or several in sequence."""
-    space = CellSpace(**SETTINGS[SEARCH_OF[kind]].cells)
+    space = space_of(SEARCH_OF[kind])
     if BETWEEN not in model:
         return Architecture.read(model, space)
     return Architecture.of_cells(space, [space.parse(text) for text in model.split(BETWEEN)])
@@ -115,7 +126,7 @@ def problem_of(dataset: Dataset, budget: str, name: str, seed: int, device: str)
     limits = BUDGETS[budget]
     return NASProblem(
         dataset,
-        search_space=CellSpace(**SETTINGS[name].cells),
+        search_space=space_of(name),
         objectives=SETTINGS[name].objectives,
         max_params=limits.params,
         max_flops=limits.flops,
@@ -133,7 +144,7 @@ def ours(
         problem_of(dataset, budget, name, seed, effort.device),
         EvolutiveNAS(5, effort.offspring),
         ("n_gen", effort.generations),
-        callback=DartsTournament(every=3, size=4),
+        callback=None if SETTINGS[name].staged else DartsTournament(every=3, size=4),
         seed=seed,
     )
     return {name: handed_over(result, name, seed, effort.device)}

@@ -181,15 +181,15 @@ class Stage(nn.Sequential):
 
 
 class DifferentCells(SearchSpace[Stages]):
-    """Another cell of `CellSpace` at each of three stages, written with / between them."""
+    """Another cell of a `CellSpace` at each of three stages, written with / between them."""
 
     n_cells = 1
     any_n_cells = False
     mutation_kinds = CellSpace.mutation_kinds
     placing_kinds = CellSpace.placing_kinds
 
-    def __init__(self) -> None:
-        self.space = INSIDE
+    def __init__(self, space: CellSpace = INSIDE) -> None:
+        self.space = space
         self.operation_names = self.space.operation_names
 
     def parse(self, text: str) -> Stages:
