@@ -257,7 +257,7 @@ def test_bad_validation_part() -> None:
         ("no/such/folder", "there is no such path"),
         ("", "there is no such path"),
         ("x" * 5000, "there is no such path"),
-        (Path("digits"), "there is no such path"),
+        (Path("digits"), "a name is a text, not a Path; did you mean digits"),
         (Path(__file__), "expected an image folder or an .npz file"),
         (7, "got a int"),
         ((1, 2, 3), "got a tuple of 3"),
