@@ -7,17 +7,17 @@ otherwise the defaults; the same with `--shortcut` ("shortcut"); of cells that h
 ("inside"), and also in a space for tight limits ("light": cells that halve inside, of separable
 convolutions in the place of residual blocks, with `--shortcut --widths 1,1.5,2`); a search of ours
 by later scores ("later"), of which cells of the front in sequence are taken too, as without a
-choice ("front"); by these scores for another cell at each stage, without tournaments ("staged"); as
-"later" with `--shortcut`, the first eight by ranks trained for two epochs, of which the best is
-taken or a smaller one as good ("tried"); the last with a limit of acts ("lean"), and that without
-the trainings ("limited"); "tried" without shortcuts ("chosen"); a search by later scores of
-separable convolutions in the place of residual blocks, with a limit of acts ("separable"); as many
-random candidates with the space, the scores and the choice of "tried" ("random"), and with those of
-"later" ("random-later"); of others, with shortcuts, the one of the smallest sum of ranks in `ntk`
-and `activation`, as TE-NAS chooses (Chen 2021), and the largest; and networks designed by hand,
-scaled in width to the largest within the budget. Each network is trained by `train` with its
-defaults but for the epochs; the full schedule may add `--ema` and `--cutout`, and then has rows of
-its own.
+choice ("front"); by these scores for another cell at each stage, without tournaments ("staged"),
+and with a choice by training, as in "tried" ("staged-chosen"); as "later" with `--shortcut`, the
+first eight by ranks trained for two epochs, of which the best is taken or a smaller one as good
+("tried"); the last with a limit of acts ("lean"), and that without the trainings ("limited");
+"tried" without shortcuts ("chosen"); a search by later scores of separable convolutions in the
+place of residual blocks, with a limit of acts ("separable"); as many random candidates with the
+space, the scores and the choice of "tried" ("random"), and with those of "later" ("random-later");
+of others, with shortcuts, the one of the smallest sum of ranks in `ntk` and `activation`, as TE-NAS
+chooses (Chen 2021), and the largest; and networks designed by hand, scaled in width to the largest
+within the budget. Each network is trained by `train` with its defaults but for the epochs; the full
+schedule may add `--ema` and `--cutout`, and then has rows of its own.
 
 Search and training see the first 40,000 training images. On a short schedule every rival is trained
 once for each search, a tenth of the images held out; by these the best of each kind is chosen (of
@@ -27,8 +27,8 @@ again; processes for different `--kinds` may share a folder.
 
 A line for each budget and kind, after "N epochs: parameters, MMACs, thousand acts, ms per image,
 minutes of search and choice, of training, accuracy %, n". The kinds are ours, shortcut, inside,
-light, later, front, staged, tried, lean, limited, chosen, separable, random, random-later, te-nas,
-largest, resnet8, resnet14, resnet20, resnet32, mobilenetv2 and shufflenetv2.
+light, later, front, staged, staged-chosen, tried, lean, limited, chosen, separable, random,
+random-later, te-nas, largest, resnet8, resnet14, resnet20, resnet32, mobilenetv2 and shufflenetv2.
 
 Commands of what is measured so far; their rows are kept in rows/budgets:
     python studies/budgets.py --cifar PATH/cifar10.npz --work studies/rows/budgets --budgets A \

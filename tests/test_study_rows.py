@@ -176,6 +176,7 @@ BUDGET_KINDS = {
     "ours, by `--objectives later`": "later",
     "later, cells of the front in sequence": "front",
     "later, a cell for each stage": "staged",
+    "later, a cell for each stage, choice by training": "staged-chosen",
     "later, of separable convolutions, `--max-acts`": "separable",
     "later, choice by training": "chosen",
     "later, `--shortcut`, choice by training": "tried",

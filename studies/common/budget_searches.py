@@ -90,6 +90,7 @@ OURS = {
     "later": Search({}, LATER_OBJECTIVES),
     "front": Search({}, LATER_OBJECTIVES, in_sequence=True),
     "staged": Search({}, LATER_OBJECTIVES, staged=True),
+    "staged-chosen": TRIED._replace(cells=MappingProxyType({}), staged=True),
     "tried": TRIED,
     "lean": TRIED._replace(max_acts=FEW_ACTS),
     "limited": Search({"shortcut": True}, LATER_OBJECTIVES, max_acts=FEW_ACTS),
@@ -101,7 +102,7 @@ is "later" with shortcuts by spaces.py and with a choice by short trainings, "le
 limit of acts, "limited" that without the trainings; "chosen" is "tried" without shortcuts,
 "separable" is "later" with other convolutions and a limit of acts; "shortcut" has the defaults but
 for its shortcuts; "front" is what "later" hands over without a choice, as the paper does;
-"staged" is "later" with other cells at other stages."""
+"staged" is "later" with other cells at other stages, "staged-chosen" likewise "chosen"."""
 
 DRAWN = {"random": TRIED, "random-later": OURS["later"], "drawn": Search(TRIED.cells)}
 """Random searches; te-nas and largest are taken from the last."""
