@@ -148,6 +148,13 @@ CALLS = (
         ("chain-muon-1/training.json",),
     ),
     Call(
+        "handed_over",
+        ("--cifar {}/cifar10.npz --rows {} --work . --images 8 --inits 1 --drawn 20",),
+        ("networks", "ntk", "synflow", "zico", "params", "acts"),
+        ("scores.csv",),
+        slow=True,
+    ),
+    Call(
         "large_images",
         ("--images 60 --side 80 --image-size 40 --many 100 --generations 1 --work .",),
         ("limit", "JPEGs of", "decode, and score one network", "own", "mapped files", "search",
@@ -332,6 +339,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (*PAPER_OBJECTIVES, "accuracy"):
         grown[name] = rng.uniform(size=len(grown))
     grown.to_csv(folder / "cells.csv", index=False)
+    rivals = pd.DataFrame({"budget": "A", "kind": "later", "model": list(drawn)[:12]})
+    rivals["rival"] = "A later 0 " + rivals["model"]
+    for name in ("params", "flops", "acts", "validation"):
+        rivals[name] = rng.uniform(size=len(rivals))
+    rivals.to_csv(folder / "trained-4.csv", index=False)
     return folder
 
 

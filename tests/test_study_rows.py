@@ -11,6 +11,7 @@ from types import ModuleType
 import budgets
 import cells
 import epochs as epochs_study
+import handed_over
 import own_images
 import pandas as pd
 import pytest
@@ -72,6 +73,13 @@ def test_budgets(capsys: pytest.CaptureFixture[str]) -> None:
         budgets.report(rows, searches, epochs)
     budgets.report_paces(read_rows(folder / "paces.csv", ["model"]))
     assert in_header(budgets, capsys)
+
+
+def test_handed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each agreement of a score with the accuracy, of the rows that are scored so far."""
+    rows = read_rows(KEPT / "handed_over" / "scores.csv")
+    handed_over.report(rows, 500)
+    assert in_header(handed_over, capsys)
 
 
 def test_tournaments(capsys: pytest.CaptureFixture[str]) -> None:
