@@ -58,11 +58,11 @@ CALLS = (
          "--cifar {}/cifar10.npz --work by-hand --budgets A B --withheld 20 --short 1 --epochs 0"
          " --kinds resnet8"),
         ("epochs: parameters, MMACs, thousand acts, ms per image, minutes of search, of",
-         "training, accuracy %, n", "ours", "shortcut", "inside", "light", "later",
-         "front", "staged", "tried", "lean", "limited", "chosen", "separable", "random",
-         "random-later", "staged-chosen", "te-nas", "largest", "resnet8", "resnet14", "resnet20",
-         "resnet32", "mobilenetv2",
-         "shufflenetv2", "ms per step of 128 images, in turn:"),
+         "training, accuracy %, n", "A ours ", "A shortcut ", "A inside ", "A light ", "A later ",
+         "A front ", "A staged ", "A staged-chosen ", "A tried ", "A lean ", "limited ", "chosen ",
+         "A separable ", "A random ", "A random-later ", "A te-nas ", "A largest ", "A resnet8 ",
+         "A resnet14 ", "A resnet20 ", "A resnet32 ", "A mobilenetv2 ", "A shufflenetv2 ",
+         "ms per step of 128 images, in turn:"),
         ("searches.csv", "trained-1.csv", "trained-2-ema0.9-cutout4.csv", "by-hand/trained-1.csv"),
         slow=True,
     ),
@@ -150,7 +150,7 @@ CALLS = (
     Call(
         "handed_over",
         ("--cifar {}/cifar10.npz --rows {} --work . --images 8 --inits 1 --drawn 20",),
-        ("networks", "ntk", "synflow", "zico", "params", "acts"),
+        ("networks", "ntk", "synflow", "zico", "params", "acts", "withheld"),
         ("scores.csv",),
         slow=True,
     ),
@@ -343,6 +343,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rivals["rival"] = "A later 0 " + rivals["model"]
     for name in ("params", "flops", "acts", "validation"):
         rivals[name] = rng.uniform(size=len(rivals))
+    rivals["accuracy"] = rng.uniform(size=len(rivals))
     rivals.to_csv(folder / "trained-4.csv", index=False)
     return folder
 

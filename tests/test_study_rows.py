@@ -76,10 +76,29 @@ def test_budgets(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_handed_over(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each agreement of a score with the accuracy, of the rows that are scored so far."""
+    """Each agreement of a score with the accuracy, of all networks that are trained by now."""
     rows = read_rows(KEPT / "handed_over" / "scores.csv")
+    trainings = handed_over.handed_over(
+        read_rows(KEPT / "budgets" / "trained-4.csv", ["rival", "model"])
+    )
+    assert set(rows["rival"]) == set(trainings["rival"])
     handed_over.report(rows, 500)
     assert in_header(handed_over, capsys)
+
+
+def test_networks_that_were_handed_over() -> None:
+    """Equal ones count once; those of several cells, and those that no score chose, not at all."""
+    made = [
+        ("A later 0 8000", "later", "8000", 9),
+        ("A chosen 1 8000", "chosen", "8000", 9),
+        ("A tried 0 8000", "tried", "8000", 12),
+        ("A front 0 8000+0800+0080", "front", "8000+0800+0080", 9),
+        ("A largest 0 0800", "largest", "0800", 9),
+        ("A resnet8 0 16", "resnet8", "16", 9),
+    ]
+    rows = pd.DataFrame(made, columns=["rival", "kind", "model", "params"])
+    rows = rows.assign(budget="A", flops=1, acts=1)
+    assert list(handed_over.handed_over(rows)["rival"]) == ["A later 0 8000", "A tried 0 8000"]
 
 
 def test_tournaments(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,7 +82,7 @@ def test_networks_of_one_kind_and_seed_are_trained_each(tmp_path: Path) -> None:
 
 
 def test_networks_of_other_cells_at_other_stages() -> None:
-    """Of the front and of a search for each stage they are the same, of one cell they are not."""
+    """Cells in sequence make the network of a genotype of them all; one repeated cell another."""
     digits = load_dataset("digits")
     cells = ["8000", "0800|0080|0008", "0080"]
     front, staged, one = (
