@@ -201,26 +201,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import nn
 
-from common.budget_searches import BUDGETS, KINDS, SEARCH_OF, SEARCHES, architecture_of
+from common.budget_networks import build, paced, report_paces
+from common.budget_searches import BUDGETS, KINDS, SEARCH_OF, SEARCHES
 from common.command import machine, parser
 from common.hand_designed import HAND_DESIGNED, largest_within
-from common.images import of_training_images, part_of
-from common.rows import read_rows, rows_by, with_deviation
-from common.training_steps import OurSteps, milliseconds_in_turn
+from common.images import of_training_images
+from common.rows import rows_by, with_deviation
 from common.trainings import described, has_ended, was_interrupted
-from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.networks import count_all
 from pymoo_nas.scores import measure_latency
 from pymoo_nas.training import AUTO, train
 
 HELD_OUT = 0.1
-
-BATCH = 128
-"""Images of a step, as `OurSteps` takes them and a training of so many images does."""
 
 ADDED = ("ema", "cutout")
 """Settings of `train` that the full schedule may add."""
@@ -255,14 +249,6 @@ def searched(of: argparse.Namespace, dataset: Dataset, work: Path) -> pd.DataFra
 
     rows = rows_by(work / "searches.csv", "key", keys, search, KINDS)
     return rows[rows["key"].isin(keys)]
-
-
-def build(kind: str, model: str, dataset: Dataset, seed: int) -> nn.Module:
-    """An untrained network: of a genotype, or by hand with the width that `model` tells."""
-    if kind in KINDS:
-        return architecture_of(kind, model).build("trained", dataset, seed=seed)
-    with seeded(torch.device("cpu"), seed):
-        return HAND_DESIGNED[kind][0](float(model))
 
 
 def trained(
@@ -320,41 +306,6 @@ def best_of_each(short: pd.DataFrame) -> list[tuple[str, str, str]]:
     kinds = short["kind"].str.replace(r"resnet\d+", "resnet", regex=True)
     best = short.loc[short.groupby([short["budget"], kinds])["validation"].idxmax()]
     return list(best[["budget", "kind", "model"]].itertuples(index=False, name=None))
-
-
-def paced(of: argparse.Namespace, dataset: Dataset, work: Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """Milliseconds of a training step of each network, those of a budget measured in turn."""
-    path, device = work / "paces.csv", torch.device(of.device)
-    columns = ["budget", "kind", "model"]
-    kept = read_rows(path, ["model"]) if path.exists() else pd.DataFrame(columns=columns)
-    part = part_of(dataset, 10 * BATCH)
-    for budget, group in rows.drop_duplicates(columns[:2]).groupby("budget"):
-        of_budget = kept[kept["budget"] == budget]
-        known, asked = (dict(zip(f["kind"], f["model"], strict=True)) for f in (of_budget, group))
-        models = known | asked
-        if models == known or len(models) < 2:  # a ratio is of two
-            continue
-        steps = {
-            kind: OurSteps(build(kind, model, part, 0), part, device, precision=of.precision)
-            for kind, model in models.items()
-        }
-        found = milliseconds_in_turn(steps, 5, device, rounds=9)
-        new = [
-            {"budget": budget, "kind": kind, "model": models[kind], "milliseconds": one["step"]}
-            for kind, one in found.items()
-        ]
-        kept = pd.concat([kept[kept["budget"] != budget], pd.DataFrame(new)])
-        kept.to_csv(path, index=False)
-    return kept
-
-
-def report_paces(paces: pd.DataFrame) -> None:
-    """A line for each budget: the time of a step, and its ratio to the fastest one's."""
-    for budget, group in paces.groupby("budget"):
-        steps = dict(zip(group["kind"], group["milliseconds"], strict=True))
-        least = min(steps.values())
-        told = (f"{kind} {ms:.0f} ({ms / least:.2f})" for kind, ms in sorted(steps.items()))
-        print(f"{budget} ms per step of {BATCH} images, in turn: {', '.join(told)}")
 
 
 def report(rows: pd.DataFrame, searches: pd.DataFrame, epochs: int) -> None:

@@ -20,6 +20,7 @@ import spaces
 import tournaments
 from documentation import ROOT
 
+from common import budget_networks
 from common.budget_searches import KINDS, SEARCH_OF
 from common.own_images import SETS
 from common.rows import read_rows, with_deviation
@@ -71,7 +72,7 @@ def test_budgets(capsys: pytest.CaptureFixture[str]) -> None:
     for epochs in (4, 17, 20):
         rows = read_rows(folder / f"trained-{epochs}.csv", ["rival", "model"])
         budgets.report(rows, searches, epochs)
-    budgets.report_paces(read_rows(folder / "paces.csv", ["model"]))
+    budget_networks.report_paces(read_rows(folder / "paces.csv", ["model"]))
     assert in_header(budgets, capsys)
 
 
@@ -293,7 +294,7 @@ def test_steps_that_are_known_are_not_timed_again(tmp_path: Path) -> None:
     kept.to_csv(tmp_path / "paces.csv", index=False)
     asked = Namespace(device="cpu", precision="auto")
     part = kept[kept["kind"].isin(["resnet14", "later"])]
-    found = budgets.paced(asked, load_dataset("digits"), tmp_path, part)
+    found = budget_networks.paced(asked, load_dataset("digits"), tmp_path, part)
     pd.testing.assert_frame_equal(found, kept)
     pd.testing.assert_frame_equal(read_rows(tmp_path / "paces.csv", ["model"]), kept)
 
@@ -302,5 +303,5 @@ def test_steps_of_one_network_are_not_timed(tmp_path: Path) -> None:
     """A budget with a single network has no ratio, and gets no rows."""
     asked = Namespace(device="cpu", precision="auto")
     one = pd.DataFrame([{"budget": "C", "kind": "later", "model": "8000"}])
-    assert budgets.paced(asked, load_dataset("digits"), tmp_path, one).empty
+    assert budget_networks.paced(asked, load_dataset("digits"), tmp_path, one).empty
     assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,9 @@ from pymoo_nas.training import Settings, Trainer
 Batch = tuple[Tensor, Tensor]
 """Images and labels on the device."""
 
+BATCH = 128
+"""Images of a step."""
+
 PARTS = ("data", "passes", "optimisers")
 """The parts of a step."""
 
@@ -55,7 +58,7 @@ class OurSteps:
         contiguous: bool = False,
         **settings: Any,
     ) -> None:
-        chosen = Settings(batch_size=128, epochs=500, augment="flip", validation=0.0, **settings)
+        chosen = Settings(batch_size=BATCH, epochs=500, augment="flip", validation=0.0, **settings)
         self.trainer = trainer = Trainer(network, dataset, chosen, device)
         if contiguous:
             trainer.memory_format = torch.contiguous_format
@@ -115,7 +118,7 @@ class PlainSteps:
         images, labels = self.dataset.train_images, self.dataset.train_labels
         while True:
             order = torch.randperm(len(labels), generator=self.generator).numpy()
-            for chosen in np.split(order, len(order) // 128):
+            for chosen in np.split(order, len(order) // BATCH):
                 floats = self.dataset.normalized(images[chosen]).to(self.device)
                 shifted = self._shifted(floats).contiguous(memory_format=torch.channels_last)
                 yield shifted, torch.from_numpy(labels[chosen]).to(self.device)
