@@ -48,7 +48,7 @@ def test_spaces(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_own_images(capsys: pytest.CaptureFixture[str]) -> None:
     """Each mean and each gain of the data sets."""
-    folder, names = KEPT / "own_images", ["ours", "later", "inside"]
+    folder, names = KEPT / "own_images", ["ours", "later", "inside", "shortcut"]
     searches = [
         read_rows(folder / f"{name}.csv", own_images.SEARCHES[name][1]).set_index("key")
         for name in names
