@@ -49,18 +49,19 @@ base by the same seeds and cells:
     mobilenetv2        46.98, n = 1, 72,842 params, 4.0 MMACs, 1.67 ms, 44 s
     shufflenetv2       44.54, n = 1, 72,157 params, 2.6 MMACs, 1.62 ms, 27 s
 
-With each of the three cells these changes alone are better than base: a separable convolution in
-the place of the residual block (+2.43 ± 1.87; half again as long to train), a shortcut around each
-cell (+1.32 ± 1.46; 1.1 times as long), different cells in the stages (+1.03 ± 0.31; as long, but a
-search has three cells to find) and grouped convolutions (+0.97 ± 0.93; 1.3 times as long). The
-first two and less wide later stages ("all-three") are worth 3.12 ± 3.02 points, and take twice as
-long: depthwise convolutions are slow on a CPU. Less wide later stages alone are worth nothing with
-the same cells; they were worth 2.24 ± 2.51 points in searches, below, which found cells that use
-more multiply-accumulates. Inverted residuals are worse, with 0.6 times the multiply-accumulates.
-Batch norm behind the cells makes no difference. A shortcut without parameters and two cells per
-stage are worse by far. All others are better than the ResNets, MobileNetV2 and ShuffleNetV2 of this
-size on this short schedule. So `CellSpace` has `shortcut` and `widths`; separable convolutions are
-among its operations.
+With each of the three cells these changes alone are more accurate than base, by as little as 0.06
+points where one accuracy has a standard error of 0.7: a separable convolution in the place of the
+residual block (+2.43 ± 1.87; half again as long to train), a shortcut around each cell (+1.32 ±
+1.46; 1.1 times as long), different cells in the stages (+1.03 ± 0.31; as long, but a search has
+three cells to find) and grouped convolutions (+0.97 ± 0.93; 1.3 times as long). The first two and
+less wide later stages ("all-three") are worth 3.12 ± 3.02 points, and take twice as long: depthwise
+convolutions are slow on a CPU. Less wide later stages alone are worth nothing with the same cells;
+they were worth 2.24 ± 2.51 points in searches, below, which found cells that use more
+multiply-accumulates. Inverted residuals gain nothing, with 0.6 times the multiply-accumulates.
+Batch norm behind the cells makes no difference that shows. A shortcut without parameters and two
+cells per stage are worse by far. All others are better than the ResNets, MobileNetV2 and
+ShuffleNetV2 of this size on this short schedule. So `CellSpace` has `shortcut` and `widths`;
+separable convolutions are among its operations.
 
 The same three cells, halving the map between them, which is the default now, after ten epochs:
     python studies/spaces.py --cifar PATH/cifar10.npz --work studies/rows/spaces --images 10000 \
