@@ -258,6 +258,7 @@ def test_bad_validation_part() -> None:
         ("", "there is no such path"),
         ("x" * 5000, "there is no such path"),
         (Path("digits"), "a name is a text, not a Path; did you mean digits"),
+        (Path("no/such/folder"), "svhn$"),
         (Path(__file__), "expected an image folder or an .npz file"),
         (7, "got a int"),
         ((1, 2, 3), "got a tuple of 3"),

@@ -397,6 +397,6 @@ def _existing_path(source: str | Path, root: Path) -> Path:
     raise DatasetError(
         f"data set {str(source)!r}: there is no such path, here or in {root.resolve()}, and the "
         f"known names are {', '.join(DATASET_NAMES)}"
-        + ("; a name is a text, not a Path" if isinstance(source, Path) else "")
+        + ("; a name is a text, not a Path" if close and isinstance(source, Path) else "")
         + (f"; did you mean {' or '.join(close)}?" if close else "")
     )
