@@ -51,7 +51,7 @@ from typing import Any
 import pandas as pd
 
 from common.budget_searches import KINDS, architecture_of
-from common.command import machine, parser
+from common.command import machine, parser, present
 from common.ranks import interval, tau
 from common.rows import read_rows, rows_by
 from pymoo_nas.datasets import load_dataset
@@ -122,7 +122,9 @@ def report(rows: pd.DataFrame, drawn: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score, print."""
-    of = parser(__doc__, "cifar", "rows", "work", images=64, inits=3, drawn=500).parse_args(argv)
+    made = parser(__doc__, "cifar", "work", images=64, inits=3, drawn=500)
+    made.add_argument("--rows", type=present, required=True, help="a folder of budgets.py")
+    of = made.parse_args(argv)
     trainings = read_rows(of.rows / "trained-4.csv", ["rival", "model"])
     print(machine())
     report(score_table(of, handed_over(trainings)), of.drawn)

@@ -165,7 +165,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.command import machine, parser
+from common.command import machine, parser, present
 from common.meter import Meter
 from common.nasbench201 import load_table
 from common.remembered import RememberedProblem
@@ -340,7 +340,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """The arguments of the command line."""
     numbers = {"candidates": 500, "first_seed": 0, "seeds": 5, "images": 64, "inits": 2}
     of = parser(__doc__, "cifar", "memory", "out", **numbers)
-    of.add_argument("--table", type=Path)
+    of.add_argument("--table", type=present)
     of.add_argument("--space", choices=SPACES, default="nasbench201")
     of.add_argument("--rivals", nargs="+", choices=SEARCHES, default=list(SEARCHES))
     of.add_argument("--every-class", action="store_true", help="score every class before")

@@ -119,7 +119,7 @@ import torch
 from torch import nn
 
 from common.cells import grown_cells
-from common.command import machine, options, parser
+from common.command import machine, options, parser, present
 from common.halving import INSIDE
 from common.images import first_of
 from common.ranks import Vector
@@ -362,7 +362,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = (of := parser(__doc__)).add_subparsers(required=True)
     part = options(commands.add_parser("search"), seed=0)
     part.add_argument("--parts", nargs="+", default=("digits",), choices=("digits", "cifar"))
-    part.add_argument("--cifar", type=Path, help="cifar10.npz, of the part cifar")
+    part.add_argument("--cifar", type=present, help="cifar10.npz, of the part cifar")
     part.add_argument("--generations", type=int, help="in place of those that the parts have")
     part.set_defaults(run=search)
     numbers = {"least_params": LEAST_PARAMS, "n": 8, "seed": 0}

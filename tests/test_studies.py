@@ -378,3 +378,33 @@ def test_study_prints_what_its_header_shows(
         assert text in printed, f"{text!r} is not printed: {printed}"
     for name in call.leaves:
         assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("budgets --cifar {} --work work", "--cifar"),
+        ("budgets --cifar PATH/cifar10.npz --work work", "--cifar"),
+        ("own_images --shared {} --work work", "--shared"),
+        ("handed_over --cifar . --rows {} --work work", "--rows"),
+        ("rivals --cifar . --table {} --memory memory.csv --out rivals.csv", "--table"),
+        ("score_quality variants --cifar . --table {}", "--table"),
+        ("speed search --parts cifar --cifar {}", "--cifar"),
+    ],
+)
+def test_a_study_refuses_an_absent_path(
+    command: str,
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A path to read that is absent ends a study with status 2, named, and nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    study, *arguments = shlex.split(command.replace("{}", "/nowhere"))
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(study).main(arguments)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {option}:" in told
+    assert not list(tmp_path.iterdir())
