@@ -104,7 +104,9 @@ def run_in_batches(runner: Runner, images: NDArray[Any], pixels: str, batch_size
 
 def describe(trained: TrainedNetwork, pixels: str) -> dict[str, Any]:
     """Describe an exported network in plain values, which its file keeps."""
-    scale = "from 0 to 255" if trained.pixels == "uint8" else "on the scale of the training images"
+    scale = "on the scale of the training images"
+    if trained.pixels == "uint8":
+        scale = "from 0 to 255; of image files: upright by EXIF, resized as by Pillow's BILINEAR"
     return {
         "producer": f"pymoo-nas {VERSION}",
         "title": trained.title,
