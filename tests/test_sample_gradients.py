@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from autograd_reference import relative_error
@@ -61,6 +62,18 @@ def assert_rules_match(layer: nn.Module, a: Tensor, columns: int) -> None:
         gram = weight_gram(layer, a, g)
         assert gram.dtype == torch.float64
         assert relative_error(gram.detach(), rows @ rows.T) < 1e-12
+
+
+@pytest.mark.parametrize("columns", [1, 1000])
+def test_layers_of_numpy_sizes(columns: int) -> None:
+    """Torch takes integers of numpy as sizes of layers, and so does every rule."""
+    one, two, three, four = map(np.int64, (1, 2, 3, 4))
+    assert_rules_match(nn.Linear(four, three), randn(3, 2, 4), columns)
+    assert_rules_match(nn.Conv2d(four, two, three), randn(3, 4, 5, 5), columns)
+    assert_rules_match(nn.Conv2d(four, two, one), randn(3, 4, 5, 5), columns)
+    grouped = nn.Conv2d(four, four, three, stride=two, padding=one, groups=two)
+    assert_rules_match(grouped, randn(3, 4, 5, 5), columns)
+    assert_rules_match(nn.BatchNorm2d(four), randn(3, 4, 5, 5), columns)
 
 
 @st.composite

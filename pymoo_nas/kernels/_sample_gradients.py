@@ -40,9 +40,9 @@ def convolution_weight(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> 
     n = len(a)
     a, padding = _padded(layer, a)
     per_output = math.prod(layer.weight.shape[1:])
-    step = max(1, columns // per_output) if layer.groups == 1 else layer.out_channels
+    step = max(1, columns // per_output) if layer.groups == 1 else g.shape[1]
     a = _multiple_of_8(a) if layer.groups == 1 else a
-    inputs = a.shape[1] // layer.groups
+    inputs = a.shape[1] // int(layer.groups)
     for part in torch.split(g, step, dim=1):
         outputs = part.shape[1]
         padded = _multiple_of_8(part) if layer.groups == 1 else part
@@ -101,8 +101,10 @@ def convolution_bias(layer: nn.Conv2d, a: Tensor, g: Tensor, columns: int) -> Ro
 
 def linear_weight(layer: nn.Linear, a: Tensor, g: Tensor, columns: int) -> Rows:
     """Compute weight gradients of a linear layer on (N, …, in_features)."""
+    del layer
     a, g = _tokens(a), _tokens(g)
-    for part in torch.split(g, max(1, columns // layer.in_features), dim=2):
+    # Sizes of tensors: those of a layer may be integers of numpy, which torch does not take here.
+    for part in torch.split(g, max(1, columns // a.shape[2]), dim=2):
         yield torch.einsum("nto,nti->noi", part, a).flatten(1)
 
 
