@@ -331,6 +331,8 @@ def test_unknown_accuracies(tmp_path: Path) -> None:
         compare(groups, truth=path)
     with pytest.raises(DatasetError, match="no such file"):
         compare(groups, truth=tmp_path / "none.csv", space=space)
+    with pytest.raises(DatasetError, match="got a dict"):
+        compare(groups, truth={"8": 1.0}, space=space)
     path.write_text("arch,accuracy\n8,1\n", "utf-8")
     with pytest.raises(DatasetError, match=r"arch, accuracy; genotype missing"):
         compare(groups, truth=path, space=space)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from cheap_problems import MadeScores, made_run
+from cheap_problems import MadeScores, made_run, nsga2
 from made_histories import history
 from pymoo.optimize import minimize
 
@@ -45,6 +45,15 @@ def test_results_algorithms_and_histories_compare_alike() -> None:
     assert runs["hypervolume"].nunique() == 1
     assert runs["seed"].tolist()[:2] == [1, 1]
     assert runs["seed"].isna().tolist() == [False, False, True]
+
+
+def test_pymoos_history_compares_as_its_result() -> None:
+    """A list of algorithms, of any algorithm of pymoo."""
+    algorithm = nsga2()
+    result = minimize(MadeScores(), algorithm, ("n_gen", 3), seed=1, save_history=True)
+    runs = compare({"h": [result.history], "r": [result]}).runs
+    assert runs["hypervolume"].nunique() == 1
+    assert runs["seed"].tolist() == [1, 1]
 
 
 def test_seeds_of_results_are_paired() -> None:

@@ -73,7 +73,7 @@ def searched_in(given: Any, name: str, space: SearchSpace[Any] | None = None) ->
     """The search that a result, an algorithm or a history is of.
 
     Args:
-        given: pymoo's result, an algorithm, or the frame of a history.
+        given: pymoo's result, an algorithm, pymoo's ``result.history``, or the frame of a history.
         name: for messages and tables.
         space: of a frame, which does not tell its own.
 
@@ -86,7 +86,8 @@ def searched_in(given: Any, name: str, space: SearchSpace[Any] | None = None) ->
         history = history_to_frame(given)
     except SearchError as error:
         raise SearchError(f"{name}: {error}") from error
-    algorithm = getattr(given, "algorithm", given)
+    last = given[-1] if isinstance(given, Sequence) else given
+    algorithm: Any = getattr(last, "algorithm", last)
     problem = algorithm.problem
     common: dict[str, Any] = {}
     if hasattr(problem, "scoring_settings"):

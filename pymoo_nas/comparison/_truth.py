@@ -32,9 +32,14 @@ def read_truth(given: Any) -> pd.DataFrame:
         given: a frame, or the path of a CSV file.
 
     Raises:
-        DatasetError: no such file, no table, or one without the columns.
+        DatasetError: no such file, no table, one without the columns, or something else.
     """
     if not isinstance(given, pd.DataFrame):
+        if not isinstance(given, str | Path):
+            raise DatasetError(
+                f"known accuracies: got a {type(given).__name__}; expected a frame with columns "
+                f"genotype and {ACCURACY}, or the path of a CSV file"
+            )
         path = expanded(given)
         if not os.path.isfile(path):
             raise DatasetError(f"{path}: no such file; expected a CSV of known accuracies")
