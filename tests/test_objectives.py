@@ -111,6 +111,18 @@ def test_a_value_that_is_not_finite_is_degenerate(value: float) -> None:
     assert problem.evaluate([[GENOTYPE]], return_values_of=["F"]).tolist() == [list(problem.worst)]
 
 
+def test_a_value_above_the_worst_is_a_failure() -> None:
+    """Otherwise a degenerate candidate would be better; the worst value itself is allowed."""
+    small = Objective("small", "nothing", lambda _: 7.0, lambda _: 7.5)
+    problem = problem_of("activation", small)
+    with pytest.warns(UserWarning, match="'small' .7.5 is above worst=7"):
+        scores = problem.score_genotype(GENOTYPE)
+    assert scores.objectives["small"] == 7
+    assert "failed objective 'small'" in scores.degenerate
+    equal = Objective("equal", "nothing", lambda _: 7.0, lambda _: 7.0)
+    assert not problem_of("activation", equal).score_genotype(GENOTYPE).degenerate
+
+
 def test_over_a_limit_every_objective_is_worst() -> None:
     """A candidate that is not scored has the worst value of a user's objective too."""
     problem = problem_of("ntk", SIZE, max_params=10)

@@ -187,22 +187,22 @@ class Objective:
     def judge(self, measured: Measured) -> Judgement:
         """Return the value of `compute`.
 
-        The worst value and a reason are returned where it is NaN or infinite, or `compute` fails.
+        The worst value and a reason are returned where it is NaN, infinite or above the worst
+        value, or `compute` fails.
 
         Raises:
             ScoreError: `compute` returns something else than a number.
 
         Warns:
-            UserWarning: `compute` fails.
+            UserWarning: `compute` fails, or its value is above the worst value.
         """
+        worst = float(self.worst(len(measured.images)))
         try:
             found = self.compute(measured)
         except Exception as error:
             if isinstance(error, PymooNasError) or is_out_of_memory(error):
                 raise
-            reason = f"{FAILED}{self.name!r} ({type(error).__name__}: {error})"
-            warnings.warn(f"{reason}; the candidate gets the worst value", stacklevel=2)
-            return Judgement(self.worst(len(measured.images)), reason)
+            return self._failed(worst, f"{type(error).__name__}: {error}")
         value, reason = found if isinstance(found, Judgement) else (found, "")
         try:
             number = value.detach() if isinstance(value, Tensor) else value
@@ -216,8 +216,16 @@ class Objective:
             ) from error
         if not math.isfinite(judgement.value):
             reason = judgement.reason or f"{self.name} is {judgement.value}"
-            return Judgement(self.worst(len(measured.images)), reason)
+            return Judgement(worst, reason)
+        if not judgement.reason and judgement.value > worst:
+            # A degenerate candidate would be better than this one.
+            return self._failed(worst, f"{judgement.value:g} is above worst={worst:g}; give more")
         return judgement
+
+    def _failed(self, worst: float, why: str) -> Judgement:
+        reason = f"{FAILED}{self.name!r} ({why})"
+        warnings.warn(f"{reason}; the candidate gets the worst value", stacklevel=3)
+        return Judgement(worst, reason)
 
 
 @dataclass(frozen=True)
