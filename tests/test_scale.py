@@ -69,6 +69,29 @@ def test_a_problem_knows_its_scale() -> None:
     np.testing.assert_array_equal(problem.ideal_point(F[:1]), F[0])
 
 
+class Small(NASProblem):
+    """With a constraint of the user's own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.n_ieq_constr += 1
+
+    def _evaluate(self, x: Any, out: Any, *args: Any, **kwargs: Any) -> None:
+        super()._evaluate(x, out, *args, **kwargs)
+        own = np.array([[count - 20_000] for count in out["params"]], dtype=float)
+        out["G"] = np.hstack([*([out["G"]] if out.get("G") is not None else []), own])
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_flops": 10**7}])
+def test_the_scale_keeps_constraints_of_a_subclass(limits: dict[str, int]) -> None:
+    """What breaks them plays no part, as what breaks a limit."""
+    problem = Small("digits", n_images=8, **limits)
+    out = problem.evaluate(["8000", "8,8,8,8", "0,8,0,0"], return_as_dictionary=True)
+    kept = (out["G"] <= 0).all(axis=1)
+    assert 0 < kept.sum() < 3
+    np.testing.assert_array_equal(problem.ideal_point(), out["F"][kept].min(axis=0))
+
+
 def test_the_archive_is_the_front_of_all(result: Any) -> None:
     """It holds what no scored candidate dominates; F is that of the survivors."""
     history = history_to_frame(result)

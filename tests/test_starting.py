@@ -10,6 +10,7 @@ from cheap_problems import Channels, nsga2, operators
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.soo.nonconvex.de import DE
 from pymoo.algorithms.soo.nonconvex.pso import PSO
+from pymoo.constraints.as_obj import ConstraintsAsObjective
 from pymoo.core.population import Population
 from pymoo.operators.crossover.nox import NoCrossover
 from pymoo.operators.crossover.ux import UX
@@ -17,6 +18,7 @@ from pymoo.operators.mutation.nom import NoMutation
 from pymoo.optimize import minimize
 
 from pymoo_nas.errors import PymooNasError, SearchError
+from pymoo_nas.scores import Objective
 from pymoo_nas.search import (
     CallbackChain,
     DartsTournament,
@@ -172,3 +174,56 @@ def test_starting_from_a_result(result: Any, problem: NASProblem) -> None:
     again = minimize(problem, EvolutiveNAS(3, 6, sampling=result), ("n_gen", 1), seed=2)
     assert again.algorithm.evaluator.n_eval == 0
     assert set(front_to_frame(again)["genotype"]) == set(front_to_frame(result)["genotype"])
+
+
+def other_size(network: Any, probe: Any) -> float:
+    """An objective under a name that stands for another one elsewhere."""
+    del probe
+    return -float(sum(weight.numel() for weight in network.parameters()))
+
+
+def size(network: Any, probe: Any) -> float:
+    return -other_size(network, probe)
+
+
+def judged_by(function: Any) -> list[Any]:
+    return ["ntk", Objective.of_network("size", function, 1e9)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"max_params": 8000}),
+        ({"max_params": 20_000}, {"max_params": 8000}),
+        ({"max_params": 8000}, {}),
+        ({}, {"n_images": 16}),
+        ({}, {"seed": 5}),
+        ({"objectives": judged_by(size)}, {"objectives": judged_by(other_size)}),
+        ({}, {}),
+    ],
+)
+def test_starting_from_the_result_of_another_problem(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Everything is scored anew, under the limits of the new problem."""
+    first = NASProblem("digits", **{"n_images": 8, **before})
+    second = NASProblem("digits", **{"n_images": 8, **after})
+    given = minimize(first, EvolutiveNAS(3, 4, repair=False), ("n_gen", 1), seed=1).pop
+    algorithm = EvolutiveNAS(3, 4, sampling=given)
+    result = minimize(second, algorithm, ("n_gen", 1), seed=2)
+    expected = second.evaluate(result.pop.get("X"), return_as_dictionary=True)
+    np.testing.assert_array_equal(result.pop.get("F"), expected["F"])
+    none = np.zeros((len(result.pop), 0))
+    np.testing.assert_array_equal(result.pop.get("G"), expected.get("G", none))
+    with pytest.raises(SearchError, match="another problem"):
+        minimize(second, NSGA2(3, **operators(sampling=given)), ("n_gen", 2), seed=1)
+
+
+def test_starting_from_the_result_of_a_wrapper() -> None:
+    """Pymoo's wrapper adds an objective: what was scored without it, or with it, is scored anew."""
+    problem = NASProblem("digits", n_images=8, max_params=8000)
+    wrapped = ConstraintsAsObjective(problem)
+    for source, target, n_obj in ((problem, wrapped, 4), (wrapped, problem, 3)):
+        given = minimize(source, EvolutiveNAS(3, 4), ("n_gen", 1), seed=1).pop
+        result = minimize(target, EvolutiveNAS(3, 4, sampling=given), ("n_gen", 2), seed=2)
+        assert result.pop.get("F").shape[1] == n_obj

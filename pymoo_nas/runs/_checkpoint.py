@@ -129,6 +129,8 @@ def restore(algorithm: Any, state: Mapping[str, Any]) -> None:
     space = algorithm.problem.search_space
     try:
         algorithm.scored = [_individual(row, space.parse) for row in state["scored"]]
+        for individual in algorithm.scored:
+            individual.set("scored_by", getattr(algorithm.problem, "scored_by", None))
         number_scored(algorithm.scored)
         algorithm.pop = Population([algorithm.scored[index] for index in state["population"]])
         algorithm.random_state.bit_generator.state = state["random"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class GenotypeSampling(Sampling):
 
     Args:
         genotypes: genotypes to start from instead, in any form that `read_genotypes` takes; all of
-            them are taken. Evaluated individuals of a population are not evaluated again.
+            them are taken. Individuals that the same problem has scored are not scored again.
 
     Raises:
         SearchError: no genotypes are given.
@@ -106,8 +107,8 @@ class GenotypeSampling(Sampling):
 
 
 def _started(problem: Any, item: Any) -> Individual:
-    """Make an individual of a given item; it keeps scores of the same objectives."""
-    judged = isinstance(item, Individual) and _same_objectives(problem, item)
+    """Make an individual of a given item; it keeps what the same problem found."""
+    judged = isinstance(item, Individual) and _is_of(problem, item)
     individual = item.copy() if judged else Individual()
     # Notes of an earlier run are no part of this run.
     for name in ("mutation", "parents", "number", "survived", "alpha", *STEADINESS):
@@ -117,11 +118,35 @@ def _started(problem: Any, item: Any) -> Individual:
     return individual
 
 
-def _same_objectives(problem: Any, individual: Individual) -> bool:
-    """Whether an individual was judged by the problem's objectives; true where nothing tells."""
-    scores = individual.get("scores")
-    names = getattr(problem, "objective_names", None)
-    return scores is None or names is None or list(scores) == list(names)
+def _is_of(problem: Any, individual: Individual) -> bool:
+    """Whether F and G of an individual are those that the problem would find.
+
+    Other images, limits or objectives of the same names give others. Pymoo's wrappers change F, and
+    do not tell how.
+    """
+    if (len(individual.F), len(individual.G)) != (problem.n_obj, problem.n_ieq_constr):
+        return False
+    mark = getattr(problem, "scored_by", None)
+    if mark is None:  # a problem of the user's, which notes nothing
+        return True
+    scores = individual.get("scores") or {}
+    return individual.get("scored_by") == mark and [*scores.values()] == individual.F.tolist()
+
+
+def refuse_foreign(problem: Any, individuals: Iterable[Individual]) -> None:
+    """Refuse parents that another problem has scored.
+
+    Raises:
+        SearchError: pymoo took evaluated individuals as they are, without `GenotypeSampling`.
+    """
+    mark = getattr(problem, "scored_by", None)
+    marks = {individual.get("scored_by") for individual in individuals} - {None, mark}
+    if mark is not None and marks:
+        raise SearchError(
+            "sampling: a population that another problem has scored, whose scores and limits would "
+            "be mixed with those of this one; give operators(population) or "
+            "GenotypeSampling(population), which score it again"
+        )
 
 
 class GenotypeCrossover(Crossover):
@@ -138,9 +163,14 @@ class GenotypeCrossover(Crossover):
         super().__init__(n_parents=2, n_offsprings=1, prob=share("crossover: prob", prob), **kwargs)
 
     def do(self, problem: Any, pop: Any, parents: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Make a child of each pair, and note its parents on it."""
-        children = super().do(problem, pop, parents, *args, **kwargs)
+        """Make a child of each pair, and note its parents on it.
+
+        Raises:
+            SearchError: parents that another problem has scored.
+        """
         matings = pop if parents is None else [pop[mating] for mating in parents]
+        refuse_foreign(problem, chain.from_iterable(matings))
+        children = super().do(problem, pop, parents, *args, **kwargs)
         for child, mating in zip(children, matings, strict=True):
             note_parents(child, mating)
         return children

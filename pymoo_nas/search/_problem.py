@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import secrets
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pymoo.core.individual import calc_cv
 from pymoo.core.problem import Problem
 from torch import nn
 
@@ -97,6 +99,7 @@ class NASProblem(Scaled, Scoring, Problem):
         n_remembered: candidates whose scores were found in the memory.
         progress: takes a `Report` after each candidate, and of work "gradients" after each
             measurement of steadiness; or None.
+        scored_by: mark of this problem and its copies on the individuals that it scored.
         scorer: builds and scores one genotype.
         workers: an `Executor`, such as `Workers`, which scores several candidates elsewhere; None
             scores them here.
@@ -177,6 +180,8 @@ class NASProblem(Scaled, Scoring, Problem):
             max_memory=max_memory,
             objectives=judged_by,
         )
+        # Individuals keep it, so that scores of other problems are told apart.
+        self.scored_by = secrets.token_hex(8)
         self._sizes = Sizes(self.scorer)
         worst_values(judged_by, n_images)  # before anything is scored
         self.workers: Executor | None = None
@@ -302,6 +307,17 @@ class NASProblem(Scaled, Scoring, Problem):
             return {name: values[0] for name, values in found.items()}
         return tuple(rows[0] for rows in found) if isinstance(found, tuple) else found[0]
 
+    def do(self, X: Any, return_values_of: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Evaluate as pymoo's ``Problem.do`` does, and note for `scale` what keeps all constraints.
+
+        A subclass may add constraints in its ``_evaluate``.
+        """
+        out: dict[str, Any] = super().do(X, return_values_of, *args, **kwargs)
+        kept = calc_cv(G=out.get("G"), H=out.get("H"))
+        rows = zip(out["F"], out["degenerate"], np.broadcast_to(kept, len(X)), strict=True)
+        self._found += [tuple(F) for F, why, violation in rows if not why and violation <= 0]
+        return out
+
     def _evaluate(
         self, x: npt.NDArray[Any], out: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
@@ -312,9 +328,6 @@ class NASProblem(Scaled, Scoring, Problem):
         del args, kwargs
         rows = self.score_genotypes(x)
         out["F"] = np.array([self.worst if row.degenerate else row.values for row in rows])
-        self._found += [
-            row.values for row in rows if not row.degenerate and self.limits.kept_by(vars(row))
-        ]
         if self.limits:
             out["G"] = np.array([[*self.limits.excess(vars(row)).values()] for row in rows])
         for name in SCORED:
@@ -322,5 +335,6 @@ class NASProblem(Scaled, Scoring, Problem):
         names = [objective.name for objective in self.objectives]  # pymoo's wrappers change F
         named = (dict(zip(names, values, strict=True)) for values in out["F"].tolist())
         out["scores"] = as_column(named)[:, 0]
+        out["scored_by"] = np.full(len(rows), self.scored_by)
         if self.elementwise:
             out.update({name: values[0] for name, values in out.items() if values is not None})

@@ -74,14 +74,14 @@ class Scaled:
     """What a problem tells of the scale of its objectives; all points are (m,)."""
 
     _found: list[tuple[float, ...]]
-    """F of all scored candidates that keep the limits and are not degenerate."""
+    """F of all scored candidates that keep the constraints and are not degenerate."""
 
     def scale(self, scores: Matrix | None = None) -> Scale:
         """Ideal and nadir point.
 
         Args:
             scores: (n, m), F of candidates that are not degenerate; None takes all that this
-                problem has scored which keep the limits.
+                problem has scored which keep the limits and other constraints.
 
         Raises:
             SearchError: there are none.
