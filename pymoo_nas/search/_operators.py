@@ -130,7 +130,8 @@ def _is_of(problem: Any, individual: Individual) -> bool:
     if mark is None:  # a problem of the user's, which notes nothing
         return True
     scores = individual.get("scores") or {}
-    return individual.get("scored_by") == mark and [*scores.values()] == individual.F.tolist()
+    known = bool(individual.get("scored_by") == mark)
+    return known and [*scores.values()] == individual.F.tolist()
 
 
 def refuse_foreign(problem: Any, individuals: Iterable[Individual]) -> None:
