@@ -20,11 +20,11 @@ from pymoo_nas.training import train
 from pymoo_nas.training._evaluation import evaluate
 
 
-def write_classes(root: Path, n: int, mode: str) -> None:
+def write_classes(root: Path, n: int, mode: str, *, seed: int = 0) -> None:
     """Two classes of different brightness, so many images each, 20×24 pixels."""
     for label, name in enumerate(("dark", "light")):
         (root / name).mkdir(parents=True)
-        for index, pixels in enumerate(random_images(n, 20, 24, 3, seed=label)):
+        for index, pixels in enumerate(random_images(n, 20, 24, 3, seed=seed + label)):
             image = Image.fromarray(pixels // 2 + np.uint8(120 * label))
             image.convert(mode).save(root / name / f"{index}.png")
 
@@ -32,7 +32,7 @@ def write_classes(root: Path, n: int, mode: str) -> None:
 def train_on_folder(mode: str) -> list[str]:
     """Train on ``photos`` into ``run/final``; the classes it gives the test images, in order."""
     write_classes(Path("photos/train"), 8, mode)
-    write_classes(Path("photos/test"), 3, mode)
+    write_classes(Path("photos/test"), 3, mode, seed=2)
     data = load_dataset("photos")
     network = Architecture.read("8000").build("trained", data)
     train(network, data, epochs=2, batch_size=8, out=Path("run/final"))
@@ -81,8 +81,9 @@ def test_what_cannot_be_predicted(run: Run) -> None:
     assert (code, "holds no finished training" in err) == (2, True)
     code, _, err = run("predict", "run", "nosuch")
     assert (code, "no such file or folder" in err) == (2, True)
-    code, _, err = run("predict", "run", "photos/test", "--out", "nosuch/classes.csv")
+    code, out, err = run("predict", "run", "photos/test", "--out", "nosuch/classes.csv")
     assert (code, "cannot be written" in err) == (2, True)
+    assert not out  # before an image is read
 
 
 def test_network_of_floats_takes_no_files(run: Run, finished: Path) -> None:

@@ -266,6 +266,7 @@ def test_batches_hold_every_image(n_train: int, batch_size: int, expected: list[
     assert sizes[1:] == expected
 
 
+@pytest.mark.filterwarnings("ignore:.* are training images too")
 def test_each_epoch_sees_each_image_once_in_another_order() -> None:
     """With whole batches an epoch is a permutation of the training images, not the one before."""
     images = np.arange(12, dtype=np.float32).reshape(12, 1, 1, 1) * np.ones((1, 2, 2, 1), "f4")

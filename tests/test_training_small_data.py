@@ -133,6 +133,7 @@ def with_validation_images(dataset: Dataset, n: int) -> Dataset:
     return replace(dataset, val_images=kept[0], val_labels=kept[1])
 
 
+@pytest.mark.filterwarnings("ignore:.* are training images too")
 def test_validation_images_choose_the_epoch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +152,7 @@ def test_validation_images_choose_the_epoch(
         train(small_network(), small_dataset(), validation="val")
 
 
+@pytest.mark.filterwarnings("ignore:.* are training images too")
 def test_a_training_is_not_continued_with_other_validation_images(tmp_path: Path) -> None:
     """Other validation images than before the interrupt are refused; the same give the same."""
     dataset = with_validation_images(small_dataset(), 9)

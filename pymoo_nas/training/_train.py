@@ -22,6 +22,7 @@ from pymoo_nas._machine import (
 from pymoo_nas.datasets import DatasetSource, augmentation_named, load_dataset
 from pymoo_nas.training._curves import curves_of, show_epoch, show_test
 from pymoo_nas.training._folder import alone, checked_folder, keep, write_results
+from pymoo_nas.training._image_warnings import warn_of_shared, warn_of_unjudged
 from pymoo_nas.training._result import Training, test_values, tested
 from pymoo_nas.training._settings import AUTO, Settings
 from pymoo_nas.training._state import STATE_FILE, as_begun, restore_state, threads_in
@@ -140,9 +141,10 @@ def train(
             no network; one whose state no file can hold; or a loss that became infinite or NaN.
 
     Warns:
-        UserWarning: the accuracy is much higher on the images trained on than on the images that
-            judge; the network never predicts a class of the test images; or `compile` failed, and
-            the training went on without.
+        UserWarning: test or validation images are training images too; a class is not among the
+            images that choose the epoch; the accuracy is much higher on the images trained on than
+            on the images that judge; the network never predicts a class of the test images; or
+            `compile` failed, and the training went on without.
     """
     started = time.perf_counter()
     dataset = load_dataset(dataset)
@@ -177,6 +179,8 @@ def train(
         seeded(target, seed),
     ):
         trainer = Trainer(network, dataset, settings, target)
+        warn_of_shared(dataset)
+        warn_of_unjudged(dataset, trainer.fitted, trainer.judging[1])
         with alone(folder, overwrite=overwrite, resume=resume):
             if folder is not None and resume:
                 started -= restore_state(folder, trainer)
