@@ -73,7 +73,7 @@ def test_some_kinds_have_few_acts(name: str) -> None:
 def test_networks_of_one_kind_and_seed_are_trained_each(tmp_path: Path) -> None:
     """Another network of the same budget, kind and seed is not taken for the one before."""
     digits = load_dataset("digits")
-    of = budgets.parsed(["--cifar", "digits", "--work", str(tmp_path)])
+    of = budgets.parsed(["--cifar", str(tmp_path), "--work", str(tmp_path)])
     first, second = "A later 0 8000", "A later 0 0800|0000|0080"
     for rivals_so_far in ([first], [first, second]):
         budgets.trained(of, digits, tmp_path, rivals_so_far, 1)
