@@ -165,3 +165,20 @@ def test_the_default_method_can_be_used() -> None:
     assert "rank_sum" in choose(result)
     with pytest.raises(SearchError, match="activation"):
         choose(result, "gradients")
+
+
+def test_a_folder_that_cannot_be_written_to(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused before a candidate is tried, not after half an hour of trainings."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    told: list[Report] = []
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(RunError, match=r"cannot be written to .*Permission denied"):
+        choose(folder, "training", top=1, epochs=1, progress=told.append)
+    assert not told

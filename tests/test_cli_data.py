@@ -139,6 +139,7 @@ def test_no_run_among_the_classes(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
 
 
+@pytest.mark.filterwarnings("ignore:.* are training images too")
 def test_a_run_beside_the_parts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run beside train/ and test/ is no class."""
     for part in ("train", "test"):
@@ -193,3 +194,14 @@ def test_the_home_folder(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -
     expected = home / "run" if name == "~/run" else Path(name).resolve()
     assert (expected / "choice.json").exists()
     assert Path("~").exists() is False
+
+
+def test_the_run_folder_has_the_name_of_the_images(run: Run) -> None:
+    """What follows a dot in the name of a folder belongs to it: each has a run of its own."""
+    for name in ("photos.v1", "photos.v2"):
+        make_folder(Path(name), 12)
+        code, _, err = run("search", name, *TINY, *ALONE, "--image-size", "8")
+        assert (code, err) == (0, "")
+    write_images(Path("noise.npz"))
+    assert run("search", "noise.npz", *TINY, *ALONE)[0] == 0
+    assert {path.name for path in Path("runs").iterdir()} == {"photos.v1", "photos.v2", "noise"}

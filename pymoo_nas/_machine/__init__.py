@@ -18,7 +18,14 @@ from pymoo_nas._machine._files import (
     write_csv,
     write_json,
 )
-from pymoo_nas._machine._folders import LOCK, cache_folder, locked, make_folder, unwritable
+from pymoo_nas._machine._folders import (
+    LOCK,
+    cache_folder,
+    check_writable,
+    locked,
+    make_folder,
+    unwritable,
+)
 from pymoo_nas._machine._imports import import_name, imported
 from pymoo_nas._machine._memory import free_memory, is_out_of_memory, release_freed_memory
 from pymoo_nas._machine._network_errors import network_errors
@@ -42,6 +49,7 @@ __all__ = [
     "as_written",
     "atomic_write",
     "cache_folder",
+    "check_writable",
     "exact_convolutions",
     "expanded",
     "forget_curves",

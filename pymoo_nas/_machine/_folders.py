@@ -68,6 +68,19 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a folder that cannot be written to before the work whose result it is to hold.
+
+    Raises:
+        RunError: see above.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 def unwritable(path: Path, error: OSError) -> RunError:
     """Make the error for a folder that cannot be written to."""
     return RunError(

@@ -366,6 +366,16 @@ def absolute_dataset(dataset: str) -> str:
     return str(Path(dataset).resolve()) if os.path.exists(dataset) else dataset
 
 
+def name_of(dataset: str) -> str:
+    """The name of a data set, for a folder: of a file without its ending.
+
+    >>> name_of("/images/photos.v2"), name_of("/images/noise.npz"), name_of("digits")
+    ('photos.v2', 'noise', 'digits')
+    """
+    path = Path(dataset)
+    return path.stem if path.suffix.lower() == ".npz" else path.name
+
+
 def refuse_among_images(target: Path, dataset: str) -> None:
     """Refuse an output folder that would become a class of the data set.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Any
 
 import numpy as np
@@ -49,6 +51,9 @@ def predict(
     more channels than three take such files only. Torch loads a .pt2 file by pickle, which can run
     code: give only files that you trust.
     """
+    if out is not None:
+        with _written(out), TemporaryFile(dir=expanded(out).parent):
+            pass  # better refused now than after the last image
     network = load_trained(trained, device=device)
     arrays = [path for path in images if path.suffix == PIXEL_FILE]
     files = [path for path in images if path.suffix != PIXEL_FILE]
@@ -76,11 +81,17 @@ def predict(
     table = pd.DataFrame(rows)
     _show(table)
     if out is not None:
-        try:
+        with _written(out):
             write_csv(expanded(out), table)
-        except OSError as error:
-            raise RunError(f"{out} cannot be written ({error}); choose another --out") from error
         terminal().print(f"wrote {out}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{out} cannot be written ({error}); choose another --out") from error
 
 
 def _parts(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:

@@ -46,6 +46,7 @@ from pymoo_nas.cli._options import (
     checked_augment,
     dataset_and_objectives,
     is_given,
+    name_of,
     refuse_among_images,
     refuse_given,
     search_space_of,
@@ -260,7 +261,7 @@ def search(
     scoring = scoring_processes(threads=threads, **processes)
     if settings.tournament_every:
         search_space.check_slots()
-    folder = RunFolder(out if out is not None else Path("runs") / Path(arguments["dataset"]).stem)
+    folder = RunFolder(out if out is not None else Path("runs") / name_of(arguments["dataset"]))
     problem = NASProblem(**arguments, search_space=search_space, download=download)
     refuse_among_images(folder.path, str(arguments["dataset"]))
     if not overwrite:

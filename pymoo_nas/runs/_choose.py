@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pymoo_nas._machine import whole
+from pymoo_nas._machine import check_writable, whole
 from pymoo_nas.choice import (
     Measurements,
     Worth,
@@ -62,7 +62,7 @@ def choose(
 
     Raises:
         SearchError: no candidate keeps the limits, an unknown method, or options of another method.
-        RunError: no run in the folder.
+        RunError: no run in the folder, or one that cannot be written to.
     """
     given = _given(weights, options)
     if isinstance(result_or_run, str | Path):
@@ -151,6 +151,7 @@ def _of_run(
 ) -> ChoiceOfRun:
     """Choose as `choose` does from a run folder; keep the choice and draw the chosen cell there."""
     config = folder.config()
+    check_writable(folder.path)
     method = method_named(by, weights, partial(default_of_run, config))
     # Nothing is scored: objectives of a user's own are not needed.
     problem = cache(partial(config.problem, device="cpu", objectives=PAPER_OBJECTIVES))
