@@ -255,7 +255,9 @@ def test_nothing_that_can_be_judged(run: Run) -> None:
     code, _, err = run("search", "--generations", "2", "--offspring", "4", "--max-params", "1200",
                        "--no-repair", "--out", "small")  # fmt: skip
     assert code == 2
-    assert re.search(r"^error: none of 9 candidates .*no ReLU.*max_params.* small$", err)
+    assert re.search(
+        r"^error: none of 9 candidates .*no ReLU.*max_params.* small, and --overwrite.*$", err
+    )
     assert read_frame("small/history.csv")["degenerate"].astype(bool).all()
     assert run("plot", "small")[0] == 0
 

@@ -168,6 +168,20 @@ def test_names_that_are_no_unicode(run: Run) -> None:
     assert table["image"][0].startswith("caf\\xe9/")
 
 
+def test_names_that_hold_commands_of_a_terminal(run: Run) -> None:
+    """Names of classes and files that would clear the screen or end a line are shown as escapes."""
+    root = make_folder(Path("images"), 4, classes="ab")
+    (root / "b").rename(root / "b\x1b[31mred\n")
+    code, out, err = run("train", "--model", "0,8,0,0", "--dataset", "images", "--epochs", "1")
+    assert code == 0
+    assert "\x1b" not in out + err
+    assert "b\\x1b[31mred\\n" in out
+    code, _, err = run("predict", "images/a/x\x1b[2J.png", "images")
+    assert code == 2
+    assert "\x1b" not in err
+    assert "x\\x1b[2J.png" in err
+
+
 @pytest.mark.slow
 def test_a_terminal_without_these_letters(tmp_path: Path) -> None:
     """What the encoding of the output lacks is written as an escape."""

@@ -136,6 +136,20 @@ def test_own_constraints_beside_limits(first: bool, limit: int | None) -> None:
     assert nothing_found(result.algorithm) == said
 
 
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ({"max_peak_memory": 10}, r"peak_memory \(limit 10\); .*--max-memory, max_peak_memory="),
+        ({"max_latency": 1e-4}, r" ms latency \(limit 0.0001\); .*--max-latency, max_latency="),
+    ],
+)
+def test_limits_are_named_as_they_are_given(limit: dict[str, Any], told: str) -> None:
+    """By the option and by the argument, and a time by its unit."""
+    problem = NASProblem("digits", n_images=8, **limit)
+    with pytest.warns(UserWarning, match=told):
+        minimize(problem, EvolutiveNAS(2, 2), ("n_gen", 1), seed=1)
+
+
 def test_a_tournament_without_images() -> None:
     """A tournament on a problem without images is refused by name."""
     with pytest.raises(SearchError, match="Channels has no images"):

@@ -67,6 +67,17 @@ def test_what_is_saved_is_read_back(folder: RunFolder, search: tuple[Any, dict[s
     assert {path.name for path in folder.path.iterdir()} == {*TABLES, CHECKPOINT}
 
 
+def test_before_the_first_generation(folder: RunFolder) -> None:
+    """A search that was stopped so early has no tables, and can go on; without its settings not."""
+    (folder.path / "history.csv").unlink()
+    for read in (folder.history, folder.front, folder.archive):
+        with pytest.raises(RunError, match="first generation; .*search --resume"):
+            read()
+    (folder.path / "config.json").unlink()
+    with pytest.raises(RunError, match=r"history.csv: no such file"):
+        folder.history()
+
+
 def test_rebuilt_problem(folder: RunFolder, search: tuple[Any, dict[str, Any]]) -> None:
     """The problem has the settings of the search and gives its scores to the bit."""
     algorithm, _ = search

@@ -15,6 +15,7 @@ from pymoo_nas._machine._files import (
     in_unicode,
     read_object,
     strict_json,
+    without_controls,
     write_csv,
     write_json,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "unwritable",
     "versions",
     "whole",
+    "without_controls",
     "write_csv",
     "write_json",
 ]

@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import shlex
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,12 +63,25 @@ def expanded(path: str | Path) -> Path:
 
 
 def in_unicode(name: str | Path) -> str:
-    r"""Turn a file's name into text that can be written; a non-UTF-8 byte becomes ``\xe9``.
+    r"""Turn a file's name into text that can be shown: other bytes than UTF-8 become ``\xe9``.
 
-    >>> in_unicode("caf\udce9/1.png")
-    'caf\\xe9/1.png'
+    So do control characters, by which a name could clear a terminal or end a line.
+
+    >>> in_unicode("caf\udce9/1.png"), in_unicode("b\x1b[2J\n.png")
+    ('caf\\xe9/1.png', 'b\\x1b[2J\\n.png')
     """
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return without_controls(os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def without_controls(text: str, allowed: str = "") -> str:
+    r"""Write control characters as escapes, but for those that are allowed.
+
+    >>> without_controls("a\tb\nc\x07", allowed="\n")
+    'a\\tb\nc\\x07'
+    """
+    return "".join(
+        ascii(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in allowed else c for c in text
+    )
 
 
 def in_shell(path: str | Path) -> str:

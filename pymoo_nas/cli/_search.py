@@ -343,7 +343,9 @@ def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
     """Print the front as a table, and the places of all files."""
     failure = nothing_found(algorithm)
     if failure:
-        raise SearchError(f"{failure}; the tables are in {folder.path}")
+        raise SearchError(
+            f"{failure}; the tables are in {folder.path}, and --overwrite replaces them"
+        )
     front = front_to_frame(algorithm)
     table = Table(title="front, best rank sum first")
     sizes = [name for name in SIZES if name in front]

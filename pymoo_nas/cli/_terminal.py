@@ -20,5 +20,9 @@ def show_warning(message: Any, *_: Any, **__: Any) -> None:
 
 
 def complain(text: str) -> None:
-    """Write one line to stderr, however long."""
+    """Write a text to stderr, however long; control characters in it are shown, not obeyed."""
+    if not text.replace("\n", "").isprintable():
+        from pymoo_nas._machine import without_controls  # noqa: PLC0415 - imports torch
+
+        text = without_controls(text, allowed="\n")
     Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

@@ -268,7 +268,7 @@ def _named(folder: Path, why: Mapping[Path, str], what: str) -> str:
     """
     if not why:
         return ""
-    named = [f"{path.relative_to(folder)} ({reason})" for path, reason in why.items()]
+    named = [f"{in_unicode(path.relative_to(folder))} ({reason})" for path, reason in why.items()]
     more = f", and {len(named) - N_NAMED} more" if len(named) > N_NAMED else ""
     return f"image folder {folder}: {what.format(len(named))}: {', '.join(named[:N_NAMED])}{more}"
 

@@ -51,7 +51,9 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         with atomic_write(path) as temporary:
             figure.savefig(temporary, dpi=150, format=suffix)
     except OSError as error:
-        raise RunError(f"picture {path}: cannot be written ({error}); choose another") from error
+        raise RunError(
+            f"picture {path}: cannot be written ({error}); make room, or take another path"
+        ) from error
 
 
 def plain_legend(legend: Legend) -> None:

@@ -219,6 +219,11 @@ class RunFolder:
     def _table(self, name: str) -> pd.DataFrame:
         if not (self.path / CONFIG).is_file():
             return read_frame(self.path / name)
+        if not (self.path / HISTORY).is_file():
+            raise RunError(
+                f"folder {self.path}: the search has not finished its first generation; continue "
+                f"it with pymoo-nas search --resume {in_shell(self.path)}"
+            )
         names = self.config().objective_names()
         return table_of_today(read_frame(self.path / name, names), names)
 

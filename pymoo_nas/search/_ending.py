@@ -62,7 +62,8 @@ def _raise_limits(problem: Any) -> str:
     """The remedy for constraints that are too tight."""
     limits = _limits(problem)
     if limits:
-        return f"raise the limits ({', '.join(f'max_{name}' for name in limits)})"
+        names = (f"--max-{name.removeprefix('peak_')}, max_{name}=" for name in limits)
+        return f"raise the limits ({'; '.join(names)})"
     return "loosen the constraints" if problem.n_constr else "set other limits"
 
 
@@ -72,7 +73,12 @@ def _closest(problem: Any, infeasible: Any) -> str:
     limits = _limits(problem)
     counts = {name: closest.get(name) for name in limits}
     over = {name: n for name, n in counts.items() if n is not None and n > limits[name]}
-    found = [f"{n:,.10g} {name} (limit {limits[name]:,})" for name, n in over.items()]
+    found = [
+        f"{n:,.4g} ms {name} (limit {limits[name]:g})"
+        if name == "latency"
+        else f"{n:,} {name} (limit {limits[name]:,})"
+        for name, n in over.items()
+    ]
     # Every limit is a constraint too, whose value is the excess as a share of the limit.
     known = [(n - limits[name]) / limits[name] for name, n in over.items()]
     found += [

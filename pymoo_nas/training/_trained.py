@@ -229,8 +229,8 @@ def load_training(
             that only its user can build.
     """
     absent = (
-        f"folder {folder} holds no finished training ({DESCRIPTION} is missing); expected what "
-        "pymoo-nas train writes; one that was interrupted is continued by train --resume"
+        f"folder {folder} holds no finished training ({DESCRIPTION} is missing); train a network "
+        "with pymoo-nas train; one that was interrupted is continued by train --resume"
     )
     described = read_object(folder / DESCRIPTION, absent, "train again")
     try:
