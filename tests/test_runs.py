@@ -71,7 +71,7 @@ def test_before_the_first_generation(folder: RunFolder) -> None:
     """A search that was stopped so early has no tables, and can go on; without its settings not."""
     (folder.path / "history.csv").unlink()
     for read in (folder.history, folder.front, folder.archive):
-        with pytest.raises(RunError, match="first generation; .*search --resume"):
+        with pytest.raises(RunError, match=r"first generation; .*search --resume"):
             read()
     (folder.path / "config.json").unlink()
     with pytest.raises(RunError, match=r"history.csv: no such file"):
