@@ -321,3 +321,22 @@ def test_the_next_command_can_be_copied(run: Run, finished: Path, name: str) -> 
     program, command, folder = shlex.split(out.splitlines()[-1].removeprefix("next: "))
     assert (program, command, Path(folder)) == ("pymoo-nas", "train", Path(name))
     assert not folder.startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--validation", "2", "validation is 2"),
+        ("--optimizer", "adam", "optimizer is 'adam'"),
+        ("--precision", "int8", "precision is 'int8'"),
+        ("--cutout", "-1", "cutout is -1"),
+        ("--learning-rate", "nan", "learning_rate is nan"),
+    ],
+)
+def test_settings_are_checked_before_images_are_read(
+    run: Run, option: str, value: str, named: str
+) -> None:
+    """A mistake ends the command although the images are not even there."""
+    code, out, err = run("train", "--model", "resnet20", "--dataset", "absent", option, value)
+    assert (code, out) == (2, "")
+    assert named in err

@@ -45,7 +45,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.runs import RunFolder, final_of, network_by_name
 from pymoo_nas.spaces import REDUCTIONS, CellSpace, design_of
-from pymoo_nas.training import AUTO, STATE_FILE, Training, describe_data
+from pymoo_nas.training import AUTO, STATE_FILE, Settings, Training, describe_data
 from pymoo_nas.training import train as train_network
 
 OF_MODEL = ("operations", "reduction", "widths", "shortcut")
@@ -152,11 +152,25 @@ def train(
         require_tensorboard()
     if (run is None) == (model is None):
         raise SearchError("train what? expected either a run folder, or --model and --dataset")
-    n_epochs = number_or_auto("epochs", epochs)
-    images_per_step = number_or_auto("batch-size", batch_size)
     augment = checked_augment(augment)
     if resume and overwrite:
         raise SearchError("--resume and --overwrite; expected one of them")
+    settings: dict[str, Any] = {
+        "epochs": number_or_auto("epochs", epochs),
+        "batch_size": number_or_auto("batch-size", batch_size),
+        "learning_rate": learning_rate,
+        "validation": AUTO if validation is None else validation,
+        "balance": balance,
+        "ema": ema,
+        "cutout": cutout,
+        "test_flip": test_flip,
+        "optimizer": optimizer,
+        "precision": precision,
+        "compile": compile_,
+        "seed": seed,
+    }
+    # What is out of range is refused before the images are read, which may know the augmentation.
+    Settings(**settings, augment=augment or "flip")
     places: dict[str, Any] = {
         "dataset": dataset,
         "image_size": image_size,
@@ -199,19 +213,8 @@ def train(
         trained = train_network(
             network,
             images,
-            epochs=n_epochs,
-            batch_size=images_per_step,
-            learning_rate=learning_rate,
+            **settings,
             augment=augment,
-            validation=AUTO if validation is None else validation,
-            balance=balance,
-            ema=ema,
-            cutout=cutout,
-            test_flip=test_flip,
-            optimizer=optimizer,
-            precision=precision,
-            compile=compile_,
-            seed=seed,
             device=device,
             threads=threads,
             out=target,
