@@ -263,7 +263,8 @@ def test_class_linked_from_outside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("f/empty/notes.txt", "f/empty: no readable image in this class"),
+        ("f/empty/notes.txt", "f/empty: no readable image in this class; found notes.txt, which"),
+        ("f/empty/1.heic", "f/empty: no readable image in this class; found 1.heic, which"),
         ("f/damaged/x.png", r"f/damaged: no readable image.*damaged/x\.png \(no image\)"),
         ("g/x.png", "no class folders in it"),
     ],

@@ -317,6 +317,8 @@ def _require_images(
                     f"found {below.relative_to(path)}, deeper in; give the folder whose folders "
                     "are the classes, or move the images up; "
                 )
+            elif below is None and (other := next(iter(_visible(path)), None)) is not None:
+                there = f"found {in_unicode(other.name)}, which is none; "
             text = (
                 f"image folder {path}: no readable image in this class; {there}expected image "
                 f"files ({EXTENSIONS}) directly in it; add some or remove the folder. {skipped}"
