@@ -313,6 +313,8 @@ class NASProblem(Scaled, Scoring, Problem):
         A subclass may add constraints in its ``_evaluate``.
         """
         out: dict[str, Any] = super().do(X, return_values_of, *args, **kwargs)
+        if out.get("degenerate") is None:  # pymoo's StaticProblem gives F without scoring
+            return out
         kept = calc_cv(G=out.get("G"), H=out.get("H"))
         rows = zip(out["F"], out["degenerate"], np.broadcast_to(kept, len(X)), strict=True)
         self._found += [tuple(F) for F, why, violation in rows if not why and violation <= 0]
