@@ -76,7 +76,7 @@ def _closest(problem: Any, infeasible: Any) -> str:
     found = [
         f"{n:,.4g} ms {name} (limit {limits[name]:g})"
         if name == "latency"
-        else f"{n:,} {name} (limit {limits[name]:,})"
+        else f"{n:,.10g} {name} (limit {limits[name]:,})"
         for name, n in over.items()
     ]
     # Every limit is a constraint too, whose value is the excess as a share of the limit.
