@@ -45,7 +45,7 @@ def found_in(some: NDArray[np.generic], others: NDArray[np.generic]) -> NDArray[
     rows = {image[middle].tobytes() for image in some}
     alike = (image for image in others if image[middle].tobytes() in rows)
     known = {_digest(image) for image in alike}
-    return np.array([_digest(image) in known for image in some], dtype=bool)
+    return np.array([bool(known) and _digest(image) in known for image in some], dtype=bool)
 
 
 def _digest(image: NDArray[np.generic]) -> bytes:
