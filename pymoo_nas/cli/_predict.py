@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +12,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from pymoo_nas._machine import expanded, in_unicode, write_csv
+from pymoo_nas._machine import check_writable, expanded, in_unicode, write_csv
 from pymoo_nas.cli._options import Device
 from pymoo_nas.cli._terminal import complain, terminal
 from pymoo_nas.datasets import HALF, PIXEL_FILE, find_images, read_images, read_pixels
@@ -52,8 +50,7 @@ def predict(
     code: give only files that you trust.
     """
     if out is not None:
-        with _written(out), TemporaryFile(dir=expanded(out).parent):
-            pass  # better refused now than after the last image
+        check_writable(expanded(out).parent)
     network = load_trained(trained, device=device)
     arrays = [path for path in images if path.suffix == PIXEL_FILE]
     files = [path for path in images if path.suffix != PIXEL_FILE]
@@ -81,17 +78,11 @@ def predict(
     table = pd.DataFrame(rows)
     _show(table)
     if out is not None:
-        with _written(out):
+        try:
             write_csv(expanded(out), table)
+        except OSError as error:
+            raise RunError(f"{out} cannot be written ({error}); choose another --out") from error
         terminal().print(f"wrote {out}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _written(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"{out} cannot be written ({error}); choose another --out") from error
 
 
 def _parts(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
