@@ -219,6 +219,15 @@ def test_starting_from_the_result_of_another_problem(
         minimize(second, NSGA2(3, **operators(sampling=given)), ("n_gen", 2), seed=1)
 
 
+@pytest.mark.parametrize("drawn", ["1234567890123456", "12e4567890123456", "000000e000000000"])
+def test_a_mark_that_looks_like_a_number(drawn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pymoo turns what can be read as a number into one; the mark of a problem stays a text."""
+    monkeypatch.setattr("secrets.token_hex", lambda _: drawn)
+    problem = NASProblem("digits", n_images=8)
+    result = minimize(problem, EvolutiveNAS(3, 4), ("n_gen", 2), seed=1)
+    assert {individual.get("scored_by") for individual in result.pop} == {problem.scored_by}
+
+
 def test_starting_from_the_result_of_a_wrapper() -> None:
     """Pymoo's wrapper adds an objective: what was scored without it, or with it, is scored anew."""
     problem = NASProblem("digits", n_images=8, max_params=8000)

@@ -180,8 +180,9 @@ class NASProblem(Scaled, Scoring, Problem):
             max_memory=max_memory,
             objectives=judged_by,
         )
-        # Individuals keep it, so that scores of other problems are told apart.
-        self.scored_by = secrets.token_hex(8)
+        # Individuals keep it, so that scores of other problems are told apart. Pymoo makes numbers
+        # of texts such as "12e4", which this is none of.
+        self.scored_by = f"problem {secrets.token_hex(8)}"
         self._sizes = Sizes(self.scorer)
         worst_values(judged_by, n_images)  # before anything is scored
         self.workers: Executor | None = None
