@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -201,9 +202,23 @@ def test_link_to_a_used_folder(tmp_path: Path) -> None:
     assert load_dataset(tmp_path).class_names == ("a", "b")
 
 
-@pytest.mark.parametrize("wrapper", ["data/train", "train/x", "data"])
-def test_classes_deeper_in(tmp_path: Path, wrapper: str) -> None:
-    """Where the classes lie deeper, the message names an image and what to give."""
-    make_folder(tmp_path / wrapper)
-    with pytest.raises(DatasetError, match=r"found .*0\.png, deeper in; give the folder"):
+@pytest.mark.parametrize(
+    ("wrappers", "given"),
+    [
+        (["data"], "data"),
+        (["data/train"], "data"),
+        (["data/Train_Set", "data/test"], "data"),
+        (["data/x/train", "data/x/test", "data/x/val"], "data/x"),
+        (["train/x"], "train/x"),
+        (["test"], "test"),
+        (["a/b/c"], "a/b/c"),
+    ],
+)
+def test_classes_deeper_in(tmp_path: Path, wrappers: list[str], given: str) -> None:
+    """Where the classes lie deeper, the message names an image, and a folder that can be read."""
+    for wrapper in wrappers:
+        make_folder(tmp_path / wrapper)
+    message = rf"found .*0\.png, deeper in; give {re.escape(str(tmp_path / given))} "
+    with pytest.raises(DatasetError, match=message):
         load_dataset(tmp_path)
+    assert load_dataset(tmp_path / given).class_names == ("a", "b")

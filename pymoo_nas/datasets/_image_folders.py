@@ -314,8 +314,8 @@ def _require_images(
             there = ""
             if below is not None and below.parent != path:
                 there = (
-                    f"found {below.relative_to(path)}, deeper in; give the folder whose folders "
-                    "are the classes, or move the images up; "
+                    f"found {below.relative_to(path)}, deeper in; give {_holder(below, path)} "
+                    "if that holds the classes, or move the images up; "
                 )
             elif below is None and (other := next(iter(_visible(path)), None)) is not None:
                 there = f"found {in_unicode(other.name)}, which is none; "
@@ -324,6 +324,12 @@ def _require_images(
                 f"files ({EXTENSIONS}) directly in it; add some or remove the folder. {skipped}"
             )
             raise DatasetError(text.rstrip())
+
+
+def _holder(image: Path, within: Path) -> Path:
+    """The folder to give for an image: its folder is a class there, or a class of a part there."""
+    holder = image.parent.parent
+    return holder.parent if holder != within and _part_of(holder.name) else holder
 
 
 def _reading(folder: Path, parts: Mapping[str, Path], decoded: Decoded) -> Reading:
