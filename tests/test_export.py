@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
-from pymoo_nas.errors import DatasetError, ExportError, PymooNasError
+from pymoo_nas.errors import DatasetError, ExportError, PymooNasError, RunError
 from pymoo_nas.exports import LabelledImages, export_network
 from pymoo_nas.exports import _comparison as comparison
 from pymoo_nas.runs import export, load_trained
@@ -220,6 +221,19 @@ def test_strange_class_names(tmp_path: Path, name: str, to: str) -> None:
         namespace: dict[str, Any] = {"__file__": str(out / "model.py")}
         exec((out / "model.py").read_text("ascii"), namespace)
         assert namespace["CLASS_NAMES"] == (name, "b")
+
+
+def test_what_predict_cannot_open_is_told_what_it_is(tmp_path: Path, training: Path) -> None:
+    """A Python export, its files and any other file are refused as what they are."""
+    out = export(training, "python", out=tmp_path / "out").path
+    with pytest.raises(ExportError, match=r"model\.py runs"):
+        load_trained(out)
+    for name in (*sorted(path.name for path in out.iterdir() if path.is_file()), "other.pth"):
+        (out / name).touch()
+        with pytest.raises(ExportError, match=re.escape(f"{out / name}: neither a folder")):
+            load_trained(out / name)
+    with pytest.raises(RunError, match="holds no finished training"):
+        load_trained(tmp_path)
 
 
 @pytest.mark.slow

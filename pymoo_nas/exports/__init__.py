@@ -2,19 +2,19 @@
 
 from pymoo_nas.exports._comparison import Figures
 from pymoo_nas.exports._export import FORMATS, Exported, LabelledImages, export_network
-from pymoo_nas.exports._opened import SUFFIXES, ExportedNetwork, open_exported
+from pymoo_nas.exports._opened import ExportedNetwork, is_exported, open_exported
 from pymoo_nas.exports._quantised import Layer
 from pymoo_nas.exports._records import read_record, record_of, size_of, write_records
 
 __all__ = [
     "FORMATS",
-    "SUFFIXES",
     "Exported",
     "ExportedNetwork",
     "Figures",
     "LabelledImages",
     "Layer",
     "export_network",
+    "is_exported",
     "open_exported",
     "read_record",
     "record_of",

@@ -15,10 +15,18 @@ from pymoo_nas.errors import ExportError
 from pymoo_nas.exports._deployed import Runner, run_in_batches
 from pymoo_nas.exports._onnx import OnnxRunner
 from pymoo_nas.exports._pt2 import Pt2Runner
+from pymoo_nas.exports._python import MODEL_FILE
 from pymoo_nas.training import TrainedNetwork
 
 SUFFIXES = (".onnx", ".pt2")
 """Endings of the files that `open_exported` opens."""
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a path is one for `open_exported` to open or to refuse, rather than a training."""
+    if path.is_dir():
+        return (path / MODEL_FILE).exists()
+    return path.exists() or path.suffix in SUFFIXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +54,19 @@ def open_exported(path: Path) -> ExportedNetwork:
     Torch loads a ``.pt2`` file by pickle, which can run code: open only files that you trust.
 
     Raises:
-        ExportError: no such file, a missing package, or a file without a description.
+        ExportError: no such file, another file, a Python export, a missing package, or a file
+            without a description.
     """
+    if path.is_dir():
+        raise ExportError(
+            f"{path}: a Python export, which its own {MODEL_FILE} runs; expected the folder of a "
+            "training, or a file that ends in .onnx or .pt2"
+        )
+    if path.suffix not in SUFFIXES:
+        raise ExportError(
+            f"{path}: neither a folder nor a file that ends in .onnx or .pt2; expected the folder "
+            "of a training or of a run, or a file that pymoo-nas export wrote"
+        )
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -10,7 +10,7 @@ from torch import nn
 
 from pymoo_nas._machine import expanded, resolve_device
 from pymoo_nas.errors import ExportError
-from pymoo_nas.exports import SUFFIXES, open_exported
+from pymoo_nas.exports import is_exported, open_exported
 from pymoo_nas.runs._folder import RunFolder
 from pymoo_nas.training import DESCRIPTION, TrainedNetwork, load_training
 
@@ -31,11 +31,12 @@ def load_trained(
         RunError: no finished training there, damaged files, weights that do not fit, a network that
             only its user can build; or a run whose chosen network was not trained.
         DeviceError: an unknown or absent device.
-        ExportError: a file that cannot be used, or a device that is not the CPU for it.
+        ExportError: a file that cannot be used, a Python export, or a device that is not the CPU
+            for a file.
     """
     target = resolve_device(device)
     folder = expanded(folder)
-    if folder.suffix in SUFFIXES and not folder.is_dir():
+    if is_exported(folder):
         if target.type != "cpu" or network is not None:
             raise ExportError(f"{folder}: an exported file runs as it is, on the CPU; expected cpu")
         return open_exported(folder)
