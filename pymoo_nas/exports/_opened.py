@@ -15,8 +15,7 @@ from pymoo_nas.errors import ExportError
 from pymoo_nas.exports._deployed import Runner, run_in_batches
 from pymoo_nas.exports._onnx import OnnxRunner
 from pymoo_nas.exports._pt2 import Pt2Runner
-from pymoo_nas.exports._python import MODEL_FILE
-from pymoo_nas.training import TrainedNetwork
+from pymoo_nas.training import MODEL_FILE, TrainedNetwork
 
 SUFFIXES = (".onnx", ".pt2")
 """Endings of the files that `open_exported` opens."""

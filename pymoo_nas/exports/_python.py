@@ -21,8 +21,7 @@ from torch.fx import Node
 from pymoo_nas.errors import ExportError
 from pymoo_nas.exports._deployed import Runner
 from pymoo_nas.exports._template import TEMPLATE
-
-MODEL_FILE, TENSORS_FILE = "model.py", "weights.safetensors"
+from pymoo_nas.training import MODEL_FILE, WEIGHTS_FILE
 
 NAMED = ("conv2d", "batch_norm", "max_pool2d", "avg_pool2d", "softmax", "cat", "mean")
 """Functions whose arguments behind the tensors are written with their names."""
@@ -69,7 +68,7 @@ def python_files(
         body="\n".join(f"    {line}" if line else "" for line in body),
     )
     compile(source, MODEL_FILE, "exec")
-    return {TENSORS_FILE: safetensors.torch.save(writer.weights), MODEL_FILE: source.encode()}
+    return {WEIGHTS_FILE: safetensors.torch.save(writer.weights), MODEL_FILE: source.encode()}
 
 
 def run_files(files: Mapping[str, bytes]) -> Runner:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pymoo_nas._machine import atomic_write
 from pymoo_nas.errors import ExportError
-from pymoo_nas.exports._python import MODEL_FILE, TENSORS_FILE
+from pymoo_nas.training import MODEL_FILE, WEIGHTS_FILE
 
 
 def check_file(path: Path, *, overwrite: bool) -> None:
@@ -40,7 +40,7 @@ def check_folder(path: Path, *, overwrite: bool) -> None:
     try:
         if path.exists():
             files = {p.name for p in path.iterdir()} if path.is_dir() else {path.name}
-            if files - {MODEL_FILE, TENSORS_FILE, "__pycache__"} or MODEL_FILE not in files:
+            if files - {MODEL_FILE, WEIGHTS_FILE, "__pycache__"} or MODEL_FILE not in files:
                 raise ExportError(
                     f"{path} holds something else than an exported network; choose another --out"
                 )

@@ -160,7 +160,7 @@ def add_exports(page: Page, content: Content) -> None:
     columns += ["torch: ms, one image", "processor"]
     measured = "Latencies were measured on one thread when the file was exported."
     unknown = any(e.measured is None for t in content.trainings for e in t.exports)
-    note = " Where an earlier version exported, only the size is known." if unknown else ""
+    note = " Where no record of the export is kept, only the size is known." if unknown else ""
     shown = table(columns, rows, "Exported files")
     page.section("exports", "Exported files", element("p", measured + note), shown)
 

@@ -3,7 +3,7 @@
 from pymoo_nas.training._data_summary import describe_data
 from pymoo_nas.training._evaluation import mirrored_logits
 from pymoo_nas.training._fitted_images import fitted_and_judging, none_to_hold_out, with_validation
-from pymoo_nas.training._folder import RECORD
+from pymoo_nas.training._folder import MODEL_FILE, RECORD
 from pymoo_nas.training._result import Training
 from pymoo_nas.training._settings import AUTO, SHORT_EPOCHS, SHORT_STEPS, Settings
 from pymoo_nas.training._state import STATE_FILE, dataset_of, design_in, network_of
@@ -11,11 +11,12 @@ from pymoo_nas.training._train import train
 from pymoo_nas.training._trained import TrainedNetwork, load_training
 from pymoo_nas.training._trainer import Trainer
 from pymoo_nas.training._warnings import standard_error, warn_of_tie
-from pymoo_nas.training._weights import DESCRIPTION, load_weights
+from pymoo_nas.training._weights import DESCRIPTION, WEIGHTS_FILE, load_weights
 
 __all__ = [
     "AUTO",
     "DESCRIPTION",
+    "MODEL_FILE",
     "RECORD",
     "SHORT_EPOCHS",
     "SHORT_STEPS",
@@ -24,6 +25,7 @@ __all__ = [
     "TrainedNetwork",
     "Trainer",
     "Training",
+    "WEIGHTS_FILE",
     "dataset_of",
     "describe_data",
     "design_in",

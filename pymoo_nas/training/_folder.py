@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ RESULT_FILES = ("training.csv", "recall.csv", "confusion.csv", DESCRIPTION)
 RECORD = ".export.json"
 """End of the names of files that tell what an export of the network has measured."""
 
+MODEL_FILE = "model.py"
+"""The file beside `WEIGHTS_FILE` in the folder of an export to Python."""
+
 
 def keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) -> None:
     """Write the files of an epoch: the best weights, the table, and the state to continue from."""
@@ -37,12 +41,26 @@ def keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) -
         return
     with _written_to(folder):
         if len(trainer.history) == 1:  # earlier results do not belong to these weights
-            for earlier in [*(folder / name for name in RESULT_FILES), *folder.glob(f"*{RECORD}")]:
-                earlier.unlink(missing_ok=True)
+            _forget_earlier(folder)
         if is_best:
             save_weights(trainer.best_state, folder / WEIGHTS_FILE)
         write_csv(folder / "training.csv", pd.DataFrame(trainer.history))
         write_state(folder, trainer, time.perf_counter() - started)
+
+
+def _forget_earlier(folder: Path) -> None:
+    """Remove the results of an earlier training, and the exports of its weights."""
+    records = list(folder.glob(f"*{RECORD}"))
+    exports = [record.with_name(record.name.removesuffix(RECORD)) for record in records]
+    for export in filter(Path.is_dir, exports):
+        for name in (MODEL_FILE, WEIGHTS_FILE):
+            (export / name).unlink(missing_ok=True)
+        shutil.rmtree(export / "__pycache__", ignore_errors=True)
+        if not any(export.iterdir()):  # else the user has put something there
+            export.rmdir()
+    files = [export for export in exports if not export.is_dir()]
+    for path in (*files, *records, *(folder / name for name in RESULT_FILES)):
+        path.unlink(missing_ok=True)
 
 
 def checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) -> Path | None:

@@ -123,7 +123,7 @@ def train(
             leaves the best so far), ``training.csv`` (each epoch), ``recall.csv``,
             ``confusion.csv`` and ``training.json``, from which `load_trained` builds the network
             again; until the end also for the state to continue from.
-        overwrite: replace the files of an earlier training in `out`.
+        overwrite: replace the files of an earlier training in `out`, and the exports beside them.
         resume: continue the training that was interrupted in `out`, after its last whole epoch. It
             ends as without the interruption, to the bit where equal seeds give equal weights.
         tensorboard: True writes curves for TensorBoard to ``tensorboard`` in `out`; or a folder for
