@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -217,6 +219,27 @@ def test_damaged_checkpoint(cut: Path, damage: str) -> None:
         resume(cut)
     path.unlink()
     assert last_good(cut)["n_iter"] == 2
+    resume(cut)
+    assert RunFolder(cut).history()["generation"].tolist() == [1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("is_between", [False, True])
+def test_disk_that_fills_up_at_the_end_of_a_checkpoint(
+    cut: Path, monkeypatch: pytest.MonkeyPatch, is_between: bool
+) -> None:
+    """Both checkpoints stay where the next one does not reach the disk, and the run goes on."""
+    if is_between:  # killed between two renames
+        (cut / CHECKPOINT).replace(cut / PREVIOUS)
+    kept = {path.name: path.read_bytes() for path in cut.glob("checkpoint*")}
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, f"no space for {descriptor}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(RunError, match=r"no space for .* resume"):
+            resume(cut)
+    assert {path.name: path.read_bytes() for path in cut.glob("*checkpoint*")} == kept
     resume(cut)
     assert RunFolder(cut).history()["generation"].tolist() == [1, 1, 2, 2, 3, 3]
 

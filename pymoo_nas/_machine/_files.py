@@ -19,7 +19,7 @@ from pymoo_nas.errors import RunError
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, earlier: Path | None = None) -> Iterator[Path]:
     """Write a file under a temporary name in the same folder, then rename it.
 
     The block writes the temporary file and closes it. When the block ends, the bytes are forced to
@@ -28,6 +28,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Args:
         path: file to write; its folder must exist.
+        earlier: name that an older file takes, in the same folder; None replaces it.
 
     Yields:
         The temporary path. It keeps the suffix, from which some writers infer the format.
@@ -49,6 +50,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         # Without this the rename can reach the disk before the bytes do.
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
+        if earlier is not None and path.exists():
+            path.replace(earlier)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

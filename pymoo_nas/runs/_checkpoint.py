@@ -45,10 +45,13 @@ def write_checkpoint(folder: Path, algorithm: Any) -> None:
     path = folder / CHECKPOINT
     state = state_of(algorithm)
     stored = {"format": FORMAT, "sha256": _checksum(state), "state": state}
-    with atomic_write(path) as temporary:
+    with atomic_write(path, earlier=folder / PREVIOUS) as temporary:
         temporary.write_text(json.dumps(stored, allow_nan=False), encoding="utf-8")
-        if path.exists():
-            path.replace(folder / PREVIOUS)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is a checkpoint, of whatever content: the last one or the one before."""
+    return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

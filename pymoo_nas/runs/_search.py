@@ -16,7 +16,7 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 
 from pymoo_nas._machine import threads_set
 from pymoo_nas.errors import RunError
-from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, last_good, restore
+from pymoo_nas.runs._checkpoint import has_checkpoint, last_good, restore
 from pymoo_nas.runs._config import RunConfig, SearchSettings
 from pymoo_nas.runs._folder import RunFolder
 from pymoo_nas.search import (
@@ -170,7 +170,7 @@ class Search:
         except OSError as error:
             again = (
                 "its checkpoint is whole: make room and resume"
-                if (self.folder.path / CHECKPOINT).exists()
+                if has_checkpoint(self.folder.path)
                 else "make room and search again with --overwrite"
             )
             raise RunError(
@@ -216,8 +216,7 @@ def resume(
 
 def _has_begun(folder: RunFolder, config: RunConfig) -> bool:
     """Whether a generation was kept, or should have been kept."""
-    kept = any((folder.path / name).exists() for name in (CHECKPOINT, PREVIOUS))
-    return kept or config.get("generations_done", 1) != 0
+    return has_checkpoint(folder.path) or config.get("generations_done", 1) != 0
 
 
 def _check_same(what: str, expected: Any, found: Any, folder: RunFolder) -> None:
