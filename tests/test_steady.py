@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 from cheap_problems import Channels, MadeScores, MadeSteadiness, made_run
 from command_line import ALONE, Run
+from pymoo.core.evaluator import Evaluator
 from pymoo.core.population import Population
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.optimize import minimize
 
 from pymoo_nas import (
@@ -21,6 +23,7 @@ from pymoo_nas import (
     CellSpace,
     DartsTournament,
     EvolutiveNAS,
+    GenotypeSampling,
     NASBench201Space,
     NASProblem,
     NSGA2Search,
@@ -139,6 +142,25 @@ def test_other_strategies(make: Any) -> None:
     """Random search and NSGA-II let steady ones survive first too."""
     result = minimize(MadeSteadiness(), make(3, 6, steady=True), ("n_gen", 4), seed=1)
     assert all(one.steady for one in noted(result.opt))
+
+
+@pytest.mark.parametrize("inner", [RankSumSurvival, RankAndCrowding])
+def test_parents_are_ranked_as_they_survive(inner: Any) -> None:
+    """Steady ones have lower ranks than unsteady ones, and these than degenerate ones."""
+    problem = MadeSteadiness(max_params=20_000)
+    drawn = GenotypeSampling().do(problem, 60, random_state=np.random.default_rng(0))
+    everyone = Evaluator().eval(problem, drawn)
+    survivors = SteadyFirst(inner()).do(problem, everyone, n_survive=len(everyone))
+    kinds: dict[str, list[int]] = {"steady": [], "unsteady": [], "rest": []}
+    for one in survivors:
+        growth = one.get("growth")
+        known = growth is not None and Steadiness(growth, one.get("smoothness")).steady
+        kinds["rest" if growth is None else "steady" if known else "unsteady"].append(
+            one.get("rank")
+        )
+    assert all(kinds.values())
+    assert max(kinds["steady"]) < min(kinds["unsteady"])
+    assert max(kinds["unsteady"]) < min(kinds["rest"])
 
 
 @pytest.mark.parametrize(

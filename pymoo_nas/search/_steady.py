@@ -110,6 +110,9 @@ class SteadyFirst(Survival):
             one.set("rank", behind + place)
             one.set(BEFORE_EQUALS, -_excess(one))
         rest = [one for one in chosen if not is_usable(one)]
+        # Their ranks are those among the hopeful, before the unsteady ones were put between.
+        for place, one in enumerate(rest, start=behind + len(unsteady)):
+            one.set("rank", place)
         return Population([*usable, *unsteady, *rest][:wanted])
 
 
