@@ -137,6 +137,45 @@ def test_folders_and_results_in_one_comparison(folders: dict[str, Path]) -> None
     assert compare(given).table["n"].tolist() == [2, 1]
 
 
+def test_objectives_of_a_module_in_folders_and_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An imported objective is the same one in a folder and in a result; another one is not."""
+    (tmp_path / "depths.py").write_text(
+        "from pymoo_nas import Objective\n"
+        "modules = Objective('modules', 'modules', lambda n: 9.0, lambda candidate: 1.0)\n",
+        "utf-8",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    problem = MadeScores(objectives=["ntk", "depths:modules"])
+    folder = made_run(tmp_path / "run", problem)
+    result = minimize(problem, RandomSearch(3, 6), ("n_gen", 2), seed=1)
+    kept = json.loads((folder / "config.json").read_text("utf-8"))
+    kept["problem"]["objectives"] = ["ntk", "depths:modules"]
+    (folder / "config.json").write_text(json.dumps(kept), "utf-8")
+    assert compare({"folder": [folder], "result": result}).table["n"].tolist() == [1, 1]
+    with pytest.raises(SearchError, match="other objectives"):
+        compare({"folder": [folder], "other": searched(RandomSearch(3, 6), 1)})
+
+
+def test_seeds_of_any_size() -> None:
+    """Pymoo takes seeds of any size; those of more than 63 bits are paired too."""
+    seeds = [2**63, 2**64 + 1, *range(4)]
+    groups = {
+        label: [searched(make, seed) for seed in seeds]
+        for label, make in (("random", RandomSearch(3, 6)), ("nsga2", NSGA2Search(6)))
+    }
+    found = compare(groups)
+    assert found.runs["seed"].tolist() == 2 * seeds
+    assert found.tests["test"].tolist() == ["Wilcoxon signed-rank"]
+
+
+def test_labels_that_are_equal_as_texts_are_refused() -> None:
+    """No group takes the place of another one."""
+    with pytest.raises(SearchError, match="1, '1'"):
+        compare({1: [history([[1, 2]])], "1": [history([[2, 1]])]})
+
+
 def test_one_run_alone(folders: dict[str, Path], tmp_path: Path) -> None:
     """One run has a table without deviations, and no test."""
     found = compare([folders["e0"]])
@@ -198,7 +237,9 @@ def test_fronts_of_a_run_are_those_of_all_it_scored(folders: dict[str, Path]) ->
     assert [row[name] for name in ("ntk", "activation", "correlation")] == points.min(0).tolist()
 
 
-@pytest.mark.parametrize("name", ["hypervolume", "label", "seed", "n", "known", "ntk_sd"])
+@pytest.mark.parametrize(
+    "name", ["hypervolume", "label", "seed", "n", "known", "ntk_sd", "ntk_n", "scored_sd"]
+)
 def test_objectives_called_as_a_column_are_refused(name: str) -> None:
     """They would take the place of what is compared."""
     table = history([[1, 2], [2, 1]]).rename(columns={"activation": name})

@@ -120,11 +120,9 @@ def compare_searches(
         DatasetError: no such table, or one without the columns.
     """
     check_groups(groups)
-    clashes = [
-        name
-        for name in next(chain(*groups.values())).objectives
-        if name in (*OWN, *KNOWN) or name.endswith("_sd")
-    ]
+    asked = next(chain(*groups.values())).objectives
+    made = {f"{name}{end}" for name in (*OWN, *KNOWN, *asked) for end in ("_sd", "_n")}
+    clashes = [name for name in asked if name in made or name in (*OWN, *KNOWN)]
     if clashes:
         raise SearchError(
             f"objectives {', '.join(clashes)}: tables of comparisons have other columns of these "
@@ -149,7 +147,9 @@ def compare_searches(
         known = accuracies_of(histories, searches, read_truth(truth))
         found = [known_of(*pair) for pair in zip(histories, known, strict=True)]
         rows = [row | more for row, more in zip(rows, found, strict=True)]
-    runs = pd.DataFrame(rows).astype({"seed": "Int64"})
+    seeds = [search.seed for search in searches]
+    fit = all(seed is None or seed < 2**63 for seed in seeds)  # pymoo takes larger ones too
+    runs = pd.DataFrame(rows).assign(seed=pd.array(seeds, dtype="Int64" if fit else object))
     places = {label: np.flatnonzero([other == label for other in labels]) for label in groups}
     return Comparison(
         table=_table(runs, objectives),

@@ -104,6 +104,9 @@ def searched_in(given: Any, name: str, space: SearchSpace[Any] | None = None) ->
 def common_settings(scoring: Mapping[str, Any], images: Any) -> dict[str, Any]:
     """What searches have to share: the images and the settings of scoring, but for the seed."""
     settings = {name: value for name, value in scoring.items() if name != "seed"}
+    # Folders and results may name the module of an objective of the user's own, or may not.
+    if "objectives" in settings:
+        settings["objectives"] = [name.rpartition(":")[2] for name in settings["objectives"]]
     return {"images": images, **settings}
 
 

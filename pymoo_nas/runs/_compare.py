@@ -64,6 +64,8 @@ def compare(
     with_space = truth is not None
     if isinstance(runs, Mapping):
         listed = {str(label): _listed(given) for label, given in runs.items()}
+        if len(listed) < len(runs):
+            raise SearchError(f"labels {', '.join(map(repr, runs))}: some are equal as texts")
         _refuse_twice(list(chain(*listed.values())))
         groups = {
             label: [
