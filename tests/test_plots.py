@@ -269,6 +269,17 @@ def test_front_that_was_kept_is_ringed() -> None:
     assert "ringed" not in texts(plot_front(frame, kept.assign(degenerate="no ReLU")))
 
 
+@pytest.mark.parametrize("n_scores", [2, 3])
+def test_the_title_of_a_front_stays_in_the_picture(n_scores: int) -> None:
+    """It breaks where the picture is narrow."""
+    frame = make_history().assign(feasible=True).drop(columns=SCORES[n_scores:])
+    figure = plot_front(frame, frame[frame["degenerate"] == ""].head(3))
+    draw(figure)
+    box = figure._suptitle.get_window_extent()  # type: ignore[attr-defined]
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert figure.axes[0].get_window_extent().y1 < box.y0
+
+
 def test_front_of_one_point() -> None:
     """A front of one point is drawn, with its parameters on the colour bar."""
     figure = plot_front(make_history(1, 1).assign(degenerate="", feasible=True, params=1234))
@@ -307,6 +318,16 @@ def test_scores_3d_small_groups_lose_nothing() -> None:
     values = frame[SCORES].to_numpy()
     expected = (values - values.min(0)) / (values.max(0) - values.min(0))
     assert np.allclose(np.vstack(points_3d(figure)[1:]), expected)
+
+
+def test_scores_3d_groups_look_different() -> None:
+    """No two of 21 groups have both colour and marker."""
+    frame = pd.concat([make_groups().assign(kind=f"{n}") for n in range(21)])
+    drawn = plot_scores_3d(frame, "kind").axes[0].collections[1:]
+    looks = {
+        (tuple(one.get_facecolor()[0]), str(one.get_paths()[0].vertices.tolist())) for one in drawn
+    }
+    assert len(looks) == len(drawn) == 21
 
 
 def test_scores_3d_names() -> None:

@@ -59,6 +59,38 @@ def test_attainment_draws_the_corners(comparison: Any) -> None:
     assert "lower is better" in texts(figure)
 
 
+def test_one_candidate_is_a_point() -> None:
+    """A run of one candidate is drawn, where a line would have no extent."""
+    (axes,) = plot_hypervolume(compare({"a": [history(1)], "b": [history(1)]})).axes
+    assert [line.get_marker() for line in axes.get_lines()] == ["o", "o"]
+
+
+@pytest.mark.parametrize("n_objectives", [2, 3])
+@pytest.mark.parametrize("n_labels", [1, 3])
+def test_long_labels_stay_in_the_picture(n_objectives: int, n_labels: int) -> None:
+    """Labels with many settings lie below each other, and break where they are too long."""
+    long = "evolutive, generations 30, population 10, offspring 20, max age 7, tournament every 3"
+    names = ["ntk", "activation", "correlation"][:n_objectives]
+    groups = {f"{long}, {n}": [history()[["genotype", *names]]] for n in range(n_labels)}
+    for plot in (plot_hypervolume, plot_attainment):
+        figure = plot(compare(groups))
+        draw(figure)
+        for box in (figure.legends[0].get_window_extent(), *titles(figure)):
+            assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert all(f"age 7, tournament every 3, {n}" in unbroken(figure) for n in range(n_labels))
+
+
+def titles(figure: Any) -> list[Any]:
+    """The places of the titles of a figure and of its panels."""
+    drawn = [figure.get_suptitle() and figure._suptitle, *(axes.title for axes in figure.axes)]
+    return [text.get_window_extent() for text in drawn if text and text.get_text()]
+
+
+def unbroken(figure: Any) -> str:
+    """All texts of a figure, without the ends of lines."""
+    return " ".join(texts(figure).split())
+
+
 def test_a_label_keeps_its_colour(comparison: Any) -> None:
     """A label has one colour in all panels, also where another one has no corner."""
     corners = comparison.attainment

@@ -12,7 +12,15 @@ from matplotlib.ticker import MaxNLocator
 
 from pymoo_nas.errors import SearchError
 from pymoo_nas.plots._plots import _note, _panels
-from pymoo_nas.plots._style import COLOURS, STYLE, Look, plain_legend
+from pymoo_nas.plots._style import (
+    COLOURS,
+    HANDLE,
+    STYLE,
+    Look,
+    letters_across,
+    plain_legend,
+    within_width,
+)
 from pymoo_nas.scores import title_of_objective
 
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)))
@@ -42,7 +50,8 @@ def plot_hypervolume(comparison_or_curves: Any) -> Figure:
             shade: Look = {"color": look["color"], "alpha": 0.15, "linewidth": 0}
             axes.fill_between(x, rows["min"], rows["max"], step="post", **shade)
         name = f" {label} (n = {rows['n'].iloc[0]})"
-        axes.plot(x, rows["mean"], label=name, drawstyle="steps-post", **look)
+        marker = "o" if len(rows) == 1 else None  # one point makes no line
+        axes.plot(x, rows["mean"], label=name, drawstyle="steps-post", marker=marker, **look)
     axes.set(xlabel="candidates scored", ylabel="hypervolume (higher is better)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_ylim(bottom=0)
@@ -81,7 +90,8 @@ def plot_attainment(comparison_or_attainment: Any) -> Figure:
             (handles[name],) = axes.plot(xs, ys, drawstyle="steps-post", **look)
         axes.set(xlabel=title_of_objective(str(x)), ylabel=title_of_objective(str(y)))
         axes.set(xlim=(None, ends[0]), ylim=(None, ends[1]))
-    figure.suptitle("Attained by half of the runs (lower is better on every axis)", fontsize=10)
+    title = "Attained by half of the runs (lower is better on every axis)"
+    figure.suptitle(within_width(figure, title), fontsize=10)
     if handles:
         _legend(figure, list(handles.values()), list(handles))
     else:
@@ -113,9 +123,12 @@ def _look(label: Any, labels: Sequence[Any]) -> Look:
 
 
 def _legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
-    """Names below the panels, where they cover no line."""
-    place: Look = {"loc": "outside lower center", "ncols": min(3, len(names))}
-    plain_legend(figure.legend(handles, names, **place))
+    """Names below the panels, where they cover no line; as many beside each other as there fit."""
+    shown = [within_width(figure, name, beside=HANDLE) for name in names]
+    longest = max(len(line) for name in shown for line in name.splitlines())
+    n_columns = letters_across(figure) // (longest + HANDLE)
+    place: Look = {"loc": "outside lower center", "ncols": min(3, len(names), max(1, n_columns))}
+    plain_legend(figure.legend(handles, shown, **place))
 
 
 def _end(values: pd.Series) -> float:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from pymoo_nas.errors import SearchError
-from pymoo_nas.plots._style import COLOURS, STYLE, Look, plain_legend
+from pymoo_nas.plots._style import COLOURS, STYLE, Look, plain_legend, within_width
 from pymoo_nas.scores import PAPER_OBJECTIVES, is_sound, objectives_in, title_of_objective
 from pymoo_nas.search import preferred_rows, read_table
 
@@ -105,10 +105,8 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(8.6, 5.6))
     told = f"; larger points: larger {names[3]}" if len(names) > 3 else ""
     told += f"; without {', '.join(names[4:])}" if len(names) > 4 else ""
-    figure.suptitle(
-        f"The {_TOP} best offspring of each generation (black: the best of every score{told})",
-        fontsize=10,
-    )
+    title = f"The {_TOP} best offspring of each generation (black: the best of every score{told})"
+    figure.suptitle(within_width(figure, title), fontsize=10)
     limits = _robust_limits(scores[top])
     axes = _scaled_axes(figure, names[:3], limits[:, :3])
     if top.any():
@@ -187,7 +185,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     title = f"Pareto front{of_steady}: {n}, coloured (lower is better on every axis)"
     title += f"; ringed: the {len(ringed)} kept by the search" * (len(ringed) > 0)
     title += f"; {beyond} beyond the axes" * (beyond > 0)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(within_width(figure, title), fontsize=10)
     if len(best):
         log = isinstance(drawn.norm, LogNorm)
         ticks = LogLocator(subs=(1, 2, 5)) if log else MaxNLocator(integer=True, min_n_ticks=1)
@@ -229,7 +227,8 @@ def plot_scores_3d(frame: pd.DataFrame, group_column: str) -> Figure:
         points, total = _scaled(scores[inside], limits), int((groups == group).sum())
         cut = f", {total - len(points)} cut off" if len(points) < total else ""
         # The label starts with a space: matplotlib hides labels that start with an underscore.
-        look = {"color": COLOURS[index % 7], "marker": "o^sDPXv"[index % 7], "depthshade": False}
+        marker = "o^sDPXv"[(index + index // 7) % 7]  # an eighth group has the first colour again
+        look = {"color": COLOURS[index % 7], "marker": marker, "depthshade": False}
         look |= {"edgecolors": "white", "linewidths": 0.4, "zorder": 3 + index, "s": 34}
         axes.scatter(*points.T, label=f" {group} ({total}{cut})", **look)
         if "name" in frame.columns and total <= _MAX_LABELLED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,6 +33,22 @@ STYLE: dict[Any, Any] = {
 
 Look: TypeAlias = dict[str, Any]
 """Keyword arguments of a drawing call."""
+
+
+HANDLE = 6
+"""Letters that the line or point beside a name in a legend takes."""
+
+
+def letters_across(figure: Figure) -> int:
+    """How many letters of the size of a title, or a little smaller, fit beside each other."""
+    return int(13 * figure.get_figwidth())
+
+
+def within_width(figure: Figure, text: str, *, beside: int = 0) -> str:
+    """Break a text into lines that the figure can show beside so many other letters."""
+    indent = text[: len(text) - len(text.lstrip())]
+    lines = textwrap.wrap(text, letters_across(figure) - beside, break_on_hyphens=False)
+    return indent + f"\n{indent}".join(line.strip() for line in lines)
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
