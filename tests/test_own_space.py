@@ -162,6 +162,28 @@ def test_cells_are_refused_before_anything_is_scored(run: Run, module: Any) -> N
     assert "leave --cells out" in err
 
 
+def test_a_final_network_gives_a_space_its_cells_back(module: Any) -> None:
+    """A space of one piece has one cell; a class below it that builds more has what it says."""
+
+    class Built(module.Widths):  # type: ignore[misc]
+        def build_final(self, *args: Any, **kwargs: Any) -> Any:
+            return super().build_final(*args, **kwargs)
+
+    class Five(Built):
+        n_cells = 5
+
+    class Below(Five):
+        def build_final(self, *args: Any, **kwargs: Any) -> Any:
+            return super().build_final(*args, **kwargs)
+
+    class Fixed(module.Widths):  # type: ignore[misc]
+        n_cells, any_n_cells, build_final = 2, False, Built.build_final
+
+    told = [(space.n_cells, space.any_n_cells) for space in (Built, Five, Below, Fixed)]
+    assert told == [(3, True), (5, True), (5, True), (2, False)]
+    assert (module.Widths.n_cells, module.Widths.any_n_cells) == (1, False)
+
+
 @pytest.mark.parametrize("algorithm", ["ours", "pymoo's"])
 def test_tournaments_are_refused_before_anything_is_scored(algorithm: str, module: Any) -> None:
     """A tournament among networks that are no cells is refused by any algorithm."""
