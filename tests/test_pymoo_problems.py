@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from cheap_problems import Channels, nsga2, operators
 from pymoo.algorithms.moo.nsga3 import NSGA3
@@ -12,8 +14,9 @@ from pymoo.algorithms.soo.nonconvex.ga import GA
 from pymoo.optimize import minimize
 from pymoo.util.ref_dirs import get_reference_directions
 
-from pymoo_nas.choice import build_final
+from pymoo_nas.choice import build_final, order_front
 from pymoo_nas.errors import SearchError
+from pymoo_nas.runs import choose
 from pymoo_nas.search import (
     DartsTournament,
     EvolutiveNAS,
@@ -21,6 +24,8 @@ from pymoo_nas.search import (
     front_to_frame,
     history_to_frame,
     nothing_found,
+    read_frame,
+    write_frame,
 )
 
 
@@ -157,3 +162,39 @@ def test_a_tournament_without_images() -> None:
     result = minimize(Channels(), EvolutiveNAS(3, 6), ("n_gen", 3), seed=1)
     with pytest.raises(SearchError, match="Channels has no images"):
         build_final(result)
+
+
+@pytest.mark.parametrize("n_obj", [2, 4])
+def test_choice_from_objectives_of_a_users_own(n_obj: int) -> None:
+    """Knee and weights choose from objectives without names; ranks, which need sizes, do not."""
+    result = minimize(Channels(n_obj), EvolutiveNAS(3, 6), ("n_gen", 2), seed=1)
+    pd.testing.assert_frame_equal(choose(result, "knee"), order_front(front_to_frame(result)))
+    first = choose(result, weights={"f1": 1, "f2": 0}).iloc[0]
+    assert first["f1"] == history_to_frame(result)["f1"].min()
+    for by in (None, "ranks"):
+        with pytest.raises(SearchError, match="flops"):
+            choose(result, by)
+
+
+@pytest.mark.parametrize("known", ["some", "all", "none"])
+def test_sizes_that_a_problem_tells_of_some(tmp_path: Path, known: str) -> None:
+    """Sizes with gaps, or none at all, are read as they were written, whole ones as integers."""
+
+    class Sized(Channels):
+        def _evaluate(self, x: Any, out: Any, *args: Any, **kwargs: Any) -> None:
+            super()._evaluate(x, out, *args, **kwargs)
+            gaps = {"some": 2, "all": len(x) + 1, "none": 1}[known]
+            told = [None if n % gaps == gaps - 1 else 100 + n for n in range(len(x))]
+            out["params"] = np.array(told, dtype=object)
+
+    result = minimize(Sized(), EvolutiveNAS(3, 6), ("n_gen", 2), seed=1)
+    for table in (history_to_frame(result), front_to_frame(result)):
+        write_frame(table, tmp_path / "table.csv")
+        if known == "none":  # a front or a history has the sizes of some
+            assert "params" not in table
+            continue
+        read = read_frame(tmp_path / "table.csv", ["f1", "f2", "f3"])
+        pd.testing.assert_frame_equal(read, table, check_exact=True)
+    assert history_to_frame(result).get("params", pd.Series(dtype=object)).dtype == {
+        "some": np.float64, "all": np.int64, "none": object
+    }[known]  # fmt: skip

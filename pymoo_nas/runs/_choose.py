@@ -25,7 +25,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.runs._config import RunConfig
 from pymoo_nas.runs._folder import Choice, RunFolder
 from pymoo_nas.scores import PAPER_OBJECTIVES
-from pymoo_nas.search import front_to_frame, read_table
+from pymoo_nas.search import front_to_frame, objective_names, read_table
 from pymoo_nas.spaces import chosen_by_gradients
 
 
@@ -77,9 +77,9 @@ def choose(
     problem = result_or_run.problem
     default = partial(
         default_method,
-        chosen_by_gradients=problem.search_space.chosen_by_gradients,
+        chosen_by_gradients=getattr(problem.search_space, "chosen_by_gradients", False),
         steady=bool(getattr(getattr(result_or_run, "algorithm", result_or_run), "steady", False)),
-        objectives=problem.objective_names,
+        objectives=objective_names(problem),
     )
     method = method_named(by, weights, default)
     return order_by(

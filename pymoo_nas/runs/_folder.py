@@ -46,6 +46,7 @@ from pymoo_nas.search import (
     NASProblem,
     front_to_frame,
     history_to_frame,
+    missing_columns,
     read_frame,
     tournaments_in,
     write_frame,
@@ -225,7 +226,10 @@ class RunFolder:
                 f"it with pymoo-nas search --resume {in_shell(self.path)}"
             )
         names = self.config().objective_names()
-        return table_of_today(read_frame(self.path / name, names), names)
+        table = read_frame(self.path / name, names)
+        if missing := missing_columns(table, objectives_in(table)):
+            raise RunError(f"{self.path / name}: damaged (without {missing}); search again")
+        return table_of_today(table, names)
 
     def tournaments(self) -> list[int]:
         """Generations that ended in a tournament.

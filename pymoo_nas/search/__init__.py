@@ -35,6 +35,7 @@ from pymoo_nas.search._survival import (
 from pymoo_nas.search._tables import (
     front_to_frame,
     history_to_frame,
+    missing_columns,
     objective_names,
     read_frame,
     read_table,
@@ -71,6 +72,7 @@ __all__ = [
     "history_to_frame",
     "log_rank_sum",
     "make_strategy",
+    "missing_columns",
     "non_dominated",
     "nothing_found",
     "number_scored",

@@ -149,7 +149,9 @@ def read_frame(path: str | Path, objectives: Sequence[str] | None = None) -> pd.
     Args:
         path: CSV file.
         objectives: names of the objectives. None takes the columns between genotype and sizes; so
-            objectives that are sizes or times themselves, such as "params", have to be named.
+            objectives that are sizes or times themselves, such as "params", have to be named. Where
+            they are named, sizes and seconds, which a problem of the user's own may not tell, may
+            be absent.
 
     Raises:
         RunError: no such file, no table, or a table without the columns of a front or history.
@@ -168,32 +170,46 @@ def read_frame(path: str | Path, objectives: Sequence[str] | None = None) -> pd.
             name for name, column in COLUMNS.items() if column.added_later and column.kind != "str"
         ]
         kinds = column_types(objectives)
+        # A problem of the user's own may tell them of some candidates only, see `_frame`.
+        sizes = [name for name in SIZES if kinds.get(name) == "int64"]
         frame = pd.read_csv(
             path.absolute(),
             # A run of an earlier version that went on has these columns in its later rows only.
-            dtype={name: kind for name, kind in kinds.items() if name not in later},
+            dtype={name: kind for name, kind in kinds.items() if name not in later}
+            | dict.fromkeys(sizes, "float64"),
             keep_default_na=False,
-            na_values={name: [""] for name in ("alpha", *later, *ADDED)},
+            na_values={name: [""] for name in ("alpha", "seconds", *sizes, *later, *ADDED)},
         )
+        whole = [name for name in sizes if name in frame and frame[name].notna().all()]
+        frame = frame.astype(dict.fromkeys(whole, "int64"))
         steadiness = [name for name in STEADINESS if name in frame]
         frame = frame.astype(dict.fromkeys(steadiness, "float64"))
         if frame.empty:
             frame = frame.astype({name: kinds[name] for name in later if name in frame})
     except (ValueError, OverflowError) as error:
         raise RunError(f"{path}: damaged or no such table ({error}); search again") from error
-    expected = column_types(objectives or PAPER_OBJECTIVES, survivors=True)
-    missing = [
-        name
-        for name in expected
-        if name not in frame and not (name in COLUMNS and COLUMNS[name].added_later)
-    ]
-    if missing:
+    missing = missing_columns(frame, objectives or PAPER_OBJECTIVES)
+    if {*missing} - ({*SIZES, "seconds"} if named else set()):
         raise RunError(
             f"{path}: columns {missing} are missing; expected a front.csv or history.csv; "
             "objectives that are sizes have to be named: read_frame(path, objectives=[...])"
         )
     frame.attrs[ATTRIBUTE] = objectives
     return frame
+
+
+def missing_columns(table: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
+    """The columns of a front that a table lacks, but for those that earlier versions did not have.
+
+    Args:
+        table: a front or a history.
+        objectives: names, as columns.
+    """
+    return [
+        name
+        for name in column_types(objectives, survivors=True)
+        if name not in table and not (name in COLUMNS and COLUMNS[name].added_later)
+    ]
 
 
 def _frame(rows: list[_Row], problem: Any, *, survivors: bool = False) -> pd.DataFrame:
