@@ -66,6 +66,7 @@ class TrainedContent:
         name: of its folder.
         title: of its network, in words.
         described: content of its ``training.json``; empty where it was interrupted.
+        settings: of the training, name → plain value.
         flops: multiply-accumulates per image; None where the network cannot be built again.
         epochs: see `Training`.
         confusion: test images by true class (rows) and predicted class (columns).
@@ -76,6 +77,7 @@ class TrainedContent:
     name: str
     title: str
     described: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     flops: int | None = None
     epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
     confusion: pd.DataFrame = field(default_factory=pd.DataFrame)

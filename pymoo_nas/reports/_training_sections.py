@@ -77,7 +77,7 @@ def add_training(page: Page, content: Content) -> None:
 
 def _facts(training: TrainedContent) -> Html:
     described = training.described
-    settings = described.get("settings", {})
+    settings = training.settings
     return pairs(
         {
             "test accuracy": percent(described.get("test_accuracy")),

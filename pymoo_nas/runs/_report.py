@@ -310,7 +310,7 @@ def _commands(
     names = _image_names(config)
     for index, training in enumerate(trainings.found):
         same = training.described.get("dataset") in names
-        commands.append(train_command(training, name, same))
+        commands.append(train_command(training, config, kept, name, same=same))
         is_main = index == trainings.main and not trainings.missing
         commands += export_commands(training, name, is_main=is_main)
     return tuple(commands)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pymoo_nas._machine import in_shell
+from pymoo_nas.datasets import height_and_width
 from pymoo_nas.errors import PymooNasError
 from pymoo_nas.networks import PAPER_OPERATIONS
 from pymoo_nas.reports import Command, TrainedContent
@@ -15,7 +16,7 @@ from pymoo_nas.runs._config import RENAMED, RunConfig, SearchSettings
 from pymoo_nas.scores import OBJECTIVES, PAPER_OBJECTIVES
 from pymoo_nas.search import NASProblem
 from pymoo_nas.spaces import REDUCTIONS, CellSpace, SearchSpace, chosen_by_gradients
-from pymoo_nas.training import AUTO, Settings
+from pymoo_nas.training import AUTO, OWN_IMAGES, Settings
 
 OPTIONS = {name: option for option, name in RENAMED.items()}
 """Setting → option of the command line, where the names differ."""
@@ -121,33 +122,62 @@ def choice_command(kept: Mapping[str, Any], name: str) -> Command:
     return Command(made="Choice", text=" ".join([*words, *_options(options)]), note=note)
 
 
-def train_command(training: TrainedContent, name: str, same_images: bool) -> Command:
+def train_command(
+    training: TrainedContent, config: RunConfig, choice: Mapping[str, Any], name: str, *, same: bool
+) -> Command:
     """The command of a training.
 
     Args:
-        training: with its description.
+        training: finished or interrupted.
+        config: of the run.
+        choice: content of ``choice.json``; empty where nothing was chosen.
         name: of the run folder.
-        same_images: whether it was trained on the images of the search.
+        same: whether it was trained on the images of the search.
     """
-    described = training.described
-    kept, usual = dict(described.get("settings") or {}), asdict(Settings())
+    kept, usual = dict(training.settings), asdict(Settings())
+    augment = kept.pop("augment", None)
     balance = ["--balance"] if kept.pop("balance", False) else []
     asked = {key: value for key, value in kept.items() if value != usual.get(key)}
-    only_python = [key for key in ("weight_decay", "label_smoothing") if asked.pop(key, None)]
-    if asked.get("validation") in ("val", AUTO, 0.1):
+    only_python = [key for key in ("weight_decay", "label_smoothing") if key in asked]
+    for key in only_python:
+        del asked[key]
+    if asked.get("validation") == OWN_IMAGES:
         del asked["validation"]
-    if same_images:
-        asked.pop("augment", None)
-    else:
-        asked["dataset"] = described.get("dataset")
+    searched = config.arguments()
+    if augment is not None and not (same and augment == searched.get("augment")):
+        asked["augment"] = augment
+    asked |= _other_network(training.described, config, choice) | _other_images(
+        training.described, searched.get("image_size"), same
+    )
     words = ["pymoo-nas", "train", in_shell(name), *_options(asked), *balance]
     note = f"Written to {training.name}. The cells are those that were chosen at that time."
+    if not training.described:
+        words.append("--resume")
+        note = "It was interrupted; this continues it. Where it had other images, add --dataset."
+    elif not same:
+        note += " Its images are told by their name; give their path."
     if only_python:
         note += f" {' and '.join(only_python)} can be set in Python only."
-    if not described:
-        note = "It was interrupted; the same command with --resume continues it."
-        words = ["pymoo-nas", "train", in_shell(name), "--resume"]
     return Command(made=f"Training in {training.name}", text=" ".join(words), note=note)
+
+
+def _other_network(
+    described: Mapping[str, Any], config: RunConfig, choice: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The number of cells, where it is none that `train` takes by itself."""
+    cells = (described.get("network") or {}).get("genotypes") or ()
+    space = config.get("search_space") or {}
+    usual = choice.get("n_cells") or space.get("n_cells", SearchSpace.n_cells)
+    return {} if not cells or len(cells) == usual else {"n_cells": len(cells)}
+
+
+def _other_images(described: Mapping[str, Any], searched: Any, is_same: bool) -> dict[str, Any]:
+    """Name and size of the images, where they are not those of the search."""
+    size = described.get("image_size")
+    if is_same or not described:
+        others = searched is not None and size not in (None, [*(height_and_width(searched) or ())])
+        return {"image_size": size} if others else {}
+    return {"dataset": described.get("dataset"), **({"image_size": size} if size else {})}
 
 
 def export_commands(training: TrainedContent, name: str, *, is_main: bool) -> list[Command]:

@@ -21,7 +21,7 @@ from pymoo_nas.networks import count_flops
 from pymoo_nas.reports import ExportedFile, Mistake, TrainedContent
 from pymoo_nas.runs._export import DEFAULT_NAMES, images_of
 from pymoo_nas.spaces import title_of
-from pymoo_nas.training import DESCRIPTION, STATE_FILE, TrainedNetwork, load_training
+from pymoo_nas.training import DESCRIPTION, STATE_FILE, TrainedNetwork, load_training, settings_in
 
 N_MISTAKES = 18
 """Most mistakes that a report shows."""
@@ -50,6 +50,7 @@ def training_in(folder: Path) -> tuple[TrainedContent, TrainedNetwork | None] | 
         name=in_unicode(folder.name),
         title=title_of(described.get("network")) if described else "interrupted",
         described=described,
+        settings=settings_in(folder),
         flops=None if network is None else _flops(network),
         epochs=_table(folder / "training.csv", "epoch", "loss", "train_accuracy"),
         # Classes are names, however they look.

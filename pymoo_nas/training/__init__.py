@@ -5,8 +5,8 @@ from pymoo_nas.training._evaluation import mirrored_logits
 from pymoo_nas.training._fitted_images import fitted_and_judging, none_to_hold_out, with_validation
 from pymoo_nas.training._folder import MODEL_FILE, RECORD
 from pymoo_nas.training._result import Training
-from pymoo_nas.training._settings import AUTO, SHORT_EPOCHS, SHORT_STEPS, Settings
-from pymoo_nas.training._state import STATE_FILE, dataset_of, design_in, network_of
+from pymoo_nas.training._settings import AUTO, OWN_IMAGES, SHORT_EPOCHS, SHORT_STEPS, Settings
+from pymoo_nas.training._state import STATE_FILE, dataset_of, design_in, network_of, settings_in
 from pymoo_nas.training._train import train
 from pymoo_nas.training._trained import TrainedNetwork, load_training
 from pymoo_nas.training._trainer import Trainer
@@ -17,6 +17,7 @@ __all__ = [
     "AUTO",
     "DESCRIPTION",
     "MODEL_FILE",
+    "OWN_IMAGES",
     "RECORD",
     "SHORT_EPOCHS",
     "SHORT_STEPS",
@@ -35,6 +36,7 @@ __all__ = [
     "mirrored_logits",
     "network_of",
     "none_to_hold_out",
+    "settings_in",
     "standard_error",
     "train",
     "warn_of_tie",

@@ -180,6 +180,17 @@ def dataset_of(folder: Path) -> str:
     return str(_description(folder).get("dataset", ""))
 
 
+def settings_in(folder: Path) -> dict[str, Any]:
+    """The settings of a training, finished or interrupted; empty where its file lacks them.
+
+    Raises:
+        RunError: no training there, or a damaged file.
+    """
+    finished = (folder / DESCRIPTION).exists()
+    kept = _description(folder) if finished else _stored(folder / STATE_FILE)[0]
+    return dict(kept.get("settings") or {})
+
+
 def design_in(folder: Path) -> str:
     """The design (see `design_of`) of the network of a training, finished or interrupted.
 
