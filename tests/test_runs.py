@@ -24,6 +24,7 @@ from pymoo_nas.search import (
     history_to_frame,
 )
 from pymoo_nas.spaces import CellSpace, NASBench201Space, SearchSpace, space_from_settings
+from pymoo_nas.training import DESCRIPTION, STATE_FILE, WEIGHTS_FILE
 
 TABLES = ("config.json", "front.csv", "archive.csv", "history.csv", "tournaments.json")
 
@@ -114,10 +115,18 @@ def test_overwriting_leaves_what_is_not_the_runs(folder: RunFolder) -> None:
 def test_trained_run_is_not_overwritten(folder: RunFolder) -> None:
     """What was trained from a run would be taken for the new one's: it has to be moved first."""
     before = {path: path.read_bytes() for path in folder.path.iterdir()}
-    (folder.path / "final").mkdir()
-    with pytest.raises(RunError, match=r"final holds what was trained.*move or remove it"):
-        folder.create(overwrite=True)
+    for name in (WEIGHTS_FILE, STATE_FILE, DESCRIPTION):
+        place = folder.path / "final-2"
+        for kept in (folder.path / "final", place):  # stopped before its first epoch had ended
+            kept.mkdir(exist_ok=True)
+            (kept / ".lock").touch()
+        (place / name).touch()
+        with pytest.raises(RunError, match=r"final-2 holds what was trained.*move or remove it"):
+            folder.create(overwrite=True)
+        (place / name).unlink()
     assert {path: path.read_bytes() for path in before} == before
+    folder.create(overwrite=True)
+    assert not (folder.path / "history.csv").exists()
 
 
 def test_read_only_folder(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

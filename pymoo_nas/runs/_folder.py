@@ -350,8 +350,8 @@ class RunFolder:
         return folders
 
     def training_folders(self) -> list[Path]:
-        """``final``, ``final-2``, …: the folders of trainings, finished or not."""
-        return self._places()[:-1]
+        """``final``, ``final-2``, …: the folders of trainings, finished or with a whole epoch."""
+        return [folder for folder in self._places() if design_in(folder)]
 
     def _trainings(self) -> list[Path]:
         return [folder for folder in self._places() if os.path.exists(folder / DESCRIPTION)]
