@@ -198,6 +198,10 @@ def test_images_of_another_kind_are_refused(trained: TrainedNetwork) -> None:
     for strange in (images / 255, images * np.int64(-1), np.repeat(images, 3, axis=3)):
         with pytest.raises(DatasetError, match="trained on uint8 from 0 to 255, channels: 1;"):
             trained.probabilities(strange)
+    for colours in (np.zeros((20, 30, 3), np.uint8), np.zeros((20, 30, 4), np.uint8)):
+        for given in (colours, [colours], [images[0], colours]):
+            with pytest.raises(DatasetError, match=f"channels: {colours.shape[2]}; the network"):
+                trained.probabilities(given)
 
 
 def test_floats_for_a_network_of_floats(tmp_path: Path) -> None:

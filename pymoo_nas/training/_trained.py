@@ -152,9 +152,11 @@ class TrainedNetwork:
         """Turn one image of numpy or torch into a batch of one; leave batches as they are."""
         if not isinstance(images, np.ndarray | Tensor):
             return images
-        # Grey images (n, H, W) are a batch; a last axis of length 1 is the channel of one image.
+        # Grey images (n, H, W) are a batch; a short last axis is the channels of one image, which
+        # are refused later where they are of colours.
+        channels = (1, 3, 4) if self.image_size[1] > 4 else (1,)
         with_channel = len(self.mean) > 1 or (
-            isinstance(images, np.ndarray) and images.shape[-1] == 1
+            isinstance(images, np.ndarray) and images.shape[-1] in channels
         )
         return images[None] if images.ndim == 2 or (images.ndim == 3 and with_channel) else images
 
