@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -145,6 +146,15 @@ def test_pixels_on_another_scale_are_told(run: Run) -> None:
     assert "scale" in err
 
 
+def header(*shape: int) -> bytes:
+    """The beginning of a file of pixels, without the pixels."""
+    written = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        written, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    return written.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [
@@ -154,6 +164,9 @@ def test_pixels_on_another_scale_are_told(run: Run) -> None:
         (np.zeros((2, 20, 24, 7), dtype=np.uint8), "7"),
         (np.zeros((2, 20, 24, 3), dtype=np.float32), "float32"),
         (b"no array", "cannot be read"),
+        (b"PK\x03\x04 cut off", "cannot be read"),
+        (header(10**8, 10**7), "cannot be read"),
+        (header(2, 20, 24, 3), "cannot be read"),
         (None, "absent.npy"),
     ],
 )

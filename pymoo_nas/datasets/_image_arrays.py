@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from pymoo_nas.datasets._image_reading import UNREADABLE
 from pymoo_nas.errors import DatasetError
 
 SMALL = 4
@@ -40,8 +41,9 @@ def read_pixels(path: Path, n_channels: int) -> NDArray[Any]:
         DatasetError: no such file, another content, or objects in place of numbers.
     """
     try:
-        pixels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as opened:  # which numpy leaves open where it finds something else
+            pixels = np.load(opened, allow_pickle=False)
+    except UNREADABLE as error:
         raise DatasetError(
             f"{path}: cannot be read ({error}); expected pixels that numpy.save has written"
         ) from error
