@@ -58,6 +58,8 @@ def test_sizes(tmp_path: Path) -> None:
     assert "32×32 (height × width), grey, resized from 9×11 (--image-size: the default" in text
     asked = describe_data(load_dataset(tmp_path, image_size=32), "none")
     assert "32×32 (height × width), grey, resized from 9×11 (--image-size)" in asked
+    smaller = describe_data(load_dataset(dataset, image_size=16), "none")
+    assert "16×16 (height × width), grey, resized from 9×11 (--image-size)" in smaller
     write(tmp_path / "a" / "wide.png", random_images(1, 20, 50, 3)[0])
     text = describe_data(load_dataset(tmp_path, image_size=(4, 16)), "none")
     assert "4×16 (height × width), colour, resized from 9×11 to 20×50 (--image-size)" in text

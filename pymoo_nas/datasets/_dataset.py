@@ -252,7 +252,7 @@ def _find(
             source.class_names,
             source.val_images,
             source.val_labels,
-            source.reading,
+            source.reading._replace(size_by_default=False),
             "last",
         )
         return source.name, splits, source.augment
