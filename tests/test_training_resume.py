@@ -14,6 +14,7 @@ import torch
 from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
+from pymoo_nas._machine import Report
 from pymoo_nas.errors import RunError, SearchError
 from pymoo_nas.spaces import REDUCTIONS, Architecture, CellSpace
 from pymoo_nas.training import STATE_FILE, Training, train
@@ -100,6 +101,25 @@ def test_without_validation(tmp_path: Path) -> None:
     found = train(network, small_dataset(), out=tmp_path, resume=True, **options)
     assert found.epochs["validation_accuracy"].isna().all()
     assert found.best_epoch == OPTIONS["epochs"]
+
+
+def test_interrupted_after_the_last_epoch(tmp_path: Path) -> None:
+    """What is continued only to be tested ends as undisturbed, and reports no epoch beyond."""
+
+    def stop(report: Report) -> None:
+        if report.done == report.total:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        train(small_network(), small_dataset(), out=folder, progress=stop, **OPTIONS)
+    told: list[Report] = []
+    given: dict[str, Any] = {"out": folder, "resume": True, "progress": told.append}
+    again = train(small_network(), small_dataset(), **given, **OPTIONS)
+    whole = train(small_network(), small_dataset(), **OPTIONS)
+    pd.testing.assert_frame_equal(timeless(again), timeless(whole), check_exact=True)
+    assert again.test_loss == whole.test_loss
+    assert not [report for report in told if report.work.startswith("epoch 5")]
 
 
 def test_interrupted_training_is_not_begun_anew_unasked(tmp_path: Path) -> None:

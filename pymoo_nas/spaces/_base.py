@@ -57,7 +57,7 @@ class SearchSpace(ABC, Generic[G]):
         super().__init_subclass__(**arguments)
         if cls.build_final is SearchSpace.build_final:
             cls.n_cells, cls.any_n_cells = 1, False
-        elif super(cls, cls).build_final is SearchSpace.build_final:
+        elif getattr(super(cls, cls), "build_final", None) is SearchSpace.build_final:
             # A class above it has no final network, and so one cell; this one begins anew.
             for name in ("n_cells", "any_n_cells"):
                 if name not in vars(cls):

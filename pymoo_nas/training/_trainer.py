@@ -132,9 +132,10 @@ class Trainer:
                 work = f"epoch {epoch}/{n_epochs}"
                 progress(Report(work, n_done, n_epochs * n_steps, now, found))
 
-        tell(before + 1, 0, "compiling" * self.settings.compile, self.plan())
-        if self.settings.compile and before < n_epochs:
-            self.compile()
+        if before < n_epochs:
+            tell(before + 1, 0, "compiling" * self.settings.compile, self.plan())
+            if self.settings.compile:
+                self.compile()
         for epoch in range(before + 1, n_epochs + 1):
             done(self._run_epoch(epoch, partial(tell, epoch)))
             line = _epoch_line(self.history[-1], n_epochs, unequal=self.unequal)
