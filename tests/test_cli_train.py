@@ -245,6 +245,7 @@ def test_a_run_that_was_trained_is_not_replaced(run: Run, finished: Path) -> Non
     """A run of which something was trained is not overwritten by another search."""
     shutil.copytree(finished, "run")
     Path("run/final").mkdir()
+    Path("run/final/weights.safetensors").touch()
     code, _, err = run("search", *TINY, "--out", "run", "--overwrite")
     assert code == 2
     assert "run/final" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ SUFFIXES = (".onnx", ".pt2")
 
 def is_exported(path: Path) -> bool:
     """Whether a path is one for `open_exported` to open or to refuse, rather than a training."""
-    if path.is_dir():
-        return (path / MODEL_FILE).exists()
-    return path.exists() or path.suffix in SUFFIXES
+    # For a name that is too long, os.path says that it does not exist; pathlib raises.
+    if os.path.isdir(path):
+        return os.path.exists(path / MODEL_FILE)
+    return os.path.exists(path) or path.suffix in SUFFIXES
 
 
 @dataclass(frozen=True, eq=False)
