@@ -223,17 +223,21 @@ def test_strange_class_names(tmp_path: Path, name: str, to: str) -> None:
         assert namespace["CLASS_NAMES"] == (name, "b")
 
 
-def test_exports_of_a_replaced_training_go_with_it(training: Path) -> None:
+def test_exports_of_a_replaced_training_go_with_it(training: Path, tmp_path: Path) -> None:
     """A training that replaces another one removes the exports of it, and nothing of the user's."""
     out = export(training, "python").path
     (out / "__pycache__").mkdir()
     pt2 = export(training, "pt2").path
     (training / "mine.onnx").write_text("mine", "utf-8")
+    linked = export(training, "pt2", out=training / "linked.pt2").path
+    linked.rename(tmp_path / "elsewhere.pt2")
+    linked.symlink_to(tmp_path / "elsewhere.pt2")
     other = export(training, "python", out=training / "other").path
     (other / "mine.txt").write_text("mine", "utf-8")
     network = Architecture.read("0300").build("trained", COLOUR)
     train(network, COLOUR, epochs=1, validation=0.0, out=training, overwrite=True)
-    assert not any(path.exists() for path in (out, pt2, other / "model.py"))
+    assert not any(path.exists() for path in (out, pt2, linked, other / "model.py"))
+    assert (tmp_path / "elsewhere.pt2").exists()
     assert not list(training.glob("*.export.json"))
     assert (training / "mine.onnx").exists()
     assert [path.name for path in other.iterdir()] == ["mine.txt"]

@@ -52,13 +52,14 @@ def _forget_earlier(folder: Path) -> None:
     """Remove the results of an earlier training, and the exports of its weights."""
     records = list(folder.glob(f"*{RECORD}"))
     exports = [record.with_name(record.name.removesuffix(RECORD)) for record in records]
-    for export in filter(Path.is_dir, exports):
+    folders = [export for export in exports if export.is_dir() and not export.is_symlink()]
+    for export in folders:
         for name in (MODEL_FILE, WEIGHTS_FILE):
             (export / name).unlink(missing_ok=True)
         shutil.rmtree(export / "__pycache__", ignore_errors=True)
         if not any(export.iterdir()):  # else the user has put something there
             export.rmdir()
-    files = [export for export in exports if not export.is_dir()]
+    files = [export for export in exports if export not in folders]
     for path in (*files, *records, *(folder / name for name in RESULT_FILES)):
         path.unlink(missing_ok=True)
 
