@@ -22,6 +22,7 @@ from pymoo_nas.search import (
     NASProblem,
     front_to_frame,
     history_to_frame,
+    write_frame,
 )
 from pymoo_nas.spaces import CellSpace, NASBench201Space, SearchSpace, space_from_settings
 from pymoo_nas.training import DESCRIPTION, STATE_FILE, WEIGHTS_FILE
@@ -235,6 +236,17 @@ def test_damaged_tournaments(folder: RunFolder, content: str) -> None:
     (folder.path / "tournaments.json").write_text(content, encoding="utf-8")
     with pytest.raises(RunError, match=r"tournaments\.json"):
         folder.draw()
+
+
+@pytest.mark.parametrize("size", ["", "7.5", "inf", "1e300", "many"])
+@pytest.mark.parametrize("name", ["params", "flops"])
+def test_damaged_sizes(folder: RunFolder, name: str, size: str) -> None:
+    """Sizes that are missing, or count nothing, are refused; a search tells all of them."""
+    table = folder.history().astype({name: object})
+    table.loc[1, name] = size
+    write_frame(table, folder.path / "history.csv")
+    with pytest.raises(RunError, match=r"history\.csv: damaged"):
+        folder.history()
 
 
 def test_damaged_genotype(folder: RunFolder) -> None:

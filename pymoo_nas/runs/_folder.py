@@ -41,7 +41,7 @@ from pymoo_nas.errors import GenotypeError, RunError
 from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
 from pymoo_nas.runs._config import CONFIG, RunConfig
 from pymoo_nas.runs._earlier import table_of_today
-from pymoo_nas.scores import objectives_in
+from pymoo_nas.scores import COLUMNS, SIZES, objectives_in
 from pymoo_nas.search import (
     NASProblem,
     front_to_frame,
@@ -227,7 +227,11 @@ class RunFolder:
             )
         names = self.config().objective_names()
         table = read_frame(self.path / name, names)
-        if missing := missing_columns(table, objectives_in(table)):
+        # A search of this package tells the sizes of all candidates.
+        sizes = [size for size in SIZES if not COLUMNS[size].added_later]
+        if missing := missing_columns(table, objectives_in(table)) or [
+            size for size in sizes if table[size].isna().any()
+        ]:
             raise RunError(f"{self.path / name}: damaged (without {missing}); search again")
         return table_of_today(table, names)
 

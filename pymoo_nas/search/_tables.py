@@ -180,7 +180,12 @@ def read_frame(path: str | Path, objectives: Sequence[str] | None = None) -> pd.
             keep_default_na=False,
             na_values={name: [""] for name in ("alpha", "seconds", *sizes, *later, *ADDED)},
         )
-        whole = [name for name in sizes if name in frame and frame[name].notna().all()]
+        sizes = [name for name in sizes if name in frame]
+        for name in sizes:
+            told = frame[name].dropna()
+            if not (told.abs() < 2**53).all() or (told % 1 != 0).any():
+                raise ValueError(f"a number in the column {name} that counts nothing")
+        whole = [name for name in sizes if frame[name].notna().all()]
         frame = frame.astype(dict.fromkeys(whole, "int64"))
         steadiness = [name for name in STEADINESS if name in frame]
         frame = frame.astype(dict.fromkeys(steadiness, "float64"))
