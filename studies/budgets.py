@@ -52,8 +52,8 @@ Commands of what is measured so far; their rows are kept in rows/budgets:
     ... --budgets B --kinds shortcut inside tried lean --seeds 1 --epochs 0
     ... --budgets B --kinds chosen --seeds 1 --full-seeds 1
     ... --budgets B --kinds ours largest mobilenetv2 shufflenetv2 --epochs 0
-    ... --budgets B --kinds later resnet8 resnet14 resnet20 resnet32
-    ... --budgets B --kinds resnet20 random-later --full-seeds 1
+    ... --budgets B --kinds later random-later resnet8 resnet14 resnet20 resnet32
+    ... --budgets B --kinds resnet20 --full-seeds 1
     ... --budgets C --kinds later --seeds 1
     ... --budgets B C --kinds resnet14 te-nas
     ... --budgets C --kinds resnet8 resnet20 mobilenetv2 shufflenetv2 --epochs 0
@@ -130,7 +130,7 @@ best network:
     A tried           74,938  11.4  212.9   1.32  14.4  17.3  88.41 ± 0.10  2
     B chosen         247,850  38.0  297.9   2.23  31.9  45.8  91.74  1
     B later          257,194  40.6  294.8   2.23   4.5  46.6  91.80 ± 0.08  2
-    B random-later   255,850  36.9  375.7   1.98   2.9  35.6  91.86  1
+    B random-later   255,850  36.9  375.7   3.91   2.9  87.8  91.71 ± 0.21  2
     B resnet14       242,811  37.1  155.6   1.34        34.7  91.19 ± 0.24  2
     B resnet20       269,722  40.6  188.4   1.55        23.9  91.02  1
     B te-nas         271,754  40.9  227.3   3.16   2.1  62.7  91.39 ± 0.16  2
@@ -161,17 +161,17 @@ no kind with shortcuts has a mean above later scores alone, and the choice witho
 ("chosen", n = 1) has 0.3 more after four epochs and 0.1 less after 20: it is not worth its half
 hour there. With a limit of acts the networks are as good within A, and train faster: a step takes
 1.09 times the time of ResNet-14's, without the limit 1.35 times. (Times depend on what ran beside,
-and on the processor: te-nas within B took 25 and 100 minutes.)
+and on the processor: te-nas within B took 25 and 100 minutes, random-later 36 and 140.)
 
 On the full schedule within A, lean has 88.27 ± 0.07 %, 1.30 points above the best ResNet within the
 same limits; the first of random candidates with shortcuts in the order of TE-NAS has 88.37 ± 0.30
 %, 1.40 above it, at 1.07 times its time and after 1.5 minutes of search without a training; later
 scores alone are 0.77 above it, at 1.10 times its time; tried of three epochs fewer is 0.89 above
 it. Within B later scores are 0.61 above it, at 1.12 times its time (248 and 221 ms; 1.04 before),
-the first of as many random candidates by these scores 0.67, at 1.26 times, and "chosen" 0.55 (n = 1
-each); te-nas has 91.39 ± 0.16 there, 0.20 above it, within the deviation, and ResNet-20 91.02 (n =
-1). Within C te-nas has 93.38 ± 0.42 %, 0.74 above ResNet-14, at 1.22 times its time; later scores
-have 92.89 ± 0.47, 0.25 above it, at 1.30 times, limited 92.60 (n = 1).
+the first of as many random candidates by these scores 0.52, at 1.26 times, and "chosen" 0.55 (n =
+1); te-nas has 91.39 ± 0.16 there, 0.20 above it, within the deviation, and ResNet-20 91.02 (n = 1).
+Within C te-nas has 93.38 ± 0.42 %, 0.74 above ResNet-14, at 1.22 times its time; later scores have
+92.89 ± 0.47, 0.25 above it, at 1.30 times, limited 92.60 (n = 1).
 
 There were three targets within each: 88.0, 92.8 and 94.0 %; 1.0 point above the best ResNet; and a
 step of 1.3 times its time. Within A lean and te-nas meet all three, within B and C the best ones
@@ -181,7 +181,7 @@ After four epochs within C, all four that were tried are 0.66 to 1.02 points abo
 best depth; by the images held out later scores most (1.35), limited least (0.37).
 
 No gain by evolution shows. After 20 epochs within B, the first of as many random candidates by
-later scores has 91.86 (n = 1), the evolved one 91.80. After four, the first of as many random
+later scores has 91.71 ± 0.21, the evolved one 91.80 ± 0.08. After four, the first of as many random
 candidates by later scores has 81.18 within A, the evolved one 80.94; 85.97 and 86.67 within B,
 which three searches each cannot tell from chance; 88.22 and 88.00 within C (one search each). With
 shortcuts and the choice by training these are 82.21 and 81.91 within A, and with shortcuts in the
