@@ -252,8 +252,11 @@ def test_what_predict_cannot_open_is_told_what_it_is(tmp_path: Path, training: P
         (out / name).touch()
         with pytest.raises(ExportError, match=re.escape(f"{out / name}: neither a folder")):
             load_trained(out / name)
+    for place in (tmp_path, training):  # a file of the user's makes no export of them
+        (place / "model.py").touch()
     with pytest.raises(RunError, match="holds no finished training"):
         load_trained(tmp_path)
+    assert load_trained(training).class_names == ("0", "1", "2")
 
 
 @pytest.mark.slow

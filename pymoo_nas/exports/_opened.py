@@ -16,7 +16,7 @@ from pymoo_nas.errors import ExportError
 from pymoo_nas.exports._deployed import Runner, run_in_batches
 from pymoo_nas.exports._onnx import OnnxRunner
 from pymoo_nas.exports._pt2 import Pt2Runner
-from pymoo_nas.training import MODEL_FILE, TrainedNetwork
+from pymoo_nas.training import DESCRIPTION, MODEL_FILE, WEIGHTS_FILE, TrainedNetwork
 
 SUFFIXES = (".onnx", ".pt2")
 """Endings of the files that `open_exported` opens."""
@@ -26,7 +26,9 @@ def is_exported(path: Path) -> bool:
     """Whether a path is one for `open_exported` to open or to refuse, rather than a training."""
     # For a name that is too long, os.path says that it does not exist; pathlib raises.
     if os.path.isdir(path):
-        return os.path.exists(path / MODEL_FILE)
+        # A user may keep a model.py beside a training or a run.
+        is_export = all(os.path.exists(path / name) for name in (MODEL_FILE, WEIGHTS_FILE))
+        return is_export and not os.path.exists(path / DESCRIPTION)
     return os.path.exists(path) or path.suffix in SUFFIXES
 
 
