@@ -1,6 +1,6 @@
 """The names of the package, for `__init__.py` and for type checkers: a new name is added here."""
 
-from .choice import build_final, order_front, order_scored, steady_first, try_out
+from .choice import build_final, order_front, order_scored, order_te_nas, steady_first, try_out
 from .comparison import Comparison
 from .datasets import Dataset, load_dataset
 from .errors import (
@@ -171,6 +171,7 @@ __all__ = [
     "operators",
     "order_front",
     "order_scored",
+    "order_te_nas",
     "plot_attainment",
     "plot_cell",
     "plot_evolution",

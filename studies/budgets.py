@@ -23,8 +23,7 @@ rows of its own. The kinds of networks:
     separable       "later" of separable convolutions, with a limit of acts
     random          as many random candidates with the scores and the choice of "tried"
     random-later    as many with those of "later"
-    te-nas          of others with `--shortcut` the one of the smallest sum of log ranks in `ntk`
-                    and `activation`, the scores by which TE-NAS chooses (Chen 2021)
+    te-nas          of others with `--shortcut` the one that `choose --by te-nas` takes
     largest         the largest of these
     resnet8, resnet14, resnet20, resnet32, mobilenetv2, shufflenetv2
                     by hand, scaled in width to the largest within the budget
@@ -164,14 +163,14 @@ hour there. With a limit of acts the networks are as good within A, and train fa
 and on the processor: te-nas within B took 25 and 100 minutes, random-later 36 and 140.)
 
 On the full schedule within A, lean has 88.27 ± 0.07 %, 1.30 points above the best ResNet within the
-same limits; the first of random candidates with shortcuts in the order of TE-NAS has 88.37 ± 0.30
-%, 1.40 above it, at 1.07 times its time and after 1.5 minutes of search without a training; later
-scores alone are 0.77 above it, at 1.10 times its time; tried of three epochs fewer is 0.89 above
-it. Within B later scores are 0.61 above it, at 1.12 times its time (248 and 221 ms; 1.04 before),
-the first of as many random candidates by these scores 0.52, at 1.26 times, and "chosen" 0.55 (n =
-1); te-nas has 91.39 ± 0.16 there, 0.20 above it, within the deviation, and ResNet-20 91.02 (n = 1).
-Within C te-nas has 93.38 ± 0.42 %, 0.74 above ResNet-14, at 1.22 times its time; later scores have
-92.89 ± 0.47, 0.25 above it, at 1.30 times, limited 92.60 (n = 1).
+same limits; the first of random candidates with shortcuts by te-nas has 88.37 ± 0.30 %, 1.40 above
+it, at 1.07 times its time and after 1.5 minutes of search without a training; later scores alone
+are 0.77 above it, at 1.10 times its time; tried of three epochs fewer is 0.89 above it. Within B
+later scores are 0.61 above it, at 1.12 times its time (248 and 221 ms; 1.04 before), the first of
+as many random candidates by these scores 0.52, at 1.26 times, and "chosen" 0.55 (n = 1); te-nas has
+91.39 ± 0.16 there, 0.20 above it, within the deviation, and ResNet-20 91.02 (n = 1). Within C
+te-nas has 93.38 ± 0.42 %, 0.74 above ResNet-14, at 1.22 times its time; later scores have 92.89 ±
+0.47, 0.25 above it, at 1.30 times, limited 92.60 (n = 1).
 
 There were three targets within each: 88.0, 92.8 and 94.0 %; 1.0 point above the best ResNet; and a
 step of 1.3 times its time. Within A lean and te-nas meet all three, within B and C the best ones

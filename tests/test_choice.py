@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from pymoo_nas._machine import Report
 from pymoo_nas.choice import (
     order_front,
     order_scored,
+    order_te_nas,
     smaller_first,
     steady_first,
     try_out,
@@ -160,6 +162,33 @@ def test_ranks_within_limits() -> None:
         order_scored(HISTORY, max_flops=99)
     with pytest.raises(SearchError, match="nothing to choose from"):
         order_scored(HISTORY.assign(degenerate="no ReLU"))
+
+
+def test_te_nas_by_hand() -> None:
+    """The sum of the logarithms of both ranks among what is feasible, each once."""
+    table = HISTORY.assign(ntk=[1.0, 4.0, 2.0, 3.0, 1.0, 0.5])
+    ordered = order_te_nas(table)
+    assert ordered["genotype"].tolist() == ["c", "a", "b", "d"]
+    expected = [math.log(2 * 1), math.log(1 * 4), math.log(4 * 2), math.log(3 * 3)]
+    assert ordered["rank_sum"].tolist() == pytest.approx(expected)
+    assert order_te_nas(table, max_flops=300)["genotype"].tolist() == ["c", "b", "d"]
+    assert order_te_nas(table, max_params=10)["rank_sum"].tolist() == [0.0]
+
+
+def test_te_nas_takes_no_other_columns() -> None:
+    """Neither sizes nor further objectives change the order."""
+    other = HISTORY.assign(correlation=-HISTORY["correlation"], flops=HISTORY["flops"][::-1].values)
+    pd.testing.assert_series_equal(
+        order_te_nas(other)["genotype"], order_te_nas(HISTORY)["genotype"]
+    )
+    assert order_scored(other)["genotype"].tolist() != order_scored(HISTORY)["genotype"].tolist()
+
+
+@pytest.mark.parametrize("missing", ["ntk", "activation"])
+def test_te_nas_needs_both_scores(missing: str) -> None:
+    """A search without one of the two is refused, and told which it lacks."""
+    with pytest.raises(SearchError, match=rf"has no {missing};"):
+        order_te_nas(HISTORY.drop(columns=missing))
 
 
 def test_short_training() -> None:

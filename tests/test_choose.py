@@ -22,6 +22,7 @@ from pymoo_nas import (
     front_to_frame,
     order_front,
     order_scored,
+    order_te_nas,
 )
 from pymoo_nas._machine import Report
 from pymoo_nas.choice import order_by
@@ -29,10 +30,11 @@ from pymoo_nas.errors import RunError, SearchError
 
 
 def test_methods_are_those_of_the_functions(result: Any) -> None:
-    """By ranks, knee and weights the table is that of the function behind it."""
+    """By ranks, TE-NAS's scores, knee and weights the table is that of the function behind it."""
     for by, expected in (
         ("ranks", order_scored(result)),
         (None, order_scored(result)),
+        ("te-nas", order_te_nas(result)),
         ("knee", order_front(front_to_frame(result))),
     ):
         pd.testing.assert_frame_equal(choose(result, by), expected)

@@ -17,7 +17,7 @@ PUBLIC = {
     "tables": "front_to_frame history_to_frame read_frame write_frame",
     "pictures": "plot_cell plot_evolution plot_front plot_offspring plot_scores_3d "
     "plot_hypervolume plot_attainment save_figure",
-    "choice": "choose order_front order_scored steady_first try_out build_final",
+    "choice": "choose order_front order_scored order_te_nas steady_first try_out build_final",
     "runs": "RunFolder Search SearchSettings TensorBoard resume compare Comparison report",
     "training": "Dataset load_dataset train Training load_trained TrainedNetwork load_weights "
     "export Exported",

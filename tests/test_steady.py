@@ -46,7 +46,7 @@ from pymoo_nas import (
 from pymoo_nas._machine import threads_set
 from pymoo_nas.errors import NetworkError, RunError, SearchError, WorkerError
 from pymoo_nas.runs._choose import default_of_run
-from pymoo_nas.search import preferred_rows, steadiness_of_rows
+from pymoo_nas.search import log_rank_sum, preferred_rows, steadiness_of_rows
 from pymoo_nas.search._steadiness import FAILED
 
 
@@ -101,6 +101,19 @@ def test_what_a_search_has_measured_is_chosen_by(result: Any) -> None:
     assert set(group) == {0, 1, 2}
     for number in range(3):
         assert table["rank_sum"][group == number].is_monotonic_increasing
+
+
+def test_steady_ones_are_first_by_te_nas_too(result: Any) -> None:
+    """The groups are those of the order by ranks; each has ranks of its own."""
+    table, by_ranks = choose(result, "te-nas"), choose(result)
+    groups = [
+        np.where(one["steady"], 0, np.where(one["growth"].isna(), 1, 2))
+        for one in (table, by_ranks)
+    ]
+    assert groups[0].tolist() == groups[1].tolist()
+    for number in range(3):
+        rows = table[groups[0] == number]
+        assert rows["rank_sum"].tolist() == sorted(log_rank_sum([rows["ntk"], rows["activation"]]))
 
 
 def test_what_is_known_is_not_measured_again(result: Any) -> None:

@@ -212,7 +212,7 @@ BUDGET_KINDS = {
     "later, `--shortcut`, `--max-acts`": "limited",
     "random search, later, `--shortcut`, choice by training": "random",
     "random search, later": "random-later",
-    "random search, `--shortcut`, in the order of TE-NAS": "te-nas",
+    "random search, `--shortcut`, choice by te-nas": "te-nas",
     "random search, `--shortcut`, its largest": "largest",
     "ResNet-8": "resnet8",
     "ResNet-14": "resnet14",

@@ -10,7 +10,7 @@ from pymoo_nas.choice._methods import (
     order_by,
     refused_options,
 )
-from pymoo_nas.choice._orders import order_front, order_scored, steady_first
+from pymoo_nas.choice._orders import order_front, order_scored, order_te_nas, steady_first
 from pymoo_nas.choice._trials import smaller_first, try_out
 from pymoo_nas.choice._worth import Worth, worth_of
 
@@ -28,6 +28,7 @@ __all__ = [
     "order_by",
     "order_front",
     "order_scored",
+    "order_te_nas",
     "refused_options",
     "smaller_first",
     "steady_first",

@@ -10,12 +10,12 @@ import pandas as pd
 
 from pymoo_nas._machine import Progress
 from pymoo_nas.choice._latencies import with_latencies, without_latency
-from pymoo_nas.choice._orders import order_front, order_scored, steady_first
+from pymoo_nas.choice._orders import order_front, order_scored, order_te_nas, steady_first
 from pymoo_nas.choice._trials import try_out
 from pymoo_nas.errors import SearchError
 from pymoo_nas.search import NASProblem
 
-METHODS = ("ranks", "knee", "weights", "gradients", "training")
+METHODS = ("ranks", "te-nas", "knee", "weights", "gradients", "training")
 """Methods of choosing an architecture."""
 
 OPTIONS_OF: Mapping[str, tuple[str, ...]] = {
@@ -106,8 +106,8 @@ def order_by(
         **options: options of `steady_first` and `try_out`.
 
     Raises:
-        SearchError: options that the method would ignore; see also `order_scored`, `order_front`,
-            `steady_first` and `try_out`.
+        SearchError: options that the method would ignore; see also `order_scored`, `order_te_nas`,
+            `order_front`, `steady_first` and `try_out`.
     """
     taken = OPTIONS_OF.get(method, ())
     wrong = [name for name in options if name not in taken]
@@ -121,6 +121,8 @@ def order_by(
         )
     if method in ("knee", "weights"):
         return order_front(front(), weights=weights, **within)
+    if method == "te-nas":
+        return order_te_nas(history(), **within)
     ordered = order_scored(history(), **within)
     if method == "gradients":
         return steady_first(ordered, problem(), progress=progress, **options)

@@ -1,4 +1,4 @@
-"""Order the candidates of a search: by ranks, knee, weights, or gradients."""
+"""Order the candidates of a search: by ranks, TE-NAS's two scores, knee, weights, or gradients."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pymoo_nas.search import (
     NASProblem,
     Steadiness,
     front_to_frame,
+    log_rank_sum,
     read_table,
     steadiness_of_rows,
 )
@@ -36,6 +37,9 @@ RANK_POWER = 8
 """Power of the ranks that are added: the larger it is, the more the worst rank decides. The sum of
 eighth powers ranks NAS-Bench-201 better than sums of ranks or logarithms
 (studies/score_quality.py)."""
+
+TE_NAS_SCORES = ("ntk", "activation")
+"""The objectives by which TE-NAS chooses (Chen 2021)."""
 
 
 def order_scored(
@@ -65,23 +69,72 @@ def order_scored(
     Raises:
         SearchError: no candidate is left; or a table without the columns of a history.
     """
-    history = table_of(read_table(history), "genotype", "flops", "feasible", "degenerate")
-    objectives = objectives_of(history)
-    usable = history[history["feasible"] & is_sound(history)]
-    kept = within(usable.drop_duplicates("genotype"), Limits.read(limits))
-    columns = kept[objectives]
-    if not {*objectives} & {*SIZES}:  # else small networks are asked for
+    kept = _scored_within(history, limits)
+    columns = kept[objectives_of(kept)]
+    if not {*columns} & {*SIZES}:  # else small networks are asked for
         columns = columns.assign(**{"-flops": -kept["flops"]})
-    if not {*STEADINESS} <= {*kept.columns}:
-        return kept.assign(rank_sum=rank_power_sum(columns)).sort_values(
-            "rank_sum", kind="stable", ignore_index=True
+    return _steady_groups(kept, lambda rows: rank_power_sum(columns[rows]))
+
+
+def order_te_nas(history: pd.DataFrame, **limits: float | None) -> pd.DataFrame:
+    """Sort the candidates of a search that keep the limits by TE-NAS's two scores.
+
+    These are `ntk` and `activation` (Chen 2021). The order is by the sum of the logarithms of the
+    ranks in both, so that to be first in one counts for more than to be in the middle of both. Size
+    and other objectives do not count. Among random candidates with shortcuts the first was the best
+    of what searches handed over within two of three limits (see studies/budgets.py).
+
+    Args:
+        history: see `order_scored`.
+        **limits: see `order_scored`.
+
+    Returns:
+        the rows of `order_scored`, ascending by their column ``rank_sum``, which is here the sum of
+        logarithms (at least 0); where gradients were measured, steady ones come first, as there.
+
+    Raises:
+        SearchError: a search without one of the two objectives; see also `order_scored`.
+    """
+    kept = _scored_within(history, limits)
+    missing = [name for name in TE_NAS_SCORES if name not in kept]
+    if missing:
+        raise SearchError(
+            f"a choice by te-nas needs the objectives {', '.join(TE_NAS_SCORES)}; this search has "
+            f"no {', '.join(missing)}; search with them, or choose by ranks (--by ranks, "
+            'by="ranks")'
         )
-    known = steadiness_of_rows(kept)
-    steady = kept["genotype"].map(lambda text: text in known and known[text].steady)
-    group = np.where(steady, 0, np.where(kept["genotype"].isin(list(known)), 2, 1))
-    sums = pd.concat([rank_power_sum(columns[group == number]) for number in range(3)])
-    kept = kept.assign(rank_sum=sums, steady=steady)
-    return kept.iloc[np.lexsort((kept["rank_sum"], group))].reset_index(drop=True)
+    columns = kept[[*TE_NAS_SCORES]]
+    return _steady_groups(kept, lambda rows: log_rank_sum(columns[rows].to_numpy(float).T))
+
+
+def _scored_within(history: Any, limits: Mapping[str, float | None]) -> pd.DataFrame:
+    """The candidates of a search that can be judged and keep the limits, each architecture once."""
+    history = table_of(read_table(history), "genotype", "flops", "feasible", "degenerate")
+    objectives_of(history)
+    usable = history[history["feasible"] & is_sound(history)]
+    return within(usable.drop_duplicates("genotype"), Limits.read(limits))
+
+
+def _steady_groups(
+    kept: pd.DataFrame, sums_of: Callable[[npt.NDArray[np.bool_]], Any]
+) -> pd.DataFrame:
+    """Sort by sums of ranks; where gradients were measured, within groups, steady ones first.
+
+    Args:
+        kept: the candidates.
+        sums_of: which rows → their sums of ranks among themselves, smaller is better.
+    """
+    group, added = np.zeros(len(kept), dtype=int), kept[[]]
+    if {*STEADINESS} <= {*kept.columns}:
+        known = steadiness_of_rows(kept)
+        steady = kept["genotype"].map(lambda text: text in known and known[text].steady)
+        group = np.where(steady, 0, np.where(kept["genotype"].isin(list(known)), 2, 1))
+        added = added.assign(steady=steady)
+    sums = np.zeros(len(kept))
+    for number in np.unique(group):
+        sums[group == number] = sums_of(group == number)
+    sorted_by_sums = np.lexsort((sums, group))
+    return kept.assign(rank_sum=sums).join(added).iloc[sorted_by_sums].reset_index(drop=True)
 
 
 def rank_power_sum(columns: pd.DataFrame) -> pd.Series:

@@ -48,7 +48,7 @@ def choose(
     by: Annotated[
         str | None,
         typer.Option(
-            help="ranks, knee, weights, gradients, or training; default weights if given, "
+            help="ranks, te-nas, knee, weights, gradients, or training; default weights if given, "
             "gradients for NAS-Bench-201 where the search has measured none, else ranks."
         ),
     ] = None,
@@ -92,10 +92,12 @@ def choose(
     "ranks" takes the best of all scored candidates: its worst rank among the objectives and size is
     best. It has the smallest rank_sum of the table, a sum of high powers of these ranks. "training"
     trains the first --top candidates of this table and --random others for a short time, and takes
-    the smallest of those that are about as good as the best. "gradients" looks in this
-    table for --top candidates with steady gradients, which neither grow nor blur in the network
-    that is trained, and takes the most expressive (activation score and size). "knee" and "weights"
-    choose from front.csv, the front that the search kept.
+    the smallest of those that are about as good as the best. "gradients" looks in this table for
+    --top candidates with steady gradients, which neither grow nor blur in the network that is
+    trained, and takes the most expressive (activation score and size). "te-nas" takes the best of
+    all scored candidates by the ranks in ntk and activation, whatever the size: the sum of their
+    logarithms is smallest. "knee" and "weights" choose from front.csv, the front that the search
+    kept.
 
     --max-latency measures the latencies that the search has not measured, of all candidates that
     keep the other limits.

@@ -39,7 +39,8 @@ def choose(
     """Sort the candidates of a search; the architecture to choose comes first.
 
     "ranks" takes the candidate whose worst rank among the objectives and size is best, see
-    `order_scored`. "knee" and "weights" choose from the front, see `order_front`. The other two
+    `order_scored`; "te-nas" the one whose ranks in `ntk` and `activation` are best, see
+    `order_te_nas`. "knee" and "weights" choose from the front, see `order_front`. The other two
     methods start from the order of "ranks". "gradients" takes the most expressive candidate with
     steady gradients, see `steady_first`. "training" trains the first candidates for a short time,
     see `try_out`.
@@ -47,10 +48,10 @@ def choose(
     Args:
         result_or_run: pymoo's result or an algorithm; or the path of a run folder, or a
             `RunFolder`: there the choice is kept, and `train` takes it.
-        by: one of "ranks", "knee", "weights", "gradients" and "training". None takes "weights"
-            where weights are given; else "gradients" for NAS-Bench-201 and for other search spaces
-            with ``chosen_by_gradients`` where the search has measured no gradients, and "ranks" for
-            all others.
+        by: one of "ranks", "te-nas", "knee", "weights", "gradients" and "training". None takes
+            "weights" where weights are given; else "gradients" for NAS-Bench-201 and for other
+            search spaces with ``chosen_by_gradients`` where the search has measured no gradients,
+            and "ranks" for all others.
         weights: objective → importance, for "weights".
         **options: limits, ``max_params`` and so on, as `NASProblem` takes them; and options of the
             method: ``top``, ``seed`` and ``progress`` for "gradients" and "training";

@@ -9,12 +9,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
 from pymoo.optimize import minimize
 
 from common.cell_variants import DifferentCells
 from common.hand_designed import Limits
-from pymoo_nas.choice import choose_cells
+from pymoo_nas.choice import choose_cells, order_te_nas
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.runs import choose
 from pymoo_nas.scores import LATER_OBJECTIVES, PAPER_OBJECTIVES, is_sound
@@ -25,7 +24,6 @@ from pymoo_nas.search import (
     RandomSearch,
     front_to_frame,
     history_to_frame,
-    log_rank_sum,
     read_genotypes,
 )
 from pymoo_nas.spaces import Architecture, CellSpace
@@ -165,10 +163,9 @@ def drawn(
         return {name: handed_over(result, name, seed, effort.device)}
     history = history_to_frame(result)
     usable = history[history["feasible"] & is_sound(history)]
-    by_ranks = log_rank_sum([usable["ntk"], usable["activation"]])
     return {
-        "te-nas": str(usable["genotype"].iloc[int(np.argmin(by_ranks))]),
-        "largest": str(usable["genotype"].iloc[int(np.argmax(usable["flops"]))]),
+        "te-nas": str(order_te_nas(history)["genotype"].iloc[0]),
+        "largest": str(usable["genotype"].iloc[int(usable["flops"].argmax())]),
     }
 
 
