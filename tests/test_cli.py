@@ -251,13 +251,17 @@ def test_a_strangers_table_is_kept(run: Run) -> None:
 
 
 def test_nothing_that_can_be_judged(run: Run) -> None:
-    """Limits that only degenerate candidates keep: exit code 2, the reason, tables and pictures."""
-    code, _, err = run("search", "--generations", "2", "--offspring", "4", "--max-params", "1200",
+    """Limits that only degenerate candidates keep: exit code 2, the reason, tables and pictures.
+
+    The reason is told after the first generation too, as the others may take long.
+    """
+    code, out, err = run("search", "--generations", "2", "--offspring", "4", "--max-params", "1200",
                        "--no-repair", "--out", "small")  # fmt: skip
     assert code == 2
     assert re.search(
         r"^error: none of 9 candidates .*no ReLU.*max_params.* small, and --overwrite.*$", err
     )
+    assert re.search(r"^generation 1/2: nothing yet: none of \d candidates .*max_params", out, re.M)
     assert read_frame("small/history.csv")["degenerate"].astype(bool).all()
     assert run("plot", "small")[0] == 0
 

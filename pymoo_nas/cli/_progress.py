@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from pymoo_nas._machine import Report
 from pymoo_nas.runs import Search
+from pymoo_nas.search import nothing_found
 
 
 class SearchProgress(Callback):
@@ -114,7 +115,8 @@ class SearchProgress(Callback):
         held = bool(rows) and rows[-1]["generation"] == done
         self.console.print(
             f"generation {done}/{self.n_generations}: "
-            f"{best or 'no candidate yet that keeps the limits and can be judged'} | "
+            # What binds is told at once: nobody should wait for a search that finds nothing.
+            f"{best or f'nothing yet: {nothing_found(algorithm)}'} | "
             f"{self._speed(self.problem.n_scored)} | "
             f"{left:.0f} s left{' | tournament' if held else ''}",
             highlight=False,
