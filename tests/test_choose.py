@@ -136,6 +136,7 @@ def test_a_run_keeps_the_choice(finished: Path, tmp_path: Path, run: Run) -> Non
         ({"by": "weights"}, "weights"),
         ({"by": "ranks", "weights": {"ntk": 1}}, "weights"),
         ({"by": "ranks", "top": 3}, "top"),
+        ({"by": "te-nas", "seed": 3}, "seed"),
         ({"by": "gradients", "epochs": 3}, "epochs"),
         ({"max_params": 1}, "max_params"),
         ({"max_param": 1}, "max_param"),
@@ -155,6 +156,8 @@ def test_neither_result_nor_run(tmp_path: Path) -> None:
     """Something else is refused; a folder without a run too."""
     with pytest.raises(SearchError, match="int"):
         choose(3)
+    with pytest.raises(SearchError, match=r"DataFrame.*order_scored"):
+        choose(pd.DataFrame({"genotype": ["8,0,0,0"]}))
     with pytest.raises(RunError, match="no run"):
         choose(tmp_path)
 

@@ -73,7 +73,7 @@ def choose(
     if not hasattr(result_or_run, "opt"):
         raise SearchError(
             f"got a {type(result_or_run).__name__} to choose from; pass the result of a search, or "
-            "its run folder"
+            "its run folder; order_scored, order_te_nas and order_front take tables"
         )
     problem = result_or_run.problem
     default = partial(
