@@ -146,6 +146,27 @@ def test_earlier_training_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "training.csv")) == 2
 
 
+def test_an_earlier_training_stays_until_the_new_one_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the first epoch cannot be written, nothing of the earlier training is lost."""
+    train(small_network(), small_dataset(), epochs=1, out=tmp_path)
+    (tmp_path / "model.onnx").write_text("exported", encoding="utf-8")
+    (tmp_path / "model.onnx.export.json").write_text("{}", encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise safetensors.SafetensorError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("safetensors.torch.save_file", full)
+        with pytest.raises(RunError, match=r"No space left.*--overwrite"):
+            train(small_network(), small_dataset(), epochs=2, out=tmp_path, overwrite=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    train(small_network(), small_dataset(), epochs=2, out=tmp_path, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == ALL_FILES
+
+
 def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     """A file in the place of the folder, or of its parent, is a clear error."""
     (tmp_path / "file").write_text("here", encoding="utf-8")

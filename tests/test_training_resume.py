@@ -240,6 +240,13 @@ def test_a_training_can_be_begun_anew(tmp_path: Path) -> None:
     assert not (tmp_path / STATE_FILE).exists()
 
 
+def test_an_interrupted_training_that_is_replaced_leaves_nothing(tmp_path: Path) -> None:
+    """Its weights would pass for a training that nothing tells the network of."""
+    interrupted(tmp_path, 1 + 2 * STEPS)
+    interrupted(tmp_path, 1, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
+
+
 @pytest.mark.parametrize("change", ["removed", "of another type", "of another shape"])
 def test_a_damaged_momentum_is_refused(tmp_path: Path, change: str) -> None:
     """What an optimizer had kept is compared with what the file says of it."""

@@ -39,17 +39,36 @@ def keep(folder: Path | None, trainer: Trainer, started: float, is_best: bool) -
     """Write the files of an epoch: the best weights, the table, and the state to continue from."""
     if folder is None:
         return
+    seconds = time.perf_counter() - started
     with _written_to(folder):
-        if len(trainer.history) == 1:  # earlier results do not belong to these weights
-            _forget_earlier(folder)
-        if is_best:
-            save_weights(trainer.best_state, folder / WEIGHTS_FILE)
-        write_csv(folder / "training.csv", pd.DataFrame(trainer.history))
-        write_state(folder, trainer, time.perf_counter() - started)
+        if len(trainer.history) > 1:
+            _write_epoch(folder, trainer, seconds, is_best)
+            return
+        # Where it cannot be written, as on a full disk, an earlier training stays whole.
+        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as aside:
+            _write_epoch(Path(aside), trainer, seconds, is_best)
+            _forget_earlier(folder)  # its results do not belong to these weights
+            for path in list(Path(aside).iterdir()):
+                path.replace(folder / path.name)
+
+
+def _write_epoch(folder: Path, trainer: Trainer, seconds: float, is_best: bool) -> None:
+    if is_best:
+        save_weights(trainer.best_state, folder / WEIGHTS_FILE)
+    write_csv(folder / "training.csv", pd.DataFrame(trainer.history))
+    write_state(folder, trainer, seconds)
+
+
+def forget_interrupted(folder: Path) -> None:
+    """Remove a training that was interrupted, and that another one is to replace."""
+    if (folder / DESCRIPTION).exists():  # it had ended but for the removal of its state
+        (folder / STATE_FILE).unlink(missing_ok=True)
+    elif (folder / STATE_FILE).exists():
+        _forget_earlier(folder)
 
 
 def _forget_earlier(folder: Path) -> None:
-    """Remove the results of an earlier training, and the exports of its weights."""
+    """Remove an earlier training, and the exports of its weights."""
     records = list(folder.glob(f"*{RECORD}"))
     exports = [record.with_name(record.name.removesuffix(RECORD)) for record in records]
     folders = [export for export in exports if export.is_dir() and not export.is_symlink()]
@@ -60,7 +79,8 @@ def _forget_earlier(folder: Path) -> None:
         if not any(export.iterdir()):  # else the user has put something there
             export.rmdir()
     files = [export for export in exports if export not in folders]
-    for path in (*files, *records, *(folder / name for name in RESULT_FILES)):
+    own = (folder / name for name in (*RESULT_FILES, WEIGHTS_FILE, STATE_FILE))
+    for path in (*files, *records, *own):
         path.unlink(missing_ok=True)
 
 

@@ -21,11 +21,17 @@ from pymoo_nas._machine import (
 )
 from pymoo_nas.datasets import DatasetSource, augmentation_named, load_dataset
 from pymoo_nas.training._curves import curves_of, show_epoch, show_test
-from pymoo_nas.training._folder import alone, checked_folder, keep, write_results
+from pymoo_nas.training._folder import (
+    alone,
+    checked_folder,
+    forget_interrupted,
+    keep,
+    write_results,
+)
 from pymoo_nas.training._image_warnings import warn_of_shared, warn_of_unjudged
 from pymoo_nas.training._result import Training, test_values, tested
 from pymoo_nas.training._settings import AUTO, Settings
-from pymoo_nas.training._state import STATE_FILE, as_begun, restore_state, threads_in
+from pymoo_nas.training._state import as_begun, restore_state, threads_in
 from pymoo_nas.training._trainer import Trainer
 from pymoo_nas.training._warnings import warn_of_gap, warn_of_unpredicted
 
@@ -185,7 +191,7 @@ def train(
             if folder is not None and resume:
                 started -= restore_state(folder, trainer)
             elif folder is not None:
-                (folder / STATE_FILE).unlink(missing_ok=True)
+                forget_interrupted(folder)
                 forget_curves(folder / TENSORBOARD)
 
             def done(is_best: bool) -> None:
