@@ -213,7 +213,8 @@ def test_each_choice_has_its_training(run: Run, finished: Path) -> None:
     assert (code, out.splitlines()[-1]) == (0, "next: pymoo-nas train run")
     code, _, err = run("predict", "run", "nosuch.png")
     assert code == 2
-    assert "not trained yet" in err
+    chosen_text = json.loads(Path("run/choice.json").read_text("utf-8"))["genotypes"][0]
+    assert f"not trained yet ({chosen_text}; trained:" in err
     assert "run/final" in err
     assert run("train", "run", "--epochs", "1")[0] == 0
     chosen = load_trained("run")
@@ -327,7 +328,7 @@ def test_the_next_command_can_be_copied(run: Run, finished: Path, name: str) -> 
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [
-        ("--validation", "2", "validation is 2"),
+        ("--validation", "2", "--validation 2"),
         ("--optimizer", "adam", "optimizer is 'adam'"),
         ("--precision", "int8", "precision is 'int8'"),
         ("--cutout", "-1", "cutout is -1"),

@@ -42,9 +42,9 @@ class ConsoleProgress:
 
     def __init__(self, console: Console | None = None) -> None:
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[now]}"),
+            TextColumn("{task.fields[now]}", markup=False),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
             transient=True,  # the lines stay
@@ -72,4 +72,6 @@ class ConsoleProgress:
             now=report.now,
         )
         if report.found:
-            self._bar.console.print(report.found, highlight=False, soft_wrap=True)
+            self._bar.console.print(
+                report.found, markup=False, emoji=False, highlight=False, soft_wrap=True
+            )

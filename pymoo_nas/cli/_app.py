@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -81,6 +82,17 @@ sleeps at once. By default it spins, and beside other work two threads then take
 as one (studies/contention.py). Sleeping changes no result."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of writing, to the terminal's file too, that are no fault of a name."""
+
+
+def _close_output() -> None:
+    """Drop what could not be written; Python would try again at its end, and raise."""
+    if sys.__stdout__ is not None:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.__stdout__.fileno())
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     if "torch" not in sys.modules:  # later, it would have no effect
@@ -97,6 +109,10 @@ def main() -> None:
             complain(f"error: {error}")
             sys.exit(2)
         except OSError as error:
+            if error.errno in FULL:
+                complain(f"error: cannot write ({error.strerror}); make room, and try again")
+                _close_output()
+                sys.exit(2)
             if error.filename is None:  # no file's fault
                 raise
             complain(

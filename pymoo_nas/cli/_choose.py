@@ -182,7 +182,7 @@ def _show(console: Console, ordered: pd.DataFrame, method: str) -> None:
     columns = list(dict.fromkeys([*objectives_in(ordered), *others]))
     table.add_column("genotype", overflow="fold")
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for _, row in ordered.head(SHOWN).iterrows():
         table.add_row(str(row["genotype"]), *(cell_text(row[name]) for name in columns))
     console.print(table)

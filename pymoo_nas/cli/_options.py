@@ -119,7 +119,7 @@ ImageSize = Annotated[
     Any,
     typer.Option(
         help="Pixels that images are resized to, 32 for 32×32, 4x128 for height × width; default: "
-        "as they are, those of a folder 32.",
+        "as they are, those of a folder 32; of a run, as it had them.",
         parser=parse_image_size,
         metavar="PIXELS|HxW",
     ),
@@ -179,7 +179,8 @@ Augment = Annotated[
     str | None,
     typer.Option(
         help="In training: none; shift: shifted crops; flip: those and mirrored images, which text "
-        "and signs must not be. Default: flip, for digits none."
+        "and signs must not be. Default: flip; none for digits, mnist and svhn; of a run, as it "
+        "had it."
     ),
 ]
 Threads = Annotated[

@@ -9,9 +9,9 @@ from rich.console import Console
 
 def terminal() -> Console:
     """The terminal; a file or a pipe gets long lines, so that genotypes stay whole."""
-    # Without markup: brackets in a path or a reason are no instructions.
-    console = Console(markup=False)
-    return console if console.is_terminal else Console(markup=False, width=1000)
+    # Brackets in a path or a reason are no instructions, and ":x:" in one is no picture.
+    console = Console(markup=False, emoji=False)
+    return console if console.is_terminal else Console(markup=False, emoji=False, width=1000)
 
 
 def show_warning(message: Any, *_: Any, **__: Any) -> None:
@@ -25,4 +25,4 @@ def complain(text: str) -> None:
         from pymoo_nas._machine import without_controls  # noqa: PLC0415 - imports torch
 
         text = without_controls(text, allowed="\n")
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True, markup=False, emoji=False).print(text, highlight=False, soft_wrap=True)

@@ -155,6 +155,8 @@ def train(
     augment = checked_augment(augment)
     if resume and overwrite:
         raise SearchError("--resume and --overwrite; expected one of them")
+    if validation is not None and not 0 <= validation < 1:
+        raise SearchError(f"--validation {validation:g}; expected a share from 0 to below 1")
     settings: dict[str, Any] = {
         "epochs": number_or_auto("epochs", epochs),
         "batch_size": number_or_auto("batch-size", batch_size),

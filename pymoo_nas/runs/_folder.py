@@ -54,7 +54,6 @@ from pymoo_nas.search import (
 from pymoo_nas.spaces import (
     Genotype,
     cell_operations,
-    cells_in_words,
     title_of,
 )
 from pymoo_nas.training import DESCRIPTION, design_in, network_of
@@ -321,7 +320,7 @@ class RunFolder:
             names = ", ".join(f"{title_of(network)} in {f}" for f, network in finished.items())
             raise RunError(
                 f"{self.path}: the network that was chosen is not trained yet "
-                f"({cells_in_words(choice.genotypes)}; trained: {names}); train it with pymoo-nas "
+                f"({' → '.join(choice.genotypes)}; trained: {names}); train it with pymoo-nas "
                 f"train {in_shell(self.path)}, or name the folder of the training that is meant"
             )
         return fitting[-1]
