@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from scored_networks import around, built, images_of
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
 from pymoo_nas import NASProblem, Objective, latency_objective, measure_latency, score
 from pymoo_nas.errors import NetworkError, ScoreError, SearchError
@@ -142,6 +143,38 @@ def test_zico_needs_classes() -> None:
         score(network(), IMAGES, objectives=["zico"])
     problem = NASProblem("digits", n_images=8, objectives=["zico"])
     assert not problem.score_genotype("8,0,0,0").degenerate
+
+
+def test_zico_draws_nothing() -> None:
+    """Dropout is off, so that a network has one score, and the global generator is left alone."""
+    net = nn.Sequential(network()[:4], nn.Dropout2d(0.5), network()[4:])
+    before = torch.get_rng_state()
+    found = [score(net, IMAGES, objectives=["zico"], labels=LABELS).zico for _ in range(2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    plain = nn.Sequential(net[0], net[2])
+    assert found == [score(plain, IMAGES, objectives=["zico"], labels=LABELS).zico] * 2
+
+
+@pytest.mark.parametrize(
+    ("parametrised", "name"),
+    [
+        (weight_norm, "zico"),
+        (weight_norm, "synflow"),
+        (spectral_norm, "zico"),
+        (orthogonal, "zico"),
+    ],
+)
+def test_parametrised_weights_count(parametrised: Callable[..., nn.Module], name: str) -> None:
+    """The score is that of plain weights of the same values."""
+    net, plain = network().eval(), network().eval()
+    for index in (0, 3):
+        parametrised(net[index])
+        values = {part: getattr(net[index], part).detach() for part in ("weight", "bias")}
+        plain[index].load_state_dict(values)
+    found, expected = (
+        getattr(score(of, IMAGES, objectives=[name], labels=LABELS), name) for of in (net, plain)
+    )
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 class Residual(nn.Module):

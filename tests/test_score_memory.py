@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import pytest
 from command_line import Run
 from pymoo.optimize import minimize
 
-from pymoo_nas import EvolutiveNAS, NASProblem, Objective, history_to_frame
+from pymoo_nas import EvolutiveNAS, NASBench201Space, NASProblem, Objective, history_to_frame
 from pymoo_nas.errors import SearchError
 from pymoo_nas.scores import Scores, read_objectives
 from pymoo_nas.search._memory import ScoreMemory
@@ -32,7 +33,7 @@ SMALL = ["--images", "8", "--tournament-every", "0"]
 TEXTS = ["8,0,0,0", "0,8,0,0", "0,0,0,8", "8,0,0,0|0,8,0,0|0,0,0,8"]
 
 
-def problem_of(path: Path, **settings: Any) -> NASProblem:
+def problem_of(path: Path | None, **settings: Any) -> NASProblem:
     return NASProblem("digits", n_images=8, memory=path, **settings)
 
 
@@ -90,13 +91,29 @@ def test_limits_are_no_part_of_the_context(tmp_path: Path) -> None:
     assert (found[0]["G"] <= 0).all(axis=1).any()
 
 
-def test_equal_networks_are_one_entry(tmp_path: Path) -> None:
-    """A genotype is looked up by its canonical form."""
+def test_equal_genotypes_are_one_entry(tmp_path: Path) -> None:
+    """A genotype is looked up by its text."""
     path = tmp_path / "scores.sqlite"
     problem = problem_of(path)
     problem.score_genotype("8,0,0,0|0,8,0,0|0,0,0,0")
     problem.score_genotypes(["8,0,0,0|0,8,0,0|0,0,0,0"] * 2)
     assert problem.n_scored == 1
+
+
+def test_another_network_of_one_canonical_form_is_another_entry(tmp_path: Path) -> None:
+    """In NAS-Bench-201 it has another size, so that limits hold for it alone."""
+    space = NASBench201Space(width=4, cells_per_stage=1)
+    given = space.parse(
+        "|nor_conv_1x1~0|+|none~0|skip_connect~1|+|none~0|skip_connect~1|skip_connect~2|"
+    )
+    settings = {"search_space": space, "objectives": ["ntk", "params"]}
+    path = tmp_path / "scores.sqlite"
+    remembering, plain = problem_of(path, **settings), problem_of(None, **settings)
+    for genotype in (given, space.canonical(given)):
+        found, expected = (of.score_genotype(genotype) for of in (remembering, plain))
+        assert replace(found, seconds=0.0) == replace(expected, seconds=0.0)
+    assert remembering.n_scored == 2
+    assert plain.score_genotype(given).params != plain.score_genotype(space.canonical(given)).params
 
 
 def test_what_was_not_scored_is_not_kept(tmp_path: Path) -> None:

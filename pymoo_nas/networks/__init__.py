@@ -4,6 +4,7 @@ from pymoo_nas.networks._cell_network import CellNetwork
 from pymoo_nas.networks._cifar_resnet import BLOCKS, CifarResNet
 from pymoo_nas.networks._maps import MIN_SIZE, check_size, concatenate, halve, halve_features
 from pymoo_nas.networks._operations import (
+    FACTORY_ERRORS,
     OPERATIONS,
     PAPER_OPERATIONS,
     AveragePooling,
@@ -19,6 +20,7 @@ from pymoo_nas.networks._tournament_network import TournamentNetwork
 
 __all__ = [
     "BLOCKS",
+    "FACTORY_ERRORS",
     "MIN_SIZE",
     "OPERATIONS",
     "PAPER_OPERATIONS",

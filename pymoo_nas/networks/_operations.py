@@ -261,7 +261,7 @@ def build_operation(name: str, factory: Operation, c_in: int, c_out: int) -> nn.
     """
     try:
         module = factory(c_in, c_out)
-    except _FACTORY_ERRORS as error:
+    except FACTORY_ERRORS as error:
         raise OperationError(
             f"operation {name!r} with {c_in} input and {c_out} output channels: {error}"
         ) from error
@@ -270,7 +270,7 @@ def build_operation(name: str, factory: Operation, c_in: int, c_out: int) -> nn.
     return module
 
 
-_FACTORY_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError)
+FACTORY_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError)
 """Errors that a factory raises when it cannot make these channel counts."""
 
 

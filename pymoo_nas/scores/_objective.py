@@ -84,6 +84,16 @@ def numbers(tensor: Tensor) -> Matrix:
     return array
 
 
+def layer_weights(network: nn.Module) -> list[Tensor]:
+    """The weights of convolutions and linear layers, in the order of the modules."""
+    return [
+        module.weight
+        for module in network.modules()
+        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
+        and isinstance(module.weight, Tensor)
+    ]
+
+
 @dataclass(frozen=True)
 class Objective:
     """One quantity that a search minimises.

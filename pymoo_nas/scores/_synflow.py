@@ -7,9 +7,10 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from pymoo_nas.scores._from_kernels import Judgement
-from pymoo_nas.scores._objective import Measured
+from pymoo_nas.scores._objective import Measured, layer_weights
 
 LARGEST = 350.0
 """Above −log10 of every positive double."""
@@ -45,15 +46,11 @@ def synflow(measured: Measured) -> Judgement:
         if isinstance(module, NORMS)
     ]
     ones = torch.ones_like(measured.images[:1], dtype=torch.float64)
-    weights = [
-        module.weight
-        for module in network.modules()
-        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
-        and isinstance(module.weight, Tensor)
-    ]
-    with torch.enable_grad():
+    # A parametrised weight is another tensor each time, but for this context.
+    with torch.enable_grad(), parametrize.cached():
         network.requires_grad_(True)
         total = network(ones).sum()
+        weights = layer_weights(network)
         gradients = torch.autograd.grad(total, weights, allow_unused=True)
     for hook in hooks:
         hook.remove()

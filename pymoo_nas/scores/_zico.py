@@ -7,12 +7,13 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils import parametrize
 
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.kernels import preserved
 from pymoo_nas.scores._from_kernels import Judgement, Matrix
-from pymoo_nas.scores._objective import Measured, numbers
+from pymoo_nas.scores._objective import Measured, layer_weights, numbers
 
 N_BATCHES = 2
 """Batches that the probe is divided into, as published."""
@@ -53,6 +54,8 @@ def zico_score(layers: list[Matrix]) -> float:
 def zico(measured: Measured) -> Judgement:
     """Minus the ZiCo of a network: cross-entropy on two halves of the probe, norms in train mode.
 
+    Everything else is in eval mode, so that no dropout draws.
+
     Returns:
         the value, minimised; the worst one with a reason where a gradient is not finite or no layer
         has gradients that differ.
@@ -65,20 +68,20 @@ def zico(measured: Measured) -> Judgement:
         raise ScoreError(
             "zico needs the classes of the images: score(network, images, labels=labels)"
         )
-    layers = [
-        module.weight
-        for module in measured.network.modules()
-        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
-        and isinstance(module.weight, Tensor)
-        and module.weight.requires_grad
-    ]
+    network = measured.network
     halves = zip(measured.images.chunk(N_BATCHES), labels.chunk(N_BATCHES), strict=True)
-    with preserved(measured.network), torch.enable_grad():
-        measured.network.train()
+    with preserved(network), torch.enable_grad():
+        network.eval()
+        for module in network.modules():
+            if isinstance(module, _NormBase):
+                module.train()
         batches = []
         for images, classes in halves:
-            loss = F.cross_entropy(measured.network(images), classes)
-            batches.append(torch.autograd.grad(loss, layers, allow_unused=True))
+            # A parametrised weight is another tensor each time, but for this context.
+            with parametrize.cached():
+                loss = F.cross_entropy(network(images), classes)
+                layers = [weight for weight in layer_weights(network) if weight.requires_grad]
+                batches.append(torch.autograd.grad(loss, layers, allow_unused=True))
     found = [
         np.stack([numbers(gradient.flatten()) for gradient in of_layer])
         for of_layer in zip(*batches, strict=True)

@@ -344,6 +344,5 @@ def _operations_of(space: Any) -> list[Any]:
 
 
 def _text_of(problem: Any, genotype: Any) -> str:
-    space = problem.search_space
-    text: str = space.format(space.canonical(genotype))
-    return text
+    # As it is scored: genotypes of one canonical form may have different sizes and weights.
+    return str(problem.search_space.format(genotype))

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from pymoo_nas._machine import seeded
-from pymoo_nas.errors import SearchError
+from pymoo_nas._machine import is_out_of_memory, seeded
+from pymoo_nas.errors import NetworkError, PymooNasError, SearchError
+from pymoo_nas.networks import FACTORY_ERRORS
 from pymoo_nas.spaces._base import SearchSpace
 from pymoo_nas.spaces._by_name import SPACES, space_description, space_from_settings, space_of_text
 from pymoo_nas.spaces._models import build_model
@@ -148,8 +149,8 @@ class Architecture:
 
         Raises:
             SearchError: the role is unknown, or the search space has no network for it.
-            NetworkError: the name is unknown, the network cannot take the images, or the output of
-                a cell is not connected.
+            NetworkError: the name is unknown, the network cannot take the images, the output of a
+                cell is not connected, or a search space raises another error than this package's.
             OperationError: an operation cannot be built.
         """
         if role not in ROLES:
@@ -159,7 +160,14 @@ class Architecture:
         if self.space is not None and image_size is not None:
             suited = replace(self, space=self.space.for_images(image_size))
         with nullcontext() if seed is None else seeded(torch.device("cpu"), seed):
-            network = suited._built(role, images.in_channels, images.n_classes)
+            try:
+                network = suited._built(role, images.in_channels, images.n_classes)
+            except FACTORY_ERRORS as error:
+                if isinstance(error, PymooNasError) or is_out_of_memory(error):
+                    raise
+                raise NetworkError(
+                    f"{self.title}: its network cannot be built ({type(error).__name__}: {error})"
+                ) from error
         description = suited.describe() if role == "trained" else None
         if description is not None:
             vars(network)[_ATTRIBUTE] = description

@@ -147,7 +147,11 @@ class SearchSpace(ABC, Generic[G]):
 
     @abstractmethod
     def build(self, genotype: G, in_channels: int, n_classes: int) -> nn.Module:
-        """Build the network to score: (N, in_channels, H, W) → logits (N, n_classes)."""
+        """Build the network to score: (N, in_channels, H, W) → logits (N, n_classes).
+
+        A genotype that has no network raises `NetworkError`, or an error such as ValueError, which
+        is taken for one: the candidate is then degenerate, with the error as the reason.
+        """
 
     def build_final(self, genotypes: Sequence[G], in_channels: int, n_classes: int) -> nn.Module:
         """Build the network to train: these cells in sequence (Fig. 3).
