@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cheap_problems import Channels
+from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.evaluator import Evaluator
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
@@ -16,14 +17,17 @@ from pymoo.optimize import minimize
 from torch import nn
 
 from pymoo_nas.choice import build_final
-from pymoo_nas.errors import GenotypeError, PymooNasError, SearchError
+from pymoo_nas.errors import GenotypeError, NetworkError, PymooNasError, SearchError
 from pymoo_nas.networks import count_parameters
+from pymoo_nas.scores._score import NO_MEMORY
 from pymoo_nas.search import (
     EvolutiveNAS,
+    GenotypeSampling,
     NASProblem,
     as_column,
     front_to_frame,
     history_to_frame,
+    operators,
     read_genotype,
     read_genotypes,
 )
@@ -210,8 +214,9 @@ class Pairs(SearchSpace[tuple[int, int]]):
             nn.ReLU(),
             nn.Conv2d(first, second, 3),
             nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            nn.LazyLinear(n_classes),
+            nn.Linear(second, n_classes),
         )
 
     def build_final(
@@ -233,6 +238,48 @@ def test_tuples_of_a_users_space() -> None:
     assert read_genotypes(space, [(3, 4)]) == [(3, 4)]
     with pytest.raises(GenotypeError):
         read_genotype(space, (1, 2, 3))
+
+
+def test_one_tuple_wherever_genotypes_are_taken() -> None:
+    """A problem, a sampling, an algorithm and pymoo's own take it as `read_genotypes` does."""
+    problem = NASProblem("digits", search_space=Pairs(), n_images=4, objectives=["params"])
+    one = (3, 4)
+    (params,) = problem.evaluate(one, return_values_of=["F"])
+    assert params == problem.evaluate([one], return_values_of=["F"])[0]
+    assert len(problem.evaluate((one, (5, 6)), return_values_of=["F"])) == 2
+    for algorithm in (EvolutiveNAS(1, 2, sampling=one), NSGA2(pop_size=1, **operators(one))):
+        found = minimize(problem, algorithm, ("n_gen", 1), seed=1)
+        assert found.pop[0].X[0] == one
+    both = GenotypeSampling((one, "5-6")).do(problem, 2)
+    assert [row[0] for row in both.get("X")] == [one, (5, 6)]
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, TypeError, NetworkError])
+def test_what_a_space_cannot_build_is_degenerate(error: type[Exception]) -> None:
+    """The error is the reason, and the search goes on."""
+
+    class Odd(Pairs):
+        def build(self, genotype: tuple[int, int], in_channels: int, n_classes: int) -> nn.Module:
+            if sum(genotype) % 2:
+                raise error(f"{genotype} is odd")
+            return super().build(genotype, in_channels, n_classes)
+
+    problem = NASProblem("digits", search_space=Odd(), n_images=4, objectives=["ntk", "params"])
+    history = history_to_frame(minimize(problem, EvolutiveNAS(2, 6), ("n_gen", 2), seed=1))
+    odd = history["genotype"].map(lambda text: sum(map(int, text.split("-"))) % 2 == 1)
+    assert 0 < odd.sum() < len(history)
+    assert history["degenerate"].str.contains("is odd").equals(odd)
+
+
+def test_a_space_that_runs_out_of_memory_is_told_so() -> None:
+    """Memory is no fault of the genotype."""
+
+    class Huge(Pairs):
+        def build(self, *_: Any) -> nn.Module:
+            raise MemoryError
+
+    problem = NASProblem("digits", search_space=Huge(), n_images=4)
+    assert problem.score_genotype((3, 4)).degenerate == NO_MEMORY
 
 
 def test_a_space_without_operations() -> None:

@@ -1,6 +1,7 @@
 """Tools for the machine: devices, memory, files, folders, and errors in plain words."""
 
 from pymoo_nas._machine._devices import (
+    MAX_SEED,
     exact_convolutions,
     processor,
     resolve_device,
@@ -42,6 +43,7 @@ from pymoo_nas._machine._version import versions
 
 __all__ = [
     "LOCK",
+    "MAX_SEED",
     "TENSORBOARD",
     "ConsoleProgress",
     "Curves",

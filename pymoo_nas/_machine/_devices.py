@@ -71,6 +71,10 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
         setattr(settings, switch, before)
 
 
+MAX_SEED = 2**63 - 1
+"""The largest seed of torch's generators."""
+
+
 @contextmanager
 def seeded(device: torch.device, seed: int) -> Iterator[None]:
     """Seed torch's global generators for a while, then restore their state.
@@ -79,7 +83,7 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
 
     Args:
         device: device that computes; the CPU's generator is always seeded too.
-        seed: from 0 to 2^63 - 1.
+        seed: from 0 to `MAX_SEED`.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):

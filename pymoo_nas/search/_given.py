@@ -67,13 +67,18 @@ def read_genotypes(space: Any, given: Any) -> list[Any]:
         GenotypeError: see `read_genotype`.
         SearchError: None, which pymoo returns for a front without a feasible candidate.
     """
+    return [read_genotype(space, item) for item in items_in(space, given)]
+
+
+def items_in(space: Any, given: Any) -> list[Any]:
+    """List the items of what was given, where genotypes of a space may be tuples themselves."""
     if isinstance(given, tuple):
-        # Genotypes of a user's space may be tuples; any other tuple holds several genotypes.
+        # Any other tuple holds several genotypes.
         try:
             return [read_genotype(space, given)]
         except GenotypeError:
             given = list(given)
-    return [read_genotype(space, item) for item in items_of(given)]
+    return items_of(given)
 
 
 def items_of(given: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.scores import STEADINESS
 from pymoo_nas.search._adoption import adopt
 from pymoo_nas.search._duplicates import GenotypeDuplicates
-from pymoo_nas.search._given import as_column, items_of, parsed, read_genotype, space_of
+from pymoo_nas.search._given import as_column, items_in, items_of, parsed, read_genotype, space_of
 from pymoo_nas.search._repair import SETTLED, fitting_of, repair_of
 from pymoo_nas.search._steps import MutationStep, MutationSteps
 
@@ -47,8 +47,10 @@ class GenotypeSampling(Sampling):
 
     def __init__(self, genotypes: Any = None) -> None:
         super().__init__()
-        self.items = None if genotypes is None else items_of(genotypes)
-        if self.items == []:
+        # Only the search space tells whether a tuple is one genotype or several.
+        kept = genotypes is None or isinstance(genotypes, tuple)
+        self.items = genotypes if kept else items_of(genotypes)
+        if self.items in ([], ()):
             raise SearchError("sampling: no genotypes given; expected at least one")
 
     def do(
@@ -77,7 +79,7 @@ class GenotypeSampling(Sampling):
             # Pymoo repairs what was drawn a second time, and would make equal what is different.
             pop.set(SETTLED, True)
             return pop
-        return Population([_started(problem, item) for item in self.items])
+        return Population([_started(problem, item) for item in items_in(space, self.items)])
 
     def _do(
         self,

@@ -15,6 +15,7 @@ from pymoo.core.problem import Problem
 from torch import nn
 
 from pymoo_nas._machine import (
+    MAX_SEED,
     Progress,
     positive,
     resolve_device,
@@ -38,7 +39,7 @@ from pymoo_nas.search._given import (
     OPERATORS,
     as_column,
     holds_one,
-    items_of,
+    items_in,
     read_genotype,
     unwrapped,
 )
@@ -148,7 +149,7 @@ class NASProblem(Scaled, Scoring, Problem):
         judged_by = read_objectives(objectives)
         n_images = whole("n_images", n_images, 2)
         n_inits = whole("n_inits", n_inits)
-        seed = whole("seed", seed, 0)
+        seed = whole("seed", seed, 0, MAX_SEED - n_inits + 1)
         if max_memory is not None:
             max_memory = int(positive("max_memory", max_memory))
         self.device = resolve_device(device)
@@ -300,9 +301,9 @@ class NASProblem(Scaled, Scoring, Problem):
         Raises:
             GenotypeError: something that is no genotype.
         """
-        column = as_column(map(unwrapped, items_of(X)))
-        found = super().evaluate(column, *args, **kwargs)
-        if not holds_one(X):
+        items = items_in(self.search_space, X)
+        found = super().evaluate(as_column(map(unwrapped, items)), *args, **kwargs)
+        if not (holds_one(X) or (isinstance(X, tuple) and items == [X])):
             return found
         if isinstance(found, dict):
             return {name: values[0] for name, values in found.items()}

@@ -33,9 +33,10 @@ EVOLUTIVE = "evolutive"
 class RandomSearch(EvolutiveNAS):
     """Draw new genotypes at random in every generation; nothing is learned from the others.
 
-    The candidates are those of one long draw, however they are divided into generations. Survivors
-    are chosen of all that were scored so far. The search ends where a hundred draws for each
-    missing candidate bring nothing new.
+    Without limits of sizes, or with loose ones, the candidates are those of one long draw, however
+    they are divided into generations: the first generation stops to make genotypes smaller where
+    few of them keep the limits. Survivors are chosen of all that were scored so far. The search
+    ends where a hundred draws for each missing candidate bring nothing new.
 
     Args:
         pop_size: survivors.
