@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from pymoo_nas.kernels import check_network, measure_kernels
 from pymoo_nas.networks import OPERATIONS, count_flops
 from pymoo_nas.scores import score
 from pymoo_nas.search import EvolutiveNAS, NASProblem, Workers
-from pymoo_nas.spaces import CellSpace
+from pymoo_nas.spaces import CellSpace, NASBench201Space
 
 IMAGES = images_of(6, 3, 8)
 
@@ -189,6 +190,18 @@ def test_layer_that_is_not_the_same_twice_is_named(name: str) -> None:
     with pytest.raises(ScoreError, match=rf"layer '2' \({type(network[2]).__name__}\) {expected}"):
         score(network, IMAGES)
     assert_same_state(network, before)
+
+
+def test_a_norm_that_magnifies_rounding_mixes_nothing() -> None:
+    """Maps of one pixel of two images vary so little that a frozen norm returns mostly rounding."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1)).astype(np.uint8)
+    problem = NASProblem((images, np.arange(40) % 4), search_space=NASBench201Space(), n_images=2)
+    text = (
+        "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_3x3~1|+|avg_pool_3x3~0|nor_conv_1x1~1|"
+        "nor_conv_1x1~2|"
+    )
+    genotype = problem.search_space.parse(text)
+    assert problem.scorer.score(genotype, check=True).scored
 
 
 def test_random_numbers_without_effect_are_allowed() -> None:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pymoo_nas._machine import network_errors, release_freed_memory
 from pymoo_nas.errors import ScoreError
@@ -233,8 +234,21 @@ def _check_apart(network: nn.Module, images: Tensor, together: Tensor) -> bool:
         alone = network(images[:1].clone())
         if mixed or not _agree(alone, together.detach(), 1e-2):
             pair = _outputs(network, images[:1]), _outputs(network, images)
-            _refuse_mixing(network, _first_different(*pair, _tolerance(images)) or "")
+            name = _first_different(*pair, _tolerance(images)) or ""
+            # A frozen norm cannot mix; where a channel hardly varies, it magnifies rounding.
+            if mixed or not _is_frozen_norm(dict(network.named_modules()).get(name)):
+                _refuse_mixing(network, name)
     return finite
+
+
+def _is_frozen_norm(module: nn.Module | None) -> bool:
+    """Whether a module is a batch norm of torch's own that takes kept statistics."""
+    return (
+        isinstance(module, _BatchNorm)
+        and type(module).forward is _BatchNorm.forward
+        and not module.training
+        and module.running_mean is not None
+    )
 
 
 def check_repeatable(network: nn.Module, images: Tensor) -> None:

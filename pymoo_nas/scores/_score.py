@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pymoo_nas._machine import is_out_of_memory
+from pymoo_nas._machine import MAX_SEED, is_out_of_memory, positive, whole
 from pymoo_nas.errors import ScoreError
 from pymoo_nas.kernels import (
     Kernels,
@@ -103,7 +103,7 @@ def score(
             many times, by every module's ``reset_parameters``, and averages the scores.
         seed: seed of the new weights.
         objectives: names of `OBJECTIVES` and objectives of your own; default the paper's three.
-        labels: (N,) int64, the classes of the images, for objectives that need them.
+        labels: (N,) integers, the classes of the images, for objectives that need them.
         counted: network whose size and time are measured; None stands for `network`.
         max_memory: limit in bytes; None stands for half of the free memory, on the CPU at most
             1 GiB.
@@ -116,9 +116,12 @@ def score(
         SearchError: an objective is unknown.
     """
     judged_by = read_objectives(objectives)
-    if n_inits < 1:
-        raise ScoreError(f"n_inits={n_inits}; expected 1 or more")
+    n_inits = whole("n_inits", n_inits, error=ScoreError)
+    seed = whole("seed", seed, 0, MAX_SEED - n_inits + 1, error=ScoreError)
+    if max_memory is not None:
+        max_memory = int(positive("max_memory", max_memory, error=ScoreError))
     check_network(network)
+    labels = _classes(labels, images)
 
     def initialized(index: int) -> nn.Module:
         if n_inits > 1:
@@ -141,6 +144,27 @@ def score(
         return add_noisy(
             scores, judged_by, lambda: network if counted is None else counted, probe, counts
         )
+
+
+def _classes(labels: Any, images: Any) -> Tensor | None:
+    """Read the classes of images; None where none are given.
+
+    Raises:
+        ScoreError: they are not one integer from 0 for each image.
+    """
+    if labels is None or not isinstance(images, Tensor):
+        return None
+    try:
+        found = torch.as_tensor(labels, device=images.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ScoreError(f"labels: {error}; expected one integer for each image") from error
+    counts = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+    if not counts or found.shape != images.shape[:1] or bool((found < 0).any()):
+        raise ScoreError(
+            f"labels of shape {tuple(found.shape)} ({found.dtype}); expected one integer from 0 "
+            f"for each of {len(images)} images"
+        )
+    return found.long()
 
 
 def score_builds(
