@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from made_images import make_folder, random_images, write
+from PIL import Image
 
-from pymoo_nas.datasets import load_dataset
+from pymoo_nas.datasets import find_images, load_dataset
 from pymoo_nas.errors import DatasetError
 
 
@@ -183,6 +184,20 @@ def test_images_of_other_formats_are_named(tmp_path: Path) -> None:
         (tmp_path / "b" / name).write_text("no pixels")
     with pytest.warns(UserWarning, match=r"3 files are left out: b/x\.heic"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.jpg_large", "photo.bak"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_images_of_other_names_are_named(tmp_path: Path, name: str, kind: str) -> None:
+    """What begins as an image does is left out with a word, in a class and in a folder of files."""
+    make_folder(tmp_path)
+    Image.fromarray(random_images(1)[0]).save(tmp_path / "a" / name, format=kind)
+    with pytest.warns(UserWarning, match=rf"1 files are left out: a/{name} \(an image by its"):
+        load_dataset(tmp_path)
+    with pytest.warns(UserWarning, match=rf"1 files are left out: {name} \(an image by its"):
+        found = find_images(tmp_path / "a")
+    assert [path.suffix for path in found] == [".png"] * len(found)
+    assert find_images(tmp_path / "a" / name) == [tmp_path / "a" / name]
 
 
 def test_images_beside_classes_are_named(tmp_path: Path) -> None:

@@ -43,8 +43,9 @@ def predict(
 ) -> None:
     """Name the class of every image, with the probability that the network gives it.
 
-    Files are read in the same way as image folders for training. A folder stands for all files in
-    it and below it. A .npy file holds pixels as the network was trained on, (N, height, width) or
+    Files are read in the same way as image folders for training. A folder stands for all image
+    files in it and below it, by their endings; a file that is named is read whatever its ending.
+    A .npy file holds pixels as the network was trained on, (N, height, width) or
     (N, height, width, channels): networks that were trained on floats (digits, some arrays) or on
     more channels than three take such files only. Torch loads a .pt2 file by pickle, which can run
     code: give only files that you trust.

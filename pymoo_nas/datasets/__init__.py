@@ -6,6 +6,7 @@ from pymoo_nas.datasets._dataset import (
     MAX_IMAGE_SIZE,
     Dataset,
     DatasetSource,
+    existing_path,
     height_and_width,
     load_dataset,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "balanced_indices",
     "channels_last",
     "decoding_shown",
+    "existing_path",
     "find_images",
     "height_and_width",
     "load_dataset",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -265,6 +266,12 @@ def _find(
             "Dataset, or " + " or ".join(f"({', '.join(order)})" for order in ARRAYS.values())
         )
     name = source.lower() if isinstance(source, str) else ""
+    if name in DATASET_NAMES and os.path.isdir(source):
+        warnings.warn(
+            f"{source}: the data set of this name is taken, not the folder that is here too; give "
+            f"./{source} for the folder",
+            stacklevel=3,
+        )
     if name == "digits":
         from sklearn.datasets import load_digits  # noqa: PLC0415 - takes a second
 
@@ -272,7 +279,7 @@ def _find(
         return name, Splits((digits.images / 16).astype(np.float32), digits.target), False
     if name in TORCHVISION:
         return name, image_files.read_torchvision(name, root, download), TORCHVISION[name].augment
-    path = _existing_path(source, root)
+    path = existing_path(source, root)
     if path.is_dir():
         splits = image_folders.read_image_folder(path, size or FOLDER_IMAGE_SIZE)
         reading = splits.reading._replace(size_by_default=size is None)
@@ -387,7 +394,12 @@ def height_and_width(image_size: Any) -> tuple[int, int] | None:
     return int(pair[0]), int(pair[1])
 
 
-def _existing_path(source: str | Path, root: Path) -> Path:
+def existing_path(source: str | Path, root: Path) -> Path:
+    """The folder or file that a data set is read from: a path, or one below `root`.
+
+    Raises:
+        DatasetError: there is neither.
+    """
     path = Path(source).expanduser()
     for candidate in (path, root / path):
         # For os.path, a name that is too long does not exist; pathlib raises.

@@ -34,6 +34,9 @@ UNREAD = (
 )
 """Endings of image formats that are not read; a warning names such files among other images."""
 
+STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+"""First bytes of usual image files, by which those without a usual ending are noticed."""
+
 N_NAMED = 5
 """Number of files or folders that a message names."""
 
@@ -124,6 +127,9 @@ def refuse_among_classes(target: Path, folder: Path) -> None:
 def find_images(path: Path) -> list[Path]:
     """List a file itself, or the image files in a folder and below, sorted, without hidden files.
 
+    Warns:
+        UserWarning: files in the folder may be images, and are left out for their endings.
+
     Raises:
         DatasetError: the path does not exist, or the folder holds no image files.
     """
@@ -137,19 +143,43 @@ def find_images(path: Path) -> list[Path]:
         raise DatasetError(
             f"image folder {path}: no image files in it; expected some ({EXTENSIONS})"
         )
+    others = {file: why for file in _all_below(path) if (why := _why_unread(file))}
+    if others:
+        warnings.warn(_named(path, others, "{} files are left out"), stacklevel=2)
     return files
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
+    return filter(_is_image, _all_below(folder))
+
+
+def _all_below(folder: Path) -> Iterator[Path]:
     for path in _visible(folder):
         if path.is_dir() and not path.is_symlink():  # a link may lead back
-            yield from _files_below(path)
-        elif _is_image(path):
+            yield from _all_below(path)
+        else:
             yield path
 
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS.split() and not path.is_dir()
+
+
+def _why_unread(path: Path) -> str:
+    """Why a file that may be an image is left out; empty for an image, and for all others."""
+    if path.suffix.lower() in UNREAD.split():
+        return "a format that is not read"
+    if path.suffix.lower() in EXTENSIONS.split() or not path.is_file():
+        return ""
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return "it cannot be opened"
+    is_webp = start[:4] == b"RIFF" and start[8:] == b"WEBP"
+    return (
+        "an image by its content, not by its ending" if start.startswith(STARTS) or is_webp else ""
+    )
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -221,8 +251,8 @@ def _left_out(folder: Path, parts: Mapping[str, Path]) -> Iterator[str]:
                 if path.is_dir():
                     if not path.is_symlink() and next(_files_below(path), None) is not None:
                         nested[path] = "a folder inside a class"
-                elif path.suffix.lower() in UNREAD.split():
-                    unread[path] = "a format that is not read"
+                elif why := _why_unread(path):
+                    unread[path] = why
     yield _named(folder, loose, "{} images are left out")
     yield _named(folder, nested, "{} folders with images are left out")
     yield _named(folder, unread, "{} files are left out")
