@@ -16,6 +16,7 @@ from command_line import ALONE, ONE, TINY, Run
 from made_images import make_folder
 from small_training import small_dataset
 
+from pymoo_nas.datasets import load_dataset
 from pymoo_nas.runs import RunFolder
 
 
@@ -137,6 +138,50 @@ def test_no_run_among_the_classes(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
         assert code == 2
         assert "every folder is a class" in err
     assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
+
+
+def test_no_training_of_a_run_among_the_classes(run: Run) -> None:
+    """Neither with the images that the run tells nor with others, by a path or below --data-dir."""
+    make_folder(Path("all/photos"))
+    make_folder(Path("others"))
+    few = ("--images", "4", "--tournament-every", "0")
+    of = ("search", "photos", "--data-dir", "all", *ONE[:2], *few)
+    code, _, err = run(*of, "--out", "all/photos/run")
+    assert (code, "every folder is a class" in err) == (2, True)
+    assert run(*of, "--out", "run")[0] == 0
+    for where in (
+        ("--out", "all/photos/net"),
+        ("--dataset", "others", "--out", "others/net"),
+        ("--dataset", "photos", "--data-dir", "all", "--out", "all/photos/a/net"),
+    ):
+        code, _, err = run("train", "run", "--epochs", "1", *where)
+        assert (code, "every folder is a class" in err) == (2, True), where
+    assert {path.name for path in Path("all/photos").iterdir()} == {"a", "b"}
+    assert {path.name for path in Path("others").iterdir()} == {"a", "b"}
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_folder_of_a_known_name(run: Run) -> None:
+    """A name of a data set or of an objective says what it is taken for, where a folder is too."""
+    for name in ("digits", "paper", "mnist"):
+        make_folder(Path(name))
+    code, _, err = run("search", "paper", "--objectives", "params", *ONE)
+    assert (code, "give ./paper for the folder" in err) == (2, True)
+    with pytest.warns(UserWarning, match="give ./digits for the folder"):
+        assert len(load_dataset("digits").class_names) == 10
+    assert load_dataset("./digits").class_names == ("a", "b")
+    code, _, err = run("search", "mnist", *ONE)
+    assert (code, "give ./mnist for the folder" in err) == (2, True)
+
+
+def test_a_training_is_not_put_into_a_run(run: Run, finished: Path) -> None:
+    """There it would stand before the network that was chosen."""
+    shutil.copytree(finished, "run")
+    before = sorted(path.name for path in Path("run").iterdir())
+    for what in (("--model", "0,8,0,0"), ("run",)):
+        code, _, err = run("train", *what, "--epochs", "1", "--out", "run")
+        assert (code, "holds a run" in err) == (2, True)
+    assert sorted(path.name for path in Path("run").iterdir()) == before
 
 
 @pytest.mark.filterwarnings("ignore:.* are training images too")

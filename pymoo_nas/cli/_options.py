@@ -18,6 +18,7 @@ from pymoo_nas.datasets import (
     AUGMENTATIONS,
     DATASET_NAMES,
     MAX_IMAGE_SIZE,
+    existing_path,
     height_and_width,
     refuse_among_classes,
 )
@@ -317,6 +318,12 @@ def dataset_and_objectives(
     given = is_given(ctx, "objectives")
     known = [*OBJECTIVES, *OBJECTIVE_SETS]
     named = [word for word in words if given and (word in known or re.match(OWN, word))]
+    for word in named:
+        if os.path.isdir(word):
+            raise SearchError(
+                f"{word}: an objective, and a folder here too; give ./{word} for the folder, or "
+                f"--objectives ...,{word} for the objective"
+            )
     others = [word for word in words if word not in named]
     meant = get_close_matches(others[0], known, n=1) if given and others else []
     if meant and others[0].lower() not in DATASET_NAMES and not os.path.exists(others[0]):
@@ -377,12 +384,14 @@ def name_of(dataset: str) -> str:
     return path.stem if path.suffix.lower() == ".npz" else path.name
 
 
-def refuse_among_images(target: Path, dataset: str) -> None:
-    """Refuse an output folder that would become a class of the data set.
+def refuse_among_images(target: Path, dataset: str, data_dir: str | Path) -> None:
+    """Refuse an output folder that would become a class of the data set, which has been read.
 
     Raises:
         DatasetError: see `refuse_among_classes`.
     """
-    source = Path(dataset).expanduser()
-    if dataset.lower() not in DATASET_NAMES and os.path.isdir(source):
+    if dataset.lower() in DATASET_NAMES:
+        return
+    source = existing_path(dataset, Path(data_dir).expanduser())
+    if source.is_dir():
         refuse_among_classes(target, source)

@@ -263,7 +263,7 @@ def search(
         search_space.check_slots()
     folder = RunFolder(out if out is not None else Path("runs") / name_of(arguments["dataset"]))
     problem = NASProblem(**arguments, search_space=search_space, download=download)
-    refuse_among_images(folder.path, str(arguments["dataset"]))
+    refuse_among_images(folder.path, str(arguments["dataset"]), data_dir)
     if not overwrite:
         folder.check_free()  # before a lock is put into a folder that is not ours
     # The workers start first: where they cannot start, an old run must not be replaced.

@@ -197,13 +197,15 @@ def train(
             for halved in (REDUCTIONS if reduction is None else [reduction])
         ]
         network = network_by_name(title, spaces, images, seed, target if resume else None)
+    RunFolder(target).check_no_run()
     terminal().print(
         describe_data(images, augment or images.augment, validation),
         highlight=False,
         soft_wrap=True,
     )
-    if run is None or "dataset" in asked:
-        refuse_among_images(target, dataset)
+    source = places if run is None else {**RunFolder(run).config().arguments(), **asked}
+    if isinstance(source.get("dataset"), str):  # else the run was not made by a command
+        refuse_among_images(target, source["dataset"], source.get("data_dir", data_dir))
     sample = images.normalized(images.train_images[:1])
     terminal().print(
         f"{title}: {count_parameters(network):,} parameters, "

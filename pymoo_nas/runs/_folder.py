@@ -185,6 +185,18 @@ class RunFolder:
             # Read under the lock: before it another process may have changed the run.
             yield self.config()
 
+    def check_no_run(self) -> None:
+        """Refuse the folder of a run for a training, which would stand before those of its choices.
+
+        Raises:
+            RunError: a run is there.
+        """
+        if os.path.exists(self.path / CONFIG):
+            raise RunError(
+                f"folder {self.path} holds a run; a training takes a folder of its own: another "
+                "--out, or none"
+            )
+
     def _check_run(self) -> None:
         if not (self.path / CONFIG).exists():
             raise RunError(self._absent())
