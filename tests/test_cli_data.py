@@ -167,6 +167,10 @@ def test_a_folder_of_a_known_name(run: Run) -> None:
         make_folder(Path(name))
     code, _, err = run("search", "paper", "--objectives", "params", *ONE)
     assert (code, "give ./paper for the folder" in err) == (2, True)
+    code, out, _ = run(
+        "search", "./mnist", "--objectives", "params", "paper", *ONE, "--images", "4"
+    )
+    assert (code, "mnist: " in out) == (0, True)
     with pytest.warns(UserWarning, match="give ./digits for the folder"):
         assert len(load_dataset("digits").class_names) == 10
     assert load_dataset("./digits").class_names == ("a", "b")

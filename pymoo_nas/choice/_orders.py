@@ -81,8 +81,8 @@ def order_te_nas(history: pd.DataFrame, **limits: float | None) -> pd.DataFrame:
 
     These are `ntk` and `activation` (Chen 2021). The order is by the sum of the logarithms of the
     ranks in both, so that to be first in one counts for more than to be in the middle of both. Size
-    and other objectives do not count. Among random candidates with shortcuts the first was the best
-    of what searches handed over within two of three limits (see studies/budgets.py).
+    and other objectives do not count. Among random candidates with shortcuts the first was as good
+    as any that searches handed over within two of three limits (see studies/budgets.py).
 
     Args:
         history: see `order_scored`.

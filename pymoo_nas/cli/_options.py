@@ -318,13 +318,13 @@ def dataset_and_objectives(
     given = is_given(ctx, "objectives")
     known = [*OBJECTIVES, *OBJECTIVE_SETS]
     named = [word for word in words if given and (word in known or re.match(OWN, word))]
-    for word in named:
-        if os.path.isdir(word):
-            raise SearchError(
-                f"{word}: an objective, and a folder here too; give ./{word} for the folder, or "
-                f"--objectives ...,{word} for the objective"
-            )
     others = [word for word in words if word not in named]
+    unclear = [] if others else [word for word in named if os.path.isdir(word)]
+    if unclear:
+        raise SearchError(
+            f"{unclear[0]}: an objective, and a folder here too; give ./{unclear[0]} for the "
+            f"folder, or a data set before --objectives"
+        )
     meant = get_close_matches(others[0], known, n=1) if given and others else []
     if meant and others[0].lower() not in DATASET_NAMES and not os.path.exists(others[0]):
         raise SearchError(

@@ -197,7 +197,8 @@ def train(
             for halved in (REDUCTIONS if reduction is None else [reduction])
         ]
         network = network_by_name(title, spaces, images, seed, target if resume else None)
-    RunFolder(target).check_no_run()
+    if not resume:
+        RunFolder(target).check_no_run()
     terminal().print(
         describe_data(images, augment or images.augment, validation),
         highlight=False,

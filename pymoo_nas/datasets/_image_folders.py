@@ -34,8 +34,11 @@ UNREAD = (
 )
 """Endings of image formats that are not read; a warning names such files among other images."""
 
-STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 """First bytes of usual image files, by which those without a usual ending are noticed."""
+
+TEXTS = ".csv .db .html .ini .json .log .md .py .toml .tsv .txt .xml .yaml .yml"
+"""Endings of files beside images, of which there may be many; they are not looked into."""
 
 N_NAMED = 5
 """Number of files or folders that a message names."""
@@ -169,7 +172,7 @@ def _why_unread(path: Path) -> str:
     """Why a file that may be an image is left out; empty for an image, and for all others."""
     if path.suffix.lower() in UNREAD.split():
         return "a format that is not read"
-    if path.suffix.lower() in EXTENSIONS.split() or not path.is_file():
+    if path.suffix.lower() in (*EXTENSIONS.split(), *TEXTS.split()) or not path.is_file():
         return ""
     try:
         with path.open("rb") as file:
@@ -177,9 +180,9 @@ def _why_unread(path: Path) -> str:
     except OSError:
         return "it cannot be opened"
     is_webp = start[:4] == b"RIFF" and start[8:] == b"WEBP"
-    return (
-        "an image by its content, not by its ending" if start.startswith(STARTS) or is_webp else ""
-    )
+    is_bitmap = start[:2] == b"BM" and start[6:10] == bytes(4)
+    is_image = start.startswith(STARTS) or is_webp or is_bitmap
+    return "an image by its content, not by its ending" if is_image else ""
 
 
 def _visible(folder: Path) -> list[Path]:
