@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import io
 import os
 import sys
@@ -45,8 +46,11 @@ FUNCTIONS = {"score": "score_models"}
 def load_command(name: str) -> Any:
     """Import a command: its module imports torch, which takes seconds."""
     module = import_module(f"pymoo_nas.cli._{MODULES.get(name, name)}")
+    function = getattr(module, FUNCTIONS.get(name, name))
+    # Its lines end where those of the source do; the terminal's end elsewhere.
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
     alone = typer.Typer(add_completion=False)
-    alone.command(name)(getattr(module, FUNCTIONS.get(name, name)))
+    alone.command(name, help="\n\n".join(" ".join(text.split()) for text in paragraphs))(function)
     return typer.main.get_command(alone)
 
 
