@@ -20,6 +20,7 @@ from pymoo_nas.datasets import (
     MAX_IMAGE_SIZE,
     existing_path,
     height_and_width,
+    holds_classes,
     refuse_among_classes,
 )
 from pymoo_nas.errors import DatasetError, SearchError
@@ -319,11 +320,11 @@ def dataset_and_objectives(
     known = [*OBJECTIVES, *OBJECTIVE_SETS]
     named = [word for word in words if given and (word in known or re.match(OWN, word))]
     others = [word for word in words if word not in named]
-    unclear = [] if others else [word for word in named if os.path.isdir(word)]
+    unclear = [] if others else [word for word in named if holds_classes(word)]
     if unclear:
         raise SearchError(
-            f"{unclear[0]}: an objective, and a folder here too; give ./{unclear[0]} for the "
-            f"folder, or a data set before --objectives"
+            f"{unclear[0]}: an objective, and a folder of images here too; give ./{unclear[0]} for "
+            "the folder, or a data set before --objectives"
         )
     meant = get_close_matches(others[0], known, n=1) if given and others else []
     if meant and others[0].lower() not in DATASET_NAMES and not os.path.exists(others[0]):

@@ -20,7 +20,7 @@ from pymoo_nas.datasets._image_arrays import (
     resize,
     same_type,
 )
-from pymoo_nas.datasets._image_folders import find_images, refuse_among_classes
+from pymoo_nas.datasets._image_folders import find_images, holds_classes, refuse_among_classes
 from pymoo_nas.datasets._image_reading import (
     FULL_RANGE,
     HALF,
@@ -52,6 +52,7 @@ __all__ = [
     "existing_path",
     "find_images",
     "height_and_width",
+    "holds_classes",
     "load_dataset",
     "normalize",
     "read_images",

@@ -266,9 +266,9 @@ def _find(
             "Dataset, or " + " or ".join(f"({', '.join(order)})" for order in ARRAYS.values())
         )
     name = source.lower() if isinstance(source, str) else ""
-    if name in DATASET_NAMES and os.path.isdir(source):
+    if name in DATASET_NAMES and image_folders.holds_classes(source):
         warnings.warn(
-            f"{source}: the data set of this name is taken, not the folder that is here too; give "
+            f"{source}: the data set of this name is taken, not the folder of images here; give "
             f"./{source} for the folder",
             stacklevel=3,
         )

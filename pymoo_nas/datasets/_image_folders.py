@@ -127,6 +127,14 @@ def refuse_among_classes(target: Path, folder: Path) -> None:
             )
 
 
+def holds_classes(path: str | Path) -> bool:
+    """Whether this is a folder with image files in folders, such as `read_image_folder` reads."""
+    if not os.path.isdir(path):
+        return False
+    folders = _class_folders(Path(path))
+    return any(next(_files_below(folder), None) is not None for folder in folders)
+
+
 def find_images(path: Path) -> list[Path]:
     """List a file itself, or the image files in a folder and below, sorted, without hidden files.
 
