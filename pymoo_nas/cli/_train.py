@@ -197,8 +197,8 @@ def train(
             for halved in (REDUCTIONS if reduction is None else [reduction])
         ]
         network = network_by_name(title, spaces, images, seed, target if resume else None)
-    if not resume:
-        RunFolder(target).check_no_run()
+    if not resume:  # it would stand before the trainings of the run's choices
+        RunFolder(target).check_free("a training takes a folder of its own: give another --out")
     terminal().print(
         describe_data(images, augment or images.augment, validation),
         highlight=False,

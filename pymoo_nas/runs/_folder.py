@@ -119,18 +119,18 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         forget_curves(self.path / TENSORBOARD)
 
-    def check_free(self) -> None:
+    def check_free(self, remedy: str = "pass --overwrite to replace it, or another --out") -> None:
         """Refuse a folder that holds a run.
+
+        Args:
+            remedy: advice for the message.
 
         Raises:
             RunError: the folder holds a run; the message names the files that were found.
         """
         found = [name for name in TABLES if (self.path / name).exists()]
         if found:
-            raise RunError(
-                f"folder {self.path} holds a run already ({', '.join(found)}); pass --overwrite to "
-                "replace it, or another --out"
-            )
+            raise RunError(f"folder {self.path} holds a run already ({', '.join(found)}); {remedy}")
 
     def locked(self) -> AbstractContextManager[None]:
         """Lock the folder against other processes; the system frees it if this process dies.
@@ -184,18 +184,6 @@ class RunFolder:
         with self.locked():
             # Read under the lock: before it another process may have changed the run.
             yield self.config()
-
-    def check_no_run(self) -> None:
-        """Refuse the folder of a run for a training, which would stand before those of its choices.
-
-        Raises:
-            RunError: a run is there.
-        """
-        if os.path.exists(self.path / CONFIG):
-            raise RunError(
-                f"folder {self.path} holds a run; a training takes a folder of its own: another "
-                "--out, or none"
-            )
 
     def _check_run(self) -> None:
         if not (self.path / CONFIG).exists():

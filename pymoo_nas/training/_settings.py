@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pymoo_nas._machine import MAX_SEED
 from pymoo_nas.datasets import AUGMENTATIONS
 from pymoo_nas.errors import SearchError
 from pymoo_nas.training._optimizers import OPTIMIZERS
@@ -182,5 +183,5 @@ _LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "cutout": (int, lambda x: not isinstance(x, bool) and x >= 0, "a number of pixels, or 0"),
     "test_flip": (bool, lambda _: True, "True or False"),
     "compile": (bool, lambda _: True, "True or False"),
-    "seed": (int, lambda x: 0 <= x < 2**63, "a whole number from 0 to 2^63 - 1"),
+    "seed": (int, lambda x: 0 <= x <= MAX_SEED, "a whole number from 0 to 2^63 - 1"),
 }
