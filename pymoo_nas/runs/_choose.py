@@ -22,8 +22,9 @@ from pymoo_nas.choice import (
     worth_of,
 )
 from pymoo_nas.errors import SearchError
+from pymoo_nas.runs._choice import Choice
 from pymoo_nas.runs._config import RunConfig
-from pymoo_nas.runs._folder import Choice, RunFolder
+from pymoo_nas.runs._folder import RunFolder
 from pymoo_nas.scores import PAPER_OBJECTIVES
 from pymoo_nas.search import front_to_frame, objective_names, read_table
 from pymoo_nas.spaces import chosen_by_gradients

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import count, cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -32,13 +32,12 @@ from pymoo_nas._machine import (
     make_folder,
     processor,
     read_object,
-    unwritable,
     versions,
-    whole,
     write_json,
 )
 from pymoo_nas.errors import GenotypeError, RunError
 from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS, write_checkpoint
+from pymoo_nas.runs._choice import Choice, read_choice, write_choice
 from pymoo_nas.runs._config import CONFIG, RunConfig
 from pymoo_nas.runs._earlier import table_of_today
 from pymoo_nas.scores import COLUMNS, SIZES, objectives_in
@@ -70,22 +69,6 @@ TABLES = (CONFIG, CHECKPOINT, FRONT, ARCHIVE, HISTORY, TOURNAMENTS)
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
 REPORT = "report.html"
-
-
-class Choice(NamedTuple):
-    """The architectures of a run that are to be trained.
-
-    Attributes:
-        genotypes: texts, in the order of the stages; repeated in turn.
-        by: the method, one of `METHODS`.
-        n_cells: number of cells that the choice is made for; None for as many as were scored.
-        generations: number of generations that the search had done; None where it is not known.
-    """
-
-    genotypes: list[str]
-    by: str = ""
-    n_cells: int | None = None
-    generations: int | None = None
 
 
 class RunFolder:
@@ -255,10 +238,7 @@ class RunFolder:
         Raises:
             RunError: the folder cannot be written to.
         """
-        try:
-            write_json(self.path / CHOICE, {**choice._asdict(), **how})
-        except OSError as error:
-            raise unwritable(self.path, error) from error
+        write_choice(self.path / CHOICE, choice, **how)
 
     def choice(self) -> Choice | None:
         """Read the choice that `choose` wrote; None where nothing has been chosen.
@@ -266,21 +246,7 @@ class RunFolder:
         Raises:
             RunError: a damaged file.
         """
-        path, again = self.path / CHOICE, "choose again, or remove it"
-        if not path.is_file():
-            return None
-        try:
-            kept = read_object(path, f"{path}: no such file", again)
-            genotypes = list(kept["genotypes"])
-            if not genotypes or not all(isinstance(text, str) for text in genotypes):
-                raise TypeError("genotypes are no texts")
-            numbers = {name: kept.get(name) for name in ("n_cells", "generations")}
-            for name, value in numbers.items():
-                if value is not None:
-                    whole(name, value, error=RunError)
-            return Choice(genotypes, str(kept.get("by", "")), **numbers)
-        except (KeyError, TypeError, RunError) as error:
-            raise RunError(f"{path}: damaged ({error}); {again}") from error
+        return read_choice(self.path / CHOICE)
 
     def chosen(self, parse: Callable[[str], Any]) -> list[Any] | None:
         """The genotypes of the choice; None where nothing has been chosen.
