@@ -21,6 +21,7 @@ rows of its own. The kinds of networks:
     lean            "tried" with a limit of acts
     limited         "lean" without these trainings
     separable       "later" of separable convolutions, with a limit of acts
+    evolved         "shortcut" with the choice of "te-nas"
     random          as many random candidates with the scores and the choice of "tried"
     random-later    as many with those of "later"
     te-nas          of others with `--shortcut` the one that `choose --by te-nas` takes
@@ -287,7 +288,9 @@ def trained(
         budget, kind, seed, model = rival.split()
         # The best of a kind is another network once there are more searches.
         named = zlib.crc32(model.encode())
-        out = work / f"{budget}-{kind}-{seed}-{schedule(of, epochs)}-{named:08x}"
+        # Two kinds may take the same network from a search.
+        of_search = SEARCH_OF.get(kind, kind)
+        out = work / f"{budget}-{of_search}-{seed}-{schedule(of, epochs)}-{named:08x}"
         network = build(kind, model, dataset, int(seed))
         image = dataset.normalized(dataset.train_images[:1])
         size = {

@@ -210,6 +210,7 @@ BUDGET_KINDS = {
     "later, `--shortcut`, choice by training": "tried",
     "later, `--shortcut`, choice by training, `--max-acts`": "lean",
     "later, `--shortcut`, `--max-acts`": "limited",
+    "`--shortcut`, choice by te-nas": "evolved",
     "random search, later, `--shortcut`, choice by training": "random",
     "random search, later": "random-later",
     "random search, `--shortcut`, choice by te-nas": "te-nas",

@@ -94,13 +94,15 @@ OURS = {
     "limited": Search({"shortcut": True}, LATER_OBJECTIVES, max_acts=FEW_ACTS),
     "chosen": TRIED._replace(cells=MappingProxyType({})),
     "separable": Search({"operations": SEPARABLE_NAMES}, LATER_OBJECTIVES, max_acts=SEPARABLE_ACTS),
+    "evolved": Search({"shortcut": True}, choice={"by": "te-nas"}),
 }
 """Kind → a search of ours: "light" by spaces.py, the scores of "later" by score_quality.py, "tried"
 is "later" with shortcuts by spaces.py and with a choice by short trainings, "lean" the same with a
 limit of acts, "limited" that without the trainings; "chosen" is "tried" without shortcuts,
 "separable" is "later" with other convolutions and a limit of acts; "shortcut" has the defaults but
-for its shortcuts; "front" is what "later" hands over without a choice, as the paper does;
-"staged" is "later" with other cells at other stages, "staged-chosen" likewise "chosen"."""
+for its shortcuts, "evolved" is that with the choice of te-nas; "front" is what "later" hands over
+without a choice, as the paper does; "staged" is "later" with other cells at other stages,
+"staged-chosen" likewise "chosen"."""
 
 DRAWN = {"random": TRIED, "random-later": OURS["later"], "drawn": Search(TRIED.cells)}
 """Random searches; te-nas and largest are taken from the last."""
@@ -176,7 +178,8 @@ def handed_over(result: Any, name: str, seed: int, device: str) -> str:
         front = read_genotypes(space, front_to_frame(result))
         cells = choose_cells(front, space.n_cells, result.problem)
         return BETWEEN.join(map(space.format, cells))
-    asked = {**choice, "seed": seed, "device": device} if choice else {}
+    trains = choice.get("by") == "training"
+    asked = {**choice, "seed": seed, "device": device} if trains else choice
     with warnings.catch_warnings():
         # Of accuracies that few images cannot tell apart: then the smallest is taken.
         warnings.simplefilter("ignore", UserWarning)
