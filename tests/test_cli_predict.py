@@ -87,6 +87,21 @@ def test_what_cannot_be_predicted(run: Run) -> None:
     assert not out  # before an image is read
 
 
+def test_other_files_are_not_replaced(run: Run) -> None:
+    """--out replaces an earlier table, and refuses a folder or a file of another kind."""
+    train_on_folder("L")
+    image = next(Path("photos/test").rglob("*.png"))
+    others = [Path("run/final/training.csv"), Path("run/final/training.json"), image]
+    before = [path.read_bytes() for path in others]
+    for path, why in [*((path, "no table of predictions") for path in others), ("run", "director")]:
+        code, out, err = run("predict", "run", "photos/test", "--out", str(path))
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert why in err
+    assert [path.read_bytes() for path in others] == before
+    for _ in range(2):
+        assert run("predict", "run", "photos/test", "--out", "classes.csv")[0] == 0
+
+
 def test_network_of_floats_takes_no_files(run: Run, finished: Path) -> None:
     """Digits are floats of 0 to 1, whose scale a file does not tell: refused, with the way out."""
     assert run("train", str(finished), "--epochs", "1", "--out", "digits")[0] == 0

@@ -331,12 +331,16 @@ def test_other_spaces_have_no_drawing(tmp_path: Path) -> None:
 
 
 def test_commands_are_refused_in_one_line(run: Run, made: Path) -> None:
-    """No run, an unfinished run and a target that cannot be written: one line, exit 2."""
+    """No run, an unfinished run, a target that cannot or must not be written: one line, exit 2."""
+    Path("notes.html").write_text("<!DOCTYPE html><p>mine", encoding="utf-8")
+    kept = (made / "history.csv").read_bytes()
     for arguments, why in (
         (["nowhere"], "holds no run"),
         ([str(KEPT / "cut")], "holds no run"),
         ([str(made), "--out", "absent/report.html"], "there is no folder absent"),
         ([str(made), "--out", "."], "it is a folder"),
+        ([str(made), "--out", str(made / "history.csv")], "does not end in .html"),
+        ([str(made), "--out", "notes.html"], "it is there already, and no report"),
     ):
         code, _, err = run("report", *arguments)
         assert code == 2
@@ -347,9 +351,11 @@ def test_commands_are_refused_in_one_line(run: Run, made: Path) -> None:
     code, _, err = run("report", "begun")
     assert (code, err.count("\n")) == (2, 1)
     assert "pymoo-nas search --resume begun" in err
-    code, out, _ = run("report", str(made), "--out", "here.html")
-    assert code == 0
-    assert "wrote here.html" in out
+    assert (made / "history.csv").read_bytes() == kept
+    for _ in range(2):  # a report is replaced
+        code, out, _ = run("report", str(made), "--out", "here.html")
+        assert code == 0
+        assert "wrote here.html" in out
 
 
 def test_a_missing_package_is_named(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pymoo_nas._machine._execution import as_written, uncompiled
 from pymoo_nas._machine._files import (
     atomic_write,
     expanded,
+    holds_other,
     in_shell,
     in_unicode,
     read_object,
@@ -57,6 +58,7 @@ __all__ = [
     "expanded",
     "forget_curves",
     "free_memory",
+    "holds_other",
     "import_name",
     "imported",
     "in_shell",

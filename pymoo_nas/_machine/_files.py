@@ -8,7 +8,7 @@ import os
 import secrets
 import shlex
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,19 @@ def atomic_write(path: str | Path, *, earlier: Path | None = None) -> Iterator[P
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def holds_other(path: Path, ours: Callable[[bytes], bool]) -> bool:
+    """Whether a file is there that a command must not replace, as it did not write it.
+
+    Args:
+        path: of the file; it need not exist.
+        ours: bytes of a file → whether it is an earlier one of the same kind.
+
+    Raises:
+        OSError: it cannot be read, or is a folder.
+    """
+    return os.path.exists(path) and not ours(path.read_bytes())
 
 
 def expanded(path: str | Path) -> Path:

@@ -12,7 +12,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from pymoo_nas._machine import check_writable, expanded, in_unicode, write_csv
+from pymoo_nas._machine import check_writable, expanded, holds_other, in_unicode, write_csv
 from pymoo_nas.cli._options import Device
 from pymoo_nas.cli._terminal import complain, terminal
 from pymoo_nas.datasets import HALF, PIXEL_FILE, find_images, read_images, read_pixels
@@ -22,6 +22,9 @@ from pymoo_nas.training import TrainedNetwork
 
 AT_A_TIME = 256
 """Number of files that are read at a time."""
+
+TABLE_START = b"image,class,"
+"""How a table of predictions begins."""
 
 
 def predict(
@@ -38,7 +41,10 @@ def predict(
         ),
     ],
     top: Annotated[int, typer.Option(help="Name so many classes, the best first.", min=1)] = 1,
-    out: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the table to this CSV file too, in place of an earlier one."),
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Name the class of every image, with the probability that the network gives it.
@@ -51,7 +57,7 @@ def predict(
     code: give only files that you trust.
     """
     if out is not None:
-        check_writable(expanded(out).parent)
+        _check_target(expanded(out))
     network = load_trained(trained, device=device)
     arrays = [path for path in images if path.suffix == PIXEL_FILE]
     files = [path for path in images if path.suffix != PIXEL_FILE]
@@ -82,8 +88,29 @@ def predict(
         try:
             write_csv(expanded(out), table)
         except OSError as error:
-            raise RunError(f"{out} cannot be written ({error}); choose another --out") from error
+            raise _unwritable(out, error) from error
         terminal().print(f"wrote {out}", highlight=False, soft_wrap=True)
+
+
+def _check_target(target: Path) -> None:
+    """Refuse a file that cannot be written, or holds something else, before the work begins.
+
+    Raises:
+        RunError: see above.
+    """
+    check_writable(target.parent)
+    try:
+        other = holds_other(target, lambda content: content.startswith(TABLE_START))
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    if other:
+        raise RunError(
+            f"{target} is there already, and no table of predictions; choose another --out"
+        )
+
+
+def _unwritable(target: Path, error: OSError) -> RunError:
+    return RunError(f"{target} cannot be written ({error}); choose another --out")
 
 
 def _parts(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:

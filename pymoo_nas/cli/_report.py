@@ -14,7 +14,8 @@ from pymoo_nas.runs import report as write_report
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder of a search.")],
     out: Annotated[
-        Path | None, typer.Option(help="File to write; default: report.html in the run folder.")
+        Path | None,
+        typer.Option(help="File to write, .html; default: report.html in the run folder."),
     ] = None,
     truth: Annotated[
         Path | None,

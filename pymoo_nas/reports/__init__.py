@@ -4,6 +4,7 @@ from pymoo_nas.reports._altair import require_altair
 from pymoo_nas.reports._candidates import candidates_of
 from pymoo_nas.reports._content import Command, Content, ExportedFile, Mistake, TrainedContent
 from pymoo_nas.reports._descent import descent
+from pymoo_nas.reports._page import is_report
 from pymoo_nas.reports._report import page_of
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "TrainedContent",
     "candidates_of",
     "descent",
+    "is_report",
     "page_of",
     "require_altair",
 ]

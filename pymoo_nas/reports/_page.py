@@ -16,6 +16,15 @@ POLICY = (
 """What a browser lets the page do: nothing that needs a network. Vega compiles its expressions."""
 
 
+DATA = "report-data"
+"""The id of the element that holds the data of a page; its script asks for it by this name."""
+
+
+def is_report(content: bytes) -> bool:
+    """Whether the bytes of a file are a page of a report, of any version."""
+    return content.startswith(b"<!DOCTYPE html>") and f'id="{DATA}"'.encode() in content
+
+
 class Page:
     """Sections and charts, which `html` puts together.
 
@@ -81,7 +90,7 @@ class Page:
             element("header", element("h1", self.title), introduction),
             contents,
             element("main", *(body for *_, body in self._sections)),
-            json_script("report-data", data),
+            json_script(DATA, data),
             element("script", Html(javascript())),
             element("script", Html(SCRIPT)),
         )

@@ -10,10 +10,24 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from pymoo_nas._machine import atomic_write, expanded, in_shell, in_unicode, read_object
+from pymoo_nas._machine import (
+    atomic_write,
+    expanded,
+    holds_other,
+    in_shell,
+    in_unicode,
+    read_object,
+)
 from pymoo_nas.comparison import read_truth
 from pymoo_nas.errors import ReportError, RunError
-from pymoo_nas.reports import Command, Content, TrainedContent, page_of, require_altair
+from pymoo_nas.reports import (
+    Command,
+    Content,
+    TrainedContent,
+    is_report,
+    page_of,
+    require_altair,
+)
 from pymoo_nas.runs._config import RunConfig
 from pymoo_nas.runs._folder import CHOICE, HISTORY, REPORT, TOURNAMENTS, RunFolder
 from pymoo_nas.runs._report_commands import (
@@ -29,6 +43,9 @@ from pymoo_nas.search import RandomSearch
 from pymoo_nas.spaces import join_truth, space_from_settings
 from pymoo_nas.training import TrainedNetwork
 
+SUFFIXES = (".html", ".htm")
+"""How the name of a report ends."""
+
 TOURNAMENT_FIELDS = ("generation", "slots", "alphas", "winners")
 """What a report needs of a tournament."""
 
@@ -43,7 +60,7 @@ def report(run: Any, *, out: str | Path | None = None, truth: Any = None) -> Pat
 
     Args:
         run: the path of a run folder, or a `RunFolder`.
-        out: the file; None for ``report.html`` in the run folder.
+        out: the file, whose name ends in .html or .htm; None for ``report.html`` in the run folder.
         truth: known accuracies, a table with the columns genotype and accuracy, or the path of such
             a CSV file; None takes the test accuracies of the networks that were trained from the
             run.
@@ -53,8 +70,9 @@ def report(run: Any, *, out: str | Path | None = None, truth: Any = None) -> Pat
 
     Raises:
         RunError: no run there, or a damaged file.
-        ReportError: the run has not finished its first generation, the file cannot be written, or
-            the extra ``pymoo-nas[report]`` is missing.
+        ReportError: the run has not finished its first generation, the file has another ending,
+            holds something else than a report or cannot be written, or the extra
+            ``pymoo-nas[report]`` is missing.
         DatasetError: known accuracies that cannot be read.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
@@ -72,7 +90,7 @@ def report(run: Any, *, out: str | Path | None = None, truth: Any = None) -> Pat
 
 
 def _check_target(target: Path) -> None:
-    """Refuse a target that cannot be written, before the work begins.
+    """Refuse a target that cannot be written, or holds something else, before the work begins.
 
     Raises:
         ReportError: see above.
@@ -83,6 +101,14 @@ def _check_target(target: Path) -> None:
         raise _unwritable(target, f"there is no folder {target.parent}")
     if not os.access(target.parent, os.W_OK):
         raise _unwritable(target, "its folder cannot be written to")
+    if target.suffix.lower() not in SUFFIXES:
+        raise _unwritable(target, f"its name does not end in {' or '.join(SUFFIXES)}")
+    try:
+        other = holds_other(target, is_report)
+    except OSError as error:
+        raise _unwritable(target, error.strerror) from error
+    if other:
+        raise _unwritable(target, "it is there already, and no report")
 
 
 def _unwritable(target: Path, why: str | None) -> ReportError:
