@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -267,6 +268,18 @@ def test_nothing_that_can_be_judged(run: Run) -> None:
     assert re.search(r"^generation 1/2: nothing yet: none of \d candidates .*max_params", out, re.M)
     assert read_frame("small/history.csv")["degenerate"].astype(bool).all()
     assert run("plot", "small")[0] == 0
+
+
+def test_a_run_stays_until_another_has_found_something(run: Run, finished: Path) -> None:
+    """With --overwrite, a search that finds nothing leaves the earlier run as it was."""
+    shutil.copytree(finished, "run")
+    shutil.rmtree("run/final", ignore_errors=True)
+    before = {path: path.read_bytes() for path in Path("run").iterdir() if path.is_file()}
+    code, _, err = run("search", *TINY, "--max-params", "1200", "--no-repair", "--out", "run",
+                       "--overwrite")  # fmt: skip
+    assert code == 2
+    assert re.search(r"^error: none of .* the earlier run in run yet, which is kept$", err)
+    assert {path: path.read_bytes() for path in Path("run").iterdir() if path.is_file()} == before
 
 
 @pytest.mark.slow

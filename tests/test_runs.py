@@ -15,6 +15,7 @@ from pymoo_nas._machine import versions
 from pymoo_nas.errors import DeviceError, GenotypeError, OperationError, RunError, SearchError
 from pymoo_nas.runs import Choice, RunFolder
 from pymoo_nas.runs._checkpoint import CHECKPOINT
+from pymoo_nas.runs._folder import BESIDE
 from pymoo_nas.search import (
     DartsTournament,
     EvolutiveNAS,
@@ -102,6 +103,19 @@ def test_a_folder_with_any_table_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(RunError, match=f"{name}.*--overwrite"):
         RunFolder(tmp_path).create()
     assert (tmp_path / name).read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    "name", [*BESIDE, "checkpoint.previous.json", "tensorboard/events.out.tfevents.1.mine"]
+)
+def test_a_folder_with_files_of_the_names_of_a_run_is_refused(tmp_path: Path, name: str) -> None:
+    """What a search would remove or replace stays, and the file or folder is named."""
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine", encoding="utf-8")
+    with pytest.raises(RunError, match=f"holds {name.split('/', maxsplit=1)[0]}.*--overwrite"):
+        RunFolder(tmp_path).create()
+    assert mine.read_text("utf-8") == "mine"
 
 
 def test_overwriting_leaves_what_is_not_the_runs(folder: RunFolder) -> None:

@@ -16,7 +16,7 @@ from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
 from pymoo_nas._machine._folders import LOCK
-from pymoo_nas.errors import RunError
+from pymoo_nas.errors import NetworkError, RunError
 from pymoo_nas.runs import RunFolder
 from pymoo_nas.training import STATE_FILE, Trainer, load_weights, train
 from pymoo_nas.training import _folder as training
@@ -165,6 +165,31 @@ def test_an_earlier_training_stays_until_the_new_one_is_on_the_disk(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     train(small_network(), small_dataset(), epochs=2, out=tmp_path, overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} == ALL_FILES
+
+
+@pytest.mark.parametrize("name", ["training.csv", "recall.csv", "confusion.csv", "training.json"])
+def test_files_of_the_names_of_a_training_are_kept(tmp_path: Path, name: str) -> None:
+    """Tables without weights, of a training or of the user's own, are not replaced unasked."""
+    mine = tmp_path / name
+    mine.write_text("mine", encoding="utf-8")
+    with pytest.raises(RunError, match=f"holds {name}.*--overwrite"):
+        train(small_network(), small_dataset(), epochs=1, out=tmp_path)
+    assert mine.read_text("utf-8") == "mine"
+
+
+def test_curves_go_with_the_training_that_they_show(tmp_path: Path) -> None:
+    """They stay where the new training diverges at once, or where they are of something else."""
+    curves = tmp_path / "tensorboard" / "events.out.tfevents.1.mine"
+    curves.parent.mkdir()
+    curves.write_text("curves", encoding="utf-8")
+    train(small_network(), small_dataset(), epochs=1, out=tmp_path)
+    assert curves.exists()
+    diverges = {"learning_rate": 1e30, "optimizer": "sgd", "overwrite": True}
+    with pytest.raises(NetworkError, match="training: "):
+        train(small_network(), small_dataset(), epochs=3, out=tmp_path, **diverges)
+    assert curves.exists()
+    train(small_network(), small_dataset(), epochs=1, out=tmp_path, overwrite=True)
+    assert not curves.exists()
 
 
 def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from pymoo_nas._machine._tensorboard import (
     TENSORBOARD,
     Curves,
     forget_curves,
+    has_curves,
     require_tensorboard,
 )
 from pymoo_nas._machine._version import versions
@@ -58,6 +59,7 @@ __all__ = [
     "expanded",
     "forget_curves",
     "free_memory",
+    "has_curves",
     "holds_other",
     "import_name",
     "imported",

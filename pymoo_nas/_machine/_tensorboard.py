@@ -53,6 +53,11 @@ def _writer_class() -> Any:
         return importlib.import_module("torch.utils.tensorboard").SummaryWriter
 
 
+def has_curves(folder: Path) -> bool:
+    """Whether a folder holds files of TensorBoard."""
+    return any(folder.glob(EVENTS))
+
+
 def forget_curves(folder: Path) -> None:
     """Remove TensorBoard's files of an earlier run or training from a folder; others stay."""
     for path in folder.glob(EVENTS):

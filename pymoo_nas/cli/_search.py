@@ -72,6 +72,9 @@ from pymoo_nas.training import describe_data
 
 DEFAULTS = SearchSettings()
 
+EARLIER = "nothing replaces the earlier run in {} yet, which is kept"
+"""Told where a search ends that was to replace a run, and has found nothing."""
+
 
 def by_strategy(name: str) -> str:
     """The defaults of a setting in words, where strategies have different ones.
@@ -265,11 +268,14 @@ def search(
     problem = NASProblem(**arguments, search_space=search_space, download=download)
     refuse_among_images(folder.path, str(arguments["dataset"]), data_dir)
     if not overwrite:
-        folder.check_free()  # before a lock is put into a folder that is not ours
+        folder.check_unused()  # before a lock is put into a folder that is not ours
     # The workers start first: where they cannot start, an old run must not be replaced.
     with folder.locked(), scoring as helpers:
-        folder.create(overwrite=overwrite)
-        search = Search(folder, problem, settings, {"problem": arguments})
+        if overwrite and folder.holds_run():
+            folder.prepare()  # the search itself replaces the run, with its first find
+        else:
+            folder.create(overwrite=overwrite)
+        search = Search(folder, problem, settings, {"problem": arguments}, replaces=overwrite)
         _run(search, helpers, minutes, tensorboard)
 
 
@@ -289,11 +295,13 @@ def _run(search: Search, workers: Workers | None, minutes: float | None, tensorb
         except KeyboardInterrupt:
             path = search.folder.path
             complain(
-                f"interrupted; {search.generations_done} generations are kept in {path}; continue "
-                f"with: pymoo-nas search --resume {in_shell(path)}"
+                f"interrupted; {EARLIER.format(path)}"
+                if search.waits
+                else f"interrupted; {search.generations_done} generations are kept in {path}; "
+                f"continue with: pymoo-nas search --resume {in_shell(path)}"
             )
             raise typer.Exit(130) from None
-    if search.algorithm.has_next():
+    if search.algorithm.has_next() and not search.waits:
         console.print(
             f"{minutes:g} minutes have passed: {search.generations_done} of "
             f"{search.settings.generations} generations; continue with: pymoo-nas search --resume "
@@ -303,7 +311,7 @@ def _run(search: Search, workers: Workers | None, minutes: float | None, tensorb
         )
         if nothing_found(search.algorithm):
             return
-    _report(console, search.algorithm, search.folder)
+    _report(console, search)
 
 
 @contextmanager
@@ -339,9 +347,12 @@ def _describe(console: Console, problem: NASProblem, folder: RunFolder) -> None:
     )
 
 
-def _report(console: Console, algorithm: Any, folder: RunFolder) -> None:
+def _report(console: Console, search: Search) -> None:
     """Print the front as a table, and the places of all files."""
+    algorithm, folder = search.algorithm, search.folder
     failure = nothing_found(algorithm)
+    if failure and search.waits:
+        raise SearchError(f"{failure}; {EARLIER.format(folder.path)}")
     if failure:
         raise SearchError(
             f"{failure}; the tables are in {folder.path}, and --overwrite replaces them"

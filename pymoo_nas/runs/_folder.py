@@ -27,6 +27,7 @@ from pymoo_nas._machine import (
     TENSORBOARD,
     expanded,
     forget_curves,
+    has_curves,
     in_shell,
     locked,
     make_folder,
@@ -69,6 +70,8 @@ TABLES = (CONFIG, CHECKPOINT, FRONT, ARCHIVE, HISTORY, TOURNAMENTS)
 PICTURES = ("front.png", "evolution.png", "offspring.png", "cell.png")
 FINAL = "final"
 REPORT = "report.html"
+BESIDE = (CHOICE, *PICTURES, REPORT)
+"""Files beside the tables of a run, which are made from them."""
 
 
 class RunFolder:
@@ -82,14 +85,23 @@ class RunFolder:
         self.path = expanded(path)
 
     def create(self, *, overwrite: bool = False) -> None:
-        """Make the folder, or refuse a folder that holds a run.
+        """Make the folder, or refuse a folder that holds a run or files of the names of one.
 
         Raises:
-            RunError: the folder holds a run, and `overwrite` is not set; it holds a training of a
-                run, even if `overwrite` is set; or it cannot be made.
+            RunError: the folder holds such files, and `overwrite` is not set; it holds a training
+                of a run, even if `overwrite` is set; or it cannot be made.
         """
         if not overwrite:
-            self.check_free()
+            self.check_unused()
+        self.prepare()
+        self.clear()
+
+    def prepare(self) -> None:
+        """Make the folder; a run that it holds stays until `clear` removes it.
+
+        Raises:
+            RunError: the folder holds a training of its run, or cannot be made.
+        """
         trained = self.training_folders()
         if trained:
             raise RunError(
@@ -97,10 +109,33 @@ class RunFolder:
                 "remove it, or choose another --out"
             )
         make_folder(self.path)
+
+    def clear(self) -> None:
+        """Remove what a search writes; other files stay."""
         # Pictures too: old pictures must not stand beside the tables of the new run.
-        for name in (*TABLES, PREVIOUS, CHOICE, *PICTURES, REPORT):
+        for name in (*TABLES, PREVIOUS, *BESIDE):
             (self.path / name).unlink(missing_ok=True)
         forget_curves(self.path / TENSORBOARD)
+
+    def holds_run(self) -> bool:
+        """Whether the folder holds any of the tables of a run."""
+        return any((self.path / name).exists() for name in TABLES)
+
+    def check_unused(self) -> None:
+        """Refuse a folder that holds a run, or other files that a search would replace.
+
+        Raises:
+            RunError: see above; the message names the files that were found.
+        """
+        self.check_free()
+        found = [name for name in (PREVIOUS, *BESIDE) if (self.path / name).exists()]
+        if has_curves(self.path / TENSORBOARD):
+            found.append(TENSORBOARD)
+        if found:
+            raise RunError(
+                f"folder {self.path} holds {', '.join(found)}, which a search replaces; move what "
+                "is yours, pass --overwrite to replace it, or choose another --out"
+            )
 
     def check_free(self, remedy: str = "pass --overwrite to replace it, or another --out") -> None:
         """Refuse a folder that holds a run.

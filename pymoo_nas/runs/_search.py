@@ -24,6 +24,7 @@ from pymoo_nas.search import (
     DartsTournament,
     NASProblem,
     NothingFoundWarning,
+    nothing_found,
 )
 from pymoo_nas.spaces import space_settings
 
@@ -37,11 +38,15 @@ class Search:
         settings: the settings of the search.
         config: plain values for ``config.json``: "problem" holds the arguments of `NASProblem` that
             the problem itself does not tell, such as the data set's name or path.
+        replaces: whether the search is to replace the run that the folder holds. This one stays
+            until a generation has found a usable candidate: a search that finds none, fails or is
+            interrupted before destroys nothing.
 
     Attributes:
         algorithm: algorithm of the strategy that the settings name, set up; in a continued search,
             with its last state.
         tournament: the `DartsTournament`, or None.
+        waits: whether the folder still holds the earlier run that is to be replaced.
     """
 
     def __init__(
@@ -50,8 +55,11 @@ class Search:
         problem: NASProblem,
         settings: SearchSettings,
         config: Mapping[str, Any],
+        *,
+        replaces: bool = False,
     ) -> None:
         self.folder = folder
+        self.waits = replaces and folder.holds_run()
         self.problem = problem
         self.settings = settings
         self.config = {
@@ -144,11 +152,14 @@ class Search:
             RunError: the folder cannot be written to; it holds the last whole generation.
         """
         algorithm = self.algorithm
-        if callback is not None:
-            algorithm.callback = CallbackChain(*self._chain, callback)
+        told = [] if callback is None else [callback]
+        # The earlier run goes before the callback writes anything, such as curves.
+        algorithm.callback = CallbackChain(*self._chain, *([_Clear(self)] * self.waits), *told)
         unsaved = False
         try:
-            if not algorithm.is_initialized:
+            if self.waits:
+                pass  # nothing of the earlier run changes yet
+            elif not algorithm.is_initialized:
                 # A search that stops in its first generation can be resumed too.
                 self.folder.save_config(algorithm, self.config)
             elif not algorithm.has_next():
@@ -157,9 +168,10 @@ class Search:
             started = time.perf_counter()
             while algorithm.has_next():
                 algorithm.next()
-                unsaved = True
-                self.folder.save(algorithm, self.config)
-                unsaved = False
+                if not self.waits:
+                    unsaved = True
+                    self.folder.save(algorithm, self.config)
+                    unsaved = False
                 if time.perf_counter() - started >= seconds:
                     break
         except KeyboardInterrupt:
@@ -182,6 +194,20 @@ class Search:
     def generations_done(self) -> int:
         """Number of whole generations so far."""
         return max(0, (self.algorithm.n_iter or 1) - 1)
+
+
+class _Clear(Callback):
+    """Removes the earlier run of a folder once there is something to replace it."""
+
+    def __init__(self, search: Search) -> None:
+        super().__init__()
+        self._search = search
+
+    def notify(self, algorithm: Any) -> None:
+        """Look whether the generation has found anything."""
+        if self._search.waits and not nothing_found(algorithm):
+            self._search.folder.clear()
+            self._search.waits = False
 
 
 def resume(

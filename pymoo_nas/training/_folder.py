@@ -15,7 +15,16 @@ from typing import Any
 import pandas as pd
 import torch
 
-from pymoo_nas._machine import expanded, locked, processor, versions, write_csv, write_json
+from pymoo_nas._machine import (
+    TENSORBOARD,
+    expanded,
+    forget_curves,
+    locked,
+    processor,
+    versions,
+    write_csv,
+    write_json,
+)
 from pymoo_nas.errors import RunError
 from pymoo_nas.networks import count_parameters
 from pymoo_nas.spaces import description_of, design_of
@@ -68,7 +77,10 @@ def forget_interrupted(folder: Path) -> None:
 
 
 def _forget_earlier(folder: Path) -> None:
-    """Remove an earlier training, and the exports of its weights."""
+    """Remove an earlier training, its curves, and the exports of its weights."""
+    own = [folder / name for name in (*RESULT_FILES, WEIGHTS_FILE, STATE_FILE)]
+    if any(path.exists() for path in own):
+        forget_curves(folder / TENSORBOARD)
     records = list(folder.glob(f"*{RECORD}"))
     exports = [record.with_name(record.name.removesuffix(RECORD)) for record in records]
     folders = [export for export in exports if export.is_dir() and not export.is_symlink()]
@@ -79,7 +91,6 @@ def _forget_earlier(folder: Path) -> None:
         if not any(export.iterdir()):  # else the user has put something there
             export.rmdir()
     files = [export for export in exports if export not in folders]
-    own = (folder / name for name in (*RESULT_FILES, WEIGHTS_FILE, STATE_FILE))
     for path in (*files, *records, *own):
         path.unlink(missing_ok=True)
 
@@ -102,10 +113,11 @@ def checked_folder(out: str | Path | None, *, overwrite: bool, resume: bool) -> 
             f"folder {str(folder)!r} holds a training that was interrupted; continue it with "
             "--resume (resume=True), or begin anew with --overwrite (overwrite=True)"
         )
-    if (folder / WEIGHTS_FILE).exists() and not overwrite:
+    found = [name for name in (WEIGHTS_FILE, *RESULT_FILES) if (folder / name).exists()]
+    if found and not overwrite:
         raise RunError(
-            f"folder {str(folder)!r} holds {WEIGHTS_FILE} of an earlier training; take another "
-            "folder, or --overwrite (overwrite=True)"
+            f"folder {str(folder)!r} holds {', '.join(found)}, as of an earlier training; take "
+            "another folder, or --overwrite (overwrite=True)"
         )
     return folder
 

@@ -10,10 +10,8 @@ import torch
 from torch import nn
 
 from pymoo_nas._machine import (
-    TENSORBOARD,
     ConsoleProgress,
     Progress,
-    forget_curves,
     resolve_device,
     seeded,
     threads_set,
@@ -192,7 +190,6 @@ def train(
                 started -= restore_state(folder, trainer)
             elif folder is not None:
                 forget_interrupted(folder)
-                forget_curves(folder / TENSORBOARD)
 
             def done(is_best: bool) -> None:
                 keep(folder, trainer, started, is_best)
