@@ -307,7 +307,7 @@ def test_batch_size_and_epochs_of_the_command_line(run: Run, finished: Path) -> 
     assert "batch size 200: 7 steps per epoch, 1 epochs" in out
     (finished / runs.CHOICE).unlink()
     for option in ("--epochs", "--batch-size"):
-        for value in ("0", "many", "2.5"):
+        for value in ("0", "many", "2.5", 5000 * "9"):
             for command in (train, choose):
                 code, _, err = run(*command, option, value)
                 assert (code, err.count("\n")) == (2, 1)

@@ -30,8 +30,8 @@ from pymoo_nas.spaces import CellSpace, DARTSSpace, NASBench201Space
 NAN = float("nan")
 INFINITY = float("inf")
 
-COUNTS = [0, -1, 2.5, 3.0, True, NAN, "3", None]
-"""No whole numbers of at least 1."""
+COUNTS = [0, -1, 2.5, 3.0, True, NAN, "3", None, 2**53 + 1, 10**5000]
+"""No whole numbers of at least 1 that a float holds, too."""
 
 WHOLE: dict[str, tuple[Any, list[str]]] = {
     "EvolutiveNAS": (EvolutiveNAS, ["pop_size", "n_offsprings"]),
@@ -65,12 +65,12 @@ REAL: dict[str, tuple[Any, list[str], list[Any]]] = {
     "positive": (
         DartsTournament,
         ["learning_rate", "alpha_learning_rate"],
-        [0, -1.0, NAN, INFINITY, "1", True],
+        [0, -1.0, NAN, INFINITY, "1", True, 10**400],
     ),
     "not negative": (
         DartsTournament,
         ["noise", "head_start"],
-        [-1.0, NAN, INFINITY, "1", False, None],
+        [-1.0, NAN, INFINITY, "1", False, None, 10**400],
     ),
 }
 

@@ -103,6 +103,8 @@ def test_too_few_distinct_images() -> None:
     assert np.bincount(labels[drawn]).tolist() == [4, 2]
     everything = balanced_indices(images, labels, 100, np.random.default_rng(0))
     assert np.bincount(labels[everything]).tolist() == [5, 2]
+    most = balanced_indices(images, labels, 2**53, np.random.default_rng(0))
+    assert most.tolist() == everything.tolist()
 
 
 @pytest.mark.parametrize("n", [0, -1])

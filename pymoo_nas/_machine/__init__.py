@@ -32,7 +32,7 @@ from pymoo_nas._machine._folders import (
 from pymoo_nas._machine._imports import import_name, imported
 from pymoo_nas._machine._memory import free_memory, is_out_of_memory, release_freed_memory
 from pymoo_nas._machine._network_errors import network_errors
-from pymoo_nas._machine._number_checks import not_negative, positive, share, whole
+from pymoo_nas._machine._number_checks import LARGEST, not_negative, positive, share, whole
 from pymoo_nas._machine._progress import ConsoleProgress, Progress, Report
 from pymoo_nas._machine._tensorboard import (
     TENSORBOARD,
@@ -44,6 +44,7 @@ from pymoo_nas._machine._tensorboard import (
 from pymoo_nas._machine._version import versions
 
 __all__ = [
+    "LARGEST",
     "LOCK",
     "MAX_SEED",
     "TENSORBOARD",

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from pymoo_nas._machine._number_checks import whole
 from pymoo_nas.errors import DeviceError
 
 
@@ -71,6 +72,9 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
         setattr(settings, switch, before)
 
 
+MAX_THREADS = 4096
+"""Most threads that are asked of torch."""
+
 MAX_SEED = 2**63 - 1
 """The largest seed of torch's generators."""
 
@@ -97,9 +101,13 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
 
 @contextmanager
 def threads_set(threads: int | None) -> Iterator[None]:
-    """Give torch so many threads for a while; None leaves them as they are."""
+    """Give torch so many threads for a while; None leaves them as they are.
+
+    Raises:
+        SearchError: a number that is not from 1 to `MAX_THREADS`.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
+    torch.set_num_threads(before if threads is None else whole("threads", threads, 1, MAX_THREADS))
     try:
         yield
     finally:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from numbers import Integral, Real
 from typing import Any
 
 from pymoo_nas.errors import PymooNasError, SearchError
+
+LARGEST = 2**53
+"""Largest whole number of a setting: floats, of which some take part, hold all up to it."""
 
 
 def whole(
@@ -23,16 +26,18 @@ def whole(
         name: name of the setting, for the message.
         value: value given by the user.
         least: smallest number that is allowed.
-        most: largest number that is allowed; None for no limit.
+        most: largest number that is allowed; None for `LARGEST`.
         error: type of the error.
 
     Raises:
         PymooNasError: the value is another number, a bool, or no number; the type is `error`.
     """
     number = isinstance(value, Integral) and not isinstance(value, bool)
-    if not number or value < least or (most is not None and value > most):
+    if not number or not least <= value <= (LARGEST if most is None else most):
         expected = f"an integer of at least {least}" if most is None else f"{least} to {most}"
-        raise error(f"{name}={value!r}; expected {expected}")
+        if number and most is None and value > LARGEST:
+            expected += ", at most 2^53"
+        raise error(f"{name}={_in_short(value)}; expected {expected}")
     return int(value)
 
 
@@ -43,7 +48,7 @@ def share(name: str, value: Any) -> float:
         SearchError: the value is not a number from 0 to 1.
     """
     if not _is_real(value) or not 0 <= value <= 1:
-        raise SearchError(f"{name}={value!r}; expected a number from 0 to 1")
+        raise SearchError(f"{name}={_in_short(value)}; expected a number from 0 to 1")
     return float(value)
 
 
@@ -53,8 +58,8 @@ def positive(name: str, value: Any, *, error: type[PymooNasError] = SearchError)
     Raises:
         PymooNasError: the value is another number, or no number; the type is `error`.
     """
-    if not _is_real(value) or not 0 < value < math.inf:
-        raise error(f"{name}={value!r}; expected a positive number")
+    if not _is_real(value) or not 0 < value <= sys.float_info.max:
+        raise error(f"{name}={_in_short(value)}; expected a positive number")
     return float(value)
 
 
@@ -64,10 +69,17 @@ def not_negative(name: str, value: Any) -> float:
     Raises:
         SearchError: the value is another number, or no number.
     """
-    if not _is_real(value) or not 0 <= value < math.inf:
-        raise SearchError(f"{name}={value!r}; expected 0 or more")
+    if not _is_real(value) or not 0 <= value <= sys.float_info.max:
+        raise SearchError(f"{name}={_in_short(value)}; expected 0 or more")
     return float(value)
 
 
 def _is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _in_short(value: Any) -> str:
+    """A value as a message shows it; Python refuses to spell numbers of thousands of digits."""
+    if isinstance(value, int) and abs(value) > 10**30:
+        return f"{'-' * (value < 0)}2^{value.bit_length() - 1} or more"
+    return repr(value)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from pymoo_nas._machine import LARGEST
 from pymoo_nas.datasets import (
     AUGMENTATIONS,
     DATASET_NAMES,
@@ -281,8 +282,11 @@ def number_or_auto(option: str, text: str) -> int | str:
     >>> number_or_auto("epochs", "20"), number_or_auto("epochs", "auto")
     (20, 'auto')
     """
-    if text == AUTO or (text.isdecimal() and int(text) >= 1):
-        return text if text == AUTO else int(text)
+    if text == AUTO:
+        return text
+    # Python reads no numbers of thousands of digits.
+    if text.isdecimal() and len(text) <= len(str(LARGEST)) and int(text) >= 1:
+        return int(text)
     raise SearchError(f"--{option} {text}; expected a whole number from 1, or auto")
 
 

@@ -36,7 +36,9 @@ def balanced_indices(
             f"draw of {n} from {len(labels)} images; expected at least 1 of each (--images, "
             "n_images)"
         )
-    classes = np.unique(labels).tolist()
+    found, counts = np.unique(labels, return_counts=True)
+    classes = found.tolist()
+    n = min(n, len(classes) * int(counts.max()))  # more would take all images, too
     waiting = {c: iter(rng.permutation(np.flatnonzero(labels == c)).tolist()) for c in classes}
     drawn: dict[bytes, int] = {}
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pymoo_nas._machine import MAX_SEED
+from pymoo_nas._machine import LARGEST, MAX_SEED
 from pymoo_nas.datasets import AUGMENTATIONS
 from pymoo_nas.errors import SearchError
 from pymoo_nas.training._optimizers import OPTIMIZERS
@@ -154,7 +154,7 @@ def number_of_batches(n_images: int, batch_size: int) -> int:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
 
 
 def _is_share(value: Any) -> bool:
@@ -162,7 +162,7 @@ def _is_share(value: Any) -> bool:
 
 
 _BELOW_ONE = "a decay from 0 (no average) to below 1"
-_WHOLE = 'a whole number from 1, or "auto"'
+_WHOLE = 'a whole number from 1 to 2^53, or "auto"'
 
 _LIMITS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
     "epochs": (int | str, lambda x: x == AUTO or _is_whole(x), _WHOLE),
