@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small_training import small_dataset, small_network
 from torch import Tensor, nn
 
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.training import train
 from pymoo_nas.training._evaluation import balanced_accuracy
+from pymoo_nas.training._settings import Settings
+from pymoo_nas.training._trainer import Trainer
 
 
 def rare_digits(n_rare: int = 6) -> Dataset:
@@ -164,3 +167,15 @@ def test_a_class_without_test_images_is_not_missed() -> None:
     )
     training = train(Constant(), dataset, epochs=1)
     assert training.test_accuracy == training.balanced_accuracy == 1.0
+
+
+def test_images_that_judge_count_less_where_classes_are_unequal() -> None:
+    """A balanced accuracy of 14 and 2 images is as exact as that of 7 images of equal classes."""
+    labels = np.repeat([0, 1], [140, 20])
+    images = np.random.default_rng(0).integers(0, 255, (160, 8, 8, 1)).astype(np.uint8)
+    dataset = Dataset("rare", images, labels, images[:2], labels[:2], ("a", "b"), False)
+    trainer = Trainer(small_network(n_classes=2), dataset, Settings(), torch.device("cpu"))
+    assert np.bincount(trainer.judging[1]).tolist() == [14, 2]
+    assert trainer.n_judging == pytest.approx(2**2 / (1 / 14 + 1 / 2))
+    equal = Trainer(small_network(), small_dataset(60), Settings(), torch.device("cpu"))
+    assert equal.n_judging == len(equal.judging[1]) > 0

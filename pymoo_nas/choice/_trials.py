@@ -101,18 +101,17 @@ def try_out(
         if progress is not None:
             line = f"{genotype}: {accuracies[-1]:.1%} of the held-out images"
             progress(Report("trainings", len(accuracies), len(tried), found=line))
-    n_judging = len(trainer.judging[1])
-    warn_of_tie(accuracies, n_judging)
-    return smaller_first(tried.assign(accuracy=accuracies), n_judging)
+    warn_of_tie(accuracies, len(trainer.judging[1]), trainer.n_judging)
+    return smaller_first(tried.assign(accuracy=accuracies), trainer.n_judging)
 
 
-def smaller_first(tried: pd.DataFrame, n_images: int) -> pd.DataFrame:
+def smaller_first(tried: pd.DataFrame, n_images: float) -> pd.DataFrame:
     """Sort by accuracy; of those about as good as the best the smallest comes first, see `try_out`.
 
     Args:
         tried: rows with a column ``accuracy``; without a column ``flops`` none is smaller, without
             a column ``drawn`` none was drawn at random.
-        n_images: number of images that judged.
+        n_images: number of images that judged; of balanced accuracies see `number_for_recall`.
     """
     ordered = tried.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
     order = [column for column in ("drawn", "flops") if column in ordered]

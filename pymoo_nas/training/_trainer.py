@@ -111,6 +111,12 @@ class Trainer:
         return "validation_balanced_accuracy" if self.unequal else "validation_accuracy"
 
     @property
+    def n_judging(self) -> float:
+        """Images that judge, at least one; of unequal classes so many as `number_for_recall`."""
+        labels = self.judging[1]
+        return number_for_recall(labels) if self.unequal else float(len(labels))
+
+    @property
     def best_score(self) -> float:
         """The accuracy of the epoch that is kept, on the images that judge; NaN without any."""
         return self.history[self.best_epoch - 1][self.judged_by]
@@ -217,12 +223,10 @@ class Trainer:
         Late epochs, at small learning rates, are better than few images can tell: of those that
         these images cannot tell from the best, the last is kept (studies/epochs.py).
         """
-        labels = self.judging[1]
-        if not len(labels):
+        if not len(self.judging[1]):
             return True
-        n = number_for_recall(labels) if self.unequal else len(labels)
         best = max(of[self.judged_by] for of in (*self.history, row))
-        return row[self.judged_by] >= best - 2 * standard_error(best, n)
+        return row[self.judged_by] >= best - 2 * standard_error(best, self.n_judging)
 
     def _pass(self, epoch: int, report: Callable[[int, str], None]) -> dict[str, float]:
         """Pass once over the training images; return the row of the epoch, not judged yet."""

@@ -14,7 +14,7 @@ GAP = 0.1
 """Difference of training and validation accuracy up to which there is no warning."""
 
 
-def differ(one: float, n_one: int, other: float, n_other: int) -> bool:
+def differ(one: float, n_one: float, other: float, n_other: float) -> bool:
     """Whether two accuracies differ by more than two standard errors of their difference.
 
     One correct and one wrong image are added to each (Agresti and Caffo 2000). Without them an
@@ -108,15 +108,17 @@ def warn_of_unpredicted(confusion: pd.DataFrame, *, balance: bool) -> None:
         )
 
 
-def warn_of_tie(accuracies: Sequence[float], n_images: int) -> None:
+def warn_of_tie(accuracies: Sequence[float], n_images: int, n: float) -> None:
     """Warn where the accuracies of several networks cannot tell which is the best.
 
     Args:
         accuracies: fractions of the same images.
         n_images: number of these images.
+        n: how many of them tell the accuracies apart: fewer for balanced ones, see
+            `number_for_recall`.
     """
     low, high = min(accuracies), max(accuracies)
-    if len(accuracies) < 2 or differ(high, n_images, low, n_images):
+    if len(accuracies) < 2 or differ(high, n, low, n):
         return
     range_ = f"{low:.1%} to {high:.1%}" if high > low else f"{high:.1%} each"
     warnings.warn(
