@@ -16,7 +16,7 @@ from torch import nn
 
 from pymoo_nas.choice import build_final
 from pymoo_nas.datasets import Dataset, load_dataset
-from pymoo_nas.errors import DatasetError, RunError
+from pymoo_nas.errors import DatasetError, RunError, SearchError
 from pymoo_nas.networks import OPERATIONS, count_parameters
 from pymoo_nas.runs import load_trained
 from pymoo_nas.search import NASProblem
@@ -276,3 +276,15 @@ def test_integers_are_not_fractions(tmp_path: Path) -> None:
     train(by_name("0,8,0,0", data), data, epochs=1, batch_size=8, out=tmp_path)
     with pytest.raises(DatasetError, match="trained on finite float32"):
         load_trained(tmp_path).probabilities(np.full((1, 8, 8), 200))
+
+
+def test_images_without_pixels_are_refused(trained: TrainedNetwork) -> None:
+    """A single number, an empty array, an empty picture and no images at all are no images."""
+    empty = [np.uint8(3)[()], np.array(3, np.uint8), np.zeros((2, 0, 8), np.uint8),
+             np.zeros((0, 8, 8), np.uint8), torch.zeros(0), Image.new("L", (0, 0))]  # fmt: skip
+    for nothing in empty:
+        with pytest.raises(DatasetError):
+            trained.probabilities(nothing)
+    for number in (0, -1, 2.5):
+        with pytest.raises(SearchError, match="batch_size"):
+            trained.probabilities(DATA.test_images, batch_size=number)  # type: ignore[arg-type]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_training import same_state, small_dataset, small_network
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ from pymoo_nas.training._weights import copy_state
     [
         ("epochs", 0),
         ("epochs", 2.5),
+        ("epochs", 2**53 + 1),
         ("batch_size", 0),
         ("batch_size", -3),
         ("learning_rate", 0.0),
@@ -126,3 +129,77 @@ def test_overflow_in_the_last_step_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match="weights became infinite or NaN in epoch 1"):
         train(network, small_dataset(), epochs=1, batch_size=100, learning_rate=1e30, out=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
+
+
+class Moody(nn.Module):
+    """Adds something to its outputs, or fails, in some batches and modes only."""
+
+    def __init__(self, change: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.body = small_network()
+        self.change = change
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.change(self, x)
+
+
+def failing(module: nn.Module, x: Tensor) -> Tensor:
+    if len(x) < 4 and module.training:
+        raise ValueError("too few")
+    return torch.zeros(())
+
+
+def failing_in_eval(module: nn.Module, x: Tensor) -> Tensor:
+    del x
+    if not module.training:
+        raise RuntimeError("no eval")
+    return torch.zeros(())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (failing, r"be trained on images of shape \(3, 1, 8, 8\).*ValueError: too few"),
+        (failing_in_eval, r"cannot take images .*RuntimeError: no eval"),
+        (lambda module, _: torch.tensor(0.0 if module.training else math.nan), "NaN or infinite"),
+        (lambda module, _: torch.tensor(0.0 if module.training else math.inf), "NaN or infinite"),
+    ],
+    ids=["last batch", "eval", "NaN", "infinity"],
+)
+def test_networks_that_fail_after_the_first_batch(
+    change: Callable[[nn.Module, Tensor], Tensor], message: str, tmp_path: Path
+) -> None:
+    """An error from inside the network names the images; NaN is never taken for a class."""
+    with pytest.raises(NetworkError, match=message):
+        train(Moody(change), small_dataset(11), epochs=1, batch_size=4, validation=0, out=tmp_path)
+    assert not (tmp_path / "training.json").exists()
+
+
+def test_minus_infinity_is_a_probability_of_nothing() -> None:
+    """A class that a network excludes has a logit of minus infinity."""
+    excluded = torch.tensor([0.0, 0.0, -math.inf])
+    network = Moody(lambda module, _: torch.zeros(3) if module.training else excluded)
+    with pytest.warns(UserWarning, match="no test image is taken"):
+        training = train(network, small_dataset(), epochs=1, validation=0)
+    assert (training.confusion.to_numpy()[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_training_where_gradients_are_off(mode: Callable[[], Any]) -> None:
+    """As in a cell of a notebook: a training switches them on for itself."""
+    network, usual = small_network(), small_network()
+    with mode():
+        train(network, small_dataset(), epochs=1)
+        assert not torch.is_grad_enabled()
+    train(usual, small_dataset(), epochs=1)
+    assert same_state(copy_state(network), copy_state(usual))
+
+
+def test_more_threads_than_any_machine_has(tmp_path: Path) -> None:
+    """A number of threads out of range is refused by name."""
+    before = torch.get_num_threads()
+    for threads in (0, 2**12 + 1, 2**31, 2**70):
+        with pytest.raises(SearchError, match="threads"):
+            train(small_network(), small_dataset(), threads=threads, out=tmp_path / "run")
+    assert torch.get_num_threads() == before
+    assert not (tmp_path / "run").exists()

@@ -100,6 +100,9 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     Args:
         network: given in the mode in which it is trained, left in eval mode.
         batches: tensors (b, C, H, W); they are not read where no norm needs them.
+
+    Raises:
+        NetworkError: the network cannot take a batch.
     """
     norms = [
         norm
@@ -117,7 +120,8 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     try:
         with torch.no_grad(), uncompiled():
             for batch in batches:
-                network(batch)
+                with network_errors(batch):
+                    network(batch)
             for norm, total in zip(norms, totals, strict=True):
                 total.put(norm)
     finally:

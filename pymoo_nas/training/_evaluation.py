@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pymoo_nas._machine import resolve_device
+from pymoo_nas._machine import network_errors, resolve_device
 from pymoo_nas.datasets import Dataset
-from pymoo_nas.errors import DatasetError
+from pymoo_nas.errors import DatasetError, NetworkError
 
 
 class Images(Protocol):
@@ -75,6 +75,7 @@ def evaluate(
     Raises:
         DatasetError: no images, or another number of labels.
         DeviceError: an unknown or absent device.
+        NetworkError: the network cannot take the images, or returns NaN or infinity.
     """
     if len(images) == 0 or len(images) != len(labels):
         raise DatasetError(
@@ -144,6 +145,9 @@ def logits_of(
         device: device of the network and the batches.
         memory_format: format of the batches.
         flip: whether mirror images count too, see `mirrored_logits`.
+
+    Raises:
+        NetworkError: the network cannot take the images, or returns NaN or infinity.
     """
     network.to(device).eval()
     parts = []
@@ -152,9 +156,18 @@ def logits_of(
         for start in range(0, len(images), at_once):
             batch = normalized(images[start : start + at_once])
             batch = batch.to(device, memory_format=memory_format)
-            logits = mirrored_logits(network, batch) if flip else network(batch).float()
+            with network_errors(batch):
+                logits = mirrored_logits(network, batch) if flip else network(batch).float()
             parts.append(logits.cpu())
-    return torch.cat(parts)
+    logits = torch.cat(parts)
+    # Of minus infinity the softmax is 0, but NaN would be taken for the first class.
+    bad = (logits.isnan() | logits.isposinf()).any(dim=1)
+    if bad.any():
+        raise NetworkError(
+            f"network: NaN or infinite outputs for {int(bad.sum())} of {len(bad)} images in eval "
+            "mode; lower the learning rate, or look for a division by 0 or an overflow"
+        )
+    return logits
 
 
 def mirrored_logits(network: nn.Module, images: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pymoo_nas._machine import is_out_of_memory, seeded
+from pymoo_nas._machine import is_out_of_memory, network_errors, seeded
 from pymoo_nas.errors import NetworkError
 from pymoo_nas.kernels import preserved
 from pymoo_nas.training._settings import Settings
@@ -59,8 +59,12 @@ class Passes:
             the loss and the number of images whose class was found, scalars on the device.
 
         Raises:
-            NetworkError: memory ran out.
+            NetworkError: memory ran out, or the network cannot take such a batch.
         """
+        with network_errors(images, "be trained on"):
+            return self._pass(images, labels)
+
+    def _pass(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.compiled:  # a CUDA graph may now overwrite what it returned in the last step
             torch.compiler.cudagraph_mark_step_begin()
         try:
@@ -98,7 +102,7 @@ class Passes:
                 for images, labels in batches:
                     with seeded(self._device, self._settings.seed):
                         for _ in range(N_TRIALS):
-                            self(images, labels)
+                            self._pass(images, labels)
         except NetworkError:  # also of memory: the pass as it is written takes no less
             raise
         except Exception as error:

@@ -15,7 +15,6 @@ from pymoo_nas._machine import (
     resolve_device,
     seeded,
     threads_set,
-    whole,
 )
 from pymoo_nas.datasets import DatasetSource, augmentation_named, load_dataset
 from pymoo_nas.training._curves import curves_of, show_epoch, show_test
@@ -173,12 +172,12 @@ def train(
     folder = checked_folder(out, overwrite=overwrite, resume=resume)
     if folder is not None and resume:
         settings = as_begun(folder, settings)
-    if threads is not None:
-        threads = whole("threads", threads)
-    elif folder is not None and resume:
+    if threads is None and folder is not None and resume:
         threads = threads_in(folder)
     with (
         threads_set(threads),
+        torch.inference_mode(False),  # as of a notebook that only shows what networks return
+        torch.enable_grad(),
         curves_of(tensorboard, folder) as curves,
         seeded(target, seed),
     ):

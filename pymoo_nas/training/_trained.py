@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from pymoo_nas._machine import read_object
+from pymoo_nas._machine import read_object, whole
 from pymoo_nas.datasets import (
     FULL_RANGE,
     MODES,
@@ -89,13 +89,15 @@ class TrainedNetwork:
 
         Raises:
             DatasetError: no such file, one that cannot be read, pixels of another type, or another
-                number of channels.
+                number of channels or dimensions.
+            NetworkError: outputs that are NaN or infinite.
+            SearchError: a batch size below 1.
         """
         logits = logits_of(
             self.network,
             self._prepared(images),
             lambda batch: normalize(batch, self.mean, self.std),
-            batch_size=batch_size,
+            batch_size=whole("batch_size", batch_size),
             device=self.device,
             flip=self.test_flip,
         )
@@ -137,6 +139,8 @@ class TrainedNetwork:
 
     def _of_picture(self, picture: Image.Image) -> NDArray[Any]:
         channels = len(self.mean)
+        if 0 in picture.size:
+            raise DatasetError(f"image {picture}: has no pixel; expected at least one")
         try:
             # A copy, as reading takes its metadata away.
             return as_pixels(
@@ -152,6 +156,11 @@ class TrainedNetwork:
         """Turn one image of numpy or torch into a batch of one; leave batches as they are."""
         if not isinstance(images, np.ndarray | Tensor):
             return images
+        if images.ndim < 2 or 0 in images.shape:
+            raise DatasetError(
+                f"images: got an array of shape {tuple(images.shape)}; expected (H, W), (n, H, W) "
+                "or one with channels, of at least one pixel"
+            )
         # Grey images (n, H, W) are a batch; a short last axis is the channels of one image, which
         # are refused later where they are of colours.
         channels = (1, 3, 4) if self.image_size[1] > 4 else (1,)
