@@ -10,6 +10,7 @@ import pytest
 from figures import draw, texts
 
 from pymoo_nas import SearchError, compare, plot_attainment, plot_hypervolume
+from pymoo_nas.plots import plot_evolution, plot_front, plot_offspring, plot_scores_3d
 from pymoo_nas.plots._style import COLOURS
 
 RNG = np.random.default_rng(0)
@@ -43,6 +44,23 @@ def test_hypervolume_draws_the_curves(comparison: Any) -> None:
     assert heights.min() == many["min"].min()
     assert heights.max() == many["max"].max()
     assert "higher is better" in texts(figure)
+
+
+def test_names_with_a_dollar_are_drawn_as_they_are() -> None:
+    """Neither an odd one nor a pair begins a formula, on axes, in titles and in legends."""
+    names = {"ntk": "cost $x^{$", "activation": "$_{", "correlation": "$a$"}
+    table = history(30).rename(columns=names).assign(generation=1)
+    table = table[["generation", "genotype", *names.values(), "params", "degenerate", "feasible"]]
+    found = compare({"$x$": [history()]})
+    corners = found.attainment.replace(names)
+    groups = table.assign(**{"$kind$": "$one^{$"})
+    for figure in (
+        *(plot_hypervolume(found), plot_attainment(corners), plot_evolution(table)),
+        *(plot_front(table), plot_offspring(table), plot_scores_3d(groups, "$kind$")),
+    ):
+        draw(figure)
+    for name in names.values():
+        assert name in texts(plot_front(table))
 
 
 def test_attainment_draws_the_corners(comparison: Any) -> None:

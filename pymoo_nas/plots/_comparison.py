@@ -17,8 +17,10 @@ from pymoo_nas.plots._style import (
     HANDLE,
     STYLE,
     Look,
+    label_axes,
     letters_across,
     plain_legend,
+    title_figure,
     within_width,
 )
 from pymoo_nas.scores import title_of_objective
@@ -88,10 +90,10 @@ def plot_attainment(comparison_or_attainment: Any) -> Figure:
             name = f" {label} (n = {rows['n'].iloc[0]})"
             look = _look(label, labels)
             (handles[name],) = axes.plot(xs, ys, drawstyle="steps-post", **look)
-        axes.set(xlabel=title_of_objective(str(x)), ylabel=title_of_objective(str(y)))
+        label_axes(axes, x=title_of_objective(str(x)), y=title_of_objective(str(y)))
         axes.set(xlim=(None, ends[0]), ylim=(None, ends[1]))
     title = "Attained by half of the runs (lower is better on every axis)"
-    figure.suptitle(within_width(figure, title), fontsize=10)
+    title_figure(figure, title)
     if handles:
         _legend(figure, list(handles.values()), list(handles))
     else:

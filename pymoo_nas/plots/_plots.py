@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from pymoo_nas.errors import SearchError
-from pymoo_nas.plots._style import COLOURS, STYLE, Look, plain_legend, within_width
+from pymoo_nas.plots._style import COLOURS, STYLE, Look, label_axes, plain_legend, title_figure
 from pymoo_nas.scores import PAPER_OBJECTIVES, is_sound, objectives_in, title_of_objective
 from pymoo_nas.search import preferred_rows, read_table
 
@@ -67,9 +67,8 @@ def plot_evolution(history: pd.DataFrame, tournaments: Collection[int] = ()) -> 
         axes.plot(generations, best[:, column], label="best of the generation", **thin)
         thick: Look = {"color": COLOURS[0], "linewidth": 2.4, "drawstyle": "steps-post"}
         axes.plot(generations, so_far[:, column], label="best so far", **thick)
-        axes.set(
-            xlabel="generation", ylabel=f"{title_of_objective(names[column])}\n(lower is better)"
-        )
+        named = f"{title_of_objective(names[column])}\n(lower is better)"
+        label_axes(axes, x="generation", y=named)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(generations.min(initial=1) - 0.5, generations.max(initial=1) + 0.5)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -106,7 +105,7 @@ def plot_offspring(history: pd.DataFrame) -> Figure:
     told = f"; larger points: larger {names[3]}" if len(names) > 3 else ""
     told += f"; without {', '.join(names[4:])}" if len(names) > 4 else ""
     title = f"The {_TOP} best offspring of each generation (black: the best of every score{told})"
-    figure.suptitle(within_width(figure, title), fontsize=10)
+    title_figure(figure, title)
     limits = _robust_limits(scores[top])
     axes = _scaled_axes(figure, names[:3], limits[:, :3])
     if top.any():
@@ -177,7 +176,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
         axes.scatter(*ends[1].T, **rings)
         outside: Look = {"s": 42, "marker": "^", "clip_on": False, **colours}
         axes.scatter(*ends[0][~inside].T, c=params[~inside], **outside)
-        axes.set(xlabel=title_of_objective(names[x]), ylabel=title_of_objective(names[y]))
+        label_axes(axes, x=title_of_objective(names[x]), y=title_of_objective(names[y]))
         axes.set(xlim=(low[x], high[x]), ylim=(low[y], high[y]))
     shown = np.vstack([best, others])
     beyond = int((~_within(shown, low, high)).sum())
@@ -185,7 +184,7 @@ def plot_front(history_or_front: pd.DataFrame, kept: pd.DataFrame | None = None)
     title = f"Pareto front{of_steady}: {n}, coloured (lower is better on every axis)"
     title += f"; ringed: the {len(ringed)} kept by the search" * (len(ringed) > 0)
     title += f"; {beyond} beyond the axes" * (beyond > 0)
-    figure.suptitle(within_width(figure, title), fontsize=10)
+    title_figure(figure, title)
     if len(best):
         log = isinstance(drawn.norm, LogNorm)
         ticks = LogLocator(subs=(1, 2, 5)) if log else MaxNLocator(integer=True, min_n_ticks=1)
@@ -350,7 +349,8 @@ def _scaled_axes(figure: Figure, names: Sequence[str], limits: _Floats) -> Any:
     axes.view_init(elev=20, azim=-60)
     for name, label, low, high in zip("xyz", map(title_of_objective, names), *limits, strict=False):
         values = f"0 = {low:.4g}, 1 = {high:.4g}" if low < high else f"all {low:.4g}"
-        axes.set(**{f"{name}label": f"{label}\n{values}", f"{name}lim": (0, 1)})
+        label_axes(axes, **{name: f"{label}\n{values}"})
+        axes.set(**{f"{name}lim": (0, 1)})
         getattr(axes, f"{name}axis").labelpad = 8
     axes.set_yticks((0.2, 0.4, 0.6, 0.8, 1.0))  # the 0 of y would touch the 1 of x
     axes.scatter([0], [0], [0], color="k", s=130, depthshade=False, label="origin (best)")

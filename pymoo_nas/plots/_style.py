@@ -77,3 +77,14 @@ def plain_legend(legend: Legend) -> None:
     """Show a $ in a user's name as a $, not as the start of a formula."""
     for text in legend.get_texts():
         text.set_parse_math(False)
+
+
+def label_axes(axes: Any, **labels: str) -> None:
+    """Name axes, as x="…", with a $ in a user's name as a $."""
+    for axis, text in labels.items():
+        getattr(axes, f"set_{axis}label")(text, parse_math=False)
+
+
+def title_figure(figure: Figure, title: str) -> None:
+    """Set the title of a figure, in lines that fit, with a $ in a user's name as a $."""
+    figure.suptitle(within_width(figure, title), fontsize=10, parse_math=False)
