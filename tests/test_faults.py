@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from strange_cells import SOUND, scored
 
 from pymoo_nas._machine import Report
 from pymoo_nas.errors import PymooNasError
-from pymoo_nas.runs import RunFolder, resume
+from pymoo_nas.runs import RunFolder, final_of, load_trained, report, resume
 from pymoo_nas.runs._checkpoint import CHECKPOINT, PREVIOUS
 from pymoo_nas.runs._folder import PICTURES
 from pymoo_nas.search import NASProblem, Workers
@@ -37,6 +38,8 @@ KILLS = 25
 TEXTS = ("config.json", "checkpoint.json", "front.csv", "history.csv", "tournaments.json")
 
 OTHER = (b"", b"null", b"[]", b"{}", b'{"a": NaN}', b"\xff\xfe", b"a,b\n1")
+
+KEPT = Path(__file__).parent / "data" / "before_rooms"
 
 per_folder = settings(
     max_examples=40,
@@ -222,6 +225,49 @@ def test_edited_checkpoints(finished: Path, copied: Path, data: st.DataObject) -
         return
     with pytest.raises(PymooNasError, match=r"checkpoint\.json"):
         resume(folder.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "values"),
+    [
+        ("config.json", ("problem", "objectives"), [5, "ntk", {}]),
+        ("config.json", ("problem", "dataset"), [10**30, [], None]),
+        ("config.json", ("problem",), [None, [], 3]),
+        ("config.json", ("search_space",), [None, "cell"]),
+        ("config.json", ("search_space", "operations"), [5, None]),
+        ("config.json", ("seconds",), ["x"]),
+        ("choice.json", ("n_cells",), [10**30, 0, "3"]),
+        ("final/training.json", ("network",), [5, "x"]),
+        ("final/training.json", ("network", "genotypes"), [5]),
+        ("final/training.json", ("best_epoch",), [None, "x"]),
+        ("final/training.json", ("test_accuracy",), ["x"]),
+    ],
+)
+def test_values_of_other_kinds_are_refused(
+    tmp_path: Path, name: str, place: tuple[str, ...], values: list[Any]
+) -> None:
+    """A file that was edited is named, wherever it is read, by this package's errors."""
+    shutil.copytree(KEPT / "run", tmp_path / "run")
+    folder, path = RunFolder(tmp_path / "run"), tmp_path / "run" / name
+    sound = json.loads(path.read_text("utf-8"))
+    sound.get("problem", {}).pop("balanced_ntk", None)  # it would stand for the objectives
+    reading: dict[str, Callable[[], Any]] = {
+        "config.json": lambda: final_of(folder.path, None, 0),
+        "choice.json": folder.choice,
+        "final/training.json": lambda: load_trained(folder.path),
+    }
+    for value in values:
+        edited = json.loads(json.dumps(sound))
+        part = edited
+        for key in place[:-1]:
+            part = part[key]
+        part[place[-1]] = value
+        path.write_text(json.dumps(edited), "utf-8")
+        for use in (folder.choice, folder.trained, lambda: report(folder), folder.problem):
+            with contextlib.suppress(PymooNasError):
+                use()
+        with pytest.raises(PymooNasError):
+            reading[name]()
 
 
 def _same_values(one: bytes, other: bytes) -> bool:

@@ -50,6 +50,13 @@ def test_damaged_weights_are_refused(tmp_path: Path, kept: int) -> None:
     assert same_state(copy_state(network), copy_state(small_network()))
 
 
+def test_weights_can_be_read_by_whom_other_files_can(tmp_path: Path) -> None:
+    """Their rights are those of any new file."""
+    save_weights(copy_state(small_network()), tmp_path / WEIGHTS_FILE)
+    (tmp_path / "usual").touch()
+    assert (tmp_path / WEIGHTS_FILE).stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     """Tensors that differ are named with both shapes, three of them at most."""
     save_weights(copy_state(small_network(width=4)), tmp_path / WEIGHTS_FILE)

@@ -56,9 +56,9 @@ def test_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.Mo
             train(small_network(), small_dataset(), epochs=1, out=tmp_path)
 
     def full(*_: object, **__: object) -> None:
-        raise safetensors.SafetensorError("No space left on device")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(RunError, match=r"cannot be written to .*No space left.*--overwrite"):
         train(small_network(), small_dataset(), epochs=1, out=tmp_path)
     monkeypatch.undo()
@@ -156,10 +156,10 @@ def test_an_earlier_training_stays_until_the_new_one_is_on_the_disk(
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def full(*_: object, **__: object) -> None:
-        raise safetensors.SafetensorError("No space left on device")
+        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("safetensors.torch.save_file", full)
+        patched.setattr(Path, "write_bytes", full)
         with pytest.raises(RunError, match=r"No space left.*--overwrite"):
             train(small_network(), small_dataset(), epochs=2, out=tmp_path, overwrite=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -10,7 +10,10 @@ from pymoo_nas._machine._devices import (
 )
 from pymoo_nas._machine._execution import as_written, uncompiled
 from pymoo_nas._machine._files import (
+    NUMBER,
+    Kinds,
     atomic_write,
+    check_kinds,
     expanded,
     holds_other,
     in_shell,
@@ -47,14 +50,17 @@ __all__ = [
     "LARGEST",
     "LOCK",
     "MAX_SEED",
+    "NUMBER",
     "TENSORBOARD",
     "ConsoleProgress",
     "Curves",
+    "Kinds",
     "Progress",
     "Report",
     "as_written",
     "atomic_write",
     "cache_folder",
+    "check_kinds",
     "check_writable",
     "exact_convolutions",
     "expanded",

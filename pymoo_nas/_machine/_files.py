@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -170,3 +170,27 @@ def read_object(path: Path, absent: str, again: str) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise RunError(f"{path}: damaged (no JSON object); {again}")
     return read
+
+
+Kinds: TypeAlias = Mapping[str, type | tuple[type, ...]]
+"""Name → the type, or the types, that a value of this name may have in a file."""
+
+NUMBER = (int, float, type(None))
+"""Kinds of a number that a file may lack."""
+
+
+def check_kinds(path: Path, values: Mapping[str, Any], kinds: Kinds, again: str) -> None:
+    """Refuse a file that was damaged or edited so that a value is of another kind.
+
+    Args:
+        path: of the file, for the message.
+        values: what was read of it; names may be absent.
+        kinds: the kinds to expect.
+        again: advice for the message.
+
+    Raises:
+        RunError: a value has another type.
+    """
+    for name, kind in kinds.items():
+        if name in values and not isinstance(values[name], kind):
+            raise RunError(f"{path}: damaged ({name} is {values[name]!r:.80}); {again}")

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 from pymoo_nas._machine import read_object, unwritable, whole, write_json
 from pymoo_nas.errors import RunError
 
+MOST = 10**6
+"""Most cells, and most generations, that a choice tells."""
+
 
 class Choice(NamedTuple):
     """The architectures of a run that are to be trained.
@@ -54,7 +57,7 @@ def read_choice(path: Path) -> Choice | None:
         numbers = {name: kept.get(name) for name in ("n_cells", "generations")}
         for name, value in numbers.items():
             if value is not None:
-                whole(name, value, error=RunError)
+                whole(name, value, most=MOST, error=RunError)
         return Choice(genotypes, str(kept.get("by", "")), **numbers)
     except (KeyError, TypeError, RunError) as error:
         raise RunError(f"{path}: damaged ({error}); {again}") from error

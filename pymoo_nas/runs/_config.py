@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pymoo_nas._machine import in_shell, whole
+from pymoo_nas._machine import NUMBER, Kinds, check_kinds, in_shell, whole
 from pymoo_nas.datasets import DATASET_NAMES
 from pymoo_nas.errors import DatasetError, RunError, SearchError
 from pymoo_nas.runs._earlier import config_of_today
@@ -118,18 +118,38 @@ class SearchSettings:
         )
 
 
+KINDS: Kinds = {
+    **dict.fromkeys(("problem", "search_space", "algorithm", "data", "versions"), dict),
+    "generations_done": int,
+    "seconds": NUMBER,
+}
+"""What a configuration holds."""
+
+OF_PROBLEM: Kinds = {"dataset": (str, type(None)), "data_dir": str, "objectives": list}
+"""What its part "problem" holds, among else."""
+
+OF_SPACE: Kinds = {"space": (str, type(None)), "operations": list}
+"""What its part "search_space" holds, among else."""
+
+
 class RunConfig(dict[str, Any]):
     """The settings and the state of a run, as the last generation left them.
 
     Args:
         folder: the run folder.
         values: content of its ``config.json``, in the form of this version or an earlier version.
+
+    Raises:
+        RunError: a value is of another kind than a search writes.
     """
 
     def __init__(self, folder: Path, values: dict[str, Any]) -> None:
         super().__init__(config_of_today(values))
         self.folder = folder
         self.path = folder / CONFIG
+        check_kinds(self.path, self, KINDS, "search again")
+        check_kinds(self.path, self.get("problem", {}), OF_PROBLEM, "search again")
+        check_kinds(self.path, self.get("search_space", {}), OF_SPACE, "search again")
 
     def threads(self) -> int | None:
         """The number of torch's threads in the search; None where it is not known.
@@ -207,7 +227,7 @@ class RunConfig(dict[str, Any]):
         try:
             return NASProblem(**arguments)
         except DatasetError as error:
-            place = arguments.get("dataset", "")
+            place = arguments.get("dataset") or ""
             if "dataset" in changes or place in DATASET_NAMES or os.path.exists(place):
                 raise
             raise DatasetError(

@@ -14,14 +14,22 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pymoo_nas._machine import in_unicode, read_object
+from pymoo_nas._machine import in_unicode
 from pymoo_nas.errors import PymooNasError, RunError
 from pymoo_nas.exports import read_record, record_of, size_of
 from pymoo_nas.networks import count_flops
 from pymoo_nas.reports import ExportedFile, Mistake, TrainedContent
 from pymoo_nas.runs._export import DEFAULT_NAMES, images_of
 from pymoo_nas.spaces import title_of
-from pymoo_nas.training import DESCRIPTION, STATE_FILE, TrainedNetwork, load_training, settings_in
+from pymoo_nas.training import (
+    DESCRIPTION,
+    STATE_FILE,
+    TrainedNetwork,
+    as_judging,
+    load_training,
+    read_description,
+    settings_in,
+)
 
 N_MISTAKES = 18
 """Most mistakes that a report shows."""
@@ -40,7 +48,7 @@ def training_in(folder: Path) -> tuple[TrainedContent, TrainedNetwork | None] | 
         RunError: a damaged file.
     """
     if os.path.exists(folder / DESCRIPTION):
-        described = read_object(folder / DESCRIPTION, "", "train again")
+        described = read_description(folder, "")
     elif os.path.exists(folder / STATE_FILE):
         described = {}
     else:
@@ -70,7 +78,8 @@ def _loaded(folder: Path) -> TrainedNetwork | None:
 
 
 def _flops(trained: TrainedNetwork) -> int:
-    return count_flops(trained.network, torch.zeros(1, len(trained.mean), *trained.image_size))
+    image = torch.zeros(1, len(trained.mean), *trained.image_size)
+    return count_flops(as_judging(trained.network, flip=trained.test_flip), image)
 
 
 def _table(path: Path, *columns: str) -> pd.DataFrame:
@@ -113,7 +122,8 @@ def _exports(folder: Path) -> list[ExportedFile]:
     found = [
         path
         for path in sorted(folder.iterdir())
-        if path in usual or path.suffix in suffixes or record_of(path).is_file()
+        if (path in usual or path.suffix in suffixes or record_of(path).is_file())
+        and path.exists()  # a link may lead nowhere
     ]
     return [
         ExportedFile(name=in_unicode(p.name), n_bytes=size_of(p), measured=read_record(p))

@@ -1,7 +1,7 @@
 """Train a network, test it, keep its weights, and name the classes of new images with it."""
 
 from pymoo_nas.training._data_summary import describe_data
-from pymoo_nas.training._evaluation import mirrored_logits
+from pymoo_nas.training._evaluation import as_judging, mirrored_logits
 from pymoo_nas.training._fitted_images import fitted_and_judging, none_to_hold_out, with_validation
 from pymoo_nas.training._folder import MODEL_FILE, RECORD
 from pymoo_nas.training._result import Training
@@ -11,7 +11,12 @@ from pymoo_nas.training._train import train
 from pymoo_nas.training._trained import TrainedNetwork, load_training
 from pymoo_nas.training._trainer import Trainer
 from pymoo_nas.training._warnings import standard_error, warn_of_tie
-from pymoo_nas.training._weights import DESCRIPTION, WEIGHTS_FILE, load_weights
+from pymoo_nas.training._weights import (
+    DESCRIPTION,
+    WEIGHTS_FILE,
+    load_weights,
+    read_description,
+)
 
 __all__ = [
     "AUTO",
@@ -27,6 +32,7 @@ __all__ = [
     "TrainedNetwork",
     "Trainer",
     "Training",
+    "as_judging",
     "dataset_of",
     "describe_data",
     "design_in",
@@ -36,6 +42,7 @@ __all__ = [
     "mirrored_logits",
     "network_of",
     "none_to_hold_out",
+    "read_description",
     "settings_in",
     "standard_error",
     "train",

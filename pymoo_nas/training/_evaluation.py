@@ -187,6 +187,27 @@ def mirrored_logits(network: nn.Module, images: Tensor) -> Tensor:
     return torch.logsumexp(shares, dim=0) - math.log(2)
 
 
+class Mirrored(nn.Module):
+    """What judges an image with its mirror image: (N, C, H, W) → the logits of `mirrored_logits`.
+
+    Args:
+        network: see `mirrored_logits`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, C, H, W) → (N, n_classes)."""
+        return mirrored_logits(self.network, images)
+
+
+def as_judging(network: nn.Module, *, flip: bool) -> nn.Module:
+    """What computes a prediction, to count its cost: twice the network's with mirror images."""
+    return Mirrored(network) if flip else network
+
+
 def auc_by_class(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """The area under the ROC curve of each class against all others (Fawcett 2006).
 

@@ -18,11 +18,18 @@ import safetensors
 import torch
 from torch import Tensor
 
-from pymoo_nas._machine import read_object, strict_json, whole
+from pymoo_nas._machine import strict_json, whole
 from pymoo_nas.errors import RunError
 from pymoo_nas.spaces import design_of
 from pymoo_nas.training._settings import AUTO, OWN_IMAGES, Settings
-from pymoo_nas.training._weights import DESCRIPTION, WEIGHTS_FILE, copy_state, misfits, save_weights
+from pymoo_nas.training._weights import (
+    DESCRIPTION,
+    WEIGHTS_FILE,
+    copy_state,
+    misfits,
+    read_description,
+    save_weights,
+)
 
 if TYPE_CHECKING:
     from pymoo_nas.training._trainer import Trainer
@@ -210,8 +217,9 @@ def design_in(folder: Path) -> str:
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    path = folder / DESCRIPTION
-    return read_object(path, f"{path}: no such file; no training ended there", "train again")
+    return read_description(
+        folder, f"{folder / DESCRIPTION}: no such file; no training ended there"
+    )
 
 
 def _identity(trainer: Trainer) -> dict[str, Any]:

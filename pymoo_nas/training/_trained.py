@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from pymoo_nas._machine import read_object, whole
+from pymoo_nas._machine import whole
 from pymoo_nas.datasets import (
     FULL_RANGE,
     MODES,
@@ -32,7 +32,7 @@ from pymoo_nas.datasets import (
 from pymoo_nas.errors import DatasetError, PymooNasError, RunError
 from pymoo_nas.spaces import Architecture, design_of, title_of
 from pymoo_nas.training._evaluation import logits_of
-from pymoo_nas.training._weights import DESCRIPTION, load_weights
+from pymoo_nas.training._weights import DESCRIPTION, load_weights, read_description
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +243,7 @@ def load_training(
         f"folder {folder} holds no finished training ({DESCRIPTION} is missing); train a network "
         "with pymoo-nas train; one that was interrupted is continued by train --resume"
     )
-    described = read_object(folder / DESCRIPTION, absent, "train again")
+    described = read_description(folder, absent)
     try:
         built = _rebuild(folder, described) if network is None else network
         trained = TrainedNetwork(

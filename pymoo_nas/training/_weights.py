@@ -4,18 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from pymoo_nas._machine import atomic_write
+from pymoo_nas._machine import NUMBER, Kinds, atomic_write, check_kinds, read_object
 from pymoo_nas.errors import RunError
 
 WEIGHTS_FILE = "weights.safetensors"
 
 DESCRIPTION = "training.json"
 """The file of a finished training that describes the network and its images."""
+
+
+KINDS: Kinds = {
+    "network": (dict, type(None)),
+    "settings": (dict, type(None)),
+    "class_names": list,
+    "image_size": list,
+    "best_epoch": int,
+    **dict.fromkeys(("test_accuracy", "balanced_accuracy", "validation_accuracy"), NUMBER),
+    **dict.fromkeys(("test_loss", "parameters", "seconds"), NUMBER),
+}
+"""What a description holds, among else."""
+
+
+def read_description(folder: Path, absent: str) -> dict[str, Any]:
+    """Read the description of a finished training.
+
+    Args:
+        folder: of the training.
+        absent: message where there is none.
+
+    Raises:
+        RunError: no finished training there, or a damaged file.
+    """
+    path, again = folder / DESCRIPTION, "train again"
+    described = read_object(path, absent, again)
+    check_kinds(path, described, KINDS, again)
+    check_kinds(path, described.get("network") or {}, {"genotypes": list}, again)
+    return described
 
 
 def copy_state(network: nn.Module) -> dict[str, Tensor]:
@@ -34,11 +64,10 @@ def save_weights(
     Raises:
         OSError: the file cannot be written.
     """
+    # Files that safetensors writes itself can be read by their owner only.
+    content = safetensors.torch.save(dict(state), metadata)
     with atomic_write(path) as temporary:
-        try:
-            safetensors.torch.save_file(dict(state), temporary, metadata)
-        except safetensors.SafetensorError as error:  # its own error, for a full disk too
-            raise OSError(str(error)) from error
+        temporary.write_bytes(content)
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:
