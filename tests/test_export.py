@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.errors import DatasetError, ExportError, PymooNasError, RunError
-from pymoo_nas.exports import LabelledImages, export_network
+from pymoo_nas.exports import LabelledImages, export_network, read_record, record_of
 from pymoo_nas.exports import _comparison as comparison
 from pymoo_nas.runs import export, load_trained
 from pymoo_nas.spaces import Architecture
@@ -139,6 +139,11 @@ def test_a_large_loss_names_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (made.worst.accuracy, made.worst.tried) == (0.6, 2)
     assert made.worst.name == "classifier"
     assert made.worst.of >= 4
+    accuracies = iter([0.5, 0.96, 0.95])
+    made = quantised.quantise(
+        content, COLOUR.train_images, "uint8", lambda _: next(accuracies), 0.95
+    )
+    assert made.worst is None  # no layer alone loses anything
 
 
 @pytest.mark.slow
@@ -202,8 +207,49 @@ def test_images_of_other_classes_are_refused(training: Path, tmp_path: Path) -> 
     others = save_npz(tmp_path / "others.npz", small_dataset(30, n_test=9, channels=3))
     with pytest.warns(UserWarning, match="not the images that"):
         export(training, "python", dataset=others)
-    with pytest.raises(DatasetError, match="expected the classes and pixels"):
+    with pytest.raises(DatasetError, match=r"pixels: float32; expected uint8, .*give the images"):
         export(training, "python", dataset="digits")
+    for n_classes, channels, found in ((3, 1, "channels: 1; expected 3"), (4, 3, "classes: 4; ex")):
+        data = small_dataset(30, n_test=9, channels=channels, n_classes=n_classes)
+        with pytest.raises(DatasetError, match=found):
+            export(training, "python", dataset=save_npz(tmp_path / "more.npz", data))
+
+
+def test_an_empty_folder_takes_an_export(training: Path, tmp_path: Path) -> None:
+    """As one that mktemp makes; a folder of other things is refused, with --overwrite too."""
+    empty, other = tmp_path / "empty", tmp_path / "other"
+    for folder in (empty, other):
+        folder.mkdir()
+    (other / "notes.txt").touch()
+    assert (export(training, "python", out=empty).path / "model.py").is_file()
+    for overwrite in (False, True):
+        with pytest.raises(ExportError, match="holds something else"):
+            export(training, "python", out=other, overwrite=overwrite)
+    with pytest.raises(ExportError, match="--overwrite"):
+        export(training, "python", out=empty)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("accuracy", "x"), ("latency", True), ("torch", "x"), ("sha256", "0"), ("bytes", None)],
+)
+def test_a_record_of_another_file_is_none(training: Path, field: str, value: Any) -> None:
+    """Figures are told of the file that was measured: of its bytes, and as they were written."""
+    out = export(training, "python").path
+    place = record_of(out)
+    sound = json.loads(place.read_text("utf-8"))
+    assert read_record(out) == sound
+    earlier = {name: value for name, value in sound.items() if name != "sha256"}
+    place.write_text(json.dumps(earlier), "utf-8")
+    assert read_record(out) == earlier
+    place.write_text(json.dumps({**sound, field: value}), "utf-8")
+    assert read_record(out) is None
+    place.write_text(json.dumps(sound), "utf-8")
+    weights = out / "weights.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    assert read_record(out) is None
 
 
 @pytest.mark.parametrize("name", ["caf\udce9", 'quote" and \\', "line\nbreak", "{x}", "日本"])

@@ -19,7 +19,9 @@ from torch import nn
 
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import RunError, SearchError
+from pymoo_nas.networks import count_all
 from pymoo_nas.runs import export, load_trained
+from pymoo_nas.runs._report_trainings import training_in
 from pymoo_nas.spaces import Architecture
 from pymoo_nas.training import STATE_FILE, train
 from pymoo_nas.training._evaluation import evaluate
@@ -118,6 +120,15 @@ def test_exported_files_mirror_too(tmp_path: Path, to: str) -> None:
     training = train(network, data, epochs=1, out=tmp_path / "training", test_flip=True)
     exported = export(tmp_path / "training", to, dataset=tmp_path / "noise.npz", int8=to == "onnx")
     assert exported.file.accuracy == exported.torch.accuracy == training.test_accuracy
+    alone = count_all(network, data.normalized(data.test_images[:1]))
+    assert (exported.counts.params, exported.counts.flops) == (alone.params, 2 * alone.flops)
+    assert (exported.counts.acts, exported.counts.peak_memory) == (
+        2 * alone.acts,
+        2 * alone.peak_memory,
+    )
+    reported = training_in(tmp_path / "training")
+    assert reported is not None
+    assert reported[0].flops == 2 * alone.flops
     if to == "python":  # compared with torch by `export`
         source = (exported.path / "model.py").read_text("utf-8")
         assert source.count("torch.flip") == 1

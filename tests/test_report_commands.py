@@ -15,8 +15,9 @@ from command_line import Run
 from pymoo_nas._machine import Report
 from pymoo_nas.reports import TrainedContent
 from pymoo_nas.runs import RunFolder, final_of, load_trained
-from pymoo_nas.runs._report_commands import train_command
+from pymoo_nas.runs._report_commands import search_command, train_command
 from pymoo_nas.runs._report_trainings import training_in
+from pymoo_nas.spaces import CellSpace
 from pymoo_nas.training import Settings, settings_in, train
 
 
@@ -74,6 +75,17 @@ def test_other_cells_and_images(folder: RunFolder) -> None:
     assert two == "pymoo-nas train run --augment none --cells 2"
     other = command(folder, settings, same=False, dataset="shapes", image_size=[16, 24])
     assert other == "pymoo-nas train run --augment none --dataset shapes --image-size 16x24"
+
+
+def test_the_folder_of_a_data_set_is_told(folder: RunFolder) -> None:
+    """A command finds torchvision's images from wherever it is typed; others have a path."""
+    for source, told in (("cifar10", True), ("digits", False), ("/images", False)):
+        kept = folder.config()
+        kept["problem"] = {**kept["problem"], "dataset": source, "data_dir": "/big/data"}
+        kept["search_space"] = CellSpace().settings()
+        text = search_command(kept, "run").text
+        assert text.startswith(f"pymoo-nas search {source} ")
+        assert ("--data-dir /big/data" in text) == told
 
 
 @pytest.mark.parametrize("cut", [True, False])

@@ -110,16 +110,18 @@ def _table(exported: Exported) -> Table:
 
 def _tell_loss(exported: Exported) -> None:
     """Tell a large loss by int8, and the layer behind it."""
-    worst, int8, before = exported.worst, exported.int8, exported.file.accuracy
-    if int8 is not None:
+    worst = exported.worst
+    if exported.int8 is not None:
         _say(f"int8 is calibrated on {exported.calibrated_on} training images")
-    if worst is None or int8 is None or int8.accuracy is None or before is None:
+    if not exported.large_loss:
         return
-    complain(
-        f"warning: int8 loses {100 * (before - int8.accuracy):.2f} points; with layer "
-        f"{worst.name!r} alone in int8 the accuracy is {100 * worst.accuracy:.2f} %, the worst of "
-        f"{worst.tried} layers that were tried one at a time (of {worst.of})"
-    )
+    cause = "no layer that was tried loses any alone, so that it is of several together"
+    if worst is not None:
+        cause = (
+            f"with layer {worst.name!r} alone in int8 the accuracy is {100 * worst.accuracy:.2f} "
+            f"%, the worst of {worst.tried} layers that were tried one at a time (of {worst.of})"
+        )
+    complain(f"warning: int8 loses {100 * exported.large_loss:.2f} points; {cause}")
 
 
 def _say(text: str) -> None:

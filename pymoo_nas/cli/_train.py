@@ -45,7 +45,7 @@ from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import count_flops, count_parameters
 from pymoo_nas.runs import RunFolder, final_of, network_by_name
 from pymoo_nas.spaces import REDUCTIONS, CellSpace, design_of
-from pymoo_nas.training import AUTO, STATE_FILE, Settings, Training, describe_data
+from pymoo_nas.training import AUTO, STATE_FILE, Settings, Training, as_judging, describe_data
 from pymoo_nas.training import train as train_network
 
 OF_MODEL = ("operations", "reduction", "widths", "shortcut")
@@ -208,9 +208,10 @@ def train(
     if isinstance(source.get("dataset"), str):  # else the run was not made by a command
         refuse_among_images(target, source["dataset"], source.get("data_dir", data_dir))
     sample = images.normalized(images.train_images[:1])
+    judging = as_judging(network, flip=test_flip)
     terminal().print(
         f"{title}: {count_parameters(network):,} parameters, "
-        f"{count_flops(network, sample):,} multiply-accumulates per image",
+        f"{count_flops(judging, sample):,} multiply-accumulates per image",
         highlight=False,
         soft_wrap=True,
     )

@@ -19,10 +19,10 @@ from pymoo_nas.exports._onnx import OnnxRunner, onnx_bytes, require_onnx, with_m
 from pymoo_nas.exports._program import graph_of
 from pymoo_nas.exports._pt2 import Pt2Runner, pt2_bytes
 from pymoo_nas.exports._python import python_files, run_files
-from pymoo_nas.exports._quantised import Layer, calibration_images, quantise
+from pymoo_nas.exports._quantised import LARGE_LOSS, Layer, calibration_images, quantise
 from pymoo_nas.exports._targets import check_file, check_folder, write_files, write_folder
 from pymoo_nas.networks import Counts, count_all
-from pymoo_nas.training import TrainedNetwork
+from pymoo_nas.training import TrainedNetwork, as_judging
 
 FORMATS = ("onnx", "pt2", "python")
 """Formats: a file for ONNX Runtime, a file for torch, or a folder with source and weights."""
@@ -52,12 +52,14 @@ class Exported:
         difference: largest difference of a probability from torch.
         torch: figures of the network in torch.
         file: figures of the file.
-        counts: sizes of the network.
+        counts: sizes of what computes a prediction: with `test_flip` twice those of the network,
+            but for the parameters.
         takes_files: whether image files hold the images that the network was trained on.
         int8_path: path of the int8 file; None without one.
         int8: figures of the int8 file; None without one.
         calibrated_on: number of training images that gave the int8 file its ranges.
-        worst: the layer that causes most of a large loss by int8; None where the loss is small.
+        worst: the layer that causes most of a large loss by int8; None where the loss is small, or
+            none of the layers that were tried loses anything alone.
     """
 
     path: Path
@@ -73,6 +75,13 @@ class Exported:
     int8: Figures | None = None
     calibrated_on: int = 0
     worst: Layer | None = None
+
+    @property
+    def large_loss(self) -> float:
+        """The fraction of the test images that int8 loses, if over `LARGE_LOSS`; else 0."""
+        before, after = self.file.accuracy, None if self.int8 is None else self.int8.accuracy
+        lost = 0.0 if before is None or after is None else before - after
+        return lost if lost > LARGE_LOSS else 0.0
 
 
 def export_network(
@@ -134,7 +143,10 @@ def export_network(
         difference=difference,
         torch=compare.figures(network),
         file=file,
-        counts=count_all(trained.network, network.normalised(example).to(trained.device)),
+        counts=count_all(
+            as_judging(trained.network, flip=trained.test_flip),
+            network.normalised(example).to(trained.device),
+        ),
         takes_files=trained.pixels == "uint8" and len(trained.mean) in MODES,
         **found,
     )

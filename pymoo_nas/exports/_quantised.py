@@ -59,7 +59,8 @@ class Quantised:
     Attributes:
         content: bytes of the file.
         images: number of training images that it was calibrated on.
-        worst: layer that causes most of the loss; None where the loss is not large.
+        worst: layer that causes most of the loss; None where the loss is not large, or none of the
+            layers that were tried loses anything alone.
     """
 
     content: bytes
@@ -138,7 +139,9 @@ def quantise(
             "leave --int8 out"
         ) from error
     name = min(alone, key=lambda name: alone[name], default=None)
-    worst = None if name is None else Layer(name, alone[name], len(tried), len(layers))
+    worst = None
+    if name is not None and alone[name] < (accuracy or 0.0):
+        worst = Layer(name, alone[name], len(tried), len(layers))
     return Quantised(small, len(images), worst)
 
 

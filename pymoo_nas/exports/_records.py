@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,6 +16,9 @@ from pymoo_nas.errors import ExportError
 from pymoo_nas.exports._comparison import Figures
 from pymoo_nas.exports._export import Exported
 from pymoo_nas.training import RECORD
+
+NUMBERS = ("accuracy", "latency", "batch_latency")
+"""What a record tells in numbers, or not at all."""
 
 
 def record_of(path: Path) -> Path:
@@ -37,7 +41,8 @@ def write_records(exported: Exported) -> None:
         files.append((exported.int8_path, "int8", exported.int8))
     for path, to, figures in files:
         try:
-            write_json(record_of(path), _described(exported, to, figures))
+            described = _described(exported, to, figures)
+            write_json(record_of(path), {**described, "sha256": digest_of(path)})
         except OSError as error:
             raise ExportError(
                 f"{record_of(path)} cannot be written ({error}); the export itself is whole"
@@ -48,16 +53,24 @@ def read_record(path: Path) -> Mapping[str, Any] | None:
     """Read the record of an exported file or folder.
 
     Returns:
-        what `write_records` wrote; None where there is no record, it is damaged, or the file has
-        another size than the one that was measured.
+        what `write_records` wrote; None where there is no record, it is damaged, or the file is
+        another one than was measured.
     """
     place = record_of(path)
     try:
         read = json.loads(place.read_text(encoding="utf-8"))
         fits = int(read["bytes"]) == size_of(path)
-    except (OSError, ValueError, KeyError, TypeError):
+        # Earlier versions kept the size alone.
+        fits = fits and read.get("sha256") in (None, digest_of(path))
+        fits = fits and all(_is_number(read.get(name)) for name in NUMBERS)
+        fits = fits and isinstance(read.get("torch", {}), dict)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return read if fits and isinstance(read, dict) else None
+    return read if fits else None
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def size_of(path: Path) -> int:
@@ -65,6 +78,16 @@ def size_of(path: Path) -> int:
     if not path.is_dir():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of the files in a folder."""
+    if not path.is_dir():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    found = hashlib.sha256()
+    for file in sorted(file for file in path.iterdir() if file.is_file()):
+        found.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()
 
 
 def _described(exported: Exported, to: str, figures: Figures) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def check_file(path: Path, *, overwrite: bool) -> None:
 
 
 def check_folder(path: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that is there, unless it holds an earlier export that may be replaced.
+    """Refuse a folder that holds anything but an earlier export that may be replaced.
 
     Raises:
         ExportError: see above.
@@ -40,11 +40,12 @@ def check_folder(path: Path, *, overwrite: bool) -> None:
     try:
         if path.exists():
             files = {p.name for p in path.iterdir()} if path.is_dir() else {path.name}
-            if files - {MODEL_FILE, WEIGHTS_FILE, "__pycache__"} or MODEL_FILE not in files:
+            of_export = {MODEL_FILE, WEIGHTS_FILE, "__pycache__"}
+            if files and (files - of_export or MODEL_FILE not in files):
                 raise ExportError(
                     f"{path} holds something else than an exported network; choose another --out"
                 )
-            if not overwrite:
+            if files and not overwrite:
                 raise ExportError(
                     f"folder {path} is there already; choose another --out, or pass --overwrite "
                     "(overwrite=True)"

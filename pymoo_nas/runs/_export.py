@@ -108,11 +108,10 @@ def images_of(
     """
     if dataset is not None:
         given = load_dataset(dataset, image_size=trained.image_size)
-        if not _fits(given, trained):
+        if difference := _difference(given, trained):
             raise DatasetError(
-                f"data set {given.name!r}: {given.train_images.dtype} images of "
-                f"{given.in_channels} channels, {given.n_classes} classes; expected the classes "
-                f"and pixels of {trained.folder}"
+                f"data set {given.name!r}: {difference}, as {trained.folder} was trained on; give "
+                "the images of the training"
             )
         if not np.array_equal(given.mean, trained.mean):
             warnings.warn(
@@ -126,7 +125,7 @@ def images_of(
             found = load_dataset(image_size=trained.image_size, **place)
         except (PymooNasError, OSError):
             continue  # the images have moved
-        if _fits(found, trained) and np.array_equal(found.mean, trained.mean):
+        if not _difference(found, trained) and np.array_equal(found.mean, trained.mean):
             return _labelled(found)
     return None
 
@@ -145,13 +144,19 @@ def _places(folder: Path, trained: TrainedNetwork) -> list[dict[str, Any]]:
     return places
 
 
-def _fits(dataset: Dataset, trained: TrainedNetwork) -> bool:
-    """Whether images are of the classes, the type and the channels of a network."""
-    return (
-        dataset.class_names == trained.class_names
-        and str(dataset.train_images.dtype) == trained.pixels
-        and dataset.in_channels == len(trained.mean)
-    )
+def _difference(dataset: Dataset, trained: TrainedNetwork) -> str:
+    """How images differ from those of a network, in words; empty where they do not."""
+    compared = {
+        "pixels": (str(dataset.train_images.dtype), trained.pixels),
+        "channels": (dataset.in_channels, len(trained.mean)),
+        "classes": (dataset.n_classes, len(trained.class_names)),
+    }
+    names = zip(dataset.class_names, trained.class_names, strict=False)
+    compared |= {f"class {place}": pair for place, pair in enumerate(names)}
+    for what, (found, expected) in compared.items():
+        if found != expected:
+            return f"{what}: {found}; expected {expected}"
+    return ""
 
 
 def _labelled(dataset: Dataset) -> LabelledImages:

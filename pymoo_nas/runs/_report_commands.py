@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pymoo_nas._machine import in_shell
-from pymoo_nas.datasets import height_and_width
+from pymoo_nas.datasets import DATASET_NAMES, height_and_width
 from pymoo_nas.errors import PymooNasError
 from pymoo_nas.networks import PAPER_OPERATIONS
 from pymoo_nas.reports import Command, TrainedContent
@@ -56,6 +56,8 @@ def search_command(config: RunConfig, name: str) -> Command:
         is_usual = key in arguments and value == arguments[key].default
         if key not in ("objectives", "data_dir", "download") and not is_usual:
             given[key] = value
+    if source in DATASET_NAMES and source != "digits" and kept.get("data_dir"):
+        given["data_dir"] = kept["data_dir"]  # a run is looked at in another folder
     if config.objectives() != list(PAPER_OBJECTIVES):
         given["objectives"] = ",".join(config.objectives())
     words += _options({**space_options, **given})
