@@ -79,6 +79,16 @@ def test_curve_is_the_slow_one(seed: int, n_objectives: int) -> None:
     assert (np.diff(curve) >= 0).all()
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
+def test_hypervolume_does_not_depend_on_the_order(seed: int, n_objectives: int) -> None:
+    """The same candidates, found in another order, tie to the last bit."""
+    rng = np.random.default_rng(seed)
+    values = rng.random((40, n_objectives))
+    box, counts = Box(np.zeros(n_objectives), np.ones(n_objectives)), np.ones(40, dtype=bool)
+    ends = {hypervolume_curve(rng.permutation(values), counts, box)[-1] for _ in range(3)}
+    assert len(ends) == 1
+
+
 # Attainment --------------------------------------------------------------------------------------
 
 

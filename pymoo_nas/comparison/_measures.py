@@ -55,6 +55,8 @@ class Box:
         extent = self.reference - self.ideal
         scaled = (points - self.ideal) / np.where(extent > 0, extent, 1.0)
         scaled = np.where(extent > 0, scaled, points > self.ideal)
+        # In another order the same points would differ in the last bit, and rank as unequal.
+        scaled = scaled[np.lexsort(scaled.T)]
         return float(Hypervolume(ref_point=np.ones(len(self.ideal))).do(scaled))
 
 
