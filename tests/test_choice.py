@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pymoo.optimize import minimize
@@ -18,6 +19,7 @@ from pymoo.optimize import minimize
 from pymoo_nas import EvolutiveNAS, NASProblem
 from pymoo_nas._machine import Report
 from pymoo_nas.choice import (
+    build_final,
     order_front,
     order_scored,
     order_te_nas,
@@ -28,6 +30,7 @@ from pymoo_nas.choice import (
 )
 from pymoo_nas.datasets import Dataset, load_dataset
 from pymoo_nas.errors import DatasetError, SearchError
+from pymoo_nas.networks import count_all
 from pymoo_nas.search import front_to_frame, history_to_frame
 
 
@@ -255,6 +258,24 @@ def test_random_candidates_are_tried_too() -> None:
             drawn = set(tried[tried["drawn"]]["genotype"])
             assert len(drawn) == expected
             assert drawn <= set(texts[2:4])
+
+
+def test_limits_of_a_choice_hold_for_the_network_that_is_trained() -> None:
+    """A network of more cells than were scored keeps the limits of the choice too."""
+    problem = NASProblem(digits(60), n_images=20, max_params=10**6)
+    texts = ["0,32,0,0", "8,0,0,0"]
+    counts = [
+        count_all(build_final(text, 5, problem=problem), torch.zeros(1, 1, 8, 8)) for text in texts
+    ]
+    table = pd.DataFrame({"genotype": texts, "params": [1, 1]})
+    options: dict[str, Any] = {"top": 2, "n_random": 0, "epochs": 1, "n_cells": 5}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they may tie
+        tried = try_out(table, problem, limits={"max_params": counts[1].params}, **options)
+    assert tried["genotype"].tolist() == ["8,0,0,0"]
+    few = {"max_flops": counts[1].flops - 1, "max_latency": 1e-9}
+    with pytest.raises(SearchError, match=r"max_params=1000000, max_flops=\d+ with 5 cells"):
+        try_out(table, problem, limits=few, **options)
 
 
 def test_worth_by_hand() -> None:

@@ -13,14 +13,14 @@ from torch import nn
 from pymoo_nas._machine import whole
 from pymoo_nas.errors import SearchError
 from pymoo_nas.networks import count_all
-from pymoo_nas.search import NASProblem, front_to_frame, read_genotypes
+from pymoo_nas.search import Limits, NASProblem, front_to_frame, read_genotypes
 from pymoo_nas.spaces import Architecture
 
 MAX_CANDIDATES = 6
 """Number of the front's best cells that are considered for the final network."""
 
-MAX_CHOICES = 10_000
-"""Largest number of choices of cells that are tried."""
+MAX_CHOICES = 500
+"""Largest number of choices of cells that are tried; networks of 20 cells take half a second."""
 
 
 def build_final(
@@ -117,9 +117,17 @@ def choose_cells(genotypes: Sequence[Any], n_cells: int, problem: NASProblem) ->
     )
 
 
-def keeps_limits(genotypes: Sequence[Any], problem: NASProblem) -> bool:
-    """Whether the final network of these cells, in order, is within the problem's limits."""
-    if not problem.limits or not problem.search_space.limits_final:
+def keeps_limits(
+    genotypes: Sequence[Any], problem: NASProblem, further: Limits | None = None
+) -> bool:
+    """Whether the final network of these cells, in order, is within the problem's limits.
+
+    Args:
+        genotypes: of the cells.
+        problem: gives the limits and the size of a network.
+        further: limits to keep, too.
+    """
+    if not (problem.limits or further) or not problem.search_space.limits_final:
         return True
     dataset = problem.dataset
     with torch.device("meta"):
@@ -127,4 +135,5 @@ def keeps_limits(genotypes: Sequence[Any], problem: NASProblem) -> bool:
             genotypes, dataset.in_channels, dataset.n_classes
         )
         images = torch.empty(1, dataset.in_channels, *dataset.image_size)
-    return problem.limits.kept_by(count_all(network, images)._asdict())
+    counts = count_all(network, images)._asdict()
+    return problem.limits.kept_by(counts) and (further is None or further.kept_by(counts))

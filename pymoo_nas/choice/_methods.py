@@ -127,7 +127,7 @@ def order_by(
     if method == "gradients":
         return steady_first(ordered, problem(), progress=progress, **options)
     if method == "training":
-        return try_out(ordered, problem(), progress=progress, **options)
+        return try_out(ordered, problem(), limits=within, progress=progress, **options)
     return ordered
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 
 import numpy as np
@@ -12,7 +13,7 @@ from pymoo_nas.choice._cells import build_final, keeps_limits
 from pymoo_nas.choice._given_tables import table_of
 from pymoo_nas.datasets import Dataset
 from pymoo_nas.errors import SearchError
-from pymoo_nas.search import NASProblem
+from pymoo_nas.search import Limits, NASProblem
 from pymoo_nas.training import (
     AUTO,
     SHORT_EPOCHS,
@@ -36,6 +37,7 @@ def try_out(
     epochs: int | str = AUTO,
     batch_size: int | str = AUTO,
     n_cells: int | None = None,
+    limits: Mapping[str, float | None] | None = None,
     precision: str = AUTO,
     seed: int = 0,
     device: str = "cpu",
@@ -62,6 +64,8 @@ def try_out(
         batch_size: see `train`.
         n_cells: number of cells of the trained network, which has the architecture at every stage;
             None for as many as were scored.
+        limits: ``max_params`` and the like of the trained network, besides the problem's; a latency
+            is none of them.
         precision: see `train`.
         seed: seed of the weights and of the training.
         device: see `resolve_device`.
@@ -88,7 +92,10 @@ def try_out(
     asked = Settings(epochs, batch_size, augment=dataset.augment, precision=precision, seed=seed)
     settings = _short(dataset, asked)
     target = resolve_device(device)
-    tried = _tried(front, problem, n_cells, top=top, n_random=n_random, seed=seed)
+    counted = {name: most for name, most in (limits or {}).items() if name != "max_latency"}
+    tried = _tried(
+        front, problem, n_cells, Limits.read(counted), top=top, n_random=n_random, seed=seed
+    )
     accuracies: list[float] = []
     for genotype in tried["genotype"]:
         network = build_final(genotype, n_cells, problem=problem, seed=seed)
@@ -140,6 +147,7 @@ def _tried(
     front: pd.DataFrame,
     problem: NASProblem,
     n_cells: int | None,
+    limits: Limits,
     *,
     top: int,
     n_random: int,
@@ -154,12 +162,13 @@ def _tried(
 
     def keeps(place: int) -> bool:
         genotype = problem.search_space.parse(front["genotype"].iloc[place])
-        return keeps_limits([genotype] * n_cells, problem)
+        return keeps_limits([genotype] * n_cells, problem, limits)
 
     first = list(islice(filter(keeps, range(len(front))), top))
     if not first:
+        told = ", ".join(filter(None, map(str, (problem.limits, limits))))
         raise SearchError(
-            f"no architecture keeps the limits {problem.limits} with {n_cells} cells; use "
+            f"no architecture keeps the limits {told} with {n_cells} cells; use "
             "fewer, or search with higher limits"
         )
     drawn = list(islice(filter(keeps, _of_first_generation(front, first, seed)), n_random))
