@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -101,9 +102,10 @@ def run_shell(block: str, folder: Path) -> subprocess.CompletedProcess[str]:
     for name in PROGRAMS:
         source = shutil.which(name, path=str(Path(sys.executable).parent))
         assert source is not None, f"{name} is not installed beside {sys.executable}"
-        link = scripts / name
-        if not link.exists():
-            link.symlink_to(source)
+        script = scripts / name
+        if not script.exists():  # no link: Python would not know its environment by one
+            script.write_text(f'#!/bin/sh\nexec {shlex.quote(source)} "$@"\n', encoding="utf-8")
+            script.chmod(0o755)
     path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-e", "-c", INSTALL.sub("", block)],
