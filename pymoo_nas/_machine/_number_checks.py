@@ -59,7 +59,7 @@ def positive(name: str, value: Any, *, error: type[PymooNasError] = SearchError)
         PymooNasError: the value is another number, or no number; the type is `error`.
     """
     if not _is_real(value) or not 0 < value <= sys.float_info.max:
-        raise error(f"{name}={_in_short(value)}; expected a positive number")
+        raise error(f"{name}={_in_short(value)}; expected a positive number that a float holds")
     return float(value)
 
 
@@ -70,7 +70,7 @@ def not_negative(name: str, value: Any) -> float:
         SearchError: the value is another number, or no number.
     """
     if not _is_real(value) or not 0 <= value <= sys.float_info.max:
-        raise SearchError(f"{name}={_in_short(value)}; expected 0 or more")
+        raise SearchError(f"{name}={_in_short(value)}; expected a number from 0 that a float holds")
     return float(value)
 
 
