@@ -226,7 +226,7 @@ def test_floats_for_a_network_of_floats(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda values: values.pop("mean"), "of a version that kept less"),
-        (lambda values: values.update(class_names=None), "of a version that kept less"),
+        (lambda values: values.update(class_names=None), r"damaged \(class_names is None\)"),
         (lambda values: values.pop("network"), "of a version that kept less"),
         (lambda values: values["network"].update(model="nosuch"), "cannot be built again"),
         (lambda values: values.update(class_names=["a", "b"]), "built otherwise"),
