@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pymoo_nas._machine import seeded
 from pymoo_nas.datasets import load_dataset
 from pymoo_nas.errors import DatasetError, ExportError, PymooNasError, RunError
-from pymoo_nas.exports import LabelledImages, export_network, read_record, record_of
+from pymoo_nas.exports import LabelledImages, export_network
 from pymoo_nas.exports import _comparison as comparison
 from pymoo_nas.runs import export, load_trained
 from pymoo_nas.spaces import Architecture
@@ -215,43 +215,6 @@ def test_images_of_other_classes_are_refused(training: Path, tmp_path: Path) -> 
             export(training, "python", dataset=save_npz(tmp_path / "more.npz", data))
 
 
-def test_an_empty_folder_takes_an_export(training: Path, tmp_path: Path) -> None:
-    """As one that mktemp makes; a folder of other things is refused, with --overwrite too."""
-    empty, other = tmp_path / "empty", tmp_path / "other"
-    for folder in (empty, other):
-        folder.mkdir()
-    (other / "notes.txt").touch()
-    assert (export(training, "python", out=empty).path / "model.py").is_file()
-    for overwrite in (False, True):
-        with pytest.raises(ExportError, match="holds something else"):
-            export(training, "python", out=other, overwrite=overwrite)
-    with pytest.raises(ExportError, match="--overwrite"):
-        export(training, "python", out=empty)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("accuracy", "x"), ("latency", True), ("torch", "x"), ("sha256", "0"), ("bytes", None)],
-)
-def test_a_record_of_another_file_is_none(training: Path, field: str, value: Any) -> None:
-    """Figures are told of the file that was measured: of its bytes, and as they were written."""
-    out = export(training, "python").path
-    place = record_of(out)
-    sound = json.loads(place.read_text("utf-8"))
-    assert read_record(out) == sound
-    earlier = {name: value for name, value in sound.items() if name != "sha256"}
-    place.write_text(json.dumps(earlier), "utf-8")
-    assert read_record(out) == earlier
-    place.write_text(json.dumps({**sound, field: value}), "utf-8")
-    assert read_record(out) is None
-    place.write_text(json.dumps(sound), "utf-8")
-    weights = out / "weights.safetensors"
-    changed = bytearray(weights.read_bytes())
-    changed[-1] ^= 1
-    weights.write_bytes(changed)
-    assert read_record(out) is None
-
-
 @pytest.mark.parametrize("name", ["caf\udce9", 'quote" and \\', "line\nbreak", "{x}", "日本"])
 @pytest.mark.parametrize("to", ["python", "pt2"])
 def test_strange_class_names(tmp_path: Path, name: str, to: str) -> None:
@@ -267,26 +230,6 @@ def test_strange_class_names(tmp_path: Path, name: str, to: str) -> None:
         namespace: dict[str, Any] = {"__file__": str(out / "model.py")}
         exec((out / "model.py").read_text("ascii"), namespace)
         assert namespace["CLASS_NAMES"] == (name, "b")
-
-
-def test_exports_of_a_replaced_training_go_with_it(training: Path, tmp_path: Path) -> None:
-    """A training that replaces another one removes the exports of it, and nothing of the user's."""
-    out = export(training, "python").path
-    (out / "__pycache__").mkdir()
-    pt2 = export(training, "pt2").path
-    (training / "mine.onnx").write_text("mine", "utf-8")
-    linked = export(training, "pt2", out=training / "linked.pt2").path
-    linked.rename(tmp_path / "elsewhere.pt2")
-    linked.symlink_to(tmp_path / "elsewhere.pt2")
-    other = export(training, "python", out=training / "other").path
-    (other / "mine.txt").write_text("mine", "utf-8")
-    network = Architecture.read("0300").build("trained", COLOUR)
-    train(network, COLOUR, epochs=1, validation=0.0, out=training, overwrite=True)
-    assert not any(path.exists() for path in (out, pt2, linked, other / "model.py"))
-    assert (tmp_path / "elsewhere.pt2").exists()
-    assert not list(training.glob("*.export.json"))
-    assert (training / "mine.onnx").exists()
-    assert [path.name for path in other.iterdir()] == ["mine.txt"]
 
 
 def test_what_predict_cannot_open_is_told_what_it_is(tmp_path: Path, training: Path) -> None:
