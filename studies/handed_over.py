@@ -15,30 +15,30 @@ AMD EPYC virtual machine, two studies beside, 2 minutes. Kendall's τ, 1 where t
 larger network) always has the higher accuracy, and its 95 % bootstrap interval over networks:
 
     pymoo_nas 0.1.0, torch 2.14.1+cu130, Python 3.11.7, 2 cores, 1 threads
-    A: 23 networks; B: 16 networks; C: 10 networks
-    ntk                  -0.38 (-0.66 to -0.04)  -0.31 (-0.67 to  0.11)   0.02 (-0.56 to  0.49)
-    activation           -0.24 (-0.55 to  0.12)  -0.28 (-0.65 to  0.13)   0.11 (-0.48 to  0.66)
-    correlation          -0.08 (-0.44 to  0.28)   0.38 ( 0.06 to  0.69)   0.02 (-0.50 to  0.46)
-    balanced_ntk         -0.37 (-0.67 to -0.03)  -0.26 (-0.59 to  0.12)   0.16 (-0.37 to  0.71)
-    ntk_entropy          -0.26 (-0.57 to  0.08)   0.29 (-0.18 to  0.76)   0.24 (-0.26 to  0.76)
-    participation        -0.16 (-0.50 to  0.19)  -0.13 (-0.49 to  0.26)   0.33 (-0.23 to  0.84)
-    correlation_entropy  -0.04 (-0.38 to  0.30)   0.34 (-0.04 to  0.67)   0.02 (-0.51 to  0.50)
-    jacob_cov            -0.04 (-0.38 to  0.30)   0.41 ( 0.05 to  0.74)   0.07 (-0.43 to  0.47)
-    synflow               0.00 (-0.38 to  0.35)  -0.54 (-0.74 to -0.30)   0.07 (-0.52 to  0.58)
-    zico                 -0.00 (-0.36 to  0.34)  -0.06 (-0.33 to  0.30)   0.24 (-0.34 to  0.79)
-    params                0.03 (-0.30 to  0.36)   0.02 (-0.30 to  0.40)   0.56 ( 0.10 to  0.84)
-    flops                -0.29 (-0.55 to -0.01)   0.18 (-0.22 to  0.54)   0.60 ( 0.24 to  0.86)
+    A: 24 networks; B: 16 networks; C: 10 networks
+    ntk                  -0.36 (-0.62 to -0.04)  -0.31 (-0.67 to  0.11)   0.02 (-0.56 to  0.49)
+    activation           -0.21 (-0.50 to  0.13)  -0.28 (-0.65 to  0.13)   0.11 (-0.48 to  0.66)
+    correlation          -0.08 (-0.42 to  0.31)   0.38 ( 0.06 to  0.69)   0.02 (-0.50 to  0.46)
+    balanced_ntk         -0.34 (-0.61 to  0.02)  -0.26 (-0.59 to  0.12)   0.16 (-0.37 to  0.71)
+    ntk_entropy          -0.23 (-0.53 to  0.09)   0.29 (-0.18 to  0.76)   0.24 (-0.26 to  0.76)
+    participation        -0.13 (-0.43 to  0.25)  -0.13 (-0.49 to  0.26)   0.33 (-0.23 to  0.84)
+    correlation_entropy  -0.03 (-0.37 to  0.35)   0.34 (-0.04 to  0.67)   0.02 (-0.51 to  0.50)
+    jacob_cov            -0.04 (-0.38 to  0.33)   0.41 ( 0.05 to  0.74)   0.07 (-0.43 to  0.47)
+    synflow               0.01 (-0.34 to  0.35)  -0.54 (-0.74 to -0.30)   0.07 (-0.52 to  0.58)
+    zico                  0.01 (-0.31 to  0.36)  -0.06 (-0.33 to  0.30)   0.24 (-0.34 to  0.79)
+    params                0.03 (-0.24 to  0.32)   0.02 (-0.30 to  0.40)   0.56 ( 0.10 to  0.84)
+    flops                -0.28 (-0.53 to -0.01)   0.18 (-0.22 to  0.54)   0.60 ( 0.24 to  0.86)
     acts                  0.09 (-0.19 to  0.39)   0.10 (-0.33 to  0.50)   0.42 (-0.05 to  0.80)
-    withheld              0.60 ( 0.30 to  0.82)   0.71 ( 0.46 to  0.90)  -0.02 (-0.79 to  0.65)
+    withheld              0.58 ( 0.32 to  0.80)   0.71 ( 0.46 to  0.90)  -0.02 (-0.79 to  0.65)
 
-No score agrees with the accuracy within more than one budget. The condition numbers and the
+No score agrees with the accuracy within more than one budget. The condition number and the
 multiply-accumulates disagree with it within A, `synflow` within B; `correlation` and `jacob_cov`
 agree within B alone, and within C no score does, but parameters and multiply-accumulates do (n =
 10). (Of 39 such intervals two miss 0 by chance.) Random cells had τ of 0.24 by the condition number
 and of 0.44 by the linear regions within A, and of 0.55 and 0.53 within larger limits (cells.py). A
 choice by a score leaves little to tell by it; networks chosen by different scores stand together
 here, which makes τ smaller, and with so few of them a weak agreement cannot be told from none: both
-accuracies of one training agree by 0.60 and 0.71 only, and not at all within C, where the networks
+accuracies of one training agree by 0.58 and 0.71 only, and not at all within C, where the networks
 are nearly alike. So this gives no reason to expect better networks from a longer search by the same
 scores; it does not tell that other scores are worth nothing.
 """
