@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import count, cycle, islice
@@ -119,7 +119,10 @@ class RunFolder:
 
     def holds_run(self) -> bool:
         """Whether the folder holds any of the tables of a run."""
-        return any((self.path / name).exists() for name in TABLES)
+        return bool(self._found(TABLES))
+
+    def _found(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if (self.path / name).exists()]
 
     def check_unused(self) -> None:
         """Refuse a folder that holds a run, or other files that a search would replace.
@@ -128,7 +131,7 @@ class RunFolder:
             RunError: see above; the message names the files that were found.
         """
         self.check_free()
-        found = [name for name in (PREVIOUS, *BESIDE) if (self.path / name).exists()]
+        found = self._found((PREVIOUS, *BESIDE))
         if has_curves(self.path / TENSORBOARD):
             found.append(TENSORBOARD)
         if found:
@@ -146,7 +149,7 @@ class RunFolder:
         Raises:
             RunError: the folder holds a run; the message names the files that were found.
         """
-        found = [name for name in TABLES if (self.path / name).exists()]
+        found = self._found(TABLES)
         if found:
             raise RunError(f"folder {self.path} holds a run already ({', '.join(found)}); {remedy}")
 

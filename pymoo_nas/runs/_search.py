@@ -157,11 +157,10 @@ class Search:
         algorithm.callback = CallbackChain(*self._chain, *([_Clear(self)] * self.waits), *told)
         unsaved = False
         try:
-            if self.waits:
-                pass  # nothing of the earlier run changes yet
-            elif not algorithm.is_initialized:
-                # A search that stops in its first generation can be resumed too.
-                self.folder.save_config(algorithm, self.config)
+            if not algorithm.is_initialized:
+                if not self.waits:  # else nothing of the earlier run changes yet
+                    # A search that stops in its first generation can be resumed too.
+                    self.folder.save_config(algorithm, self.config)
             elif not algorithm.has_next():
                 # The search was killed between the last checkpoint and its tables.
                 self.folder.save_tables(algorithm, self.config)
